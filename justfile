@@ -1,0 +1,33 @@
+# What people run. `just` lists it.
+
+_default:
+    @just --list
+
+# Start a bank on the in-memory store.
+run *arguments:
+    cargo run --release -p bank-server -- {{arguments}}
+
+# Pass all tests, installing what they need.
+test *arguments:
+    scripts/test {{arguments}}
+
+# Run the original client's session against a running bank.
+demo *arguments:
+    cargo run -p bank-client --features cli --bin bank -- demo {{arguments}}
+
+# Format everything.
+format:
+    cargo fmt --all
+
+# Lint everything, as CI does.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Check licences, bans and advisories (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Check proto/ against buf's STANDARD rules (needs node).
+lint-proto:
+    cd proto && npx --yes @bufbuild/buf lint
