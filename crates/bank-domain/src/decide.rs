@@ -1,0 +1,435 @@
+//! The rules: what a command does to the accounts as they are, or why it may not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Currency,
+    Deposit, Description, Entry, EntryId, EntryKind, Money, OpenAccount, OverdraftLimit, Overflow, RequestId,
+    SetOverdraftLimit, Timestamp, TransactionId, Transfer, Withdraw, interest,
+};
+
+/// What a decision is made with, besides the accounts.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// The name that the caller gave the request, for the entries.
+    pub request_id: Option<RequestId>,
+}
+
+/// What to write: one account and its entry, and for a transfer those of the other side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The account that the command names first.
+    pub primary: Change,
+    /// The destination of a transfer.
+    pub counterparty: Option<Change>,
+}
+
+/// One account after a plan, and the entry that took it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The account with the entry applied.
+    pub account: Account,
+    /// The entry; its sequence is the version of the account.
+    pub entry: Entry,
+}
+
+/// Why a command may not be carried out on the accounts as they are.
+///
+/// Where several hold, the first in this order is given:
+///
+/// 1. the account does not exist ([`Refusal::AccountNotFound`]), or does already
+///    ([`Refusal::AccountAlreadyExists`]); the source of a transfer before its destination;
+/// 2. the account is closed ([`Refusal::AccountClosed`]), source before destination;
+/// 3. the account is frozen ([`Refusal::AccountFrozen`]), or is not ([`Refusal::AccountNotFrozen`]);
+/// 4. the currency is another ([`Refusal::CurrencyMismatch`]), source before destination;
+/// 5. what is particular to the command: [`Refusal::OverdraftNotAllowed`],
+///    [`Refusal::OverdraftInUse`], [`Refusal::BalanceNotZero`];
+/// 6. the money is not there ([`Refusal::InsufficientFunds`]);
+/// 7. a balance would leave 64 bits ([`Refusal::BalanceOutOfRange`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Refusal {
+    /// There is no such account.
+    #[error("account {account_id} does not exist")]
+    AccountNotFound {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// The name is taken.
+    #[error("account {account_id} already exists")]
+    AccountAlreadyExists {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// A closed account refuses everything.
+    #[error("account {account_id} is closed")]
+    AccountClosed {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// A frozen account takes money in, can be unfrozen, and refuses the rest.
+    #[error("account {account_id} is frozen")]
+    AccountFrozen {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// Only a frozen account can be unfrozen.
+    #[error("account {account_id} is not frozen")]
+    AccountNotFrozen {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// Money moves in the currency of the account only.
+    #[error("account {account_id} is held in {account_currency}, not in {requested_currency}")]
+    CurrencyMismatch {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds.
+        account_currency: Currency,
+        /// What the request named, or the other account of a transfer holds.
+        requested_currency: Currency,
+    },
+    /// A savings account has no overdraft.
+    #[error("account {account_id} is a savings account, which has no overdraft")]
+    OverdraftNotAllowed {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// The balance is already below what the new limit would allow.
+    #[error("account {account_id} is at {balance}; the overdraft limit cannot be {requested}")]
+    OverdraftInUse {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds now.
+        balance: Money,
+        /// The limit asked for.
+        requested: Money,
+    },
+    /// Only an account that holds nothing can be closed.
+    #[error("account {account_id} holds {balance}; only a zero balance can be closed")]
+    BalanceNotZero {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds now.
+        balance: Money,
+    },
+    /// The balance does not fit in 64 bits.
+    #[error("the balance of account {account_id} would leave the range of 64-bit minor units")]
+    BalanceOutOfRange {
+        /// Which one.
+        account_id: AccountId,
+    },
+    /// The account does not hold as much.
+    #[error("account {account_id} has {available} available, {requested} requested")]
+    InsufficientFunds {
+        /// Which one.
+        account_id: AccountId,
+        /// What was to be taken.
+        requested: Money,
+        /// What could be taken: the balance and the unused overdraft.
+        available: Money,
+        /// What it holds now.
+        balance: Money,
+    },
+}
+
+impl Plan {
+    /// The changes, that of the account named first before the other.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        std::iter::once(&self.primary).chain(self.counterparty.as_ref())
+    }
+
+    fn of(primary: Change) -> Self {
+        Self { primary, counterparty: None }
+    }
+}
+
+/// Decides a command on the accounts as they are. Pure: equal arguments give equal results.
+///
+/// `account` is asked for the accounts that the command names ([`Command::account_ids`]) and
+/// answers `None` for one that does not exist.
+///
+/// # Errors
+/// The [`Refusal`] that comes first in its documented order.
+pub fn decide<'a>(
+    account: impl Fn(&AccountId) -> Option<&'a Account>,
+    command: &Command,
+    context: &Context,
+) -> Result<Plan, Refusal> {
+    let existing =
+        |id: &AccountId| account(id).ok_or_else(|| Refusal::AccountNotFound { account_id: id.clone() });
+    match command {
+        Command::OpenAccount(open) => match account(open.account_id()) {
+            Some(_) => Err(Refusal::AccountAlreadyExists { account_id: open.account_id().clone() }),
+            None => Ok(Plan::of(open_account(open, context))),
+        },
+        Command::Deposit(command) => deposit(existing(&command.account_id)?, command, context),
+        Command::Withdraw(command) => withdraw(existing(&command.account_id)?, command, context),
+        Command::Transfer(command) => {
+            transfer(existing(command.source())?, existing(command.destination())?, command, context)
+        }
+        Command::ApplyInterest(command) => apply_interest(existing(&command.account_id)?, command, context),
+        Command::SetOverdraftLimit(command) => {
+            set_overdraft_limit(existing(&command.account_id)?, command, context)
+        }
+        Command::Freeze(command) => freeze(existing(&command.account_id)?, command, context),
+        Command::Unfreeze(command) => unfreeze(existing(&command.account_id)?, command, context),
+        Command::Close(command) => close(existing(&command.account_id)?, command, context),
+    }
+}
+
+fn open_account(open: &OpenAccount, context: &Context) -> Change {
+    let zero = Money::zero(open.currency());
+    let account = Account {
+        id: open.account_id().clone(),
+        account_type: open.account_type(),
+        currency: open.currency(),
+        owner: open.owner().clone(),
+        labels: open.labels().clone(),
+        state: AccountState::Active,
+        balance: zero,
+        overdraft_limit: zero.with_minor_units(open.overdraft_limit_minor_units()),
+        version: 0,
+        opened_at: context.now,
+        updated_at: context.now,
+    };
+    Booking::on(&account, context).write(EntryKind::AccountOpened, account.state, zero, zero)
+}
+
+fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Plan, Refusal> {
+    require_open(account)?;
+    let amount = resolve(account, command.amount)?;
+    let change =
+        Booking::on(account, context).described(&command.description).add(EntryKind::Deposit, amount)?;
+    Ok(Plan::of(change))
+}
+
+fn withdraw(account: &Account, command: &Withdraw, context: &Context) -> Result<Plan, Refusal> {
+    require_active(account)?;
+    let amount = resolve(account, command.amount)?;
+    let change =
+        Booking::on(account, context).described(&command.description).take(EntryKind::Withdrawal, amount)?;
+    Ok(Plan::of(change))
+}
+
+fn transfer(
+    source: &Account,
+    destination: &Account,
+    command: &Transfer,
+    context: &Context,
+) -> Result<Plan, Refusal> {
+    require_open(source)?;
+    require_open(destination)?;
+    require_active(source)?;
+    let amount = resolve(source, command.amount())?;
+    require_currency(destination, amount.currency)?;
+
+    // Both sides carry one time, so neither history runs backwards.
+    let context = Context { now: context.now.max(destination.updated_at), ..context.clone() };
+    let out = EntryKind::TransferOut { destination: destination.id.clone() };
+    let debit = Booking::on(source, &context).described(command.description()).take(out, amount)?;
+
+    let context = Context { now: debit.entry.time, ..context };
+    let credit = Booking::on(destination, &context)
+        .described(command.description())
+        .in_transaction(&debit.entry.transaction_id)
+        .add(EntryKind::TransferIn { source: source.id.clone() }, amount)?;
+    Ok(Plan { primary: debit, counterparty: Some(credit) })
+}
+
+fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context) -> Result<Plan, Refusal> {
+    require_active(account)?;
+    let out_of_range = |Overflow| Refusal::BalanceOutOfRange { account_id: account.id.clone() };
+    let interest =
+        interest::calculate(account.balance, &command.terms, command.period).map_err(out_of_range)?.interest;
+    let kind = EntryKind::Interest { terms: command.terms, period: command.period };
+    let booking = Booking::on(account, context).described(&command.description);
+    // Interest that takes money from the account is held to its limits, as a withdrawal is.
+    let change = if interest.minor_units < 0 {
+        booking.take(kind, interest.checked_neg().map_err(out_of_range)?)?
+    } else {
+        booking.add(kind, interest)?
+    };
+    Ok(Plan::of(change))
+}
+
+fn set_overdraft_limit(
+    account: &Account,
+    command: &SetOverdraftLimit,
+    context: &Context,
+) -> Result<Plan, Refusal> {
+    require_active(account)?;
+    let limit = resolve_limit(account, command.limit)?;
+    if account.account_type == AccountType::Savings {
+        return Err(Refusal::OverdraftNotAllowed { account_id: account.id.clone() });
+    }
+    if account.balance.minor_units < -limit.minor_units {
+        return Err(Refusal::OverdraftInUse {
+            account_id: account.id.clone(),
+            balance: account.balance,
+            requested: limit,
+        });
+    }
+    let mut change = Booking::on(account, context).write(
+        EntryKind::OverdraftLimitSet { limit },
+        account.state,
+        Money::zero(account.currency),
+        account.balance,
+    );
+    change.account.overdraft_limit = limit;
+    Ok(Plan::of(change))
+}
+
+fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+    require_active(account)?;
+    Ok(change_state(account, command, context, AccountState::Frozen, EntryKind::AccountFrozen))
+}
+
+fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+    require_open(account)?;
+    if account.state != AccountState::Frozen {
+        return Err(Refusal::AccountNotFrozen { account_id: account.id.clone() });
+    }
+    Ok(change_state(account, command, context, AccountState::Active, EntryKind::AccountUnfrozen))
+}
+
+fn close(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+    require_active(account)?;
+    if account.balance.minor_units != 0 {
+        return Err(Refusal::BalanceNotZero { account_id: account.id.clone(), balance: account.balance });
+    }
+    Ok(change_state(account, command, context, AccountState::Closed, EntryKind::AccountClosed))
+}
+
+fn change_state(
+    account: &Account,
+    command: &ChangeState,
+    context: &Context,
+    state: AccountState,
+    kind: EntryKind,
+) -> Plan {
+    let zero = Money::zero(account.currency);
+    Plan::of(Booking::on(account, context).described(&command.description).write(
+        kind,
+        state,
+        zero,
+        account.balance,
+    ))
+}
+
+fn require_open(account: &Account) -> Result<(), Refusal> {
+    match account.state {
+        AccountState::Active | AccountState::Frozen => Ok(()),
+        AccountState::Closed => Err(Refusal::AccountClosed { account_id: account.id.clone() }),
+    }
+}
+
+fn require_active(account: &Account) -> Result<(), Refusal> {
+    require_open(account)?;
+    match account.state {
+        AccountState::Frozen => Err(Refusal::AccountFrozen { account_id: account.id.clone() }),
+        AccountState::Active | AccountState::Closed => Ok(()),
+    }
+}
+
+fn require_currency(account: &Account, requested_currency: Currency) -> Result<(), Refusal> {
+    if account.currency == requested_currency {
+        return Ok(());
+    }
+    Err(Refusal::CurrencyMismatch {
+        account_id: account.id.clone(),
+        account_currency: account.currency,
+        requested_currency,
+    })
+}
+
+fn resolve(account: &Account, amount: Amount) -> Result<Money, Refusal> {
+    require_currency(account, amount.currency().unwrap_or(account.currency))?;
+    Ok(account.balance.with_minor_units(amount.minor_units()))
+}
+
+fn resolve_limit(account: &Account, limit: OverdraftLimit) -> Result<Money, Refusal> {
+    require_currency(account, limit.currency().unwrap_or(account.currency))?;
+    Ok(account.balance.with_minor_units(limit.minor_units()))
+}
+
+/// The next entry of an account, under construction.
+struct Booking<'a> {
+    account: &'a Account,
+    context: &'a Context,
+    description: Description,
+    transaction_id: Option<TransactionId>,
+}
+
+impl<'a> Booking<'a> {
+    fn on(account: &'a Account, context: &'a Context) -> Self {
+        Self { account, context, description: Description::default(), transaction_id: None }
+    }
+
+    fn described(mut self, description: &Description) -> Self {
+        self.description = description.clone();
+        self
+    }
+
+    fn in_transaction(mut self, transaction_id: &TransactionId) -> Self {
+        self.transaction_id = Some(transaction_id.clone());
+        self
+    }
+
+    /// Adds an amount, zero or more, to the balance.
+    fn add(self, kind: EntryKind, amount: Money) -> Result<Change, Refusal> {
+        let balance = self
+            .account
+            .balance
+            .checked_add(amount)
+            .map_err(|Overflow| Refusal::BalanceOutOfRange { account_id: self.account.id.clone() })?;
+        let state = self.account.state;
+        Ok(self.write(kind, state, amount, balance))
+    }
+
+    /// Takes an amount, more than zero, from the balance and whatever overdraft there is.
+    fn take(self, kind: EntryKind, amount: Money) -> Result<Change, Refusal> {
+        let floor = -self.account.overdraft_limit.minor_units;
+        let minus = amount.with_minor_units(-amount.minor_units);
+        // What leaves 64 bits is below every floor, too.
+        match self.account.balance.checked_add(minus) {
+            Ok(balance) if balance.minor_units >= floor => {
+                let state = self.account.state;
+                Ok(self.write(kind, state, minus, balance))
+            }
+            Ok(_) | Err(Overflow) => Err(Refusal::InsufficientFunds {
+                account_id: self.account.id.clone(),
+                requested: amount,
+                available: self.account.available(),
+                balance: self.account.balance,
+            }),
+        }
+    }
+
+    /// Makes the entry, and the account with it applied.
+    fn write(self, kind: EntryKind, state: AccountState, amount: Money, balance: Money) -> Change {
+        let id = EntryId {
+            time: self.context.now.max(self.account.updated_at),
+            sequence: self.account.version + 1,
+        };
+        let transaction_id = self
+            .transaction_id
+            .unwrap_or_else(|| TransactionId { account_id: self.account.id.clone(), entry_id: id });
+        let account =
+            Account { state, balance, version: id.sequence, updated_at: id.time, ..self.account.clone() };
+        let entry = Entry {
+            transaction_id,
+            account_id: account.id.clone(),
+            sequence: id.sequence,
+            time: id.time,
+            kind,
+            amount,
+            balance_after: balance,
+            request_id: self.context.request_id.clone(),
+            description: self.description,
+        };
+        Change { account, entry }
+    }
+}
