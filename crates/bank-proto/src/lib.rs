@@ -4,6 +4,10 @@
 
 /// The package `bank.v1`.
 #[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in the .proto files")]
+#[cfg_attr(
+    any(feature = "client", feature = "server"),
+    expect(clippy::disallowed_methods, reason = "the generated stubs make statuses of their own")
+)]
 pub mod v1 {
     tonic::include_proto!("bank.v1");
 }

@@ -1,0 +1,101 @@
+//! Lists of accounts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bank_domain::Account;
+
+use crate::{
+    AccountsQuery,
+    conformance::{Bank, commands::*},
+};
+
+fn ids(accounts: &[Account]) -> BTreeSet<&str> {
+    let ids: BTreeSet<_> = accounts.iter().map(|account| account.id.as_str()).collect();
+    assert_eq!(ids.len(), accounts.len(), "an account is listed twice");
+    ids
+}
+
+async fn open_many(bank: &Bank, names: impl IntoIterator<Item = String>) {
+    let mut view = bank.view(&[]).await;
+    let proposals: Vec<_> = names.into_iter().map(|name| view.propose(open(&name).owned_by("all"))).collect();
+    bank.commit(&proposals).await;
+}
+
+pub async fn accounts_are_listed_once_each(bank: Bank) {
+    let names: Vec<_> = (0..60).map(|number| format!("account-{number}")).collect();
+    open_many(&bank, names.clone()).await;
+    bank.apply(deposit("account-7", 77)).await;
+    let expected: BTreeSet<_> = names.iter().map(String::as_str).collect();
+
+    let whole = bank.all_accounts(None, 1_000).await;
+    assert_eq!(ids(&whole), expected);
+    for page_size in [1, 7, 60, 61] {
+        // The order is the same at every page size.
+        assert_eq!(bank.all_accounts(None, page_size).await, whole);
+    }
+    let listed = whole.iter().find(|account| account.id == id("account-7")).unwrap();
+    assert_eq!(*listed, bank.account("account-7").await);
+    assert_eq!(bank.accounts(&AccountsQuery { owner: None, after: None, limit: 0 }).await, []);
+    assert_eq!(bank.all_accounts(None, usize::MAX).await.len(), 60);
+
+    // A page may begin after an account that is not there: it has been in another bank's list.
+    for name in ["absent", "account-", "zzz", "-"] {
+        let query = AccountsQuery { owner: None, after: Some(id(name)), limit: 1_000 };
+        let rest = bank.accounts(&query).await;
+        assert_eq!(rest, whole[whole.len() - rest.len()..], "{name}");
+    }
+}
+
+pub async fn accounts_are_listed_by_owner(bank: Bank) {
+    let longest = "o".repeat(128);
+    let owners = ["alice", "Alice", "alice2", "auth0|bob@example.com", "{17}", "*", "a:b", "?", &longest];
+    let mut expected: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (number, name) in (0..45).zip(owners.iter().cycle()) {
+        let account_id = format!("account-{number}");
+        bank.apply(open(&account_id).owned_by(name)).await;
+        expected.entry(name).or_default().insert(account_id);
+    }
+    bank.open_with("of-nobody", 0).await;
+    bank.apply(close("account-0")).await;
+
+    for (name, expected) in expected {
+        let whole = bank.all_accounts(Some(name), 1_000).await;
+        assert_eq!(ids(&whole), expected.iter().map(String::as_str).collect());
+        for page_size in [1, 2, 5, 6] {
+            assert_eq!(bank.all_accounts(Some(name), page_size).await, whole);
+        }
+        assert_eq!(
+            bank.accounts(&AccountsQuery { owner: Some(owner(name)), after: None, limit: 0 }).await,
+            []
+        );
+    }
+    for stranger in ["ALICE", "alice3", "o"] {
+        assert_eq!(bank.all_accounts(Some(stranger), 10).await, []);
+    }
+    // Nobody is no owner: those accounts are found in the list of all.
+    assert_eq!(bank.all_accounts(Some(""), 10).await, []);
+}
+
+pub async fn accounts_opened_meanwhile_do_not_disturb_a_listing(bank: Bank) {
+    let names: Vec<_> = (0..40).map(|number| format!("old-{number}")).collect();
+    open_many(&bank, names.clone()).await;
+    for owned_by in [None, Some("all")] {
+        let mut query = AccountsQuery { owner: owned_by.map(owner), after: None, limit: 3 };
+        let mut listed = Vec::new();
+        for page_number in 0.. {
+            let page = bank.accounts(&query).await;
+            let is_last = page.len() < query.limit;
+            query.after = page.last().map(|account| account.id.clone()).or(query.after);
+            listed.extend(page);
+            if is_last {
+                break;
+            }
+            let new = |name: &str| format!("{name}-{}-{page_number}", owned_by.is_some());
+            open_many(&bank, [new("new"), new("old"), new("a")]).await;
+            // What is listed may be opened faster than it is read; not for ever.
+            assert!(page_number < 200);
+        }
+        let listed = ids(&listed);
+        assert!(names.iter().all(|name| listed.contains(name.as_str())));
+    }
+}

@@ -1,0 +1,286 @@
+//! What goes in comes out again.
+
+use bank_domain::{
+    AccountState, AccountType, EntryKind,
+    interest::{Compounding, DateRange, DayCount, Period, RoundingMode, Terms},
+};
+
+use crate::{
+    AccountsQuery, EntriesQuery, Order, Outcome,
+    conformance::{Bank, commands::*},
+};
+
+/// Everything that a text may hold that could be taken for something else on its way.
+const ODD_TEXTS: [&str; 8] = [
+    "Loyer de février: 12 € \u{1f3e0}",
+    "a \"b\" 'c' `d` \\e\\ /f/ %g% $h {i} [j] <k>",
+    "-1",
+    "nil",
+    " leading and trailing ",
+    "$5\u{2028}*3\u{a0}\u{fffd}",
+    "عربى \u{200f} 漢字",
+    "0",
+];
+
+pub async fn an_absent_account_has_nothing(bank: Bank) {
+    assert_eq!(bank.load(&[id("1"), id("2")]).await, [None, None]);
+    assert_eq!(bank.load(&[]).await, []);
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let query = EntriesQuery { order, ..EntriesQuery::all(id("1")) };
+        assert_eq!(bank.entries(&query).await, []);
+        let query = EntriesQuery { start: Some(bank.now()), end: Some(bank.now()), limit: 1, ..query };
+        assert_eq!(bank.entries(&query).await, []);
+    }
+    for after in [None, Some(id("1"))] {
+        let query = AccountsQuery { owner: None, after, limit: 10 };
+        assert_eq!(bank.accounts(&query).await, []);
+        assert_eq!(bank.accounts(&AccountsQuery { owner: Some(owner("alice")), ..query }).await, []);
+    }
+}
+
+pub async fn an_opened_account_reads_back_whole(bank: Bank) {
+    let opening = open("123").checking(50_000).owned_by("alice").labelled("branch", "Zürich");
+    let proposal = bank.propose(named("r1", opening)).await;
+    let plan = proposal.decision.clone().unwrap();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+
+    let account = bank.account("123").await;
+    assert_eq!(account, plan.primary.account);
+    assert_eq!(account.account_type, AccountType::Checking);
+    assert_eq!(account.state, AccountState::Active);
+    assert_eq!(account.overdraft_limit.minor_units, 50_000);
+    assert_eq!(account.owner, owner("alice"));
+    assert_eq!(account.labels.iter().collect::<Vec<_>>(), [("branch", "Zürich")]);
+    assert_eq!((account.version, account.balance.minor_units), (1, 0));
+    assert_eq!((account.opened_at, account.updated_at), (bank.now(), bank.now()));
+
+    let history = bank.history("123").await;
+    assert_eq!(history, [plan.primary.entry]);
+    assert_eq!(history[0].request_id, Some(request_id("r1")));
+
+    // The plainest account: nothing that can be left out is there.
+    bank.apply(open("plain")).await;
+    let plain = bank.account("plain").await;
+    assert_eq!((plain.account_type, plain.overdraft_limit.minor_units), (AccountType::Savings, 0));
+    assert!(plain.owner.is_empty());
+    assert_eq!(plain.labels.iter().count(), 0);
+    let entry = bank.newest("plain").await;
+    assert_eq!(entry.request_id, None);
+    assert!(entry.description.is_empty());
+}
+
+pub async fn accounts_load_in_the_order_asked_for(bank: Bank) {
+    for account_id in ["1", "2", "3"] {
+        bank.apply(open(account_id)).await;
+    }
+    let wanted = ["3", "absent", "1", "3", "2", "1"];
+    let found = bank.load(&wanted.map(id)).await;
+    let found = found.iter().map(|account| account.as_ref().map(|it| it.id.as_str()));
+    assert_eq!(found.collect::<Vec<_>>(), [Some("3"), None, Some("1"), Some("3"), Some("2"), Some("1")]);
+}
+
+pub async fn a_movement_changes_balance_and_history_together(bank: Bank) {
+    bank.open_with("1", 0).await;
+    bank.open_with("2", 0).await;
+    for (command, balances) in [
+        (deposit("1", 100_000), (100_000, 0)),
+        (withdraw("1", 25_000), (75_000, 0)),
+        (transfer("1", "2", 75_000), (0, 75_000)),
+        (transfer("2", "1", 1), (1, 74_999)),
+    ] {
+        let bank = bank.later(1);
+        let proposal = bank.propose(described(command, "what for")).await;
+        let plan = proposal.decision.clone().unwrap();
+        assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+        assert_eq!((bank.balance("1").await, bank.balance("2").await), balances);
+        for change in plan.changes() {
+            let account_id = change.account.id.as_str();
+            assert_eq!(bank.account(account_id).await, change.account);
+            assert_eq!(bank.newest(account_id).await, change.entry);
+            assert_eq!(change.entry.description.as_str(), "what for");
+        }
+    }
+    assert_eq!((bank.account("1").await.version, bank.account("2").await.version), (5, 3));
+}
+
+pub async fn every_kind_of_entry_reads_back(bank: Bank) {
+    bank.open_with("other", 0).await;
+    let terms = Terms::new("2.5".parse().unwrap());
+    let commands = [
+        open("1").checking(10).into(),
+        deposit("1", 50_000),
+        withdraw("1", 100),
+        transfer("1", "other", 400),
+        transfer("other", "1", 300),
+        interest("1", terms, Period::OneYear),
+        limit("1", 777),
+        freeze("1"),
+        unfreeze("1"),
+        withdraw("1", 51_045),
+        close("1"),
+    ];
+    let mut view = bank.view(&["1", "other"]).await;
+    let mut written = Vec::new();
+    for (number, command) in commands.into_iter().enumerate() {
+        let command = described(command, &format!("number {number}"));
+        let proposal = view.propose(named(&format!("r{number}"), command));
+        let plan = proposal.decision.clone().unwrap();
+        assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+        // After each: what an entry of that kind changes of the account, and nothing else.
+        assert_eq!(bank.account("1").await, *view.account("1").unwrap());
+        written.extend(plan.changes().filter(|it| it.account.id == id("1")).map(|it| it.entry.clone()));
+    }
+    assert_eq!(bank.history("1").await, written);
+
+    let kinds: Vec<_> = written.iter().map(|entry| entry.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "account_opened",
+            "deposit",
+            "withdrawal",
+            "transfer_out",
+            "transfer_in",
+            "interest",
+            "overdraft_limit_set",
+            "account_frozen",
+            "account_unfrozen",
+            "withdrawal",
+            "account_closed",
+        ]
+    );
+    let account = bank.account("1").await;
+    assert_eq!((account.state, account.balance.minor_units), (AccountState::Closed, 0));
+    assert_eq!(account.overdraft_limit.minor_units, 777);
+}
+
+pub async fn every_kind_of_interest_reads_back(bank: Bank) {
+    bank.open_with("1", 1_000_000).await;
+    let leap = Period::from(DateRange::parse("2024-02-29", "2025-02-28").unwrap());
+    let century = Period::from(DateRange::parse("0001-01-01", "0100-12-31").unwrap());
+    let mut view = bank.view(&["1"]).await;
+    let mut proposals = Vec::new();
+    for &day_count in DayCount::ALL {
+        for &compounding in Compounding::ALL {
+            for (rate, period) in [("0.0000000001", leap), ("-0.5", Period::OneYear), ("0", century)] {
+                let terms = Terms { day_count, compounding, ..Terms::new(rate.parse().unwrap()) };
+                proposals.push(view.propose(interest("1", terms, period)));
+            }
+        }
+    }
+    for &rounding_mode in RoundingMode::ALL {
+        let terms = Terms { rounding_mode, ..Terms::new("1.0000000001".parse().unwrap()) };
+        proposals.push(view.propose(interest("1", terms, leap)));
+    }
+    bank.commit(&proposals).await;
+
+    let history = bank.history("1").await;
+    assert_eq!(history.len(), 2 + proposals.len());
+    for (entry, proposal) in history[2..].iter().zip(&proposals) {
+        assert_eq!(*entry, proposal.decision.as_ref().unwrap().primary.entry);
+        assert!(matches!(entry.kind, EntryKind::Interest { .. }));
+    }
+}
+
+pub async fn texts_read_back_exactly(bank: Bank) {
+    bank.open_with("1", 0).await;
+    for text in ODD_TEXTS {
+        let entry = bank.apply(described(deposit("1", 1), text)).await;
+        assert_eq!(bank.newest("1").await, entry);
+        assert_eq!(entry.description.as_str(), text);
+    }
+    // A description of the greatest length, each character of four bytes.
+    let longest = "\u{1f3e0}".repeat(256);
+    assert_eq!(bank.apply(described(deposit("1", 1), &longest)).await, bank.newest("1").await);
+
+    // As many labels as there may be. Their keys look like fields of the account.
+    let keys = ["balance", "version", "label", "owner", "state", "type", "-", "a.b_c", "0"];
+    let mut opening = open("labelled").owned_by(r#"!"'#$%&()*+,-./:;<=>?@[\]^_`{|}~"#);
+    for (key, value) in keys.iter().zip(ODD_TEXTS.into_iter().cycle()) {
+        opening = opening.labelled(key, value);
+    }
+    let longest_key = "k".repeat(32);
+    let opening = opening.labelled(&longest_key, &"é".repeat(64)).labelled("empty", "");
+    let proposal = bank.propose(opening).await;
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    let account = bank.account("labelled").await;
+    assert_eq!(account, proposal.decision.unwrap().primary.account);
+    assert_eq!(account.labels.iter().count(), keys.len() + 2);
+}
+
+pub async fn account_ids_are_told_apart(bank: Bank) {
+    let longest = "a".repeat(64);
+    let longer_by_one = &longest[..63];
+    let ids = [
+        "1",
+        "01",
+        "a",
+        "A",
+        "a:b",
+        "a.b",
+        "a-b",
+        "a_b",
+        "entries:1",
+        "-",
+        ".",
+        ":",
+        &longest,
+        longer_by_one,
+    ];
+    for (account_id, balance) in ids.iter().zip(1..) {
+        bank.open_with(account_id, balance).await;
+    }
+    for (account_id, balance) in ids.iter().zip(1..) {
+        assert_eq!(bank.balance(account_id).await, balance, "{account_id}");
+        let history = bank.history(account_id).await;
+        assert_eq!(history.len(), 2, "{account_id}");
+        assert!(history.iter().all(|entry| entry.account_id == id(account_id)));
+    }
+    assert_eq!(bank.all_accounts(None, 5).await.len(), ids.len());
+}
+
+pub async fn currencies_read_back(bank: Bank) {
+    for code in ["USD", "JPY", "KWD", "CLF"] {
+        bank.apply(open(code).in_currency(code)).await;
+        bank.apply(deposit(code, 1_234)).await;
+        let account = bank.account(code).await;
+        assert_eq!((account.currency, account.balance.currency), (currency(code), currency(code)));
+        assert_eq!(account.overdraft_limit.currency, currency(code));
+        let entry = bank.newest(code).await;
+        assert_eq!((entry.amount, entry.balance_after), (account.balance, account.balance));
+    }
+}
+
+pub async fn amounts_at_the_ends_of_64_bits_are_exact(bank: Bank) {
+    // 2^53 + 1 is the first integer that a 64-bit float cannot hold.
+    for (account_id, amount) in [("1", i64::MAX), ("2", i64::MAX - 1), ("3", (1 << 53) + 1)] {
+        bank.apply(open(account_id).checking(i64::MAX)).await;
+        for (command, balance) in [
+            (deposit(account_id, amount), amount),
+            (withdraw(account_id, amount), 0),
+            (withdraw(account_id, amount), -amount),
+            (limit(account_id, amount), -amount),
+        ] {
+            let entry = bank.apply(command).await;
+            let account = bank.account(account_id).await;
+            assert_eq!(account.balance.minor_units, balance);
+            assert_eq!(bank.newest(account_id).await, entry);
+            assert_eq!(entry.balance_after.minor_units, balance);
+        }
+        assert_eq!(bank.account(account_id).await.overdraft_limit.minor_units, amount);
+    }
+}
+
+pub async fn the_store_is_healthy_and_says_what_it_is(bank: Bank) {
+    let store = bank.store();
+    store.health().await.unwrap();
+    assert!(!store.name().is_empty());
+    assert!(!store.durability().is_empty());
+    assert!(store.lanes() >= 1);
+    for number in 0..1_000 {
+        let account_id = id(&format!("account-{number}"));
+        let lane = store.lane(&account_id);
+        assert!(lane < store.lanes());
+        assert_eq!(store.lane(&account_id), lane);
+    }
+}

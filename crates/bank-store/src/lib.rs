@@ -1,0 +1,108 @@
+//! Where the bank keeps accounts, entries and request records.
+//!
+//! A [`Store`] knows no rule of the bank. It holds accounts, and applies a [`Proposal`] if and only
+//! if every account that the proposal was decided on still has the version that it had then. So
+//! the rules run in one place, on every backend, and a decision on stale state cannot take effect.
+//!
+//! | backend | holds | for |
+//! |---|---|---|
+//! | [`MemoryStore`] | this process's memory | tests, trying the bank out; the reference of the contract |
+//! | [`RedisStore`] | Redis 7.0 or newer, or Valkey | production: many servers, one bank |
+//!
+//! The feature `conformance` has the suite that every backend passes.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod memory;
+mod proposal;
+mod query;
+pub mod redis;
+
+use async_trait::async_trait;
+use bank_domain::{Account, AccountId, Entry};
+
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey};
+pub use query::{AccountsQuery, EntriesQuery, Order};
+pub use redis::RedisStore;
+
+/// Accounts with their histories, and the outcomes of requests.
+///
+/// # What an observer may see
+///
+/// * **Atomicity.** The accounts and entries of one proposal and the record of its request become
+///   visible together or not at all, to every reader, in every process. That holds for each
+///   proposal on its own, not for a batch: a reader may see a batch half applied.
+/// * **Linearizability.** [`Store::load`], [`Store::entries`] and [`Store::accounts`] see every commit
+///   that was answered before they were called.
+/// * **Idempotency.** A commit may be sent again, by this process, as often as it likes: each
+///   proposal that was applied the first time answers [`Outcome::Applied`] again, and is not
+///   applied again. That holds for as long as request records are kept.
+/// * **Order.** The entries of an account are dense from 1, their times never run backwards, and
+///   the newest carries the account's version and balance.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The accounts as they are now, in the order asked for; `None` for one that does not exist.
+    ///
+    /// Each account is consistent in itself. Two of them may be from different instants.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError>;
+
+    /// Applies proposals, in order, and answers one outcome for each.
+    ///
+    /// For each proposal, the first of these that holds:
+    ///
+    /// 1. Its request has a record: [`Outcome::Applied`] if the record is of this very attempt, else
+    ///    [`Outcome::Replayed`] or [`Outcome::RequestIdReused`]. This comes before the versions are
+    ///    compared: else a commit that was applied and sent again would report a false conflict.
+    /// 2. An account that it was decided on has another version, or was part of an earlier proposal
+    ///    of this commit that did not apply: [`Outcome::Conflict`]. The second matters where
+    ///    proposals build on each other: the version may match by accident.
+    /// 3. Otherwise its changes and its record are written: [`Outcome::Applied`].
+    ///
+    /// # Errors
+    /// [`StoreError`]. Where its outcome is unknown, some proposals may have been applied: send the
+    /// same ones again to find out.
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError>;
+
+    /// Entries of one account; none for an account that does not exist.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError>;
+
+    /// Accounts, each exactly once over all pages, in an order that is stable but unspecified.
+    ///
+    /// Fewer than asked for means that there are no more. An account that is opened meanwhile may
+    /// or may not be among them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError>;
+
+    /// Whether the store answers now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not.
+    async fn health(&self) -> Result<(), StoreError>;
+
+    /// What it is, in words: `memory`, `redis at 127.0.0.1:6379`. Never a secret.
+    fn name(&self) -> String;
+
+    /// What an acknowledged write survives, in words, and what it does not.
+    fn durability(&self) -> String;
+
+    /// How many lanes there are. Proposals on one lane can share a commit.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// The lane that an account is on, below [`Store::lanes`].
+    fn lane(&self, _account_id: &AccountId) -> usize {
+        0
+    }
+}

@@ -1,0 +1,219 @@
+//! The reference backend: this process's memory.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner};
+
+use crate::{
+    AccountsQuery, Committed, EntriesQuery, Order, Outcome, Proposal, Recorded, RequestKey, Store,
+    StoreError, proposal::RequestRecord,
+};
+
+/// Keeps everything in memory, and loses it with the process.
+///
+/// One lock guards all of it; every call holds it for as long as the call takes, so a commit is one
+/// instant for every reader. Memory grows with accounts and entries, and with the requests of the
+/// last one to two retention times.
+#[derive(Debug)]
+pub struct MemoryStore {
+    retention: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    accounts: HashMap<AccountId, History>,
+    by_id: BTreeSet<AccountId>,
+    by_owner: HashMap<Owner, BTreeSet<AccountId>>,
+    /// Records written since `window_started_at`, and those of the window before.
+    records: [HashMap<RequestKey, RequestRecord>; 2],
+    window_started_at: Instant,
+}
+
+/// An account and how it came to be.
+#[derive(Debug)]
+struct History {
+    account: Account,
+    entries: Vec<Entry>,
+}
+
+impl MemoryStore {
+    /// An empty bank that keeps request records at least for the time given.
+    pub fn new(request_retention: Duration) -> Self {
+        Self {
+            retention: request_retention,
+            state: Mutex::new(State {
+                accounts: HashMap::new(),
+                by_id: BTreeSet::new(),
+                by_owner: HashMap::new(),
+                records: Default::default(),
+                window_started_at: Instant::now(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing below panics half way through a change, so what a poisoned lock guards is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets the records that are older than the retention time.
+    fn forget_records(&mut self, retention: Duration) {
+        if self.window_started_at.elapsed() >= retention {
+            self.window_started_at = Instant::now();
+            self.records.swap(0, 1);
+            self.records[0].clear();
+        }
+    }
+
+    fn record(&self, key: &RequestKey) -> Option<&RequestRecord> {
+        self.records.iter().find_map(|window| window.get(key))
+    }
+
+    fn version(&self, id: &AccountId) -> u64 {
+        self.accounts.get(id).map_or(0, |history| history.account.version)
+    }
+
+    fn account(&self, id: &AccountId) -> Option<Account> {
+        self.accounts.get(id).map(|history| history.account.clone())
+    }
+
+    fn outcome(&self, proposal: &Proposal, tainted: &HashSet<AccountId>) -> Outcome {
+        if let Some(record) = self.record(&proposal.key) {
+            return if record.attempt == proposal.attempt {
+                Outcome::Applied
+            } else if record.fingerprint == proposal.fingerprint {
+                Outcome::Replayed(record.recorded.clone())
+            } else {
+                Outcome::RequestIdReused
+            };
+        }
+        let stale = |(id, version): &(AccountId, u64)| self.version(id) != *version || tainted.contains(id);
+        if proposal.versions.iter().any(stale) { Outcome::Conflict } else { Outcome::Applied }
+    }
+
+    fn apply(&mut self, proposal: &Proposal) {
+        let recorded = match &proposal.decision {
+            Ok(plan) => {
+                for change in plan.changes() {
+                    self.write(change);
+                }
+                Recorded::Entry(Box::new(plan.primary.entry.clone()))
+            }
+            Err(refusal) => Recorded::Refused(refusal.clone()),
+        };
+        if proposal.recorded {
+            let Proposal { fingerprint, attempt, .. } = *proposal;
+            self.records[0].insert(proposal.key.clone(), RequestRecord { fingerprint, attempt, recorded });
+        }
+    }
+
+    fn write(&mut self, change: &Change) {
+        let Change { account, entry } = change;
+        if let Some(history) = self.accounts.get_mut(&account.id) {
+            history.account = account.clone();
+            history.entries.push(entry.clone());
+            return;
+        }
+        self.by_id.insert(account.id.clone());
+        if !account.owner.is_empty() {
+            self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
+        }
+        self.accounts
+            .insert(account.id.clone(), History { account: account.clone(), entries: vec![entry.clone()] });
+    }
+
+    fn accounts_after(&self, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((start, Bound::Unbounded)).take(limit).filter_map(|id| self.account(id)).collect()
+    }
+
+    fn accounts_of(&self, owner: &Owner, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
+        let Some(ids) = self.by_owner.get(owner) else { return Vec::new() };
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        ids.range((start, Bound::Unbounded)).take(limit).filter_map(|id| self.account(id)).collect()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        let state = self.state();
+        Ok(ids.iter().map(|id| state.account(id)).collect())
+    }
+
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        let mut state = self.state();
+        state.forget_records(self.retention);
+        let mut committed = Committed::default();
+        let mut tainted = HashSet::new();
+        for proposal in proposals {
+            let known = state.record(&proposal.key).is_some();
+            let outcome = state.outcome(proposal, &tainted);
+            if outcome != Outcome::Applied {
+                tainted.extend(proposal.versions.iter().map(|(id, _)| id.clone()));
+            } else if !known {
+                state.apply(proposal);
+            }
+            committed.outcomes.push(outcome);
+        }
+        committed.current = tainted
+            .into_iter()
+            .map(|id| {
+                let account = state.account(&id);
+                (id, account)
+            })
+            .collect();
+        Ok(committed)
+    }
+
+    async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
+        let state = self.state();
+        let Some(history) = state.accounts.get(&query.account_id) else { return Ok(Vec::new()) };
+        // Entries are in the order of their ids, so the stretch is found by halving.
+        let before = |id: EntryId| history.entries.partition_point(|entry| entry.id() < id);
+        let upto = |id: EntryId| history.entries.partition_point(|entry| entry.id() <= id);
+        let first = |time| EntryId { time, sequence: 0 };
+        let last = |time| EntryId { time, sequence: u64::MAX };
+        let mut from = query.start.map_or(0, |time| before(first(time)));
+        let mut to = query.end.map_or(history.entries.len(), |time| upto(last(time)));
+        match (query.order, query.after) {
+            (Order::OldestFirst, Some(after)) => from = from.max(upto(after)),
+            (Order::NewestFirst, Some(after)) => to = to.min(before(after)),
+            (_, None) => {}
+        }
+        let stretch = history.entries.get(from..to).unwrap_or_default().iter();
+        Ok(match query.order {
+            Order::OldestFirst => stretch.take(query.limit).cloned().collect(),
+            Order::NewestFirst => stretch.rev().take(query.limit).cloned().collect(),
+        })
+    }
+
+    async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+        let state = self.state();
+        Ok(match &query.owner {
+            None => state.accounts_after(query.after.as_ref(), query.limit),
+            Some(owner) => state.accounts_of(owner, query.after.as_ref(), query.limit),
+        })
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn durability(&self) -> String {
+        "none: everything is lost when this process ends".to_owned()
+    }
+}

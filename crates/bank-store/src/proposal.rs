@@ -1,0 +1,114 @@
+//! What is sent to a store to be committed, and what it answers.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use bank_domain::{Account, AccountId, Entry, Fingerprint, Plan, Refusal, RequestId};
+
+/// Who made a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Caller(Arc<str>);
+
+impl Caller {
+    /// A caller by name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Anybody: who calls a server that asks nobody for a name.
+    pub fn anonymous() -> Self {
+        Self::new("")
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What names a request: an id means nothing outside the caller who chose it and the account that
+/// the request names first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// Who made it.
+    pub caller: Caller,
+    /// The account that it names first.
+    pub account_id: AccountId,
+    /// What the caller called it.
+    pub request_id: RequestId,
+}
+
+/// Tells one try at a request from another. Drawn at random for each decision, so that a proposal
+/// that is sent again recognises its own record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt(pub u32);
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A decision to be made true, if it was decided on what the store holds.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The request that it is the outcome of.
+    pub key: RequestKey,
+    /// What the request means.
+    pub fingerprint: Fingerprint,
+    /// Which try at the request this is.
+    pub attempt: Attempt,
+    /// Whether the outcome is kept, for the request to be repeated. A plan always is: its commit
+    /// may have to be sent again. A refusal of a request that nobody can repeat need not be.
+    pub recorded: bool,
+    /// The version of every account that it was decided on, that which the request names first
+    /// before the other; 0 for one that does not exist.
+    pub versions: Vec<(AccountId, u64)>,
+    /// What to write, or why nothing may be written.
+    pub decision: Result<Plan, Refusal>,
+}
+
+/// What became of one proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is true now: its changes and its record are in the store.
+    Applied,
+    /// It was decided on what is no longer so; nothing was written. Decide again on
+    /// [`Committed::current`].
+    Conflict,
+    /// The request had an outcome already; nothing was written.
+    Replayed(Recorded),
+    /// The request id has been used for a request that means something else; nothing was written.
+    RequestIdReused,
+    /// What is stored of an account is not what this bank writes; nothing was written.
+    Damaged(String),
+}
+
+/// The outcome of a request, as its record has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It was carried out: the entry on the account that it names first.
+    Entry(Box<Entry>),
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// What is kept of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RequestRecord {
+    /// What it meant.
+    pub(crate) fingerprint: Fingerprint,
+    /// Which try at it this outcome is of.
+    pub(crate) attempt: Attempt,
+    /// What became of it.
+    pub(crate) recorded: Recorded,
+}
+
+/// The answer to a commit.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// One for each proposal, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Every account of every proposal that did not apply, as it is after the commit; `None` for one
+    /// that does not exist.
+    pub current: HashMap<AccountId, Option<Account>>,
+}

@@ -1,0 +1,282 @@
+//! Redis 7.0 or newer, or Valkey: stand-alone, or watched over by Sentinel.
+//!
+//! The layout of the keys is in [`keys`](self) terms: see the project's ARCHITECTURE.md. Commits run
+//! as one Lua script, so each is one instant for every client of that Redis, and any number of
+//! servers share a bank. Everything is read from the primary.
+//!
+//! Cost: a commit is one round trip; in Redis, one read of each distinct account's version and of
+//! each request's record, one `XADD` for each entry, and one `HSET` for each distinct account and
+//! each distinct partition.
+
+mod codec;
+mod commit;
+mod connection;
+mod identity;
+mod keys;
+mod options;
+mod reply;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
+use fred::{
+    interfaces::{
+        ClientLike as _, HashesInterface as _, LuaInterface as _, SortedSetsInterface as _,
+        StreamsInterface as _,
+    },
+    types::Value,
+};
+use tokio::{task::JoinHandle, time};
+
+use self::{
+    commit::Call,
+    connection::{Connection, reply_code},
+    keys::Keys,
+};
+pub use self::{
+    identity::Persistence,
+    options::{RedisOptions, RedisUrl},
+};
+use crate::{AccountsQuery, Committed, EntriesQuery, Order, Proposal, Store, StoreError};
+
+/// How many partitions a listing reads at a time.
+const PARTITIONS_PER_READ: u32 = 16;
+
+/// A bank kept in Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    /// Commits have a connection of their own, so that they never wait behind a long read.
+    writer: Connection,
+    reader: Connection,
+    keys: Keys,
+    request_retention: Duration,
+    script_digest: String,
+    persistence: Persistence,
+    watchdogs: [JoinHandle<()>; 2],
+}
+
+impl RedisStore {
+    /// Connects to Redis, checks that it can hold a bank, and founds one if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if Redis does not answer within the connect timeout;
+    /// [`StoreError::Misconfigured`] if it cannot hold this bank, saying what to change.
+    pub async fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
+        options.validate()?;
+        let writer = Connection::open(options).await?;
+        let reader = Connection::open(options).await?;
+        let keys = Keys::new(&options.key_prefix, options.partitions);
+        identity::require_version(&writer).await?;
+        let persistence = identity::persistence(&writer, options.check_config).await?;
+        identity::found_or_join(&writer, &keys).await?;
+        let load = writer.client().script_load(commit::SCRIPT);
+        let script_digest = writer.run(load).await?;
+        let watchdogs =
+            [&writer, &reader].map(|connection| tokio::spawn(watch(connection.clone(), options.clone())));
+        Ok(Self {
+            writer,
+            reader,
+            keys,
+            request_retention: options.request_retention,
+            script_digest,
+            persistence,
+            watchdogs,
+        })
+    }
+
+    async fn call_script(&self, call: &Call) -> Result<Value, StoreError> {
+        self.writer.require_connected()?;
+        let client = self.writer.client();
+        let arguments = || {
+            let retention = self.request_retention.as_secs().to_string();
+            vec![Value::from(retention), Value::from(call.payload.as_slice())]
+        };
+        let answer = client.evalsha(&self.script_digest, call.keys.clone(), arguments()).await;
+        match answer {
+            Err(error) if reply_code(&error) == Some("NOSCRIPT") => {
+                let load = client.script_load::<(), _>(commit::SCRIPT);
+                load.await.map_err(|error| self.writer.explain(&error))?;
+                client.evalsha(&self.script_digest, call.keys.clone(), arguments()).await
+            }
+            answer => answer,
+        }
+        .map_err(|error| self.writer.explain(&error))
+    }
+
+    /// Ids from sorted sets of ids, read together, in the order of the sets.
+    async fn ids(
+        &self,
+        sets: impl IntoIterator<Item = (String, Option<&AccountId>)>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let pipeline = self.reader.client().pipeline();
+        for (key, after) in sets {
+            let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+            let queued = pipeline.zrangebylex::<(), _, _, _>(key, start, "+", Some((0, limit)));
+            self.reader.run(queued).await?;
+        }
+        let sets: Vec<Vec<String>> = self.reader.run(pipeline.all()).await?;
+        sets.into_iter()
+            .flatten()
+            .map(|id| {
+                id.parse().map_err(|_| {
+                    StoreError::Corrupt(format!("an index holds {id:?}, which is no account id"))
+                })
+            })
+            .collect()
+    }
+
+    async fn ids_of_all(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let mut ids = Vec::new();
+        let mut next = after.map_or(0, |id| self.keys.partition_of(id));
+        let mut after = after;
+        while next < self.keys.partitions() && ids.len() < limit {
+            let end = self.keys.partitions().min(next + PARTITIONS_PER_READ);
+            let sets = (next..end).map(|partition| {
+                let after = if partition == next { after } else { None };
+                (self.keys.accounts(partition), after)
+            });
+            ids.extend(self.ids(sets.collect::<Vec<_>>(), limit - ids.len()).await?);
+            (next, after) = (end, None);
+        }
+        ids.truncate(limit);
+        Ok(ids)
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.reader.require_connected()?;
+        let pipeline = self.reader.client().pipeline();
+        for id in ids {
+            self.reader.run(pipeline.hgetall::<(), _>(self.keys.account(id))).await?;
+        }
+        let hashes: Vec<Value> = self.reader.run(pipeline.all()).await?;
+        ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect()
+    }
+
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        if proposals.is_empty() {
+            return Ok(Committed::default());
+        }
+        let call = Call::new(&self.keys, proposals)?;
+        let answer = self.call_script(&call).await?;
+        call.committed(proposals, answer)
+    }
+
+    async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
+        let Some((lowest, highest)) = stretch(query) else { return Ok(Vec::new()) };
+        let id = &query.account_id;
+        // A count that does not fit in Redis's integers is none.
+        let limit = u64::try_from(query.limit).ok().filter(|limit| *limit < i64::MAX as u64);
+        let pipeline = self.reader.client().pipeline();
+        let key = self.keys.entries(id);
+        self.reader.run(pipeline.hget::<(), _, _>(self.keys.account(id), "currency")).await?;
+        let queued = match query.order {
+            Order::OldestFirst => pipeline.xrange::<(), _, _, _>(key, lowest, highest, limit).await,
+            Order::NewestFirst => pipeline.xrevrange::<(), _, _, _>(key, highest, lowest, limit).await,
+        };
+        queued.map_err(|error| self.reader.explain(&error))?;
+        let answers: Vec<Value> = self.reader.run(pipeline.all()).await?;
+        let [currency, entries] =
+            answers.try_into().map_err(|_| reply::unexpected("redis answered half a pipeline"))?;
+        if currency.is_null() {
+            return Ok(Vec::new());
+        }
+        let currency = reply::text(currency)?
+            .parse()
+            .map_err(|_| StoreError::Corrupt(format!("account {id}: field \"currency\" is malformed")))?;
+        reply::list(entries)?
+            .into_iter()
+            .map(|entry| {
+                let [entry_id, fields] = reply::pair(entry)?;
+                codec::entry(id, currency, &reply::text(entry_id)?, &reply::fields(fields)?)
+            })
+            .collect()
+    }
+
+    async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+        let after = query.after.as_ref();
+        let ids = match &query.owner {
+            Some(owner) => self.ids([(self.keys.owner(owner), after)], query.limit).await?,
+            None => self.ids_of_all(after, query.limit).await?,
+        };
+        Ok(self.load(&ids).await?.into_iter().flatten().collect())
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.writer.run(self.writer.client().ping::<()>(None)).await?;
+        self.reader.run(self.reader.client().ping::<()>(None)).await
+    }
+
+    fn name(&self) -> String {
+        format!("redis at {}", self.writer.address())
+    }
+
+    fn durability(&self) -> String {
+        self.persistence.to_string()
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        for watchdog in &self.watchdogs {
+            watchdog.abort();
+        }
+    }
+}
+
+/// The ids that a query asks for, as `XRANGE` spells them; `None` where there can be none.
+///
+/// An id without a sequence means the first of its millisecond at the low end, and the last at the
+/// high end.
+fn stretch(query: &EntriesQuery) -> Option<(String, String)> {
+    let epoch = EntryId { time: Timestamp::UNIX_EPOCH, sequence: 0 };
+    if query.end.is_some_and(|end| end < epoch.time) {
+        return None;
+    }
+    // There is nothing before the epoch, and Redis does not even have a word for it.
+    let after = query.after.filter(|after| *after > epoch);
+    if query.after.is_some() && after.is_none() && query.order == Order::NewestFirst {
+        return None;
+    }
+    let mut lowest = query.start.map_or_else(|| "-".to_owned(), |start| start.unix_ms().max(0).to_string());
+    let mut highest = query.end.map_or_else(|| "+".to_owned(), |end| end.unix_ms().to_string());
+    match (query.order, after) {
+        (Order::OldestFirst, Some(after)) if query.start.is_none_or(|start| after.time >= start) => {
+            lowest = format!("({after}");
+        }
+        (Order::NewestFirst, Some(after)) if query.end.is_none_or(|end| after.time <= end) => {
+            highest = format!("({after}");
+        }
+        _ => {}
+    }
+    Some((lowest, highest))
+}
+
+/// Closes a connection that does not answer a `PING`: steady writes can hide a frozen Redis from
+/// the client's own check.
+async fn watch(connection: Connection, options: RedisOptions) {
+    let mut ticks = time::interval(options.watchdog_interval);
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if connection.require_connected().is_ok() {
+            let ping = connection.client().ping::<()>(None);
+            if time::timeout(options.command_timeout, ping).await.is_err() {
+                tracing::warn!(redis = connection.address(), "redis does not answer; connecting anew");
+                connection.reset().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Is this a Redis that can hold a bank, and is it ours?
+
+use std::{collections::HashMap, fmt};
+
+use fred::{
+    cmd,
+    interfaces::{ClientLike as _, HashesInterface as _},
+    types::InfoKind,
+};
+use uuid::Uuid;
+
+use super::{
+    connection::{Connection, reply_code},
+    keys::Keys,
+};
+use crate::StoreError;
+
+/// The layout of keys and fields that this version reads and writes.
+const LAYOUT: &str = "1";
+
+/// What Redis does to keep what it has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// There is no append-only file.
+    None,
+    /// The append-only file is synced as this says: `always`, `everysec`, `no`.
+    AppendOnlyFile {
+        /// Redis's own setting, `appendfsync`.
+        sync: String,
+    },
+    /// Redis was not asked.
+    Unchecked,
+}
+
+impl fmt::Display for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str(
+                "a restart of redis loses what was acknowledged since its last snapshot; set appendonly yes",
+            ),
+            Self::AppendOnlyFile { sync } if sync == "always" => {
+                f.write_str("what is acknowledged is on redis's disk")
+            }
+            Self::AppendOnlyFile { sync } if sync == "everysec" => f.write_str(
+                "a crash of redis's machine loses up to the last two seconds; set appendfsync always to lose none",
+            ),
+            Self::AppendOnlyFile { sync } => write!(
+                f,
+                "a crash of redis's machine loses what its system had not written yet (appendfsync {sync})"
+            ),
+            Self::Unchecked => f.write_str("as redis is set up; it was not asked (store.redis.check_config)"),
+        }
+    }
+}
+
+pub(super) async fn require_version(connection: &Connection) -> Result<(), StoreError> {
+    let info: String = connection.run(connection.client().info(Some(InfoKind::Server))).await?;
+    let version =
+        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major >= 7) {
+        return Ok(());
+    }
+    Err(StoreError::Misconfigured(format!(
+        "redis at {} is of version {version}; 7.0 or newer is needed",
+        connection.address()
+    )))
+}
+
+/// Asks what Redis promises, and refuses one that may throw accounts away.
+pub(super) async fn persistence(connection: &Connection, check: bool) -> Result<Persistence, StoreError> {
+    if !check {
+        return Ok(Persistence::Unchecked);
+    }
+    let setting = async |name: &str| -> Result<String, StoreError> {
+        let command = connection.client().custom(cmd!("CONFIG"), vec!["GET", name]);
+        match command.await {
+            Ok(answer) => {
+                let answer: HashMap<String, String> = answer;
+                Ok(answer.into_values().next().unwrap_or_default())
+            }
+            Err(error) if matches!(reply_code(&error), Some("ERR" | "NOPERM")) => {
+                Err(StoreError::Misconfigured(format!(
+                    "redis at {} does not tell its settings ({}); make sure that maxmemory-policy is \
+                     noeviction, then set store.redis.check_config = false",
+                    connection.address(),
+                    error.details()
+                )))
+            }
+            Err(error) => Err(connection.explain(&error)),
+        }
+    };
+    let policy = setting("maxmemory-policy").await?;
+    if policy != "noeviction" {
+        return Err(StoreError::Misconfigured(format!(
+            "redis at {} has maxmemory-policy {policy}, which throws accounts away when memory runs out; \
+             set it to noeviction",
+            connection.address()
+        )));
+    }
+    if setting("appendonly").await? != "yes" {
+        return Ok(Persistence::None);
+    }
+    Ok(Persistence::AppendOnlyFile { sync: setting("appendfsync").await? })
+}
+
+/// Founds the bank where there is none; else makes sure that it is laid out as this server expects.
+pub(super) async fn found_or_join(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+    let client = connection.client();
+    let meta = keys.meta();
+    let wanted = [
+        ("bank_id", Uuid::new_v4().to_string()),
+        ("layout", LAYOUT.to_owned()),
+        ("partitions", keys.partitions().to_string()),
+    ];
+    for (field, value) in &wanted {
+        // Servers that start at once agree: the first one to set a field wins.
+        connection.run(client.hsetnx::<(), _, _, _>(&meta, *field, value.as_str())).await?;
+    }
+    let found: HashMap<String, String> = connection.run(client.hgetall(&meta)).await?;
+    let of = |field: &str| found.get(field).map_or("", String::as_str);
+    if of("layout") != LAYOUT {
+        return Err(StoreError::Misconfigured(format!(
+            "the bank in redis at {} has layout {:?}, this server reads {LAYOUT:?}; use the version of the \
+             server that wrote it",
+            connection.address(),
+            of("layout"),
+        )));
+    }
+    if of("partitions") != keys.partitions().to_string() {
+        return Err(StoreError::Misconfigured(format!(
+            "the bank in redis at {} has {} partitions, store.redis.partitions is {}; set it to what the \
+             bank has",
+            connection.address(),
+            of("partitions"),
+            keys.partitions(),
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The names of everything in Redis.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions` |
+//! | `bank:{17}:account:123` | hash | an account, field by field |
+//! | `bank:{17}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
+//! | `bank:{17}:requests:20780` | hash | outcomes of requests, for one window of time |
+//! | `bank:{17}:accounts` | sorted set | the ids of the partition's accounts |
+//! | `bank:{40}:owner:alice` | sorted set | the ids of an owner's accounts |
+//!
+//! The number in braces is the **partition** of the account id, or of the owner's name. It is all
+//! that Redis Cluster hashes, so the keys of one account are always together.
+
+use bank_domain::{AccountId, Owner};
+
+/// Makes key names.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+    partitions: u32,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str, partitions: u32) -> Self {
+        Self { prefix: prefix.to_owned(), partitions }
+    }
+
+    pub(super) fn meta(&self) -> String {
+        format!("{}:meta", self.prefix)
+    }
+
+    pub(super) fn account(&self, id: &AccountId) -> String {
+        format!("{}:{{{}}}:account:{id}", self.prefix, self.partition_of(id))
+    }
+
+    pub(super) fn entries(&self, id: &AccountId) -> String {
+        format!("{}:{{{}}}:entries:{id}", self.prefix, self.partition_of(id))
+    }
+
+    /// Without the window of time, which the commit script appends.
+    pub(super) fn requests(&self, id: &AccountId) -> String {
+        format!("{}:{{{}}}:requests", self.prefix, self.partition_of(id))
+    }
+
+    pub(super) fn accounts(&self, partition: u32) -> String {
+        format!("{}:{{{partition}}}:accounts", self.prefix)
+    }
+
+    pub(super) fn owner(&self, owner: &Owner) -> String {
+        format!("{}:{{{}}}:owner:{owner}", self.prefix, self.partition(owner.as_str()))
+    }
+
+    pub(super) fn partition_of(&self, id: &AccountId) -> u32 {
+        self.partition(id.as_str())
+    }
+
+    pub(super) fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    /// FNV-1a, 32 bits, modulo the number of partitions. It is part of the layout: it never changes.
+    /// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
+    fn partition(&self, name: &str) -> u32 {
+        let hash = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        hash % self.partitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_layout() {
+        let keys = Keys::new("bank", 256);
+        let id: AccountId = "123".parse().unwrap();
+        assert_eq!(keys.meta(), "bank:meta");
+        assert_eq!(keys.account(&id), "bank:{11}:account:123");
+        assert_eq!(keys.entries(&id), "bank:{11}:entries:123");
+        assert_eq!(keys.requests(&id), "bank:{11}:requests");
+        assert_eq!(keys.accounts(17), "bank:{17}:accounts");
+        assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{203}:owner:alice");
+    }
+
+    #[test]
+    fn accounts_spread_evenly() {
+        let keys = Keys::new("bank", 256);
+        let mut counts = [0_u32; 256];
+        for number in 0..256_000 {
+            counts[keys.partition(&format!("account-{number}")) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+}

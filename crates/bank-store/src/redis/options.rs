@@ -1,0 +1,119 @@
+//! How to reach Redis, and within which bounds.
+
+use std::{fmt, time::Duration};
+
+use crate::StoreError;
+
+/// What a [`RedisStore`](super::RedisStore) is opened with.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS, or
+    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`.
+    pub url: RedisUrl,
+    /// What every key begins with; two banks on one Redis differ in it.
+    pub key_prefix: String,
+    /// How many partitions the accounts are spread over. Fixed when the bank is founded.
+    pub partitions: u32,
+    /// How long request records are kept at least.
+    pub request_retention: Duration,
+    /// How long to try to connect at start, and each time after a connection was lost.
+    pub connect_timeout: Duration,
+    /// How long Redis has for one command.
+    pub command_timeout: Duration,
+    /// The pause before the first try to connect anew; it doubles with each.
+    pub reconnect_delay_min: Duration,
+    /// The longest pause between two tries to connect anew.
+    pub reconnect_delay_max: Duration,
+    /// How many commands wait for the connection at most.
+    pub command_buffer_max: usize,
+    /// The pause between two checks that Redis answers.
+    pub watchdog_interval: Duration,
+    /// Whether `CONFIG GET` is asked what Redis promises. Managed servers may hide it.
+    pub check_config: bool,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            url: RedisUrl::new("redis://127.0.0.1:6379"),
+            key_prefix: "bank".to_owned(),
+            partitions: 256,
+            request_retention: Duration::from_secs(24 * 60 * 60),
+            connect_timeout: Duration::from_secs(10),
+            command_timeout: Duration::from_secs(2),
+            reconnect_delay_min: Duration::from_millis(50),
+            reconnect_delay_max: Duration::from_secs(2),
+            command_buffer_max: 10_000,
+            watchdog_interval: Duration::from_secs(1),
+            check_config: true,
+        }
+    }
+}
+
+impl RedisOptions {
+    pub(super) fn validate(&self) -> Result<(), StoreError> {
+        let refuse = |what: &str| Err(StoreError::Misconfigured(what.to_owned()));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(plain) {
+            return refuse("store.redis.key_prefix must be of A-Z a-z 0-9 . _ : - and not empty");
+        }
+        if !(1..=16_384).contains(&self.partitions) {
+            return refuse("store.redis.partitions must be from 1 to 16384");
+        }
+        if self.request_retention < Duration::from_secs(1) {
+            return refuse("ledger.request_retention_seconds must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// Where Redis is, with the password that it may take. It prints without it.
+#[derive(Clone)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// Wraps a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL, password and all.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        // Sentinel URLs carry a second password among their parameters.
+        let place = rest.split('?').next().unwrap_or_default();
+        let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        write!(f, "{scheme}://{host}")
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_print_without_their_passwords() {
+        for (url, shown) in [
+            ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+            ("redis://user:s3cret@host:1/2", "redis://host:1/2"),
+            ("redis://:s3@cret@host:1", "redis://host:1"),
+            ("redis-sentinel://u:s3cret@a:1?node=b:2&sentinelPassword=s3cret", "redis-sentinel://a:1"),
+        ] {
+            let url = RedisUrl::new(url);
+            assert_eq!(url.to_string(), shown);
+            assert!(!format!("{url:?}").contains("cret"));
+        }
+    }
+}

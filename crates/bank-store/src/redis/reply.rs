@@ -1,0 +1,51 @@
+//! Reads the values that Redis answers.
+
+use fred::types::Value;
+
+use super::codec::Fields;
+use crate::StoreError;
+
+pub(super) fn unexpected(what: &str) -> StoreError {
+    StoreError::Corrupt(what.to_owned())
+}
+
+pub(super) fn list(value: Value) -> Result<Vec<Value>, StoreError> {
+    match value {
+        Value::Array(values) => Ok(values),
+        Value::Null => Ok(Vec::new()),
+        _ => Err(unexpected("redis answered something else than a list")),
+    }
+}
+
+pub(super) fn pair(value: Value) -> Result<[Value; 2], StoreError> {
+    list(value)?.try_into().map_err(|_| unexpected("redis answered something else than a pair"))
+}
+
+pub(super) fn integer(value: &Value) -> Result<i64, StoreError> {
+    value.as_i64().ok_or_else(|| unexpected("redis answered something else than an integer"))
+}
+
+pub(super) fn text(value: Value) -> Result<String, StoreError> {
+    value.into_string().ok_or_else(|| unexpected("redis answered something else than text"))
+}
+
+/// A flat list of names and values, as of a hash or of a stream entry.
+pub(super) fn fields(value: Value) -> Result<Fields, StoreError> {
+    if let Value::Map(map) = value {
+        return map
+            .inner()
+            .into_iter()
+            .map(|(name, value)| {
+                let name = name.into_string().ok_or_else(|| unexpected("a field's name is not text"))?;
+                Ok((name, text(value)?))
+            })
+            .collect();
+    }
+    let mut values = list(value)?.into_iter();
+    let mut fields = Fields::new();
+    while let Some(name) = values.next() {
+        let value = values.next().ok_or_else(|| unexpected("redis answered a field without a value"))?;
+        fields.insert(text(name)?, text(value)?);
+    }
+    Ok(fields)
+}
