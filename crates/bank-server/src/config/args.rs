@@ -1,0 +1,66 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  Try the bank out, in memory, on 127.0.0.1:50051:
+      bank-server
+
+  Keep it in Redis, and let other machines call:
+      bank-server --redis-url redis://127.0.0.1:6379 --listen 0.0.0.0:50051
+
+  The same with a file, its password kept out of it, and one setting changed:
+      BANK__STORE__REDIS__URL_FILE=/run/secrets/redis_url \\
+          bank-server --config /etc/bank.toml --set ledger.request_retention_seconds=604800
+
+  See every setting that is in effect, and who set it; or only whether all of them are right:
+      bank-server --config /etc/bank.toml --print-config
+      bank-server --config /etc/bank.toml --check
+
+Settings, later over earlier: the defaults; the file; the environment, where BANK__SECTION__KEY sets
+section.key; flags. Every key, its unit and its reason: config/default.toml.
+
+SIGTERM or SIGINT ends the server once the calls in flight are done; a second one ends it at once.
+
+Exit codes: 0 all calls were finished; 1 it could not start, or calls were cut off; 2 the command
+line or a setting is wrong.";
+
+/// The flags of `bank-server`.
+#[expect(clippy::doc_markdown, reason = "the comments are help texts, which show backticks as they are")]
+#[derive(clap::Parser, Clone, Debug, Default)]
+#[command(name = "bank-server", version, about = "A bank over gRPC.", after_help = EXAMPLES)]
+pub struct Args {
+    /// Read settings from this TOML file
+    #[arg(short, long, value_name = "PATH", env = "BANK_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+
+    /// Take calls on this address; port 0 takes a free one [server.listen]
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+
+    /// Keep accounts here: memory or redis [store.kind]
+    #[arg(short, long, value_name = "KIND")]
+    pub store: Option<String>,
+
+    /// Keep accounts in this Redis. Other users of this machine can read flags: put a password
+    /// into a file [store.redis.url_file] instead [store.redis.url]
+    #[arg(long, value_name = "URL")]
+    pub redis_url: Option<String>,
+
+    /// Say this much: error, warn, info, debug or trace [log.level]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// Set any key; may be given more than once
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Print the settings that are in effect as TOML, without passwords, and exit
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Check all settings, and exit
+    #[arg(long, conflicts_with = "print_config")]
+    pub check: bool,
+}

@@ -1,0 +1,215 @@
+//! What each key may be. The reasons for the defaults are in `config/default.toml`.
+
+use config::ValueKind;
+use tracing_subscriber::EnvFilter;
+
+/// A key and the values that it takes.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Flag,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Choice(&'static [&'static str]),
+    Text {
+        allowed: &'static str,
+        accepts: fn(&str) -> bool,
+    },
+    /// Text that is never shown.
+    Secret {
+        allowed: &'static str,
+        accepts: fn(&str) -> bool,
+    },
+}
+
+/// A value as a layer has it.
+#[derive(Clone, Debug)]
+pub(super) enum Written {
+    /// From a layer that knows only text: it stands for whatever the key takes.
+    Loose(String),
+    Text(String),
+    Integer(i64),
+    Flag(bool),
+    /// Nothing that any key takes; how to call it.
+    Other(String),
+}
+
+/// Why a value does not do.
+pub(super) struct Wrong {
+    pub(super) found: String,
+    pub(super) allowed: String,
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const YEAR_SECONDS: i64 = 366 * 24 * 60 * 60;
+
+/// Every key there is, in the order of `config/default.toml`.
+pub(super) const KEYS: &[Key] = &[
+    text(
+        "server.listen",
+        "an address and a port, such as 127.0.0.1:50051 or [::]:50051",
+        parses::<std::net::SocketAddr>,
+    ),
+    integer("server.request_timeout_ms_max", 1, DAY_MS),
+    integer("server.shutdown_grace_ms", 1, DAY_MS),
+    integer("server.message_bytes_max", 1024, 4 << 20),
+    integer("server.reply_bytes_max", 64 << 10, 64 << 20),
+    // hyper needs some room for the headers that every call has.
+    integer("server.header_bytes_max", 1024, 1 << 20),
+    integer("server.concurrent_streams_max", 1, 100_000),
+    integer("server.keepalive_interval_ms", 100, DAY_MS),
+    integer("server.keepalive_timeout_ms", 100, DAY_MS),
+    flag("server.reflection"),
+    integer("health.poll_interval_ms", 10, 600_000),
+    integer("health.poll_timeout_ms", 10, 600_000),
+    text(
+        "bank.default_currency",
+        "an ISO 4217 code in upper case, such as USD",
+        parses::<bank_domain::Currency>,
+    ),
+    choice("store.kind", &["memory", "redis"]),
+    Key {
+        name: "store.redis.url",
+        kind: Kind::Secret {
+            allowed: "redis://[user:password@]host:port[/database], rediss:// for TLS, or \
+                      redis-sentinel://host:port?sentinelServiceName=name",
+            accepts: is_redis_url,
+        },
+    },
+    text("store.redis.url_file", "the path of a file, or empty", |_| true),
+    text("store.redis.key_prefix", "of A-Z a-z 0-9 . _ : - and not empty", is_key_prefix),
+    integer("store.redis.partitions", 1, 16_384),
+    integer("store.redis.connect_timeout_ms", 100, 600_000),
+    integer("store.redis.command_timeout_ms", 10, 600_000),
+    integer("store.redis.reconnect_delay_ms_min", 1, 600_000),
+    integer("store.redis.reconnect_delay_ms_max", 1, 600_000),
+    integer("store.redis.command_buffer_max", 1, 1_000_000),
+    integer("store.redis.watchdog_interval_ms", 10, 600_000),
+    flag("store.redis.check_config"),
+    integer("ledger.queue_commands_max", 1, 1_000_000),
+    integer("ledger.batch_commands_max", 1, 10_000),
+    integer("ledger.accounts_remembered_max", 1, 100_000_000),
+    integer("ledger.outcome_timeout_ms", 1, DAY_MS),
+    integer("ledger.resend_pause_ms", 1, 60_000),
+    integer("ledger.request_retention_seconds", 1, YEAR_SECONDS),
+    choice("log.level", &["error", "warn", "info", "debug", "trace"]),
+    text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
+    choice("log.format", &["auto", "pretty", "json"]),
+];
+
+const fn integer(name: &'static str, min: i64, max: i64) -> Key {
+    Key { name, kind: Kind::Integer { min, max } }
+}
+
+const fn flag(name: &'static str) -> Key {
+    Key { name, kind: Kind::Flag }
+}
+
+const fn choice(name: &'static str, choices: &'static [&'static str]) -> Key {
+    Key { name, kind: Kind::Choice(choices) }
+}
+
+const fn text(name: &'static str, allowed: &'static str, accepts: fn(&str) -> bool) -> Key {
+    Key { name, kind: Kind::Text { allowed, accepts } }
+}
+
+impl Key {
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The key that was probably meant.
+    pub(super) fn meant(name: &str) -> Option<&'static str> {
+        let distance = |key: &Key| strsim::damerau_levenshtein(name, key.name);
+        let nearest = KEYS.iter().min_by_key(|key| distance(key))?;
+        if distance(nearest) <= (name.len() / 4).max(2) {
+            return Some(nearest.name);
+        }
+        let last = |name: &'_ str| name.rsplit('.').next().unwrap_or_default().to_owned();
+        let mut namesakes = KEYS.iter().filter(|key| last(key.name) == last(name));
+        match (namesakes.next(), namesakes.next()) {
+            (Some(key), None) => Some(key.name),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret { .. })
+    }
+
+    pub(super) fn is_section(name: &str) -> bool {
+        KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// The value that was written, if the key takes it. Nothing is guessed: `"1"` is no number in a
+    /// file, and `yes` is not true.
+    pub(super) fn read(&self, written: Written) -> Result<ValueKind, Wrong> {
+        let value = match (&self.kind, &written) {
+            (Kind::Flag, Written::Flag(value)) => Some(ValueKind::Boolean(*value)),
+            (Kind::Flag, Written::Loose(text)) => text.parse().ok().map(ValueKind::Boolean),
+            (Kind::Integer { min, max }, Written::Integer(value)) => {
+                (min..=max).contains(&value).then_some(ValueKind::I64(*value))
+            }
+            (Kind::Integer { min, max }, Written::Loose(text)) => {
+                text.parse().ok().filter(|value| (min..=max).contains(&value)).map(ValueKind::I64)
+            }
+            (Kind::Choice(choices), Written::Text(text) | Written::Loose(text)) => {
+                choices.contains(&text.as_str()).then(|| ValueKind::String(text.clone()))
+            }
+            (
+                Kind::Text { accepts, .. } | Kind::Secret { accepts, .. },
+                Written::Text(text) | Written::Loose(text),
+            ) => accepts(text).then(|| ValueKind::String(text.clone())),
+            _ => None,
+        };
+        value.ok_or_else(|| Wrong { found: self.shown(written), allowed: self.allowed() })
+    }
+
+    fn shown(&self, written: Written) -> String {
+        match written {
+            _ if self.is_secret() => "(not shown)".to_owned(),
+            Written::Loose(text) | Written::Text(text) => format!("{text:?}"),
+            Written::Integer(value) => value.to_string(),
+            Written::Flag(value) => value.to_string(),
+            Written::Other(name) => name,
+        }
+    }
+
+    fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Choice(choices) => {
+                let choices: Vec<_> = choices.iter().map(|choice| format!("{choice:?}")).collect();
+                format!("one of {}", choices.join(", "))
+            }
+            Kind::Text { allowed, .. } | Kind::Secret { allowed, .. } => allowed.to_owned(),
+        }
+    }
+}
+
+fn parses<T: std::str::FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
+}
+
+fn is_redis_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, rest)| {
+        matches!(scheme, "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel") && !rest.is_empty()
+    })
+}
+
+fn is_key_prefix(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    !text.is_empty() && text.bytes().all(plain)
+}
+
+fn is_filter(text: &str) -> bool {
+    EnvFilter::builder().parse(text).is_ok()
+}

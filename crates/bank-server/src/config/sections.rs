@@ -1,0 +1,218 @@
+//! The configuration as types, and as the options of the components that it is for.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bank_domain::Currency;
+use bank_store::redis::{RedisOptions, RedisUrl};
+use serde::{Deserialize, Deserializer};
+
+use super::Problem;
+use crate::{
+    grpc::ApiOptions,
+    ledger::LedgerOptions,
+    server::{HealthOptions, ServerOptions},
+};
+
+/// Everything that can be set. The keys are documented in `config/default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Config {
+    pub server: Server,
+    pub health: Health,
+    pub bank: Bank,
+    pub store: Store,
+    pub ledger: Ledger,
+    pub log: Log,
+}
+
+/// How calls come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub request_timeout_ms_max: u64,
+    pub shutdown_grace_ms: u64,
+    pub message_bytes_max: usize,
+    pub reply_bytes_max: usize,
+    pub header_bytes_max: u32,
+    pub concurrent_streams_max: u32,
+    pub keepalive_interval_ms: u64,
+    pub keepalive_timeout_ms: u64,
+    pub reflection: bool,
+}
+
+/// How the server knows whether it can serve.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Health {
+    pub poll_interval_ms: u64,
+    pub poll_timeout_ms: u64,
+}
+
+/// What the bank assumes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Bank {
+    pub default_currency: Currency,
+}
+
+/// Where accounts are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Store {
+    pub kind: StoreKind,
+    pub redis: Redis,
+}
+
+/// The backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// This process's memory.
+    Memory,
+    /// Redis or Valkey.
+    Redis,
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Redis {
+    #[serde(deserialize_with = "redis_url")]
+    pub url: RedisUrl,
+    pub url_file: String,
+    pub key_prefix: String,
+    pub partitions: u32,
+    pub connect_timeout_ms: u64,
+    pub command_timeout_ms: u64,
+    pub reconnect_delay_ms_min: u64,
+    pub reconnect_delay_ms_max: u64,
+    pub command_buffer_max: usize,
+    pub watchdog_interval_ms: u64,
+    pub check_config: bool,
+}
+
+/// How commands are queued, committed and remembered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Ledger {
+    pub queue_commands_max: usize,
+    pub batch_commands_max: usize,
+    pub accounts_remembered_max: usize,
+    pub outcome_timeout_ms: u64,
+    pub resend_pause_ms: u64,
+    pub request_retention_seconds: u64,
+}
+
+/// What is written down, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Log {
+    pub level: String,
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs.
+    Json,
+}
+
+impl Config {
+    /// Values that are each right, but not together.
+    pub(super) fn contradictions(&self) -> Vec<Problem> {
+        let Redis { reconnect_delay_ms_min: min, reconnect_delay_ms_max: max, .. } = &self.store.redis;
+        let mut problems = Vec::new();
+        if min > max {
+            problems.push(Problem::Contradiction(format!(
+                "store.redis.reconnect_delay_ms_min = {min} is more than store.redis.reconnect_delay_ms_max = {max}"
+            )));
+        }
+        problems
+    }
+
+    /// What the server is started with.
+    pub fn server_options(&self) -> ServerOptions {
+        let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
+        ServerOptions {
+            message_bytes_max,
+            reply_bytes_max,
+            header_bytes_max,
+            concurrent_streams_max: self.server.concurrent_streams_max,
+            keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
+            keepalive_timeout: Duration::from_millis(self.server.keepalive_timeout_ms),
+            reflection: self.server.reflection,
+            health: HealthOptions {
+                poll_interval: Duration::from_millis(self.health.poll_interval_ms),
+                poll_timeout: Duration::from_millis(self.health.poll_timeout_ms),
+            },
+        }
+    }
+
+    /// How long calls in flight have to finish when the server is told to stop.
+    pub fn shutdown_grace(&self) -> Duration {
+        Duration::from_millis(self.server.shutdown_grace_ms)
+    }
+
+    /// What the API is made with.
+    pub fn api_options(&self) -> ApiOptions {
+        ApiOptions {
+            default_currency: self.bank.default_currency,
+            request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+        }
+    }
+
+    /// What the ledger is started with.
+    pub fn ledger_options(&self) -> LedgerOptions {
+        let Ledger { queue_commands_max, batch_commands_max, accounts_remembered_max, .. } = self.ledger;
+        LedgerOptions {
+            queue_commands_max,
+            batch_commands_max,
+            accounts_remembered_max,
+            outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
+            resend_pause: Duration::from_millis(self.ledger.resend_pause_ms),
+        }
+    }
+
+    /// How long any store keeps the outcomes of requests.
+    pub fn request_retention(&self) -> Duration {
+        Duration::from_secs(self.ledger.request_retention_seconds)
+    }
+
+    /// What the Redis store is opened with.
+    pub fn redis_options(&self) -> RedisOptions {
+        let redis = &self.store.redis;
+        RedisOptions {
+            url: redis.url.clone(),
+            key_prefix: redis.key_prefix.clone(),
+            partitions: redis.partitions,
+            request_retention: self.request_retention(),
+            connect_timeout: Duration::from_millis(redis.connect_timeout_ms),
+            command_timeout: Duration::from_millis(redis.command_timeout_ms),
+            reconnect_delay_min: Duration::from_millis(redis.reconnect_delay_ms_min),
+            reconnect_delay_max: Duration::from_millis(redis.reconnect_delay_ms_max),
+            command_buffer_max: redis.command_buffer_max,
+            watchdog_interval: Duration::from_millis(redis.watchdog_interval_ms),
+            check_config: redis.check_config,
+        }
+    }
+}
+
+fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::Error> {
+    String::deserialize(deserializer).map(RedisUrl::new)
+}

@@ -1,0 +1,125 @@
+//! Collects what is wrong with a message, field by field.
+
+use std::{fmt::Display, str::FromStr};
+
+use bank_domain::{Amount, Currency, OverdraftLimit, Timestamp};
+use bank_proto::v1;
+use tonic_types::FieldViolation;
+
+use crate::grpc::status::Failure;
+
+/// What is wrong with a message so far. Parsers return `None` where they have added to it.
+#[derive(Default)]
+pub(super) struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    pub(super) fn add(&mut self, field: &str, description: impl Display) {
+        self.0.push(FieldViolation::new(field, description.to_string()));
+    }
+
+    pub(super) fn check<T, E: Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(field, error)).ok()
+    }
+
+    pub(super) fn text<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
+        self.check(field, text.parse())
+    }
+
+    /// Empty text means that the field was left out.
+    pub(super) fn optional<T: FromStr<Err: Display>>(
+        &mut self,
+        field: &str,
+        text: &str,
+    ) -> Option<Option<T>> {
+        if text.is_empty() {
+            Some(None)
+        } else {
+            self.text(field, text).map(Some)
+        }
+    }
+
+    /// An enum by its number; `None` inside for the unspecified one.
+    pub(super) fn choice<W: TryFrom<i32>, T>(
+        &mut self,
+        field: &str,
+        number: i32,
+        choose: impl FnOnce(W) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match W::try_from(number) {
+            Ok(value) => Some(choose(value)),
+            Err(_) => {
+                self.add(field, format!("{number} is not one of its values"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn required<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            self.add(field, "is required");
+        }
+        value
+    }
+
+    pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Amount> {
+        let (currency, minor_units) = self.money(field, money)?;
+        self.check(
+            &format!("{field}.minor_units"),
+            Amount::try_new(currency, minor_units),
+        )
+    }
+
+    pub(super) fn limit(&mut self, field: &str, money: Option<&v1::Money>) -> Option<OverdraftLimit> {
+        let (currency, minor_units) = self.money(field, money)?;
+        self.check(
+            &format!("{field}.minor_units"),
+            OverdraftLimit::try_new(currency, minor_units),
+        )
+    }
+
+    pub(super) fn money(
+        &mut self,
+        field: &str,
+        money: Option<&v1::Money>,
+    ) -> Option<(Option<Currency>, i64)> {
+        let money = self.required(field, money)?;
+        let currency = self.optional(&format!("{field}.currency_code"), &money.currency_code)?;
+        Some((currency, money.minor_units))
+    }
+
+    /// A point in time, as the first whole millisecond at or after it.
+    pub(super) fn time(
+        &mut self,
+        field: &str,
+        time: Option<prost_types::Timestamp>,
+    ) -> Option<Option<Timestamp>> {
+        let Some(prost_types::Timestamp { seconds, nanos }) = time else {
+            return Some(None);
+        };
+        let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+        let unix_ms = nanos.and_then(|nanos| {
+            seconds
+                .checked_mul(1000)?
+                .checked_add(i64::from(nanos.div_ceil(1_000_000)))
+        });
+        match unix_ms.map(Timestamp::try_from_unix_ms) {
+            Some(Ok(time)) => Some(Some(time)),
+            Some(Err(error)) => {
+                self.add(field, error);
+                None
+            }
+            None => {
+                self.add(field, "is not a timestamp: nanos are from 0 to 999999999");
+                None
+            }
+        }
+    }
+
+    /// What was parsed, if nothing was wrong.
+    pub(super) fn finish<T>(self, parsed: Option<T>) -> Result<T, Failure> {
+        match parsed {
+            Some(parsed) if self.0.is_empty() => Ok(parsed),
+            _ => Err(Failure::Invalid(self.0)),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Errors as callers see them: the one place where a status is made.
+//!
+//! Every status carries `google.rpc.ErrorInfo` with the domain `bank.v1`, a stable reason and the
+//! values that the message names. What went wrong inside the server is logged here, once, and
+//! not told.
+
+use std::{collections::HashMap, time::Duration};
+
+use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_store::StoreError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::ledger;
+
+const DOMAIN: &str = "bank.v1";
+
+/// When a caller who was turned away may come back.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Why a call is not answered with what it asked for.
+pub(super) enum Failure {
+    /// The message is not as documented: every violation.
+    Invalid(Vec<FieldViolation>),
+    /// There is no such account, or was none at the time.
+    AccountNotFound {
+        account_id: AccountId,
+        as_of: Option<Timestamp>,
+    },
+    /// There is no such movement.
+    TransactionNotFound { transaction_id: TransactionId },
+    /// A read took too long.
+    DeadlineExceeded,
+    /// The ledger did not carry it out.
+    Ledger(ledger::Error),
+    /// The store did not answer a read.
+    Store(StoreError),
+}
+
+impl From<ledger::Error> for Failure {
+    fn from(error: ledger::Error) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Makes the status of a failure.
+pub(super) fn status(failure: Failure) -> Status {
+    match failure {
+        Failure::Invalid(violations) => invalid(violations),
+        Failure::AccountNotFound { account_id, as_of } => account_not_found(&account_id, as_of),
+        Failure::TransactionNotFound { transaction_id } => transaction_not_found(&transaction_id),
+        Failure::DeadlineExceeded => {
+            Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
+        }
+        Failure::Ledger(error) => ledger_status(error),
+        Failure::Store(error) => store_status(error),
+    }
+}
+
+/// A status under construction.
+struct Answer {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Answer {
+    fn new(code: Code, reason: &'static str, message: impl ToString) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.to_string(),
+            metadata: HashMap::new(),
+            details: ErrorDetails::new(),
+        }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn resource(mut self, kind: &str, name: impl ToString) -> Self {
+        self.details.set_resource_info(
+            format!("{DOMAIN}.{kind}"),
+            name.to_string(),
+            "",
+            self.message.clone(),
+        );
+        self
+    }
+
+    fn precondition(mut self, subject: &AccountId) -> Self {
+        let subject = format!("accounts/{subject}");
+        self.details
+            .add_precondition_failure_violation(self.reason, subject, self.message.clone());
+        self
+    }
+
+    fn retry(mut self) -> Self {
+        self.details.set_retry_info(Some(RETRY_DELAY));
+        self
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that makes a status"
+    )]
+    fn status(mut self) -> Status {
+        self.details.set_error_info(self.reason, DOMAIN, self.metadata);
+        Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let described: Vec<_> = violations
+        .iter()
+        .map(|violation| format!("{} {}", violation.field, violation.description))
+        .collect();
+    let mut answer = Answer::new(Code::InvalidArgument, "INVALID_ARGUMENT", described.join("; "));
+    answer.details.set_bad_request(violations);
+    answer.status()
+}
+
+fn account_not_found(account_id: &AccountId, as_of: Option<Timestamp>) -> Status {
+    let message = match as_of {
+        None => format!("account {account_id} does not exist"),
+        Some(as_of) => format!("account {account_id} did not exist at {as_of}"),
+    };
+    Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", message)
+        .with("account_id", account_id)
+        .resource("Account", account_id)
+        .status()
+}
+
+fn transaction_not_found(transaction_id: &TransactionId) -> Status {
+    Answer::new(
+        Code::NotFound,
+        "TRANSACTION_NOT_FOUND",
+        format!("transaction {transaction_id} does not exist"),
+    )
+    .with("transaction_id", transaction_id)
+    .resource("Transaction", transaction_id)
+    .status()
+}
+
+fn ledger_status(error: ledger::Error) -> Status {
+    let message = error.to_string();
+    match error {
+        ledger::Error::Refused { refusal, replayed } => refusal_status(&refusal, replayed),
+        ledger::Error::RequestIdReused {
+            request_id,
+            account_id,
+        } => Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
+            .with("request_id", request_id)
+            .with("account_id", &account_id)
+            .precondition(&account_id)
+            .status(),
+        ledger::Error::QueueFull { commands_max } => {
+            let mut answer = Answer::new(Code::ResourceExhausted, "QUEUE_FULL", &message)
+                .with("commands_max", commands_max)
+                .retry();
+            answer
+                .details
+                .add_quota_failure_violation("ledger.queue_commands_max", message);
+            answer.status()
+        }
+        ledger::Error::DeadlineExceeded { request_id } => {
+            Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
+                .with("request_id", request_id)
+                .status()
+        }
+        ledger::Error::OutcomeUnknown { request_id, reason } => {
+            tracing::error!(%request_id, reason, "the outcome of a request is not known");
+            let message = format!(
+                "it is not known whether this was done; repeat it with request_id {request_id} to find out"
+            );
+            Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message)
+                .with("request_id", request_id)
+                .status()
+        }
+        ledger::Error::ShuttingDown => Answer::new(Code::Unavailable, "SHUTTING_DOWN", message)
+            .retry()
+            .status(),
+        ledger::Error::Store(error) => store_status(error),
+    }
+}
+
+fn store_status(error: StoreError) -> Status {
+    match error {
+        // An unknown outcome of a read leaves nothing in doubt.
+        StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
+            tracing::warn!(reason, "the store is unavailable");
+            Answer::new(
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+                "the store is unavailable; nothing was done",
+            )
+            .retry()
+            .status()
+        }
+        StoreError::Corrupt(reason) => {
+            tracing::error!(reason, "the store holds what the bank did not write");
+            let message = "what is stored of the account is damaged; nothing was done";
+            Answer::new(Code::DataLoss, "STORE_CORRUPT", message).status()
+        }
+        StoreError::Misconfigured(reason) => {
+            tracing::error!(reason, "the store cannot be used");
+            Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
+        }
+    }
+}
+
+fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
+    let failed = |reason, account_id: &AccountId| {
+        Answer::new(Code::FailedPrecondition, reason, refusal)
+            .with("account_id", account_id)
+            .precondition(account_id)
+    };
+    let minor_units = |money: &Money| money.minor_units;
+    let mut answer = match refusal {
+        Refusal::AccountNotFound { account_id } => Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", refusal)
+            .with("account_id", account_id)
+            .resource("Account", account_id),
+        Refusal::AccountAlreadyExists { account_id } => {
+            Answer::new(Code::AlreadyExists, "ACCOUNT_ALREADY_EXISTS", refusal)
+                .with("account_id", account_id)
+                .resource("Account", account_id)
+        }
+        Refusal::AccountClosed { account_id } => failed("ACCOUNT_CLOSED", account_id),
+        Refusal::AccountFrozen { account_id } => failed("ACCOUNT_FROZEN", account_id),
+        Refusal::AccountNotFrozen { account_id } => failed("ACCOUNT_NOT_FROZEN", account_id),
+        Refusal::CurrencyMismatch {
+            account_id,
+            account_currency,
+            requested_currency,
+        } => failed("CURRENCY_MISMATCH", account_id)
+            .with("account_currency_code", account_currency)
+            .with("requested_currency_code", requested_currency),
+        Refusal::OverdraftNotAllowed { account_id } => failed("OVERDRAFT_NOT_ALLOWED", account_id),
+        Refusal::OverdraftInUse {
+            account_id,
+            balance,
+            requested,
+        } => failed("OVERDRAFT_IN_USE", account_id)
+            .with("currency_code", balance.currency)
+            .with("balance_minor_units", minor_units(balance))
+            .with("requested_minor_units", minor_units(requested)),
+        Refusal::BalanceNotZero { account_id, balance } => failed("BALANCE_NOT_ZERO", account_id)
+            .with("currency_code", balance.currency)
+            .with("balance_minor_units", minor_units(balance)),
+        Refusal::BalanceOutOfRange { account_id } => {
+            Answer::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", refusal).with("account_id", account_id)
+        }
+        Refusal::InsufficientFunds {
+            account_id,
+            requested,
+            available,
+            balance,
+        } => failed("INSUFFICIENT_FUNDS", account_id)
+            .with("currency_code", balance.currency)
+            .with("requested_minor_units", minor_units(requested))
+            .with("available_minor_units", minor_units(available))
+            .with("balance_minor_units", minor_units(balance)),
+    };
+    if replayed {
+        answer = answer.with("replayed", true);
+    }
+    answer.status()
+}

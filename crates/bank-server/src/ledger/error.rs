@@ -1,0 +1,51 @@
+//! Why a command was not carried out.
+
+use bank_domain::{AccountId, Refusal, RequestId};
+use bank_store::StoreError;
+
+/// Why a command was not carried out, or is not known to have been.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The rules forbid it.
+    #[error("{refusal}")]
+    Refused {
+        /// Which rule.
+        refusal: Refusal,
+        /// Whether this is the outcome of an earlier call with the same request id.
+        replayed: bool,
+    },
+    /// The request id has been used for something else.
+    #[error("request id {request_id} has been used on account {account_id} for a different request")]
+    RequestIdReused {
+        /// The id.
+        request_id: RequestId,
+        /// The account that scopes it.
+        account_id: AccountId,
+    },
+    /// Too many commands wait already. Nothing was done.
+    #[error("{commands_max} commands wait already")]
+    QueueFull {
+        /// How many may wait.
+        commands_max: usize,
+    },
+    /// The deadline passed. It may have been done, or may still be.
+    #[error("the deadline passed")]
+    DeadlineExceeded {
+        /// The request to repeat, to find out.
+        request_id: RequestId,
+    },
+    /// It may have been done: the store did not say in time.
+    #[error("the outcome is not known: {reason}")]
+    OutcomeUnknown {
+        /// The request to repeat, to find out.
+        request_id: RequestId,
+        /// What the store said last.
+        reason: String,
+    },
+    /// The server is stopping. Nothing was done.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The store could not do it. Nothing was done.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

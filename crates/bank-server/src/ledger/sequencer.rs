@@ -1,0 +1,319 @@
+//! The loop that gives the commands of one lane their order.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+
+use bank_domain::{Account, AccountId, Command, Context, decide};
+use bank_store::{Attempt, Committed, Outcome, Proposal, Recorded, RequestKey, Store, StoreError};
+use lru::LruCache;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Executed, LedgerOptions, now};
+
+/// A command in the queue of its lane.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) command: Command,
+    pub(super) key: RequestKey,
+    /// Whether the caller chose the request id, and so can ask again.
+    pub(super) named: bool,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
+}
+
+/// Accounts as far as they are known; `None` for one that does not exist.
+type Accounts = HashMap<AccountId, Option<Account>>;
+
+/// Decides and commits the commands of one lane, batch by batch.
+pub(super) struct Sequencer {
+    store: Arc<dyn Store>,
+    options: LedgerOptions,
+    commands: mpsc::Receiver<Submission>,
+    stop: CancellationToken,
+    /// What the last commits left behind. It may be stale: a commit that was decided on stale
+    /// state conflicts, and brings the current state with it.
+    remembered: LruCache<AccountId, Option<Account>>,
+}
+
+impl Submission {
+    fn answer(self, result: Result<Executed, Error>) {
+        // An error means that the caller is gone. The outcome stands all the same.
+        let _ = self.reply.send(result);
+    }
+
+    fn outcome_unknown(self, reason: &str) {
+        let request_id = self.key.request_id.clone();
+        self.answer(Err(Error::OutcomeUnknown {
+            request_id,
+            reason: reason.to_owned(),
+        }));
+    }
+}
+
+impl Sequencer {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        options: LedgerOptions,
+        commands: mpsc::Receiver<Submission>,
+        stop: CancellationToken,
+    ) -> Self {
+        let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            store,
+            options,
+            commands,
+            stop,
+            remembered: LruCache::new(capacity),
+        }
+    }
+
+    /// Runs until it is told to stop and the queue is empty.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            if batch.is_empty() {
+                tokio::select! {
+                    taken = self.commands.recv_many(&mut batch, self.options.batch_commands_max) => {
+                        if taken == 0 {
+                            return;
+                        }
+                    }
+                    () = self.stop.cancelled(), if !self.commands.is_closed() => {
+                        self.commands.close();
+                        continue;
+                    }
+                }
+            }
+            // Those that have to be decided again come first.
+            while batch.len() < self.options.batch_commands_max
+                && let Ok(submission) = self.commands.try_recv()
+            {
+                batch.push(submission);
+            }
+            batch = self.process(batch).await;
+        }
+    }
+
+    /// Answers a batch, and returns what has to be decided again.
+    async fn process(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
+        let (batch, accounts) = self.recall(drop_late(batch)).await;
+        if batch.is_empty() {
+            return batch;
+        }
+        let proposals = propose(&batch, accounts);
+        match self.commit(&proposals).await {
+            Ok(committed) => self.settle(batch, proposals, committed),
+            Err(error) => {
+                self.forget(&proposals);
+                for submission in batch {
+                    if error.is_outcome_unknown() {
+                        submission.outcome_unknown(&error.to_string());
+                    } else {
+                        submission.answer(Err(Error::Store(error.clone())));
+                    }
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Finds the accounts of a batch, in memory or in the store, and answers the commands whose
+    /// accounts cannot be read.
+    async fn recall(&mut self, batch: Vec<Submission>) -> (Vec<Submission>, Accounts) {
+        let mut accounts = Accounts::new();
+        let mut missing = Vec::new();
+        for id in batch
+            .iter()
+            .flat_map(|submission| submission.command.account_ids())
+        {
+            if accounts.contains_key(id) {
+                continue;
+            }
+            let known = self.remembered.get(id).cloned();
+            if known.is_none() {
+                missing.push(id.clone());
+            }
+            accounts.insert(id.clone(), known.flatten());
+        }
+        let mut failures = HashMap::new();
+        match self.store.load(&missing).await {
+            Ok(loaded) => accounts.extend(missing.into_iter().zip(loaded)),
+            // One account that cannot be read must not stop the others.
+            Err(StoreError::Corrupt(_)) => {
+                for id in missing {
+                    match self.store.load(std::slice::from_ref(&id)).await {
+                        Ok(mut loaded) => {
+                            accounts.insert(id, loaded.pop().flatten());
+                        }
+                        Err(error) => {
+                            failures.insert(id, error);
+                        }
+                    }
+                }
+            }
+            Err(error) => failures.extend(missing.into_iter().map(|id| (id, error.clone()))),
+        }
+        if failures.is_empty() {
+            return (batch, accounts);
+        }
+        let mut readable = Vec::with_capacity(batch.len());
+        for submission in batch {
+            let failure = submission
+                .command
+                .account_ids()
+                .find_map(|id| failures.get(id))
+                .cloned();
+            match failure {
+                None => readable.push(submission),
+                // Nothing was sent for this command, whatever became of the read.
+                Some(StoreError::OutcomeUnknown(reason)) => {
+                    submission.answer(Err(Error::Store(StoreError::Unavailable(reason))));
+                }
+                Some(error) => submission.answer(Err(Error::Store(error))),
+            }
+        }
+        (readable, accounts)
+    }
+
+    /// Commits, and sends the same again for as long as the outcome is unknown.
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        let give_up_at = Instant::now() + self.options.outcome_timeout;
+        let mut unknown = false;
+        loop {
+            let error = match self.store.commit(proposals).await {
+                Ok(committed) => return Ok(committed),
+                Err(error) => error,
+            };
+            unknown |= error.is_outcome_unknown();
+            if !unknown {
+                return Err(error);
+            }
+            if Instant::now() + self.options.resend_pause >= give_up_at {
+                return Err(StoreError::OutcomeUnknown(error.to_string()));
+            }
+            tracing::warn!(%error, commands = proposals.len(), "outcome of a commit is unknown; sending it again");
+            sleep(self.options.resend_pause).await;
+        }
+    }
+
+    /// Answers what has an outcome, and returns what has to be decided again.
+    fn settle(
+        &mut self,
+        batch: Vec<Submission>,
+        proposals: Vec<Proposal>,
+        committed: Committed,
+    ) -> Vec<Submission> {
+        let mut again = Vec::new();
+        for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
+            if outcome != Outcome::Applied {
+                self.forget(std::slice::from_ref(&proposal));
+            }
+            match (outcome, proposal.decision) {
+                (Outcome::Applied, Ok(plan)) => {
+                    for account in plan.changes().map(|change| &change.account) {
+                        self.remembered.put(account.id.clone(), Some(account.clone()));
+                    }
+                    submission.answer(Ok(Executed {
+                        entry: plan.primary.entry,
+                        replayed: false,
+                    }));
+                }
+                (Outcome::Applied, Err(refusal)) => {
+                    submission.answer(Err(Error::Refused {
+                        refusal,
+                        replayed: false,
+                    }));
+                }
+                (Outcome::Conflict, _) => again.push(submission),
+                (Outcome::Replayed(Recorded::Entry(entry)), _) => {
+                    submission.answer(Ok(Executed {
+                        entry: *entry,
+                        replayed: true,
+                    }));
+                }
+                (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
+                    submission.answer(Err(Error::Refused {
+                        refusal,
+                        replayed: true,
+                    }));
+                }
+                (Outcome::RequestIdReused, _) => {
+                    let RequestKey {
+                        request_id,
+                        account_id,
+                        ..
+                    } = submission.key.clone();
+                    submission.answer(Err(Error::RequestIdReused {
+                        request_id,
+                        account_id,
+                    }));
+                }
+                (Outcome::Damaged(what), _) => submission.answer(Err(StoreError::Corrupt(what).into())),
+            }
+        }
+        for (id, account) in committed.current {
+            self.remembered.put(id, account);
+        }
+        again
+    }
+
+    fn forget(&mut self, proposals: &[Proposal]) {
+        for (id, _) in proposals.iter().flat_map(|proposal| &proposal.versions) {
+            self.remembered.pop(id);
+        }
+    }
+}
+
+/// Answers the commands whose deadline has passed, and returns the others.
+fn drop_late(batch: Vec<Submission>) -> Vec<Submission> {
+    let now = Instant::now();
+    let (late, batch): (Vec<_>, _) = batch
+        .into_iter()
+        .partition(|submission| submission.deadline <= now);
+    for submission in late {
+        let request_id = submission.key.request_id.clone();
+        submission.answer(Err(Error::DeadlineExceeded { request_id }));
+    }
+    batch
+}
+
+/// Decides each command on the accounts as those before it leave them.
+fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
+    let now = now();
+    batch
+        .iter()
+        .map(
+            |Submission {
+                 command, key, named, ..
+             }| {
+                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
+                let version = |id| account(id).map_or(0, |account| account.version);
+                let versions = command
+                    .account_ids()
+                    .map(|id| (id.clone(), version(id)))
+                    .collect();
+                let context = Context {
+                    now,
+                    request_id: named.then(|| key.request_id.clone()),
+                };
+                let decision = decide(account, command, &context);
+                if let Ok(plan) = &decision {
+                    for account in plan.changes().map(|change| &change.account) {
+                        accounts.insert(account.id.clone(), Some(account.clone()));
+                    }
+                }
+                Proposal {
+                    key: key.clone(),
+                    fingerprint: command.fingerprint(),
+                    attempt: Attempt(rand::random()),
+                    recorded: *named || decision.is_ok(),
+                    versions,
+                    decision,
+                }
+            },
+        )
+        .collect()
+}

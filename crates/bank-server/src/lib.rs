@@ -1,0 +1,21 @@
+//! The bank as a gRPC server.
+//!
+//! ```text
+//! main -> config -> telemetry -> store -> ledger -> grpc -> server -> drain
+//! ```
+//!
+//! | module | is | knows |
+//! |---|---|---|
+//! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
+//! | [`telemetry`] | where log lines go and how they look | `config` |
+//! | [`ledger`] | the one place where commands take effect | the domain, the store |
+//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
+//! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
+//!
+//! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
+
+pub mod config;
+pub mod grpc;
+pub mod ledger;
+pub mod server;
+pub mod telemetry;

@@ -1,0 +1,148 @@
+//! `bank-server`: settings, log, store, ledger, calls, and an orderly end.
+
+use std::{
+    env,
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use bank_server::{
+    config::{self, Args, Config, Loaded, StoreKind},
+    grpc::BankApi,
+    ledger::Ledger,
+    server::{Server, Signals, Socket},
+    telemetry,
+};
+use bank_store::{MemoryStore, RedisStore, Store, StoreError};
+use clap::Parser as _;
+use tokio::{
+    runtime::Runtime,
+    time::{Instant, timeout_at},
+};
+
+/// The command line or a setting is wrong.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let loaded = match config::load(&args, env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    if args.print_config {
+        return print(&loaded.to_toml());
+    }
+    if args.check {
+        return print("ok\n");
+    }
+    if let Err(error) = telemetry::init(&loaded.config.log) {
+        return refuse(&error);
+    }
+    match serve(&loaded) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new().context("cannot start threads")?;
+    let ended = runtime.block_on(run(loaded));
+    // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config;
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let file = loaded.file.as_ref().map(|path| path.display().to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
+    let socket = Socket::bind(config.server.listen)?;
+    let store = tokio::select! {
+        store = open_store(config) => store?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before it was started");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    tracing::info!(store = store.name(), durability = store.durability(), "the store is open");
+    let ledger = Ledger::start(Arc::clone(&store), &config.ledger_options());
+    let api = BankApi::new(ledger.clone(), config.api_options());
+    let mut server = Server::start(socket, api, store, &config.server_options())?;
+    let address = server.address();
+    tracing::info!(%address, "listening for gRPC calls");
+    tracing::info!("Server started on port {}", address.port());
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        error = server.stopped() => return Err(error.into()),
+    };
+    let grace_ms = config.server.shutdown_grace_ms;
+    tracing::info!(signal, grace_ms, "stopping: finishing the calls in flight");
+    tokio::select! {
+        code = drain(server, ledger, config) => Ok(code),
+        signal = signals.next() => {
+            tracing::error!(signal, "a second signal: stopped at once; calls in flight were cut off");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new(config.request_retention()))),
+        StoreKind::Redis => {
+            let options = config.redis_options();
+            let within_ms = config.store.redis.connect_timeout_ms;
+            tracing::info!(url = %options.url, within_ms, "connecting to redis");
+            match RedisStore::connect(&options).await {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error @ StoreError::Unavailable(_)) => Err(error).context(
+                    "cannot start without Redis; start it there, or say where it is with --redis-url \
+                     (store.redis.url), or try the bank without it: --store memory",
+                ),
+                Err(error) => Err(error).context("cannot keep the bank in this Redis"),
+            }
+        }
+    }
+}
+
+/// Finishes what was begun, as far as the grace period allows.
+async fn drain(server: Server, ledger: Ledger, config: &Config) -> ExitCode {
+    let began_at = Instant::now();
+    let give_up_at = began_at + config.shutdown_grace();
+    let calls_cut_off = server.drain(give_up_at).await.calls_cut_off;
+    let ledger_drained = timeout_at(give_up_at, ledger.drain()).await.is_ok();
+    let took_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if calls_cut_off == 0 && ledger_drained {
+        tracing::info!(took_ms, "stopped: everything was finished");
+        return ExitCode::SUCCESS;
+    }
+    tracing::error!(
+        took_ms,
+        calls_cut_off,
+        ledger_drained,
+        "stopped after server.shutdown_grace_ms with work unfinished; callers find out what became of \
+         theirs by sending it again with the same request_id",
+    );
+    ExitCode::FAILURE
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn refuse(problem: &dyn Display) -> ExitCode {
+    // If standard error is closed, the exit code has to do.
+    let _ = writeln!(io::stderr(), "{problem}");
+    ExitCode::from(BAD_USAGE)
+}

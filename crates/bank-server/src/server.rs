@@ -1,0 +1,196 @@
+//! The gRPC server: the socket, the services on it, and an orderly end.
+//!
+//! A connection that is open does not keep the server from ending, and neither does a caller that
+//! watches the server's health: only calls to the bank itself are waited for.
+
+mod accept;
+mod calls;
+mod health;
+mod signals;
+mod socket;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bank_proto::v1::bank_service_server::BankServiceServer;
+use bank_store::Store;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{service::LayerExt as _, transport};
+
+use self::calls::CountCalls;
+pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
+use crate::grpc::BankApi;
+
+/// How long connections have to close once their calls are done. Clients close them at once when
+/// they are told to; one that does not is gone, or never was a gRPC client.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The bounds of the server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The largest message that a caller may send.
+    pub message_bytes_max: usize,
+    /// The largest message that a caller gets.
+    pub reply_bytes_max: usize,
+    /// The largest set of headers that a caller may send.
+    pub header_bytes_max: u32,
+    /// How many calls one connection may have in flight.
+    pub concurrent_streams_max: u32,
+    /// After how much silence a connection is asked whether it is still there.
+    pub keepalive_interval: Duration,
+    /// How long it has to answer.
+    pub keepalive_timeout: Duration,
+    /// Whether callers may ask which services and messages there are.
+    pub reflection: bool,
+    /// How the server knows whether it can serve.
+    pub health: HealthOptions,
+}
+
+/// Why the server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The reflection service cannot read the description of the API.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// It stopped by itself.
+    #[error("the server has stopped: {0}")]
+    Stopped(String),
+}
+
+/// A server that is running.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    calls: TaskTracker,
+    draining: CancellationToken,
+    closing: CancellationToken,
+    health: JoinHandle<()>,
+    serving: JoinHandle<Result<(), transport::Error>>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Drained {
+    /// How many calls to the bank were still in flight.
+    pub calls_cut_off: usize,
+}
+
+impl Server {
+    /// Starts to take calls: when this returns, clients can connect.
+    ///
+    /// # Errors
+    /// [`Error`], if the address is taken after all.
+    pub fn start(
+        socket: Socket,
+        api: BankApi,
+        store: Arc<dyn Store>,
+        options: &ServerOptions,
+    ) -> Result<Self, Error> {
+        let calls = TaskTracker::new();
+        calls.close();
+        let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (health, watch_store) = health::service(store, &options.health, &draining);
+        let bank = BankServiceServer::new(api)
+            .max_decoding_message_size(options.message_bytes_max)
+            .max_encoding_message_size(options.reply_bytes_max);
+        let mut router = transport::Server::builder()
+            .http2_keepalive_interval(Some(options.keepalive_interval))
+            .http2_keepalive_timeout(Some(options.keepalive_timeout))
+            .http2_max_header_list_size(options.header_bytes_max)
+            .max_concurrent_streams(options.concurrent_streams_max)
+            .add_service(CountCalls::new(calls.clone()).named_layer(bank))
+            .add_service(health.max_decoding_message_size(options.message_bytes_max));
+        if options.reflection {
+            let max = options.message_bytes_max;
+            // grpcurl and others still ask for the older of the two first, or only.
+            router = router
+                .add_service(reflection().build_v1()?.max_decoding_message_size(max))
+                .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
+        }
+        let (listener, address) = socket.listen()?;
+        let incoming = accept::connections(listener);
+        let serving = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+        Ok(Self {
+            address,
+            calls,
+            draining,
+            closing,
+            health: tokio::spawn(watch_store),
+            serving: tokio::spawn(serving),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the server stops by itself, which it should not.
+    ///
+    /// Cancel safe.
+    pub async fn stopped(&mut self) -> Error {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => Error::Stopped("it takes no more connections".to_owned()),
+            Ok(Err(error)) => Error::Stopped(error.to_string()),
+            Err(error) => Error::Stopped(error.to_string()),
+        }
+    }
+
+    /// Reports that it is not serving, takes no more calls, and waits for those in flight, but not
+    /// longer than until `give_up_at`.
+    pub async fn drain(mut self, give_up_at: Instant) -> Drained {
+        self.draining.cancel();
+        // It reports before it ends, so callers know before their connections go.
+        let _ = timeout_at(give_up_at, self.health).await;
+        self.closing.cancel();
+        loop {
+            if timeout_at(give_up_at, self.calls.wait()).await.is_err() {
+                break;
+            }
+            // A call that arrived while its connection was told to close is still taken.
+            let goodbye = give_up_at.min(Instant::now() + GOODBYE);
+            tokio::select! {
+                _ = &mut self.serving => break,
+                () = sleep_until(goodbye) => {
+                    if self.calls.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        Drained { calls_cut_off: self.calls.len() }
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(bank_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program, or another bank-server, has it: stop that one, or choose another with --listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose another with --listen"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine does not have that address: choose another with --listen"
+        }
+        _ => "",
+    }
+}

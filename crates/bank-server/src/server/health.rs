@@ -1,0 +1,118 @@
+//! `grpc.health.v1`: serving while the store answers, and not while the server drains.
+
+use std::{future::ready, sync::Arc, time::Duration};
+
+use bank_proto::v1::bank_service_server::SERVICE_NAME;
+use bank_store::Store;
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tonic_health::{
+    ServingStatus,
+    pb::{
+        HealthCheckRequest, HealthCheckResponse, health_check_response,
+        health_server::{Health, HealthServer},
+    },
+    server::{HealthReporter, HealthService},
+};
+
+/// The services whose state is reported; the one without a name is the server as a whole.
+const SERVICES: [&str; 2] = ["", SERVICE_NAME];
+
+/// How the server knows whether it can serve.
+#[derive(Clone, Debug)]
+pub struct HealthOptions {
+    /// The pause between two checks that the store answers.
+    pub poll_interval: Duration,
+    /// How long the store has to answer.
+    pub poll_timeout: Duration,
+}
+
+/// The health service, and the task that feeds it until the server drains.
+pub(super) fn service(
+    store: Arc<dyn Store>,
+    options: &HealthOptions,
+    draining: &CancellationToken,
+) -> (HealthServer<impl Health>, impl Future<Output = ()> + Send + 'static) {
+    let reporter = HealthReporter::new();
+    let inner = HealthService::from_health_reporter(reporter.clone());
+    let service = EndingHealth { inner, draining: draining.clone() };
+    (HealthServer::new(service), watch(store, options.clone(), reporter, draining.clone()))
+}
+
+/// A health service whose streams end when the server drains: they would keep it from ending.
+struct EndingHealth {
+    inner: HealthService,
+    draining: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Health for EndingHealth {
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.inner.check(request).await
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let states = self.inner.watch(request).await?.into_inner();
+        let last =
+            Ok(HealthCheckResponse { status: health_check_response::ServingStatus::NotServing.into() });
+        let draining = self.draining.clone().cancelled_owned();
+        Ok(Response::new(states.take_until(draining).chain(stream::once(ready(last))).boxed()))
+    }
+}
+
+async fn watch(
+    store: Arc<dyn Store>,
+    options: HealthOptions,
+    reporter: HealthReporter,
+    draining: CancellationToken,
+) {
+    // The store has just been opened.
+    report(&reporter, ServingStatus::Serving).await;
+    draining.run_until_cancelled(poll(&*store, &options, &reporter)).await;
+    report(&reporter, ServingStatus::NotServing).await;
+}
+
+async fn report(reporter: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+async fn poll(store: &dyn Store, options: &HealthOptions, reporter: &HealthReporter) {
+    let mut away_since = None;
+    loop {
+        let reason = match timeout(options.poll_timeout, store.health()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("it does not answer within {} ms", options.poll_timeout.as_millis())),
+        };
+        match (reason, away_since) {
+            (Some(reason), None) => {
+                away_since = Some(Instant::now());
+                tracing::error!(store = store.name(), reason, "the store is away: not serving");
+                report(reporter, ServingStatus::NotServing).await;
+            }
+            (None, Some(since)) => {
+                away_since = None;
+                let away_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(store = store.name(), away_ms, "the store is back: serving");
+                report(reporter, ServingStatus::Serving).await;
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        sleep(options.poll_interval).await;
+    }
+}

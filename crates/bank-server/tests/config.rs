@@ -1,0 +1,300 @@
+//! The layers of the configuration, their errors, and `config/default.toml` as its documentation.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf, time::Duration};
+
+use bank_server::config::{self, Args, Config, Error, Loaded, LogFormat, StoreKind};
+use clap::Parser as _;
+use tempfile::TempDir;
+
+/// A directory with files to read settings from.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Error> {
+    let args = Args::try_parse_from([&["bank-server"], flags].concat()).unwrap();
+    config::load(&args, variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+/// Everything that is wrong, a line for each.
+fn wrong(flags: &[&str], variables: &[(&str, &str)]) -> String {
+    load(flags, variables).unwrap_err().to_string()
+}
+
+fn keys_of(table: &toml::Table, section: &str) -> Vec<String> {
+    table
+        .iter()
+        .flat_map(|(name, value)| match value {
+            toml::Value::Table(table) => keys_of(table, &format!("{section}{name}.")),
+            _ => vec![format!("{section}{name}")],
+        })
+        .collect()
+}
+
+#[test]
+fn the_defaults_and_the_types_have_the_same_keys() {
+    let documented: toml::Table = config::DEFAULTS.parse().unwrap();
+    let documented_keys: BTreeSet<_> = keys_of(&documented, "").into_iter().collect();
+    let checked: BTreeSet<_> = config::keys().map(str::to_owned).collect();
+    assert_eq!(documented_keys, checked);
+
+    // The types refuse keys that they do not have, and have no default for those that are missing.
+    documented.clone().try_into::<Config>().unwrap();
+    for key in &documented_keys {
+        let mut table = documented.clone();
+        let (sections, name) = key.rsplit_once('.').unwrap();
+        let section = sections
+            .split('.')
+            .fold(&mut table, |table, section| table.get_mut(section).unwrap().as_table_mut().unwrap());
+        section.remove(name);
+        assert!(table.try_into::<Config>().is_err(), "{key} is in no type");
+    }
+}
+
+#[test]
+fn every_default_has_its_reason_beside_it_and_they_are_in_order() {
+    let mut section = "";
+    let mut before = "";
+    let mut keys = Vec::new();
+    for line in config::DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            assert!(before.starts_with("# ") && before.ends_with('.'), "{section}.{name} has no reason");
+            keys.push(format!("{section}.{name}"));
+        }
+        assert!(line.len() <= 110, "too long to read: {line}");
+        before = line;
+    }
+    assert_eq!(keys, config::keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn numbers_say_their_unit_or_that_they_count() {
+    let documented: toml::Table = config::DEFAULTS.parse().unwrap();
+    let is_number = |key: &str| {
+        let mut sections = key.split('.');
+        let first = &documented[sections.next().unwrap()];
+        sections.fold(first, |value, name| &value[name]).is_integer()
+    };
+    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max"];
+    for key in config::keys().filter(|key| is_number(key)) {
+        assert!(units.iter().any(|unit| key.ends_with(unit)) || key.ends_with(".partitions"), "{key}");
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    let config = load(&[], &[]).unwrap().config;
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.store.kind, StoreKind::Memory);
+    assert_eq!(config.log.format, LogFormat::Auto);
+    assert_eq!(config.request_retention(), Duration::from_secs(24 * 60 * 60));
+    // A caller whose outcome is unknown is told so before its call is over, and a call in flight
+    // is over before the server stops waiting for it.
+    assert!(config.ledger_options().outcome_timeout < config.api_options().request_timeout);
+    assert!(config.api_options().request_timeout < config.shutdown_grace());
+    assert!(config.redis_options().command_timeout < config.server_options().health.poll_timeout);
+}
+
+#[test]
+fn each_layer_wins_over_the_one_before() {
+    let files = Files::new();
+    let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n[ledger]\nresend_pause_ms = 0x10\n");
+    let level = |flags: &[&str], variables: &[(&str, &str)]| load(flags, variables).unwrap().config.log.level;
+    let variable = ("BANK__LOG__LEVEL", "debug");
+
+    assert_eq!(level(&[], &[]), "info");
+    assert_eq!(level(&["--config", &file], &[]), "warn");
+    assert_eq!(level(&["--config", &file], &[variable]), "debug");
+    assert_eq!(level(&["--config", &file, "--log-level", "error"], &[variable]), "error");
+    assert_eq!(
+        level(&["--config", &file, "--log-level", "error", "--set", "log.level=trace"], &[variable]),
+        "trace"
+    );
+
+    // What a layer does not mention stays as it was.
+    let config = load(&["--config", &file], &[variable, ("OTHER__LOG__LEVEL", "x")]).unwrap().config;
+    assert_eq!(config.ledger.resend_pause_ms, 16);
+    assert_eq!(config.ledger.batch_commands_max, 256);
+}
+
+#[test]
+fn flags_set_what_they_are_named_after() {
+    let config = load(
+        &["--listen", "[::1]:1", "--redis-url", "redis://h:2", "--set", "store.redis.check_config=false"],
+        &[],
+    )
+    .unwrap()
+    .config;
+    assert_eq!(config.server.listen.to_string(), "[::1]:1");
+    assert_eq!(config.store.redis.url.to_string(), "redis://h:2");
+    assert!(!config.store.redis.check_config);
+    // Whoever says which Redis means Redis, unless they say otherwise.
+    assert_eq!(config.store.kind, StoreKind::Redis);
+    let config = load(&["--redis-url", "redis://h:2", "--store", "memory"], &[]).unwrap().config;
+    assert_eq!(config.store.kind, StoreKind::Memory);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_layer_and_what_was_probably_meant() {
+    let files = Files::new();
+    let file = files.write(
+        "bank.toml",
+        "# A comment.\n[store.redis]\nuri = \"redis://:s3cret@h\"\n[sever]\n[log]\ncolour = true\n",
+    );
+    let message = wrong(
+        &["--config", &file, "--set", "redis.url=x", "--set", "store=memory"],
+        &[("BANK__SERVER__LISTN", "x")],
+    );
+    let expected = [
+        format!("log.colour ({file}, line 6): there is no such key; `bank-server --print-config` lists all"),
+        format!("sever ({file}, line 4): there is no such key; `bank-server --print-config` lists all"),
+        format!("store.redis.uri ({file}, line 3): there is no such key; did you mean store.redis.url?"),
+        "server.listn (the environment variable BANK__SERVER__LISTN): there is no such key; did you mean \
+         server.listen?"
+            .to_owned(),
+        "redis.url (the flag --set): there is no such key; did you mean store.redis.url?".to_owned(),
+        "store (the flag --set): this is a section, not a key; `bank-server --print-config` lists its keys"
+            .to_owned(),
+    ];
+    assert_eq!(message, expected.join("\n"));
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
+    let files = Files::new();
+    for (toml, expected) in [
+        ("server.shutdown_grace_ms = 0", "= 0 (FILE, line 1): must be a whole number from 1 to 86400000"),
+        ("server.shutdown_grace_ms = 1.5", "= 1.5 (FILE, line 1): must be a whole number from 1 to 86400000"),
+        (
+            "server.shutdown_grace_ms = \"1\"",
+            "= \"1\" (FILE, line 1): must be a whole number from 1 to 86400000",
+        ),
+        (
+            "server.shutdown_grace_ms = 99999999999999999999",
+            "= 99999999999999999999 (FILE, line 1): must be a whole number from 1 to 86400000",
+        ),
+        (
+            "server.shutdown_grace_ms = [1]",
+            "= a list (FILE, line 1): must be a whole number from 1 to 86400000",
+        ),
+        ("server.reflection = 1", "= 1 (FILE, line 1): must be true or false"),
+        (
+            "server.reflection.on = true",
+            "server.reflection = a section (FILE, line 1): must be true or false",
+        ),
+        ("store = 1", "store (FILE, line 1): this is a section, not a key"),
+        ("store.kind = \"postgres\"", "= \"postgres\" (FILE, line 1): must be one of \"memory\", \"redis\""),
+        ("store.redis.url = \"s3cret\"", "= (not shown) (FILE, line 1): must be redis://"),
+        (
+            "store.redis.key_prefix = \"{x}\"",
+            "= \"{x}\" (FILE, line 1): must be of A-Z a-z 0-9 . _ : - and not empty",
+        ),
+        ("bank.default_currency = \"usd\"", "must be an ISO 4217 code in upper case, such as USD"),
+        ("log.filter = \"a=b=c\"", "must be directives such as"),
+        ("ledger.request_retention_seconds = 0", "must be a whole number from 1 to 31622400"),
+        ("log.level = \"info", "FILE, line 1: "),
+        ("log.level = \"info\"\nlog.level = \"warn\"", "FILE, line 2: duplicate key"),
+        (
+            "store.redis.reconnect_delay_ms_min = 9\nstore.redis.reconnect_delay_ms_max = 8",
+            "store.redis.reconnect_delay_ms_min = 9 is more than store.redis.reconnect_delay_ms_max = 8",
+        ),
+    ] {
+        let file = files.write("bank.toml", toml);
+        let message = wrong(&["--config", &file], &[]);
+        assert!(message.contains(&expected.replace("FILE", &file)), "{toml}: {message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+    for (variable, expected) in [
+        (
+            ("BANK__SERVER__REFLECTION", "yes"),
+            "server.reflection = \"yes\" (the environment variable \
+          BANK__SERVER__REFLECTION): must be true or false",
+        ),
+        (("BANK__SERVER__LISTEN", "50051"), "must be an address and a port"),
+        (("BANK__HEALTH__POLL_INTERVAL_MS", ""), "must be a whole number"),
+    ] {
+        let message = wrong(&[], &[variable]);
+        assert!(message.contains(expected), "{message}");
+    }
+    assert!(wrong(&["--set", "log.level"], &[]).contains("write --set section.key=value"));
+    assert!(wrong(&["--listen", "localhost"], &[]).contains("(the flag --listen)"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error() {
+    assert!(
+        wrong(&["--config", "/nowhere/bank.toml"], &[])
+            .starts_with("the configuration file /nowhere/bank.toml")
+    );
+}
+
+#[test]
+fn the_url_may_be_in_a_file_of_its_own() {
+    let files = Files::new();
+    let url_file = files.write("url", "redis://:s3cret@from-file:1\n");
+    let set = format!("store.redis.url_file={url_file}");
+    let url = |flags: &[&str], variables: &[(&str, &str)]| {
+        load(flags, variables).unwrap().config.store.redis.url.to_string()
+    };
+    let variable = ("BANK__STORE__REDIS__URL", "redis://from-variable:1");
+    assert_eq!(url(&["--set", &set], &[]), "redis://from-file:1");
+    // The later layer wins, and an empty one takes it back.
+    assert_eq!(url(&["--set", &set], &[variable]), "redis://from-file:1");
+    let file = files.write("bank.toml", &format!("store.redis.url_file = {url_file:?}"));
+    assert_eq!(url(&["--config", &file], &[variable]), "redis://from-variable:1");
+    assert_eq!(url(&["--config", &file, "--set", "store.redis.url_file="], &[]), "redis://127.0.0.1:6379");
+
+    let message = wrong(&["--set", &set, "--redis-url", "redis://h:1"], &[]);
+    assert!(message.contains("are both set"), "{message}");
+    let message = wrong(&["--set", "store.redis.url_file=/nowhere/url"], &[]);
+    assert!(message.contains("/nowhere/url") && message.contains("the flag --set"), "{message}");
+    let broken = files.write("url", "s3cret");
+    let message = wrong(&["--set", &set], &[]);
+    assert!(message.contains(&broken) && !message.contains("s3cret"), "{message}");
+}
+
+#[test]
+fn what_is_in_effect_is_printed_as_toml_with_who_said_so_and_without_secrets() {
+    let files = Files::new();
+    let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n");
+    let loaded = load(
+        &["--config", &file, "--redis-url", "redis://user:s3cret@h:1/2"],
+        &[("BANK__LOG__FILTER", "a=\"b\""), ("BANK__SERVER__LISTEN", "0.0.0.0:1")],
+    );
+    assert!(loaded.is_err(), "a filter is checked");
+    let loaded = load(
+        &["--config", &file, "--redis-url", "redis://user:s3cret@h:1/2"],
+        &[("BANK__SERVER__LISTEN", "0.0.0.0:1")],
+    )
+    .unwrap();
+    let printed = loaded.to_toml();
+    for line in [
+        "listen = \"0.0.0.0:1\" # the environment variable BANK__SERVER__LISTEN".to_owned(),
+        "url = \"redis://[redacted]@h:1/2\" # the flag --redis-url".to_owned(),
+        format!("level = \"warn\" # {file}, line 2"),
+        "partitions = 256".to_owned(),
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line:?} is not in:\n{printed}");
+    }
+    assert!(!printed.contains("s3cret"));
+    assert!(!format!("{:?}", loaded.config).contains("s3cret"));
+
+    // The defaults print as they are written, and what is printed can be read again.
+    let defaults = load(&[], &[]).unwrap().to_toml();
+    let documented: toml::Table = config::DEFAULTS.parse().unwrap();
+    assert_eq!(defaults.parse::<toml::Table>().unwrap(), documented);
+}

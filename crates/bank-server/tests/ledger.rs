@@ -1,0 +1,324 @@
+//! The ledger on a store that stalls and fails on command.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bank_domain::{
+    Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels, OpenAccount,
+    Owner, Refusal, RequestId, Withdraw,
+};
+use bank_server::ledger::{Error, Executed, Ledger, LedgerOptions, Request};
+use bank_store::{
+    AccountsQuery, Caller, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+
+/// What the next commit does instead of answering.
+enum Fault {
+    /// Fails before anything is done, and says so.
+    Unavailable,
+    /// Is lost on the way there.
+    LostBefore,
+    /// Is done; its answer is lost on the way back.
+    LostAfter,
+}
+
+/// A store in memory whose commits wait for a permit and may fail.
+struct Stage {
+    store: MemoryStore,
+    permits: Semaphore,
+    faults: Mutex<VecDeque<Fault>>,
+    commits: AtomicUsize,
+    largest_batch: AtomicUsize,
+}
+
+impl Stage {
+    fn new(permits: usize) -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryStore::new(Duration::from_secs(60)),
+            permits: Semaphore::new(permits),
+            faults: Mutex::default(),
+            commits: AtomicUsize::new(0),
+            largest_batch: AtomicUsize::new(0),
+        })
+    }
+
+    /// Commits from now on wait for nothing.
+    fn open(&self) {
+        self.permits.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+}
+
+#[async_trait]
+impl Store for Stage {
+    async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        self.store.load(ids).await
+    }
+
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        self.permits.acquire().await.unwrap().forget();
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.largest_batch.fetch_max(proposals.len(), Ordering::SeqCst);
+        let fault = self.faults.lock().unwrap().pop_front();
+        match fault {
+            None => self.store.commit(proposals).await,
+            Some(Fault::Unavailable) => Err(StoreError::Unavailable("planned".to_owned())),
+            Some(Fault::LostBefore) => Err(StoreError::OutcomeUnknown("planned".to_owned())),
+            Some(Fault::LostAfter) => {
+                self.store.commit(proposals).await?;
+                Err(StoreError::OutcomeUnknown("planned".to_owned()))
+            }
+        }
+    }
+
+    async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
+        self.store.entries(query).await
+    }
+
+    async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+        self.store.accounts(query).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "stage".to_owned()
+    }
+
+    fn durability(&self) -> String {
+        "none".to_owned()
+    }
+}
+
+fn options() -> LedgerOptions {
+    LedgerOptions {
+        queue_commands_max: 1_000,
+        batch_commands_max: 100,
+        accounts_remembered_max: 10,
+        outcome_timeout: Duration::from_secs(5),
+        resend_pause: Duration::from_millis(1),
+    }
+}
+
+fn request(command: Command, request_id: &str) -> Request {
+    Request {
+        caller: Caller::anonymous(),
+        command,
+        request_id: request_id.parse::<RequestId>().ok(),
+        deadline: Instant::now() + Duration::from_secs(10),
+    }
+}
+
+fn open(account_id: &str) -> Command {
+    let account_id = account_id.parse().unwrap();
+    let (owner, labels) = (Owner::default(), Labels::default());
+    let open = OpenAccount::try_new(account_id, AccountType::Savings, Currency::USD, owner, labels, None);
+    Command::OpenAccount(open.unwrap())
+}
+
+fn deposit(account_id: &str, minor_units: i64) -> Command {
+    Command::Deposit(Deposit {
+        account_id: account_id.parse().unwrap(),
+        amount: Amount::try_new(None, minor_units).unwrap(),
+        description: Description::default(),
+    })
+}
+
+fn withdraw(account_id: &str, minor_units: i64) -> Command {
+    Command::Withdraw(Withdraw {
+        account_id: account_id.parse().unwrap(),
+        amount: Amount::try_new(None, minor_units).unwrap(),
+        description: Description::default(),
+    })
+}
+
+async fn balance(store: &impl Store, account_id: &str) -> i64 {
+    let account = store.load(&[account_id.parse().unwrap()]).await.unwrap().pop().flatten().unwrap();
+    account.balance.minor_units
+}
+
+/// Waits until the sequencer holds a commit at the stage's door.
+async fn committing() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
+#[tokio::test]
+async fn what_queues_up_during_a_commit_shares_the_next() {
+    let stage = Stage::new(1);
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+
+    let mut calls = JoinSet::new();
+    for number in 0..=100 {
+        let ledger = ledger.clone();
+        calls.spawn(async move { ledger.execute(request(deposit("a", number + 1), "")).await.unwrap() });
+    }
+    committing().await;
+    let before = stage.commits.load(Ordering::SeqCst);
+    stage.open();
+    let mut sequences: Vec<_> = calls.join_all().await.iter().map(|done| done.entry.sequence).collect();
+    sequences.sort_unstable();
+    assert_eq!(sequences, (2..=102).collect::<Vec<_>>());
+    assert_eq!(balance(&stage.store, "a").await, (1..=101).sum::<i64>());
+    assert!(stage.commits.load(Ordering::SeqCst) - before <= 3, "a hundred commands take few commits");
+    assert!(stage.largest_batch.load(Ordering::SeqCst) <= 100, "a batch has its limit");
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let stage = Stage::new(1);
+    let ledger = Ledger::start(stage.clone(), &LedgerOptions { queue_commands_max: 2, ..options() });
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let call = || tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.execute(request(deposit("a", 1), "")).await }
+    });
+    let taken = call();
+    committing().await;
+    let queued = [call(), call()];
+    committing().await;
+    let refused = ledger.execute(request(deposit("a", 1), "")).await;
+    assert_eq!(refused, Err(Error::QueueFull { commands_max: 2 }));
+    stage.open();
+    for call in [taken].into_iter().chain(queued) {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(balance(&stage.store, "a").await, 3);
+}
+
+#[tokio::test]
+async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
+    let stage = Stage::new(1);
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let first = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.execute(request(deposit("a", 1), "")).await }
+    });
+    committing().await;
+    let late = Request { deadline: Instant::now() + Duration::from_millis(10), ..request(deposit("a", 10), "late") };
+    let request_id = late.request_id.clone().unwrap();
+    assert_eq!(ledger.execute(late).await, Err(Error::DeadlineExceeded { request_id }));
+    stage.open();
+    first.await.unwrap().unwrap();
+    ledger.execute(request(deposit("a", 100), "")).await.unwrap();
+    assert_eq!(balance(&stage.store, "a").await, 101);
+}
+
+#[tokio::test]
+async fn a_queued_command_outlives_its_caller() {
+    let stage = Stage::new(1);
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let gone = tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
+    assert!(gone.await.is_err());
+    stage.open();
+    let Executed { entry, replayed } = ledger.execute(request(deposit("a", 1), "gone")).await.unwrap();
+    assert!(replayed);
+    assert_eq!((entry.sequence, balance(&stage.store, "a").await), (2, 1));
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_found_out_by_sending_again() {
+    let stage = Stage::new(0);
+    stage.open();
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    stage.fail([Fault::LostBefore, Fault::LostAfter, Fault::LostAfter, Fault::Unavailable]);
+    let done = ledger.execute(request(deposit("a", 5), "x")).await.unwrap();
+    assert!(!done.replayed, "the caller sent it once");
+    assert_eq!((done.entry.sequence, balance(&stage.store, "a").await), (2, 5));
+    stage.fail([Fault::LostAfter]);
+    let refused = ledger.execute(request(withdraw("a", 6), "y")).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Refused { refusal: Refusal::InsufficientFunds { .. }, replayed: false }),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_is_said_to_be() {
+    let stage = Stage::new(0);
+    stage.open();
+    let options = LedgerOptions { outcome_timeout: Duration::from_millis(50), ..options() };
+    let ledger = Ledger::start(stage.clone(), &options);
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    stage.fail([Fault::LostAfter]);
+    stage.fail((0..10_000).map(|_| Fault::LostBefore));
+    let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
+    assert!(matches!(&error, Error::OutcomeUnknown { request_id, .. } if request_id.as_str() == "x"), "{error:?}");
+    stage.faults.lock().unwrap().clear();
+    assert!(ledger.execute(request(deposit("a", 5), "x")).await.unwrap().replayed);
+    assert_eq!(balance(&stage.store, "a").await, 5);
+}
+
+#[tokio::test]
+async fn an_unavailable_store_is_said_at_once_and_nothing_is_done() {
+    let stage = Stage::new(0);
+    stage.open();
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    stage.fail([Fault::Unavailable]);
+    let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
+    assert!(matches!(error, Error::Store(StoreError::Unavailable(_))), "{error:?}");
+    assert_eq!(balance(&stage.store, "a").await, 0);
+    assert!(!ledger.execute(request(deposit("a", 5), "x")).await.unwrap().replayed);
+}
+
+#[tokio::test]
+async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
+    let stage = Stage::new(0);
+    stage.open();
+    let ledgers = [Ledger::start(stage.clone(), &options()), Ledger::start(stage.clone(), &options())];
+    ledgers[0].execute(request(open("a"), "")).await.unwrap();
+    ledgers[0].execute(request(deposit("a", 100), "")).await.unwrap();
+    let mut calls = JoinSet::new();
+    for number in 0..200 {
+        let ledger = ledgers[number % 2].clone();
+        calls.spawn(async move { ledger.execute(request(withdraw("a", 1), "")).await });
+    }
+    let outcomes = calls.join_all().await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 100);
+    assert_eq!(balance(&stage.store, "a").await, 0);
+}
+
+#[tokio::test]
+async fn draining_finishes_what_is_queued_and_takes_no_more() {
+    let stage = Stage::new(1);
+    let ledger = Ledger::start(stage.clone(), &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..10 {
+        let ledger = ledger.clone();
+        calls.spawn(async move { ledger.execute(request(deposit("a", 1), "")).await });
+    }
+    committing().await;
+    let drained = tokio::spawn({
+        let ledger = ledger.clone();
+        async move { ledger.drain().await }
+    });
+    committing().await;
+    assert!(!drained.is_finished(), "ten commands are not done");
+    stage.open();
+    drained.await.unwrap();
+    for call in calls.join_all().await {
+        call.unwrap();
+    }
+    assert_eq!(ledger.execute(request(deposit("a", 1), "")).await, Err(Error::ShuttingDown));
+    assert_eq!(balance(&stage.store, "a").await, 10);
+}

@@ -1,0 +1,54 @@
+//! SIGTERM under load: every acknowledged operation is there after a restart.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{collections::HashSet, time::Duration};
+
+use bank_proto::v1;
+use support::{
+    Bank, Redis,
+    api::{assert_sound, connect, deposit, history, savings},
+};
+use tokio::task::JoinSet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_before_sigterm_is_there_after_a_restart() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis(&redis).await;
+    connect(&bank.endpoint()).await.create_account(savings("a")).await.unwrap();
+
+    let mut tasks = JoinSet::new();
+    for task in 0..32 {
+        let endpoint = bank.endpoint();
+        tasks.spawn(async move {
+            let mut client = connect(&endpoint).await;
+            let mut acknowledged = Vec::new();
+            for number in 0.. {
+                let request_id = format!("{task}-{number}");
+                let request = v1::DepositRequest { request_id: request_id.clone(), ..deposit("a", 1) };
+                match client.deposit(request).await {
+                    Ok(_) => acknowledged.push(request_id),
+                    Err(_) => break,
+                }
+            }
+            acknowledged
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let exit = bank.terminate().await;
+    assert!(exit.success(), "everything in flight was finished: {exit:?}");
+    let acknowledged: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+    assert!(acknowledged.len() > 32, "there was load: {}", acknowledged.len());
+
+    let bank = Bank::on_redis(&redis).await;
+    let entries = history(&mut connect(&bank.endpoint()).await, "a").await;
+    assert_sound(&entries);
+    let found: Vec<_> = entries.into_iter().skip(1).map(|entry| entry.request_id).collect();
+    let distinct: HashSet<_> = found.iter().collect();
+    assert_eq!(distinct.len(), found.len(), "nothing is there twice");
+    for request_id in &acknowledged {
+        assert!(distinct.contains(request_id), "{request_id} was acknowledged and is lost");
+    }
+}

@@ -1,0 +1,374 @@
+//! The real binary: what it says when it starts, what it refuses, and how it ends.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use bank_proto::v1;
+use futures::stream;
+use support::{
+    Bank, Process, Redis,
+    api::{connect, deposit, savings},
+};
+use tokio::{net::TcpSocket, time::Instant};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+const BANK_SERVICE: &str = "bank.v1.BankService";
+
+async fn channel(bank: &Bank) -> Channel {
+    Endpoint::from_shared(bank.endpoint()).unwrap().connect().await.unwrap()
+}
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest { service: service.to_owned() }
+}
+
+async fn health(bank: &Bank, service: &str) -> ServingStatus {
+    let mut client = HealthClient::new(channel(bank).await);
+    client.check(of(service)).await.unwrap().into_inner().status()
+}
+
+/// A server that works: it opens an account.
+async fn assert_serves(bank: &Bank, account_id: &str) {
+    connect(&bank.endpoint()).await.create_account(savings(account_id)).await.unwrap();
+}
+
+/// Runs it to its end: the exit code, and what it said.
+async fn ends(flags: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let process = Process::start_in(flags, variables);
+    let code = process.wait_exit().await.code().unwrap();
+    (code, process.log() + &process.errors())
+}
+
+/// A port that is taken, but not open: connections are refused for as long as the socket is kept.
+fn redis_that_is_not_there() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("redis://{}", socket.local_addr().unwrap());
+    (socket, url)
+}
+
+/// Waits until the bank reports that it does, or does not serve.
+async fn becomes(bank: &Bank, status: ServingStatus) {
+    let give_up_at = Instant::now() + Duration::from_secs(20);
+    while health(bank, BANK_SERVICE).await != status {
+        assert!(Instant::now() < give_up_at, "it does not become {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(health(bank, "").await, status);
+}
+
+#[tokio::test]
+async fn it_starts_without_any_configuration_and_says_what_it_is() {
+    let bank = Bank::start(&[]).await;
+    let lines = bank.lines();
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let started = format!("Server started on port {}", bank.port());
+    assert_eq!(messages, ["bank-server starts", "the store is open", "listening for gRPC calls", &started]);
+    assert_eq!(lines[1]["store"], "memory");
+    assert_eq!(lines[1]["durability"], "none: everything is lost when this process ends");
+    assert_eq!(lines[2]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert!(lines.iter().all(|line| line["level"] == "INFO"));
+    assert_eq!(bank.errors(), "");
+    assert_serves(&bank, "a").await;
+}
+
+#[tokio::test]
+async fn on_redis_it_says_where_and_what_that_promises() {
+    let redis = Redis::start_durable().await;
+    let bank = Bank::on_redis(&redis).await;
+    let line = bank.said("the store is open").await;
+    assert_eq!(line["store"], format!("redis at {}", redis.server().addr()));
+    assert_eq!(line["durability"], "what is acknowledged is on redis's disk");
+    assert_serves(&bank, "a").await;
+}
+
+#[tokio::test]
+async fn a_password_is_never_printed() {
+    let redis = Redis::start_locked("s3cret").await;
+    let flags = ["--log-level", "trace", "--set", "log.filter=trace"];
+    let bank = Bank::on_redis_with(&redis, &flags).await;
+    assert_serves(&bank, "a").await;
+    assert!(bank.terminate().await.success());
+    let log = bank.log() + &bank.errors();
+    assert!(log.contains("TRACE") && !log.contains("s3cret"), "it prints the password");
+
+    let wrong = redis.url().replace("s3cret", "n0tit");
+    let (code, said) = ends(&["--redis-url", &wrong, "--set", "log.filter=trace"], &[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("refuses the connection") && !said.contains("n0tit"), "{said}");
+}
+
+#[tokio::test]
+async fn health_and_reflection_answer() {
+    let bank = Bank::memory().await;
+    assert_eq!(health(&bank, "").await, ServingStatus::Serving);
+    assert_eq!(health(&bank, BANK_SERVICE).await, ServingStatus::Serving);
+    let unknown = HealthClient::new(channel(&bank).await).check(of("bank.v2.BankService")).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
+
+    let ask = |message| ServerReflectionRequest { host: String::new(), message_request: Some(message) };
+    let requests = [
+        ask(MessageRequest::ListServices(String::new())),
+        ask(MessageRequest::FileContainingSymbol("bank.v1.BankService.Deposit".to_owned())),
+    ];
+    let mut client = ServerReflectionClient::new(channel(&bank).await);
+    let replies = client.server_reflection_info(stream::iter(requests)).await.unwrap();
+    let mut replies = replies.into_inner();
+    let MessageResponse::ListServicesResponse(list) =
+        replies.message().await.unwrap().unwrap().message_response.unwrap()
+    else {
+        panic!("not a list");
+    };
+    let services: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    for service in [BANK_SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+        assert!(services.iter().any(|found| found == service), "{service} is not among {services:?}");
+    }
+    let reply = replies.message().await.unwrap().unwrap().message_response.unwrap();
+    assert!(matches!(reply, MessageResponse::FileDescriptorResponse(_)));
+
+    // grpcurl and others may know the older version only.
+    use tonic_reflection::pb::v1alpha::{self, server_reflection_request::MessageRequest as Ask};
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(Ask::ListServices(String::new())),
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&bank).await);
+    let replies = client.server_reflection_info(stream::iter([request])).await.unwrap();
+    assert!(replies.into_inner().message().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn reflection_can_be_turned_off() {
+    let bank = Bank::start(&["--set", "server.reflection=false"]).await;
+    let mut client = ServerReflectionClient::new(channel(&bank).await);
+    let refused = client.server_reflection_info(stream::empty()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn it_ends_at_once_although_connections_and_streams_are_open() {
+    for signal in ["TERM", "INT"] {
+        let bank = Bank::memory().await;
+        // A client that is idle, one that watches, one that may ask more, one that never spoke.
+        let _idle = connect(&bank.endpoint()).await;
+        let mut watcher = HealthClient::new(channel(&bank).await);
+        let mut states = watcher.watch(of(BANK_SERVICE)).await.unwrap().into_inner();
+        assert_eq!(states.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+        let mut asker = ServerReflectionClient::new(channel(&bank).await);
+        let _answers = asker.server_reflection_info(stream::pending()).await.unwrap();
+        let _silent = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
+
+        let began_at = Instant::now();
+        bank.signal(signal);
+        let mut last = ServingStatus::Serving;
+        while let Some(state) = states.message().await.unwrap() {
+            last = state.status();
+        }
+        assert_eq!(last, ServingStatus::NotServing);
+        assert_eq!(bank.wait_exit().await.code(), Some(0));
+        assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
+        assert_eq!(bank.said("stopping").await["signal"], format!("SIG{signal}"));
+        bank.said("stopped: everything was finished").await;
+    }
+}
+
+#[tokio::test]
+async fn it_finishes_the_calls_in_flight_and_takes_no_more() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis_with(&redis, &["--set", "store.redis.command_timeout_ms=10000"]).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+
+    redis.freeze();
+    let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    bank.signal("TERM");
+    bank.said("stopping").await;
+    let late = async || Endpoint::from_shared(bank.endpoint()).unwrap().connect().await;
+    while late().await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(bank.exit().is_none(), "it waits for the call");
+    redis.thaw();
+    assert_eq!(in_flight.await.unwrap().unwrap().into_inner().balance.unwrap().minor_units, 5);
+    assert_eq!(bank.wait_exit().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn it_does_not_wait_longer_than_the_grace_period_nor_for_a_second_signal() {
+    for (grace, second, ending) in [
+        ("server.shutdown_grace_ms=400", false, "stopped after server.shutdown_grace_ms"),
+        ("server.shutdown_grace_ms=60000", true, "a second signal"),
+    ] {
+        let redis = Redis::start().await;
+        let flags = ["--set", "store.redis.command_timeout_ms=60000", "--set", grace];
+        let bank = Bank::on_redis_with(&redis, &flags).await;
+        let mut client = connect(&bank.endpoint()).await;
+        client.create_account(savings("a")).await.unwrap();
+        redis.freeze();
+        let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+
+        let began_at = Instant::now();
+        bank.signal("TERM");
+        bank.said("stopping").await;
+        if second {
+            bank.signal("TERM");
+        }
+        assert_eq!(bank.wait_exit().await.code(), Some(1));
+        assert!(began_at.elapsed() < Duration::from_secs(4), "{:?}", began_at.elapsed());
+        let line = bank.said(ending).await;
+        assert_eq!(line["level"], "ERROR");
+        assert!(second || line["calls_cut_off"] == 1, "{line}");
+        assert!(in_flight.await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
+async fn it_is_not_serving_while_the_store_is_away() {
+    let redis = Redis::start().await;
+    let flags = ["--set", "health.poll_interval_ms=20", "--set", "health.poll_timeout_ms=200"];
+    let bank = Bank::on_redis_with(&redis, &flags).await;
+    let mut watcher = HealthClient::new(channel(&bank).await);
+    let mut states = watcher.watch(of(BANK_SERVICE)).await.unwrap().into_inner();
+    let mut next = async || states.message().await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
+
+    redis.freeze();
+    becomes(&bank, ServingStatus::NotServing).await;
+    assert_eq!(next().await, ServingStatus::NotServing);
+    // It goes on answering all the same, and says it once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    redis.thaw();
+    becomes(&bank, ServingStatus::Serving).await;
+    assert_eq!(next().await, ServingStatus::Serving);
+    let times = |message: &str| bank.lines().iter().filter(|line| line["message"] == message).count();
+    assert_eq!((times("the store is away: not serving"), times("the store is back: serving")), (1, 1));
+    assert_serves(&bank, "a").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_ends_it_after_a_bounded_wait() {
+    let (_taken, url) = redis_that_is_not_there();
+    let within = ["--redis-url", &url, "--set", "store.redis.connect_timeout_ms=700"];
+    let began_at = Instant::now();
+    let (code, said) = ends(&within, &[("BANK__SERVER__LISTEN", "127.0.0.1:0")]).await;
+    assert_eq!(code, 1);
+    assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
+    for part in
+        ["connecting to redis", &url, "could not be reached within 700 ms", "--redis-url", "--store memory"]
+    {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_while_it_waits_for_redis() {
+    let (_taken, url) = redis_that_is_not_there();
+    let process = Process::start(&["--redis-url", &url, "--set", "store.redis.connect_timeout_ms=60000"]);
+    process.said("connecting to redis").await;
+    assert_eq!(process.terminate().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_or_not_to_be_had_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = ends(&["--listen", &address], &[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
+
+    let (code, said) = ends(&["--listen", "192.0.2.1:50051"], &[]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("this machine does not have that address"), "{said}");
+}
+
+#[tokio::test]
+async fn wrong_settings_end_it_before_anything_starts() {
+    for (flags, variables, parts) in [
+        (&["--set", "server.listn=x"][..], &[][..], &["server.listn (the flag --set)", "server.listen?"][..]),
+        (&[], &[("BANK__SERVER__LISTEN", "x")], &["the environment variable BANK__SERVER__LISTEN"]),
+        (&["--store", "redsi"], &[], &["\"redsi\" (the flag --store)", "\"memory\", \"redis\""]),
+        (&["--config", "/nowhere.toml"], &[], &["/nowhere.toml cannot be read"]),
+        (&[], &[("BANK_CONFIG", "/nowhere.toml")], &["/nowhere.toml cannot be read"]),
+        (&["--check"], &[("BANK__LOG__LEVEL", "loud")], &["log.level = \"loud\""]),
+        (&["--lissten", "x"], &[], &["--listen"]),
+    ] {
+        let process = Process::start_in(flags, variables);
+        assert_eq!(process.wait_exit().await.code(), Some(2), "{flags:?}");
+        assert_eq!(process.log(), "");
+        for part in parts {
+            assert!(process.errors().contains(part), "{part:?} is not in: {}", process.errors());
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_can_be_checked_and_printed_without_starting() {
+    assert_eq!(ends(&["--check"], &[]).await, (0, "ok\n".to_owned()));
+    let (code, said) = ends(
+        &["--print-config", "--redis-url", "redis://user:s3cret@h:1"],
+        &[("BANK__SERVER__SHUTDOWN_GRACE_MS", "5")],
+    )
+    .await;
+    assert_eq!(code, 0);
+    assert!(said.contains("shutdown_grace_ms = 5 # the environment variable"), "{said}");
+    assert!(said.contains("[redacted]@h:1") && !said.contains("s3cret"), "{said}");
+    let (code, said) = ends(&["--help"], &[]).await;
+    assert!(code == 0 && said.contains("Examples:") && said.contains("BANK__SECTION__KEY"), "{said}");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_the_server_serves_on() {
+    let bank = Bank::memory().await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    for bytes in [64 * 1024, 3 << 20] {
+        let request = v1::DepositRequest { description: "x".repeat(bytes), ..deposit("a", 5) };
+        let refused = client.deposit(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+        assert!(refused.message().contains("the limit is: 65536 bytes"), "{refused:?}");
+    }
+    // On the same connection, too.
+    client.deposit(deposit("a", 5)).await.unwrap();
+    assert_serves(&bank, "b").await;
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_closes_the_connection_and_the_server_serves_on() {
+    let bank = Bank::memory().await;
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 is TLS, which is not spoken here",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff\xff\xff\xff\xff\xff and no frames",
+        &[0; 100_000],
+    ] {
+        let mut connection = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        // The server may close before it has taken all of it.
+        let _ = connection.write_all(garbage);
+        let mut answer = Vec::new();
+        if let Err(error) = connection.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it leaves the connection open");
+        }
+    }
+    assert_serves(&bank, "a").await;
+    assert!(bank.terminate().await.success());
+}

@@ -1,0 +1,70 @@
+//! What the end-to-end tests stand on: the real `bank-server`, and a real Redis for it.
+//!
+//! Every server and every Redis gets a free port and ends with the value that stands for it, so
+//! tests run side by side. A failed test prints what its servers said.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of this, and a test that cannot go on fails"
+)]
+
+pub mod api;
+mod process;
+mod redis;
+
+use std::ops::Deref;
+
+pub use process::Process;
+pub use redis::Redis;
+
+/// A `bank-server` that takes calls. See [`Process`] for its log and its end.
+pub struct Bank {
+    process: Process,
+    port: u16,
+}
+
+impl Bank {
+    /// On the in-memory store.
+    pub async fn memory() -> Self {
+        Self::start(&["--store", "memory"]).await
+    }
+
+    /// On a Redis; several may share one.
+    pub async fn on_redis(redis: &Redis) -> Self {
+        Self::on_redis_with(redis, &[]).await
+    }
+
+    /// On a Redis, with more flags, such as `&["--set", "server.shutdown_grace_ms=300"]`.
+    pub async fn on_redis_with(redis: &Redis, flags: &[&str]) -> Self {
+        Self::start(&[&["--redis-url", &redis.url()], flags].concat()).await
+    }
+
+    /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.
+    pub async fn start(flags: &[&str]) -> Self {
+        let process = Process::start(flags);
+        let line = process.said("Server started on port ").await;
+        let message = line["message"].as_str().unwrap();
+        let port = message.rsplit(' ').next().unwrap().parse().unwrap();
+        Self { process, port }
+    }
+
+    /// For clients: `http://127.0.0.1:port`.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Deref for Bank {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}

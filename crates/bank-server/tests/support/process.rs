@@ -1,0 +1,162 @@
+//! One run of `bank-server`.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take before a test fails. Only a broken server needs that long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// One run of `bank-server`, which is killed when this is dropped.
+///
+/// Nothing blocks the async runtime: clients in the same test go on while it is waited for.
+pub struct Process {
+    child: Mutex<Child>,
+    log: Output,
+    errors: Output,
+}
+
+/// What a process writes, as far as it has.
+struct Output {
+    text: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Process {
+    /// Runs it with flags, on a free port unless they say otherwise.
+    pub fn start(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[("BANK__SERVER__LISTEN", "127.0.0.1:0")])
+    }
+
+    /// Runs it with flags and with these variables as the only ones that it heeds.
+    pub fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bank-server"));
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with("BANK_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(flags).envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Output::collect(child.stdout.take().unwrap());
+        let errors = Output::collect(child.stderr.take().unwrap());
+        Self { child: Mutex::new(child), log, errors }
+    }
+
+    /// What it has written to standard output: its log, one JSON object a line.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// What it has written to standard error.
+    pub fn errors(&self) -> String {
+        self.errors.text()
+    }
+
+    /// The lines of its log.
+    pub fn lines(&self) -> Vec<Value> {
+        let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        self.log().lines().map(parsed).collect()
+    }
+
+    /// The first line of the log whose message begins so, once it is there.
+    pub async fn said(&self, beginning: &str) -> Value {
+        let begins =
+            |line: &Value| line["message"].as_str().is_some_and(|message| message.starts_with(beginning));
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            // In this order, so that what it says last is not missed.
+            let all_said = self.log.reader.is_finished();
+            if let Some(line) = self.lines().into_iter().find(begins) {
+                return line;
+            }
+            assert!(!all_said, "it ended without saying {beginning:?}");
+            assert!(Instant::now() < give_up_at, "it has not said {beginning:?} within {PATIENCE:?}");
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends a signal by its name, such as `TERM`; none if it has ended.
+    pub fn signal(&self, name: &str) {
+        let mut child = self.child.lock().unwrap();
+        // As long as it has not been waited for, its id is its own.
+        if child.try_wait().unwrap().is_none() {
+            let command = format!("kill -{name} {}", child.id());
+            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+        }
+    }
+
+    /// Sends SIGTERM, and waits until it has ended.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_exit().await
+    }
+
+    /// Kills it: it has no chance to finish anything.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits until it has ended, and all it said has been read.
+    pub async fn wait_exit(&self) -> ExitStatus {
+        let give_up_at = Instant::now() + PATIENCE;
+        loop {
+            let all_read = self.log.reader.is_finished() && self.errors.reader.is_finished();
+            if let Some(status) = self.exit().filter(|_| all_read) {
+                return status;
+            }
+            assert!(Instant::now() < give_up_at, "it has not ended within {PATIENCE:?}");
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn exit(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A test that panicked while it held the lock must not panic again.
+        if let Ok(child) = self.child.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- bank-server said:\n{}{}---", self.log(), self.errors());
+        }
+    }
+}
+
+impl Output {
+    fn collect(output: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let shared = Arc::clone(&text);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let mut text = shared.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        Self { text, reader }
+    }
+
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+}
