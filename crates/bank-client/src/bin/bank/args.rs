@@ -1,0 +1,322 @@
+//! What can be typed.
+
+mod shared;
+
+use std::time::Duration;
+
+use bank_client::{
+    AccountId, AccountState, AccountType, Compounding, Currency, DayCount, EntryKind, ListOrder,
+    RoundingMode, Timestamp,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::shared::{Amount, Description, Limit, Mutation};
+use crate::value;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  something else failed
+  2  the command line makes no sense
+  3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency...
+  4  there is no such account or transaction
+  5  the bank found the request invalid
+  6  the bank cannot be reached, is overloaded or too slow; nothing was changed
+  7  it is not known whether the change was made: run the command again with the
+     --request-id that the error names, and it is made once
+  8  not authenticated, or not permitted
+
+Results go to standard output, everything else to standard error. With --output json
+every result is one line of JSON, and so is an error. Its fields have the names of
+the API (proto/bank/v1); an amount of money is
+  {\"currency_code\":\"USD\",\"minor_units\":100000,\"amount\":\"1000.00\"}";
+
+/// Works with a bank: opens accounts, moves money, reads histories.
+#[derive(Debug, Parser)]
+#[command(name = "bank", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection and output")]
+pub(crate) struct Global {
+    /// Where the bank is
+    #[arg(
+        long,
+        global = true,
+        env = "BANK_SERVER",
+        default_value = "http://127.0.0.1:50051",
+        value_name = "URL"
+    )]
+    pub(crate) server: String,
+    /// How long a call to it may take: 500ms, 10s, 2m
+    #[arg(long, global = true, default_value = "10s", value_parser = value::duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+    /// For people, or one line of JSON for each result
+    #[arg(long, short, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Open an account
+    #[command(after_help = "\
+Examples:
+  bank create 123
+  bank create shop --type checking --currency EUR --overdraft-limit 500.00
+  bank create alice --owner alice@example.com --label branch=north")]
+    Create(Create),
+    /// Show an account with all that is known of it
+    #[command(after_help = "Examples:\n  bank show 123\n  bank show 123 --output json")]
+    Show(Show),
+    /// Show the balance of an account, now or at a past time
+    #[command(after_help = "\
+Examples:
+  bank balance 123
+  bank balance 123 --as-of 2026-01-31
+  bank balance 123 --as-of 2026-01-31T12:30:00+01:00")]
+    Balance(Balance),
+    /// Pay money into an account
+    #[command(after_help = "\
+Examples:
+  bank deposit 123 1000.00
+  bank deposit 123 1000.00 EUR --description 'salary for May'
+  bank deposit 123 1000.00 --dry-run")]
+    Deposit(Movement),
+    /// Pay money out of an account
+    #[command(after_help = "\
+Examples:
+  bank withdraw 123 500.00
+  bank withdraw 123 500.00 --request-id invoice-4711")]
+    Withdraw(Movement),
+    /// Move money from one account to another
+    #[command(after_help = "\
+Examples:
+  bank transfer 123 456 25.00
+  bank transfer 123 456 25.00 USD --description rent")]
+    Transfer(Transfer),
+    /// Calculate interest on the balance of an account and book it
+    #[command(after_help = "\
+Examples:
+  bank interest 123 2.5
+  bank interest 123 2.5 --dry-run --explain
+  bank interest 123 3.75 --from 2026-01-01 --to 2026-04-01 --day-count act_360 --compounding monthly")]
+    Interest(Interest),
+    /// List what happened to an account
+    #[command(after_help = "\
+Examples:
+  bank history 123
+  bank history 123 --since 2026-01-01 --before 2026-02-01 --kind deposit --kind interest
+  bank history 123 --all --order oldest_first --output json")]
+    History(History),
+    /// List accounts
+    #[command(after_help = "\
+Examples:
+  bank accounts
+  bank accounts --owner alice@example.com --state active
+  bank accounts --all --output json")]
+    Accounts(Accounts),
+    /// Show a movement with its entries on every account
+    #[command(after_help = "Examples:\n  bank transaction 123/1767225600000-7")]
+    Transaction(Transaction),
+    /// Set how far below zero a checking account may go
+    #[command(after_help = "Examples:\n  bank overdraft shop 500.00\n  bank overdraft shop 0 EUR")]
+    Overdraft(Overdraft),
+    /// Stop an account from paying out; it still takes money in
+    #[command(after_help = "Examples:\n  bank freeze 123 --description 'card stolen'")]
+    Freeze(ChangeState),
+    /// Make a frozen account active again
+    #[command(after_help = "Examples:\n  bank unfreeze 123 --description 'new card sent'")]
+    Unfreeze(ChangeState),
+    /// Close an account for good; its balance must be zero
+    #[command(after_help = "Examples:\n  bank close 123")]
+    Close(ChangeState),
+    /// Run a small session: open account 123, pay in and out, book interest
+    ///
+    /// The session has request ids of its own, so the bank carries it out once and answers the same
+    /// when it is run again. Where account 123 is not the demo's, a new account is opened for it.
+    #[command(after_help = "Examples:\n  bank demo\n  bank demo --server http://bank.example.com:50051")]
+    Demo,
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  bank completions bash > ~/.local/share/bash-completion/completions/bank
+  bank completions zsh > ~/.zfunc/_bank")]
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Its id: 1 to 64 of A-Z a-z 0-9 . _ : -
+    pub(crate) account: AccountId,
+    /// How far its balance may go down
+    #[arg(long = "type", default_value = "savings", value_parser = value::choice::<AccountType>(AccountType::NAMES))]
+    pub(crate) account_type: AccountType,
+    /// What it holds, as an ISO 4217 code; the bank's default unless given
+    #[arg(long, value_name = "CODE")]
+    pub(crate) currency: Option<Currency>,
+    /// Who it belongs to
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) owner: String,
+    /// A label to hang on it; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = value::label)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// How far below zero a checking account may go
+    #[arg(long, value_name = "AMOUNT", requires = "currency")]
+    pub(crate) overdraft_limit: Option<String>,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Its id
+    pub(crate) account: AccountId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Balance {
+    /// Its id
+    pub(crate) account: AccountId,
+    /// The balance after the last entry at or before this time: 2026-01-31, 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Movement {
+    /// Its id
+    pub(crate) account: AccountId,
+    #[command(flatten)]
+    pub(crate) amount: Amount,
+    #[command(flatten)]
+    pub(crate) description: Description,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// The account that pays
+    pub(crate) from: AccountId,
+    /// The account that is paid
+    pub(crate) to: AccountId,
+    #[command(flatten)]
+    pub(crate) amount: Amount,
+    #[command(flatten)]
+    pub(crate) description: Description,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Interest {
+    /// Its id
+    pub(crate) account: AccountId,
+    /// Percent a year: 2.5 is 2.5 %
+    #[arg(value_name = "RATE", allow_negative_numbers = true)]
+    pub(crate) annual_interest_rate: String,
+    /// The first day of the period; without --from and --to it is exactly one year
+    #[arg(long, value_name = "DATE", requires = "to")]
+    pub(crate) from: Option<String>,
+    /// The day after its last day
+    #[arg(long, value_name = "DATE", requires = "from")]
+    pub(crate) to: Option<String>,
+    /// How the days become a fraction of a year
+    #[arg(long, default_value = "act_365_fixed", value_parser = value::choice::<DayCount>(DayCount::NAMES))]
+    pub(crate) day_count: DayCount,
+    /// How often interest is added to the principal
+    #[arg(long, default_value = "simple", value_parser = value::choice::<Compounding>(Compounding::NAMES))]
+    pub(crate) compounding: Compounding,
+    /// How the result becomes whole minor units
+    #[arg(long, default_value = "half_even", value_parser = value::choice::<RoundingMode>(RoundingMode::NAMES))]
+    pub(crate) rounding: RoundingMode,
+    /// Also show how the figure came about
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) description: Description,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Its id
+    pub(crate) account: AccountId,
+    /// Which end comes first
+    #[arg(long, default_value = "newest_first", value_parser = value::choice::<ListOrder>(ListOrder::NAMES))]
+    pub(crate) order: ListOrder,
+    /// Only entries at or after this time: 2026-01-31, 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only entries before this time
+    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
+    pub(crate) before: Option<Timestamp>,
+    /// Only entries of this kind; may be repeated
+    #[arg(long = "kind", value_parser = value::choice::<EntryKind>(EntryKind::NAMES))]
+    pub(crate) kinds: Vec<EntryKind>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Accounts {
+    /// Only accounts of this owner
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) owner: String,
+    /// Only accounts of this type
+    #[arg(long = "type", value_parser = value::choice::<AccountType>(AccountType::NAMES))]
+    pub(crate) account_type: Option<AccountType>,
+    /// Only accounts in this state
+    #[arg(long, value_parser = value::choice::<AccountState>(AccountState::NAMES))]
+    pub(crate) state: Option<AccountState>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transaction {
+    /// Its id, from a history
+    pub(crate) transaction: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Overdraft {
+    /// Its id
+    pub(crate) account: AccountId,
+    #[command(flatten)]
+    pub(crate) limit: Amount,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangeState {
+    /// Its id
+    pub(crate) account: AccountId,
+    #[command(flatten)]
+    pub(crate) description: Description,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests;

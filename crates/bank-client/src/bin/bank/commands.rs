@@ -1,0 +1,139 @@
+//! What each command does.
+
+use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, methods};
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{self, ChangeState, Cli, Command, Completions},
+    demo,
+    failure::Failure,
+    output::Output,
+    table,
+};
+
+pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
+    if let Command::Completions(completions) = &cli.command {
+        return print_completions(completions, output);
+    }
+    let client = BankClient::builder(&cli.global.server)
+        .timeout(cli.global.timeout)
+        .connect_timeout(cli.global.timeout)
+        .user_agent("bank-cli")
+        .connect()
+        .await?;
+    match cli.command {
+        Command::Create(args) => create(&client, args, output).await,
+        Command::Show(args) => {
+            let account = client.account(&args.account).await?;
+            Ok(output.result(&account, &table::account(&account))?)
+        }
+        Command::Balance(args) => {
+            let call = client.balance(&args.account);
+            let balance = with(call, args.as_of, Call::as_of).await?;
+            Ok(output.result(&balance, &balance.message)?)
+        }
+        Command::Deposit(args) => {
+            let amount = args.amount.resolve(&client, &args.account).await?;
+            let call = args.description.apply(client.deposit(&args.account, amount));
+            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+        }
+        Command::Withdraw(args) => {
+            let amount = args.amount.resolve(&client, &args.account).await?;
+            let call = args.description.apply(client.withdraw(&args.account, amount));
+            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+        }
+        Command::Transfer(args) => {
+            let amount = args.amount.resolve(&client, &args.from).await?;
+            let route = Route { from: &args.from, to: &args.to };
+            let call = args.description.apply(client.transfer(route, amount));
+            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+        }
+        Command::Interest(args) => interest(&client, args, output).await,
+        Command::History(args) => history(&client, args, output).await,
+        Command::Accounts(args) => accounts(&client, args, output).await,
+        Command::Transaction(args) => {
+            let transaction = client.transaction(TransactionId::from(args.transaction)).await?;
+            Ok(output.result(&transaction, &table::transaction(&transaction))?)
+        }
+        Command::Overdraft(args) => {
+            let limit = args.limit.resolve(&client, &args.account).await?;
+            let call = args.mutation.apply(client.set_overdraft_limit(&args.account, limit));
+            Ok(output.answer(&call.await?, &args.mutation)?)
+        }
+        Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
+        Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
+        Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Demo => demo::run(&client, output).await,
+        Command::Completions(_) => Ok(()),
+    }
+}
+
+async fn create(client: &BankClient, args: args::Create, output: &mut Output) -> Result<(), Failure> {
+    let limit = match (&args.overdraft_limit, args.currency) {
+        (Some(limit), Some(currency)) => Some(Money::parse_decimal(limit, currency)?),
+        _ => None,
+    };
+    let mut call = client.create_account(&args.account, args.account_type).owner(args.owner);
+    call = with(call, args.currency, Call::currency);
+    call = with(call, limit, Call::overdraft_limit);
+    for (key, value) in args.labels {
+        call = call.label(key, value);
+    }
+    Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+}
+
+async fn interest(client: &BankClient, args: args::Interest, output: &mut Output) -> Result<(), Failure> {
+    let mut call = client
+        .calculate_interest(&args.account, args.annual_interest_rate)
+        .day_count(args.day_count)
+        .compounding(args.compounding)
+        .rounding_mode(args.rounding);
+    if let (Some(from), Some(to)) = (args.from, args.to) {
+        call = call.period(from..to);
+    }
+    let receipt = args.mutation.apply(args.description.apply(call)).await?;
+    output.answer(&receipt, &args.mutation)?;
+    if args.explain {
+        output.detail(&table::breakdown(&receipt.breakdown))?;
+    }
+    Ok(())
+}
+
+async fn history(client: &BankClient, args: args::History, output: &mut Output) -> Result<(), Failure> {
+    let mut call = client.history(&args.account).order(args.order).page_size(args.limit.page_size());
+    call = with(call, args.since, Call::since);
+    call = with(call, args.before, Call::before);
+    for kind in args.kinds {
+        call = call.kind(kind);
+    }
+    output.list(call.stream(), &args.limit).await
+}
+
+async fn accounts(client: &BankClient, args: args::Accounts, output: &mut Output) -> Result<(), Failure> {
+    let mut call = client.accounts().owner(args.owner).page_size(args.limit.page_size());
+    call = with(call, args.account_type, Call::account_type);
+    call = with(call, args.state, Call::state);
+    output.list::<Account>(call.stream(), &args.limit).await
+}
+
+async fn change_state<M>(call: Call<M>, args: &ChangeState, output: &mut Output) -> Result<(), Failure>
+where
+    M: methods::Method<Reply = bank_client::Receipt> + methods::Mutation + methods::Described,
+{
+    let call = args.mutation.apply(args.description.apply(call));
+    Ok(output.answer(&call.await?, &args.mutation)?)
+}
+
+/// Sets an option of a call, if there is a value for it.
+fn with<M, T>(call: Call<M>, value: Option<T>, set: impl FnOnce(Call<M>, T) -> Call<M>) -> Call<M> {
+    match value {
+        Some(value) => set(call, value),
+        None => call,
+    }
+}
+
+fn print_completions(completions: &Completions, output: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut Cli::command(), "bank", &mut script);
+    Ok(output.text(String::from_utf8_lossy(&script).trim_end())?)
+}

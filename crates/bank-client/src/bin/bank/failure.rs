@@ -1,0 +1,173 @@
+//! How a command fails: what is said, what to do next, and the exit code.
+
+use std::io;
+
+use bank_client::{Error, InvalidMoney, RequestId};
+
+/// The exit codes that are this tool's own; `--help` documents them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Failed = 1,
+    Usage = 2,
+    Refused = 3,
+    NotFound = 4,
+    Invalid = 5,
+    Unavailable = 6,
+    OutcomeUnknown = 7,
+    NotPermitted = 8,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Bank(#[from] Error),
+    /// In the session of `bank demo`, which has request ids of its own.
+    #[error(transparent)]
+    Demo(Error),
+    #[error(transparent)]
+    Amount(#[from] InvalidMoney),
+    #[error("cannot write the result: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// Whether whoever reads the results has had enough of them: no failure at all.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    fn bank(&self) -> Option<&Error> {
+        match self {
+            Self::Bank(error) | Self::Demo(error) => Some(error),
+            Self::Amount(_) | Self::Output(_) => None,
+        }
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        let error = match self {
+            Self::Bank(error) | Self::Demo(error) => error,
+            Self::Amount(_) => return Exit::Invalid,
+            Self::Output(_) => return Exit::Failed,
+        };
+        match error {
+            Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
+            Error::InvalidArgument { .. } => Exit::Invalid,
+            Error::InvalidSetting { .. } => Exit::Usage,
+            error if error.outcome_unknown() => Exit::OutcomeUnknown,
+            Error::Unavailable { .. }
+            | Error::Overloaded { .. }
+            | Error::ConnectionLost { .. }
+            | Error::DeadlineExceeded { .. } => Exit::Unavailable,
+            Error::Unauthenticated { .. } | Error::PermissionDenied { .. } | Error::Token(_) => {
+                Exit::NotPermitted
+            }
+            error if error.is_refusal() => Exit::Refused,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// The stable name of the cause.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Bank(error) | Self::Demo(error) => error.reason(),
+            Self::Amount(_) => "INVALID_AMOUNT",
+            Self::Output(_) => "OUTPUT",
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let error = self.bank()?;
+        if error.outcome_unknown() {
+            return Some(match (self, error.request_id()) {
+                (Self::Bank(_), Some(id)) => {
+                    format!("run the same command again with --request-id {id}: the change is made once")
+                }
+                _ => "run it again: it goes on where it broke off".to_owned(),
+            });
+        }
+        if error.replayed() {
+            return Some("this is the answer it got before; another --request-id asks anew".to_owned());
+        }
+        Some(match error {
+            Error::Unavailable { retry_after: None, .. } => {
+                "start a bank with `bank-server`, or name another with --server".to_owned()
+            }
+            Error::Unavailable { retry_after: Some(after), .. }
+            | Error::Overloaded { retry_after: Some(after), .. } => format!("try again in {after:?}"),
+            Error::Overloaded { .. } | Error::ConnectionLost { .. } => "try again".to_owned(),
+            Error::DeadlineExceeded { .. } => "try again, or give it longer with --timeout".to_owned(),
+            Error::AccountNotFound { account_id, .. } => {
+                format!("`bank accounts` lists what there is, `bank create {account_id}` opens it")
+            }
+            Error::TransactionNotFound { .. } => "`bank history` lists the ids of an account".to_owned(),
+            Error::AccountAlreadyExists { account_id, .. } => {
+                format!("choose another id, or see it with `bank show {account_id}`")
+            }
+            Error::AccountFrozen { account_id, .. } => format!("`bank unfreeze {account_id}` ends that"),
+            Error::CurrencyMismatch { .. } => {
+                "money moves in the currency of the account, and both of a transfer have the same".to_owned()
+            }
+            Error::BalanceNotZero { account_id, .. } => {
+                format!("bring it to zero with `bank transfer` or `bank withdraw {account_id}`")
+            }
+            Error::RequestIdReused { .. } => {
+                "choose another --request-id, or leave it out to get a new one".to_owned()
+            }
+            Error::InvalidArgument { .. } => "see the command's --help".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// The request that it is about, if it names one.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.bank()?.request_id().map(RequestId::as_str)
+    }
+
+    /// Whether an earlier call with the same request id was refused so.
+    pub(crate) fn replayed(&self) -> bool {
+        self.bank().is_some_and(Error::replayed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: Error) -> (Exit, Option<String>) {
+        let failure = Failure::Bank(error);
+        (failure.exit(), failure.hint())
+    }
+
+    #[test]
+    fn exit_codes_are_as_documented() {
+        let account_id = || "9".parse().unwrap();
+        let message = || "so".to_owned();
+        for (error, exit) in [
+            (Error::AccountFrozen { account_id: account_id(), replayed: false }, Exit::Refused),
+            (Error::AccountAlreadyExists { account_id: account_id(), replayed: true }, Exit::Refused),
+            (Error::AccountNotFound { account_id: account_id(), replayed: false }, Exit::NotFound),
+            (Error::InvalidArgument { message: message(), violations: vec![] }, Exit::Invalid),
+            (Error::Unavailable { message: message(), retry_after: None }, Exit::Unavailable),
+            (Error::Overloaded { message: message(), retry_after: None }, Exit::Unavailable),
+            (Error::DeadlineExceeded { request_id: None }, Exit::Unavailable),
+            (Error::DeadlineExceeded { request_id: Some("r".parse().unwrap()) }, Exit::OutcomeUnknown),
+            (Error::PermissionDenied { message: message() }, Exit::NotPermitted),
+            (Error::Internal { message: message() }, Exit::Failed),
+        ] {
+            let text = error.to_string();
+            assert_eq!(failed(error).0, exit, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_says_how_to_learn_it() {
+        let error = Error::OutcomeUnknown { request_id: "r-1".parse().unwrap(), message: "cut".into() };
+        let (exit, hint) = failed(error);
+        assert_eq!(exit, Exit::OutcomeUnknown);
+        assert_eq!(
+            hint.unwrap(),
+            "run the same command again with --request-id r-1: the change is made once"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! Results as JSON: the fields of the API, with times in RFC 3339 and amounts also as decimals.
+
+#![expect(clippy::struct_field_names, reason = "the names are those of the API")]
+
+use std::collections::BTreeMap;
+
+use bank_client as client;
+use serde::Serialize;
+
+/// A result that has a JSON document.
+pub(crate) trait Json {
+    fn json(&self) -> impl Serialize;
+}
+
+#[derive(Serialize)]
+pub(crate) struct Money {
+    currency_code: &'static str,
+    minor_units: i64,
+    amount: String,
+}
+
+impl From<client::Money> for Money {
+    fn from(money: client::Money) -> Self {
+        Self {
+            currency_code: money.currency.code(),
+            minor_units: money.minor_units,
+            amount: money.to_decimal(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Account<'a> {
+    account_id: &'a str,
+    account_type: &'static str,
+    currency_code: &'static str,
+    owner: &'a str,
+    state: &'static str,
+    balance: Money,
+    overdraft_limit: Money,
+    version: u64,
+    create_time: String,
+    update_time: String,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a client::Account> for Account<'a> {
+    fn from(account: &'a client::Account) -> Self {
+        Self {
+            account_id: account.account_id.as_str(),
+            account_type: account.account_type.as_str(),
+            currency_code: account.currency.code(),
+            owner: &account.owner,
+            state: account.state.as_str(),
+            balance: account.balance.into(),
+            overdraft_limit: account.overdraft_limit.into(),
+            version: account.version,
+            create_time: account.created_at.to_string(),
+            update_time: account.updated_at.to_string(),
+            labels: &account.labels,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    transaction_id: &'a str,
+    account_id: &'a str,
+    sequence: u64,
+    kind: &'static str,
+    amount: Money,
+    balance_after: Money,
+    create_time: String,
+    counterparty_account_id: Option<&'a str>,
+    request_id: Option<&'a str>,
+    description: &'a str,
+    interest_terms: Option<InterestTerms<'a>>,
+    overdraft_limit: Option<Money>,
+}
+
+impl<'a> From<&'a client::Entry> for Entry<'a> {
+    fn from(entry: &'a client::Entry) -> Self {
+        Self {
+            transaction_id: entry.transaction_id.as_str(),
+            account_id: entry.account_id.as_str(),
+            sequence: entry.sequence,
+            kind: entry.kind.as_str(),
+            amount: entry.amount.into(),
+            balance_after: entry.balance_after.into(),
+            create_time: entry.created_at.to_string(),
+            counterparty_account_id: entry.counterparty.as_ref().map(client::AccountId::as_str),
+            request_id: entry.request_id.as_ref().map(client::RequestId::as_str),
+            description: &entry.description,
+            interest_terms: entry.interest_terms.as_ref().map(InterestTerms::from),
+            overdraft_limit: entry.overdraft_limit.map(Money::from),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct InterestTerms<'a> {
+    annual_interest_rate: &'a str,
+    start_date: Option<&'a str>,
+    end_date: Option<&'a str>,
+    day_count: &'static str,
+    compounding: &'static str,
+    rounding_mode: &'static str,
+}
+
+impl<'a> From<&'a client::InterestTerms> for InterestTerms<'a> {
+    fn from(terms: &'a client::InterestTerms) -> Self {
+        Self {
+            annual_interest_rate: &terms.annual_interest_rate,
+            start_date: terms.period.as_ref().map(|period| period.start.as_str()),
+            end_date: terms.period.as_ref().map(|period| period.end.as_str()),
+            day_count: terms.day_count.as_str(),
+            compounding: terms.compounding.as_str(),
+            rounding_mode: terms.rounding_mode.as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct InterestBreakdown<'a> {
+    terms: InterestTerms<'a>,
+    principal: Money,
+    days: u64,
+    year_fraction: &'a str,
+    compounding_periods: u64,
+    growth_factor: &'a str,
+    exact_interest: &'a str,
+    interest: Money,
+}
+
+impl<'a> From<&'a client::InterestBreakdown> for InterestBreakdown<'a> {
+    fn from(breakdown: &'a client::InterestBreakdown) -> Self {
+        Self {
+            terms: (&breakdown.terms).into(),
+            principal: breakdown.principal.into(),
+            days: breakdown.days,
+            year_fraction: &breakdown.year_fraction,
+            compounding_periods: breakdown.compounding_periods,
+            growth_factor: &breakdown.growth_factor,
+            exact_interest: &breakdown.exact_interest,
+            interest: breakdown.interest.into(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Receipt<'a> {
+    account_id: &'a str,
+    message: &'a str,
+    balance: Money,
+    entry: Entry<'a>,
+    replayed: bool,
+    #[serde(flatten)]
+    more: Option<InterestResult<'a>>,
+}
+
+#[derive(Serialize)]
+struct InterestResult<'a> {
+    interest: Money,
+    breakdown: InterestBreakdown<'a>,
+}
+
+impl Json for client::Receipt {
+    fn json(&self) -> impl Serialize {
+        Receipt {
+            account_id: self.account_id.as_str(),
+            message: &self.message,
+            balance: self.balance.into(),
+            entry: (&self.entry).into(),
+            replayed: self.replayed,
+            more: None,
+        }
+    }
+}
+
+impl Json for client::InterestReceipt {
+    fn json(&self) -> impl Serialize {
+        let more = InterestResult { interest: self.interest.into(), breakdown: (&self.breakdown).into() };
+        Receipt {
+            account_id: self.account_id.as_str(),
+            message: &self.message,
+            balance: self.balance.into(),
+            entry: (&self.entry).into(),
+            replayed: self.replayed,
+            more: Some(more),
+        }
+    }
+}
+
+impl Json for client::AccountReceipt {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct AccountReceipt<'a> {
+            account_id: &'a str,
+            message: &'a str,
+            balance: Money,
+            entry: Entry<'a>,
+            replayed: bool,
+            account: Account<'a>,
+        }
+        AccountReceipt {
+            account_id: self.account.account_id.as_str(),
+            message: &self.message,
+            balance: self.account.balance.into(),
+            entry: (&self.entry).into(),
+            replayed: self.replayed,
+            account: (&self.account).into(),
+        }
+    }
+}
+
+impl Json for client::Balance {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Balance<'a> {
+            account_id: &'a str,
+            message: &'a str,
+            balance: Money,
+            available: Option<Money>,
+            update_time: String,
+        }
+        Balance {
+            account_id: self.account_id.as_str(),
+            message: &self.message,
+            balance: self.balance.into(),
+            available: self.available.map(Money::from),
+            update_time: self.updated_at.to_string(),
+        }
+    }
+}
+
+impl Json for client::Account {
+    fn json(&self) -> impl Serialize {
+        Account::from(self)
+    }
+}
+
+impl Json for client::Entry {
+    fn json(&self) -> impl Serialize {
+        Entry::from(self)
+    }
+}
+
+impl Json for client::Transaction {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Transaction<'a> {
+            transaction_id: &'a str,
+            create_time: String,
+            entries: Vec<Entry<'a>>,
+        }
+        Transaction {
+            transaction_id: self.transaction_id.as_str(),
+            create_time: self.created_at.to_string(),
+            entries: self.entries.iter().map(Entry::from).collect(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The `bank` command line tool.
+
+mod args;
+mod commands;
+mod demo;
+mod failure;
+mod json;
+mod output;
+mod table;
+mod value;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, failure::Failure, output::Output};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut output = Output::new(cli.global.output);
+    let result = commands::run(cli, &mut output).await;
+    match result.and_then(|()| output.flush().map_err(Failure::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.fail(&failure),
+    }
+}

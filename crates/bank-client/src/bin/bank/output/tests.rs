@@ -1,0 +1,341 @@
+//! Recorded outputs: what is printed for what the bank answers.
+
+use std::{cell::RefCell, rc::Rc};
+
+use bank_client::{
+    Account, AccountState, AccountType, Compounding, Currency, DayCount, Entry, EntryKind, Error,
+    InterestBreakdown, InterestTerms, Money, RoundingMode, StreamExt as _, Timestamp, Transaction,
+};
+use futures::stream;
+
+use super::*;
+
+/// What was written, shared with the test.
+#[derive(Clone, Default)]
+struct Written(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.take()).unwrap()
+    }
+}
+
+/// An output, what it writes as results, and what as notes.
+fn record(format: Format) -> (Output, Written, Written) {
+    let (results, notes) = (Written::default(), Written::default());
+    let output = Output { format, results: Box::new(results.clone()), notes: Box::new(notes.clone()) };
+    (output, results, notes)
+}
+
+fn usd(minor_units: i64) -> Money {
+    Money { currency: Currency::USD, minor_units }
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::try_from_unix_ms(1_767_225_600_000 + second * 1_000).unwrap()
+}
+
+fn entry(sequence: u64, kind: EntryKind, amount: i64, balance_after: i64) -> Entry {
+    let second = i64::try_from(sequence).unwrap();
+    Entry {
+        transaction_id: format!("123/{}-{sequence}", time(second).unix_ms()).into(),
+        account_id: "123".parse().unwrap(),
+        sequence,
+        kind,
+        amount: usd(amount),
+        balance_after: usd(balance_after),
+        created_at: time(second),
+        counterparty: None,
+        request_id: Some(format!("r-{sequence}").parse().unwrap()),
+        description: String::new(),
+        interest_terms: None,
+        overdraft_limit: None,
+    }
+}
+
+fn history() -> Vec<Entry> {
+    let mut transfer = entry(3, EntryKind::TransferOut, -2_500, 97_500);
+    transfer.counterparty = Some("456".parse().unwrap());
+    transfer.description = "rent for Zürich".into();
+    vec![transfer, entry(2, EntryKind::Deposit, 100_000, 100_000), entry(1, EntryKind::AccountOpened, 0, 0)]
+}
+
+fn account(account_id: &str, currency: &str, balance: i64) -> Account {
+    let currency: Currency = currency.parse().unwrap();
+    Account {
+        account_id: account_id.parse().unwrap(),
+        account_type: AccountType::Checking,
+        currency,
+        owner: "alice".into(),
+        state: AccountState::Active,
+        balance: Money { currency, minor_units: balance },
+        overdraft_limit: Money { currency, minor_units: 50_000 },
+        version: 3,
+        created_at: time(1),
+        updated_at: time(3),
+        labels: [("branch".to_owned(), "north".to_owned())].into(),
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        account_id: "123".parse().unwrap(),
+        message: "Successfully deposited $1000.00".into(),
+        balance: usd(100_000),
+        entry: entry(2, EntryKind::Deposit, 100_000, 100_000),
+        replayed: false,
+    }
+}
+
+fn parsed<A: clap::Args>(arguments: &[&str]) -> A {
+    let command = A::augment_args(clap::Command::new("test").no_binary_name(true));
+    A::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+}
+
+async fn list<T: Row + Json + Send + 'static>(
+    format: Format,
+    items: Vec<T>,
+    limit: &[&str],
+) -> (String, String) {
+    let (mut output, results, notes) = record(format);
+    let items = stream::iter(items.into_iter().map(Ok)).boxed();
+    output.list(items, &parsed(limit)).await.unwrap();
+    (results.text(), notes.text())
+}
+
+#[tokio::test]
+async fn a_history_is_a_table() {
+    let (results, notes) = list(Format::Text, history(), &[]).await;
+    assert_eq!(notes, "");
+    assert_eq!(
+        results,
+        "\
+TIME                  TRANSACTION          KIND              AMOUNT   BALANCE  COUNTERPARTY  DESCRIPTION
+2026-01-01T00:00:03Z  123/1767225603000-3  transfer_out     -$25.00   $975.00  456           rent for Zürich
+2026-01-01T00:00:02Z  123/1767225602000-2  deposit         $1000.00  $1000.00
+2026-01-01T00:00:01Z  123/1767225601000-1  account_opened     $0.00     $0.00
+"
+    );
+}
+
+#[tokio::test]
+async fn accounts_are_a_table() {
+    let items = vec![account("123", "USD", 97_500), account("tokyo", "JPY", -20), account("x", "CHF", 5)];
+    let (results, _) = list(Format::Text, items, &[]).await;
+    assert_eq!(
+        results,
+        "\
+ACCOUNT  TYPE      STATE    BALANCE   OVERDRAFT  OWNER  UPDATED
+123      checking  active   $975.00     $500.00  alice  2026-01-01T00:00:03Z
+tokyo    checking  active      -¥20      ¥50000  alice  2026-01-01T00:00:03Z
+x        checking  active  0.05 CHF  500.00 CHF  alice  2026-01-01T00:00:03Z
+"
+    );
+}
+
+#[tokio::test]
+async fn a_list_says_when_it_is_cut_or_empty() {
+    let (results, notes) = list(Format::Text, history(), &["--limit", "1"]).await;
+    assert_eq!(results.lines().count(), 2);
+    assert_eq!(notes, "note: there are more; raise --limit, or use --all\n");
+    let (results, notes) = list(Format::Text, history(), &["--limit", "3"]).await;
+    assert_eq!((results.lines().count(), &*notes), (4, ""));
+    let (results, notes) = list::<Account>(Format::Text, vec![], &[]).await;
+    assert_eq!((&*results, &*notes), ("", "note: there are none\n"));
+}
+
+#[tokio::test]
+async fn json_is_a_line_for_each_result() {
+    let (results, notes) = list(Format::Json, history(), &["--limit", "1"]).await;
+    assert_eq!(notes, "");
+    assert_eq!(
+        results,
+        concat!(
+            r#"{"transaction_id":"123/1767225603000-3","account_id":"123","sequence":3,"#,
+            r#""kind":"transfer_out","#,
+            r#""amount":{"currency_code":"USD","minor_units":-2500,"amount":"-25.00"},"#,
+            r#""balance_after":{"currency_code":"USD","minor_units":97500,"amount":"975.00"},"#,
+            r#""create_time":"2026-01-01T00:00:03Z","counterparty_account_id":"456","#,
+            r#""request_id":"r-3","description":"rent for Zürich","#,
+            r#""interest_terms":null,"overdraft_limit":null}"#,
+            "\n"
+        )
+    );
+    let (results, _) = list(Format::Json, vec![account("123", "USD", 97_500)], &[]).await;
+    assert_eq!(
+        results,
+        concat!(
+            r#"{"account_id":"123","account_type":"checking","currency_code":"USD","owner":"alice","#,
+            r#""state":"active","#,
+            r#""balance":{"currency_code":"USD","minor_units":97500,"amount":"975.00"},"#,
+            r#""overdraft_limit":{"currency_code":"USD","minor_units":50000,"amount":"500.00"},"#,
+            r#""version":3,"create_time":"2026-01-01T00:00:01Z","update_time":"2026-01-01T00:00:03Z","#,
+            r#""labels":{"branch":"north"}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn an_answer_is_the_message_of_the_bank() {
+    let (mut output, results, notes) = record(Format::Text);
+    output.answer(&receipt(), &parsed(&[])).unwrap();
+    assert_eq!(results.text(), "Successfully deposited $1000.00\n");
+    assert_eq!(notes.text(), "");
+
+    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[])).unwrap();
+    assert_eq!(notes.text(), "note: this request was carried out before; this is the answer it got then\n");
+
+    output.answer(&receipt(), &parsed(&["--dry-run"])).unwrap();
+    assert_eq!(notes.text(), "note: only checked, nothing was changed\n");
+
+    let (mut output, results, notes) = record(Format::Json);
+    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[])).unwrap();
+    assert_eq!(notes.text(), "");
+    let json: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    assert_eq!(json["message"], "Successfully deposited $1000.00");
+    assert_eq!(json["balance"]["amount"], "1000.00");
+    assert_eq!(json["entry"]["sequence"], 2);
+    assert_eq!(json["replayed"], true);
+    assert!(json.get("interest").is_none());
+}
+
+#[test]
+fn interest_is_explained() {
+    let terms = InterestTerms {
+        annual_interest_rate: "2.5".into(),
+        period: Some("2026-01-01".into().."2026-07-01".into()),
+        day_count: DayCount::Act365Fixed,
+        compounding: Compounding::Simple,
+        rounding_mode: RoundingMode::HalfEven,
+    };
+    let receipt = InterestReceipt {
+        account_id: "123".parse().unwrap(),
+        message: "Applied".into(),
+        interest: usd(620),
+        breakdown: InterestBreakdown {
+            terms: terms.clone(),
+            principal: usd(50_000),
+            days: 181,
+            year_fraction: "181/365".into(),
+            compounding_periods: 1,
+            growth_factor: "1.012397260273972602".into(),
+            exact_interest: "6.198630136986301369".into(),
+            interest: usd(620),
+        },
+        balance: usd(50_620),
+        entry: Entry { interest_terms: Some(terms), ..entry(4, EntryKind::Interest, 620, 50_620) },
+        replayed: false,
+    };
+    assert_eq!(
+        table::breakdown(&receipt.breakdown),
+        "\
+Principal       $500.00
+Rate            2.5 % a year
+Period          2026-01-01 up to, not including, 2026-07-01 (181 days)
+Day count       act_365_fixed
+Years           181/365
+Compounding     simple
+Growth          1.012397260273972602
+Exact interest  6.198630136986301369
+Rounding        half_even
+Interest        $6.20"
+    );
+    let json = serde_json::to_value(receipt.json()).unwrap();
+    assert_eq!(json["interest"]["minor_units"], 620);
+    assert_eq!(json["breakdown"]["terms"]["start_date"], "2026-01-01");
+    assert_eq!(json["entry"]["interest_terms"]["day_count"], "act_365_fixed");
+}
+
+#[test]
+fn an_account_is_a_list_of_facts() {
+    let account = Account { owner: String::new(), ..account("123", "USD", 97_500) };
+    assert_eq!(
+        table::account(&account),
+        "\
+Account          123
+Type             checking
+State            active
+Currency         USD
+Balance          $975.00
+Overdraft limit  $500.00
+Labels           branch=north
+Entries          3
+Created          2026-01-01T00:00:01Z
+Updated          2026-01-01T00:00:03Z"
+    );
+}
+
+#[test]
+fn a_transaction_is_one_document() {
+    let transaction =
+        Transaction { transaction_id: "123/7-3".to_owned().into(), created_at: time(3), entries: history() };
+    let json = serde_json::to_value(transaction.json()).unwrap();
+    assert_eq!(json["transaction_id"], "123/7-3");
+    assert_eq!(json["entries"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_failure_says_what_to_do() {
+    let failure = || {
+        Failure::Bank(Error::InsufficientFunds {
+            account_id: "123".parse().unwrap(),
+            requested: usd(50_000),
+            available: usd(1_250),
+            balance: usd(1_250),
+            replayed: false,
+        })
+    };
+    let (mut output, results, notes) = record(Format::Text);
+    assert_eq!(output.fail(&failure()), ExitCode::from(3));
+    assert_eq!(results.text(), "");
+    assert_eq!(notes.text(), "error: account 123 has $12.50 available, $500.00 requested\n");
+
+    let not_found = Error::AccountNotFound { account_id: "9".parse().unwrap(), replayed: false };
+    assert_eq!(output.fail(&not_found.into()), ExitCode::from(4));
+    assert_eq!(
+        notes.text(),
+        "error: account 9 does not exist\n  hint: `bank accounts` lists what there is, `bank create 9` opens it\n"
+    );
+
+    let (mut output, _, notes) = record(Format::Json);
+    output.fail(&failure());
+    assert_eq!(
+        notes.text(),
+        concat!(
+            r#"{"error":{"exit_code":3,"hint":null,"#,
+            r#""message":"account 123 has $12.50 available, $500.00 requested","#,
+            r#""reason":"INSUFFICIENT_FUNDS","replayed":false,"request_id":null}}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (mut output, _, notes) = record(Format::Text);
+    output.results = Box::new(Closed);
+    let failure = Failure::from(output.text("result").unwrap_err());
+    assert_eq!(output.fail(&failure), ExitCode::SUCCESS);
+    assert_eq!(notes.text(), "");
+}

@@ -1,0 +1,160 @@
+//! Results as aligned columns.
+
+use bank_client::{Account, Compounding, Entry, InterestBreakdown, Transaction};
+use comfy_table::{
+    CellAlignment::{self, Left, Right},
+    Table, TableStyle,
+};
+
+/// An item of a list, as the cells of a row.
+pub(crate) trait Row {
+    /// The titles of the columns, with those of numbers aligned to the right.
+    const COLUMNS: &'static [(&'static str, CellAlignment)];
+
+    fn cells(&self) -> Vec<String>;
+}
+
+impl Row for Entry {
+    const COLUMNS: &'static [(&'static str, CellAlignment)] = &[
+        ("TIME", Left),
+        ("TRANSACTION", Left),
+        ("KIND", Left),
+        ("AMOUNT", Right),
+        ("BALANCE", Right),
+        ("COUNTERPARTY", Left),
+        ("DESCRIPTION", Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.created_at.to_string(),
+            self.transaction_id.to_string(),
+            self.kind.to_string(),
+            self.amount.to_string(),
+            self.balance_after.to_string(),
+            self.counterparty.as_ref().map(ToString::to_string).unwrap_or_default(),
+            self.description.clone(),
+        ]
+    }
+}
+
+impl Row for Account {
+    const COLUMNS: &'static [(&'static str, CellAlignment)] = &[
+        ("ACCOUNT", Left),
+        ("TYPE", Left),
+        ("STATE", Left),
+        ("BALANCE", Right),
+        ("OVERDRAFT", Right),
+        ("OWNER", Left),
+        ("UPDATED", Left),
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.account_id.to_string(),
+            self.account_type.to_string(),
+            self.state.to_string(),
+            self.balance.to_string(),
+            self.overdraft_limit.to_string(),
+            self.owner.clone(),
+            self.updated_at.to_string(),
+        ]
+    }
+}
+
+/// The rows under the titles of their columns.
+pub(crate) fn list<R: Row>(rows: &[R]) -> String {
+    titled(R::COLUMNS, rows.iter().map(Row::cells))
+}
+
+/// What a movement did to each account.
+pub(crate) fn transaction(transaction: &Transaction) -> String {
+    let cells = |entry: &Entry| {
+        vec![
+            entry.account_id.to_string(),
+            entry.kind.to_string(),
+            entry.amount.to_string(),
+            entry.balance_after.to_string(),
+            entry.created_at.to_string(),
+            entry.description.clone(),
+        ]
+    };
+    let columns = [
+        ("ACCOUNT", Left),
+        ("KIND", Left),
+        ("AMOUNT", Right),
+        ("BALANCE", Right),
+        ("TIME", Left),
+        ("DESCRIPTION", Left),
+    ];
+    titled(&columns, transaction.entries.iter().map(cells))
+}
+
+/// An account with all that is known of it, a line for each.
+pub(crate) fn account(account: &Account) -> String {
+    let labels = account.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
+    facts([
+        ("Account", account.account_id.to_string()),
+        ("Type", account.account_type.to_string()),
+        ("State", account.state.to_string()),
+        ("Currency", account.currency.to_string()),
+        ("Balance", account.balance.to_string()),
+        ("Overdraft limit", account.overdraft_limit.to_string()),
+        ("Owner", account.owner.clone()),
+        ("Labels", labels.join(", ")),
+        ("Entries", account.version.to_string()),
+        ("Created", account.created_at.to_string()),
+        ("Updated", account.updated_at.to_string()),
+    ])
+}
+
+/// How an amount of interest came about, a line for each step.
+pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
+    let terms = &breakdown.terms;
+    let period = match &terms.period {
+        Some(period) => {
+            format!("{} up to, not including, {} ({} days)", period.start, period.end, breakdown.days)
+        }
+        None => "one year".to_owned(),
+    };
+    let compounding = match terms.compounding {
+        Compounding::Simple => terms.compounding.to_string(),
+        compounding => format!("{compounding}, {} times", breakdown.compounding_periods),
+    };
+    facts([
+        ("Principal", breakdown.principal.to_string()),
+        ("Rate", format!("{} % a year", terms.annual_interest_rate)),
+        ("Period", period),
+        ("Day count", terms.day_count.to_string()),
+        ("Years", breakdown.year_fraction.clone()),
+        ("Compounding", compounding),
+        ("Growth", breakdown.growth_factor.clone()),
+        ("Exact interest", breakdown.exact_interest.clone()),
+        ("Rounding", terms.rounding_mode.to_string()),
+        ("Interest", breakdown.interest.to_string()),
+    ])
+}
+
+/// Names and values, less those without a value.
+fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+    let mut table = Table::new();
+    for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([name, &value]);
+    }
+    render(table, [Left, Left])
+}
+
+fn titled(columns: &[(&str, CellAlignment)], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.set_header(columns.iter().map(|&(title, _)| title)).add_rows(rows);
+    render(table, columns.iter().map(|&(_, alignment)| alignment))
+}
+
+/// Without lines, two blanks between columns and none at the end.
+fn render(mut table: Table, alignments: impl IntoIterator<Item = CellAlignment>) -> String {
+    table.load_style(TableStyle::new());
+    for (column, alignment) in table.column_iter_mut().zip(alignments) {
+        column.set_padding((0, 2)).set_cell_alignment(alignment);
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,275 @@
+//! The settings of a client.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::future::try_join_all;
+use http::Uri;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+
+use crate::{BankClient, Error, RetryPolicy, TokenError, TokenSource};
+
+/// The settings of a client; made by [`BankClient::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use bank_client::{BankClient, RetryPolicy, tls};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let ca = tls::Certificate::from_pem(std::fs::read("ca.pem")?);
+/// let client = BankClient::builder("https://bank.example.com:50051")
+///     .tls(tls::ClientTlsConfig::new().ca_certificate(ca))
+///     .token("eyJhbGciOi...")
+///     .timeout(Duration::from_secs(3))
+///     .retry(RetryPolicy::default().attempts_max(4))
+///     .connections(4)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a client is made by `connect` or `connect_lazy`"]
+pub struct Builder {
+    pub(crate) endpoint: String,
+    pub(crate) timeout: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) token: Option<Arc<dyn TokenSource>>,
+    connect_timeout: Duration,
+    connections: usize,
+    keepalive: Option<Keepalive>,
+    tls: Option<ClientTlsConfig>,
+    user_agent: Option<String>,
+}
+
+/// HTTP/2 pings that find out about a dead connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// How long the connection is silent before a ping.
+    pub interval: Duration,
+    /// How long the answer may take before the connection counts as dead.
+    pub timeout: Duration,
+    /// Whether to ping even while no call is under way.
+    pub while_idle: bool,
+}
+
+impl Default for Keepalive {
+    /// Every 20 s while calls are under way, with 10 s to answer.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(10), while_idle: false }
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(endpoint: String) -> Self {
+        Self {
+            endpoint,
+            timeout: Duration::from_secs(10),
+            retry: RetryPolicy::default(),
+            token: None,
+            connect_timeout: Duration::from_secs(5),
+            connections: 1,
+            keepalive: Some(Keepalive::default()),
+            tls: None,
+            user_agent: None,
+        }
+    }
+
+    /// How long a call may take with all its repetitions, unless it says otherwise; 10 s unless set.
+    /// The bank is told, and does not begin what is already too late.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How calls are repeated that failed for now.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// How long it may take to open a connection; 5 s unless set.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How many connections to open; 1 unless set, and 0 is taken as 1. Calls take turns on them.
+    ///
+    /// One connection carries many calls at once. More of them let a server with several cores read
+    /// more at once; it is worth it from some ten thousand calls a second.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// How dead connections are found; `None` for not at all.
+    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
+        self.keepalive = keepalive.into();
+        self
+    }
+
+    /// How the server is verified, and what the client shows for itself; see [`tls`](crate::tls). For
+    /// an `https` endpoint, the roots that the system trusts unless set.
+    pub fn tls(mut self, tls: ClientTlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The bearer token to send with every call.
+    pub fn token(self, token: impl Into<String>) -> Self {
+        let token = token.into();
+        self.token_source(move || std::future::ready(Ok::<_, TokenError>(token.clone())))
+    }
+
+    /// Where the bearer token of each call comes from.
+    pub fn token_source(mut self, source: impl TokenSource) -> Self {
+        self.token = Some(Arc::new(source));
+        self
+    }
+
+    /// What the application calls itself to the server: `billing/2.1`.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Opens the connections.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`], and [`Error::Unavailable`] if the server cannot be reached now.
+    pub async fn connect(self) -> Result<BankClient, Error> {
+        let endpoint = self.transport()?;
+        let channels = try_join_all((0..self.connections).map(|_| endpoint.connect())).await;
+        let channels = channels.map_err(|error| Error::unreachable(&self.endpoint, &error))?;
+        Ok(BankClient::from_channels(self, channels))
+    }
+
+    /// A client that opens each connection at its first call. The server need not be up yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn connect_lazy(self) -> Result<BankClient, Error> {
+        let endpoint = self.transport()?;
+        let channels = (0..self.connections).map(|_| endpoint.connect_lazy()).collect::<Vec<Channel>>();
+        Ok(BankClient::from_channels(self, channels))
+    }
+
+    fn transport(&self) -> Result<Endpoint, Error> {
+        let invalid = |setting, value: &str, problem: &str| Error::InvalidSetting {
+            setting,
+            value: value.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let malformed = || {
+            invalid(
+                "endpoint",
+                &self.endpoint,
+                "is not the URL of a server; write it like http://127.0.0.1:50051",
+            )
+        };
+        let uri: Uri = self.endpoint.parse().map_err(|_| malformed())?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(malformed()),
+        };
+        let user_agent = self.user_agent.iter().map(String::as_str).chain([USER_AGENT]).collect::<Vec<_>>();
+        let user_agent = user_agent.join(" ");
+        let mut endpoint = Endpoint::from(uri)
+            .connect_timeout(self.connect_timeout)
+            .user_agent(user_agent.clone())
+            .map_err(|_| invalid("user agent", &user_agent, "is not visible ASCII"))?;
+        if let Some(keepalive) = self.keepalive {
+            endpoint = endpoint
+                .http2_keep_alive_interval(keepalive.interval)
+                .keep_alive_timeout(keepalive.timeout)
+                .keep_alive_while_idle(keepalive.while_idle);
+        }
+        match (secure, self.tls.clone()) {
+            (false, None) => Ok(endpoint),
+            (false, Some(_)) => {
+                Err(invalid("endpoint", &self.endpoint, "is without TLS, which is set up; write https://"))
+            }
+            (true, tls) => endpoint
+                .tls_config(tls.unwrap_or_else(|| ClientTlsConfig::new().with_native_roots()))
+                .map_err(|error| invalid("tls", &self.endpoint, &crate::error::causes(&error))),
+        }
+    }
+}
+
+const USER_AGENT: &str = concat!("bank-client/", env!("CARGO_PKG_VERSION"));
+
+impl fmt::Debug for Builder {
+    /// Without what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("endpoint", &self.endpoint)
+            .field("timeout", &self.timeout)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_work_is_said_before_anything_is_sent() {
+        for (builder, problem) in [
+            (
+                BankClient::builder("127.0.0.1:50051"),
+                "endpoint \"127.0.0.1:50051\": is not the URL of a server; write it like http://127.0.0.1:50051",
+            ),
+            (
+                BankClient::builder("localhost"),
+                "endpoint \"localhost\": is not the URL of a server; write it like http://127.0.0.1:50051",
+            ),
+            (
+                BankClient::builder("http://127.0.0.1:50051").tls(ClientTlsConfig::new()),
+                "endpoint \"http://127.0.0.1:50051\": is without TLS, which is set up; write https://",
+            ),
+            (
+                BankClient::builder("http://127.0.0.1:50051").user_agent("two\nlines"),
+                concat!(
+                    "user agent \"two\\nlines bank-client/",
+                    env!("CARGO_PKG_VERSION"),
+                    "\": is not visible ASCII"
+                ),
+            ),
+        ] {
+            assert_eq!(builder.connect_lazy().unwrap_err().to_string(), problem);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_unavailable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+
+        let error = BankClient::connect(&endpoint).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("the bank is unavailable: cannot connect to {endpoint}: ")));
+        assert!(message.contains("Connection refused"), "{message}");
+
+        // Nothing was sent, so nothing is in doubt.
+        let client = BankClient::builder(&endpoint).retry(RetryPolicy::never()).connect_lazy().unwrap();
+        let error = client.close_account("1").await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains("Connection refused"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn tokens_do_not_print() {
+        let builder = BankClient::builder("http://127.0.0.1:50051").token("s3cret");
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        let client = builder.connect_lazy().unwrap();
+        assert!(!format!("{client:?} {:?}", client.account("1")).contains("s3cret"));
+    }
+}

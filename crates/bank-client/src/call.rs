@@ -1,0 +1,264 @@
+//! Calls: made, given their options, and awaited.
+
+use std::{fmt, future::IntoFuture, ops::Range, time::Duration};
+
+use bank_domain::{Currency, Money, RequestId, Timestamp};
+use futures::{
+    future::BoxFuture,
+    stream::{self, BoxStream, StreamExt as _, TryStreamExt as _},
+};
+
+use crate::{
+    AccountState, AccountType, BankClient, Compounding, DayCount, EntryKind, Error, ListOrder, RoundingMode,
+    choice::Choice as _,
+    method::{Described, Method, Mutation, Paged},
+    methods::{CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions},
+    wire,
+};
+
+/// A call to the bank that has not been made yet. `.await` makes it.
+///
+/// Which options it has depends on the method `M`; all have a [`timeout`](Call::timeout).
+///
+/// A call that changes something has its request id from the start, so to make a clone of it later is
+/// to repeat it, not to do it again:
+///
+/// ```no_run
+/// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+/// use bank_client::{Currency, Money};
+///
+/// let rent = Money { currency: Currency::USD, minor_units: 120_000 };
+/// let call = client.withdraw("alice", rent).description("rent for May");
+/// let first = call.clone().await?;
+/// let again = call.await?;
+/// assert!(again.replayed);
+/// assert_eq!(again.entry, first.entry);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a call is made when it is awaited"]
+pub struct Call<M> {
+    client: BankClient,
+    method: M,
+    timeout: Option<Duration>,
+}
+
+impl<M: Method> Call<M> {
+    pub(crate) fn new(client: BankClient, method: M) -> Self {
+        Self { client, method, timeout: None }
+    }
+
+    /// How long the call may take with all its repetitions, instead of what the client is set to.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the call. The same as to await it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn send(self) -> Result<M::Reply, Error> {
+        self.client.call(&self.method, self.timeout).await
+    }
+}
+
+impl<M: Method> IntoFuture for Call<M> {
+    type Output = Result<M::Reply, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Call<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options of what changes something.
+impl<M: Mutation> Call<M> {
+    /// A call that changes something, with a request id of its own.
+    pub(crate) fn mutation(client: BankClient, method: M) -> Self {
+        let mut call = Self::new(client, method);
+        *call.method.request_id_mut() = uuid::Uuid::now_v7().to_string();
+        call
+    }
+
+    /// The name of the request, instead of the one that the client made up: for a call that repeats
+    /// an earlier one, or whose name must be known before it is made.
+    pub fn request_id(mut self, request_id: RequestId) -> Self {
+        *self.method.request_id_mut() = request_id.into();
+        self
+    }
+
+    /// Only checks the call against the account as it is now, and answers as it would.
+    pub fn validate_only(mut self) -> Self {
+        *self.method.validate_only_mut() = true;
+        self
+    }
+}
+
+/// Options of what writes an entry with a description.
+impl<M: Described> Call<M> {
+    /// What it is for: at most 256 characters, none of them control characters.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        *self.method.description_mut() = description.into();
+        self
+    }
+}
+
+/// Options of lists. Awaiting the call gives one page; [`stream`](Call::stream) gives all items.
+impl<M: Paged> Call<M> {
+    /// How many items a page has: 50 unless set, at most 1000.
+    pub fn page_size(mut self, page_size: u16) -> Self {
+        *self.method.page_size_mut() = page_size.into();
+        self
+    }
+
+    /// Where to start: the token that came with the page before. The other options must be as they
+    /// were then.
+    pub fn page_token(mut self, page_token: impl Into<String>) -> Self {
+        *self.method.page_token_mut() = page_token.into();
+        self
+    }
+
+    /// All items, one after the other; a page is fetched when those before it are used up. Each page
+    /// is a call of its own, with its own timeout. The stream ends at the first error.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// use bank_client::{EntryKind, TryStreamExt};
+    ///
+    /// let mut deposits = client.history("alice").kind(EntryKind::Deposit).page_size(1000).stream();
+    /// while let Some(entry) = deposits.try_next().await? {
+    ///     println!("{} {}", entry.created_at, entry.amount);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> BoxStream<'static, Result<M::Item, Error>> {
+        let pages = stream::try_unfold(Some(self), |call| async move {
+            let Some(call) = call else { return Ok(None) };
+            let page = call.clone().send().await?;
+            let next = page.next_page_token.map(|token| call.page_token(token));
+            Ok::<_, Error>(Some((stream::iter(page.items.into_iter().map(Ok)), next)))
+        });
+        pages.try_flatten().boxed()
+    }
+}
+
+impl Call<CreateAccount> {
+    /// What the account holds, instead of the bank's default currency.
+    pub fn currency(mut self, currency: Currency) -> Self {
+        currency.code().clone_into(&mut self.method.0.currency_code);
+        self
+    }
+
+    /// Who it belongs to: at most 128 visible ASCII characters.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.method.0.owner = owner.into();
+        self
+    }
+
+    /// Hangs a label on it: at most 16, keys of 1 to 32 of `a-z 0-9 . _ -`, values of at most 64
+    /// characters.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.method.0.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// How far below zero a checking account may go.
+    pub fn overdraft_limit(mut self, limit: Money) -> Self {
+        self.method.0.overdraft_limit = Some(wire::money(limit));
+        self
+    }
+}
+
+impl Call<CalculateInterest> {
+    /// The days that the interest is for, ISO 8601, without the last: `"2026-01-01".."2026-07-01"` is
+    /// the first half of the year. Exactly one year unless set.
+    pub fn period(mut self, days: Range<impl Into<String>>) -> Self {
+        self.method.0.start_date = days.start.into();
+        self.method.0.end_date = days.end.into();
+        self
+    }
+
+    /// How the days become a fraction of a year; [`DayCount::Act365Fixed`] unless set.
+    pub fn day_count(mut self, day_count: DayCount) -> Self {
+        self.method.0.day_count = day_count.to_wire();
+        self
+    }
+
+    /// How often interest is added to the principal; [`Compounding::Simple`] unless set.
+    pub fn compounding(mut self, compounding: Compounding) -> Self {
+        self.method.0.compounding = compounding.to_wire();
+        self
+    }
+
+    /// How the result becomes whole minor units; [`RoundingMode::HalfEven`] unless set.
+    pub fn rounding_mode(mut self, rounding_mode: RoundingMode) -> Self {
+        self.method.0.rounding_mode = rounding_mode.to_wire();
+        self
+    }
+}
+
+impl Call<GetBalance> {
+    /// The balance after the last entry at or before this time, instead of now.
+    pub fn as_of(mut self, time: Timestamp) -> Self {
+        self.method.0.as_of = Some(wire::timestamp(time));
+        self
+    }
+}
+
+impl Call<ListAccounts> {
+    /// Only accounts of this owner.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.method.0.owner = owner.into();
+        self
+    }
+
+    /// Only accounts of this type.
+    pub fn account_type(mut self, account_type: AccountType) -> Self {
+        self.method.0.account_type = account_type.to_wire();
+        self
+    }
+
+    /// Only accounts in this state.
+    pub fn state(mut self, state: AccountState) -> Self {
+        self.method.0.state = state.to_wire();
+        self
+    }
+}
+
+impl Call<ListTransactions> {
+    /// Which end comes first; the newest unless set.
+    pub fn order(mut self, order: ListOrder) -> Self {
+        self.method.0.order = order.to_wire();
+        self
+    }
+
+    /// Only entries at or after this time.
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.method.0.start_time = Some(wire::timestamp(time));
+        self
+    }
+
+    /// Only entries before this time.
+    pub fn before(mut self, time: Timestamp) -> Self {
+        self.method.0.end_time = Some(wire::timestamp(time));
+        self
+    }
+
+    /// Only entries of this kind, and of the others that it is called with.
+    pub fn kind(mut self, kind: EntryKind) -> Self {
+        self.method.0.kinds.push(kind.to_wire());
+        self
+    }
+}

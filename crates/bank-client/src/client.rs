@@ -1,0 +1,323 @@
+//! The client, and a call for each method of the bank.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bank_domain::{Money, RequestId};
+use bank_proto::v1;
+use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+
+use crate::{
+    AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
+    choice::Choice as _,
+    method::{Method, Stub},
+    methods::{
+        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount, GetBalance,
+        GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit, Transfer, UnfreezeAccount,
+        Withdraw,
+    },
+    retry::{Attempts, Budget},
+    wire::{self, FromWire as _, Malformed},
+};
+
+/// The longest time that is told to the server; what is longer has no bound for it.
+const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A client of one bank. Cloning is cheap: clones share connections and the budget for repetitions.
+///
+/// Each method makes a [`Call`], which is given its options and awaited.
+///
+/// See the [crate](crate) for an example.
+#[derive(Clone)]
+pub struct BankClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    endpoint: String,
+    stubs: Vec<Stub>,
+    next_stub: AtomicUsize,
+    timeout: Duration,
+    retry: RetryPolicy,
+    budget: Budget,
+    token: Option<Arc<dyn TokenSource>>,
+}
+
+/// From where to where money is moved.
+///
+/// ```
+/// use bank_client::Route;
+///
+/// let route = Route { from: "alice", to: "bob" };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route<F, T> {
+    /// The account that pays.
+    pub from: F,
+    /// The account that is paid.
+    pub to: T,
+}
+
+impl BankClient {
+    /// Connects to a server: `http://127.0.0.1:50051`. The same as the [`builder`](Self::builder) with
+    /// nothing set.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn connect(endpoint: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(endpoint).connect().await
+    }
+
+    /// The settings of a client for a server.
+    pub fn builder(endpoint: impl Into<String>) -> Builder {
+        Builder::new(endpoint.into())
+    }
+
+    /// Opens an account with a balance of zero.
+    pub fn create_account(
+        &self,
+        account_id: impl AccountName,
+        account_type: AccountType,
+    ) -> Call<CreateAccount> {
+        self.mutation(CreateAccount(v1::CreateAccountRequest {
+            account_id: account_id.into_text(),
+            account_type: account_type.to_wire(),
+            ..Default::default()
+        }))
+    }
+
+    /// Reads an account.
+    pub fn account(&self, account_id: impl AccountName) -> Call<GetAccount> {
+        self.query(GetAccount(v1::GetAccountRequest { account_id: account_id.into_text() }))
+    }
+
+    /// Lists accounts, each exactly once.
+    pub fn accounts(&self) -> Call<ListAccounts> {
+        self.query(ListAccounts(v1::ListAccountsRequest::default()))
+    }
+
+    /// Reads the balance of an account, now or at a past time.
+    pub fn balance(&self, account_id: impl AccountName) -> Call<GetBalance> {
+        self.query(GetBalance(v1::GetBalanceRequest { account_id: account_id.into_text(), as_of: None }))
+    }
+
+    /// Pays money into an account, from outside the bank.
+    pub fn deposit(&self, account_id: impl AccountName, amount: Money) -> Call<Deposit> {
+        self.mutation(Deposit(v1::DepositRequest {
+            account_id: account_id.into_text(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        }))
+    }
+
+    /// Pays money out of an account, to outside the bank.
+    pub fn withdraw(&self, account_id: impl AccountName, amount: Money) -> Call<Withdraw> {
+        self.mutation(Withdraw(v1::WithdrawRequest {
+            account_id: account_id.into_text(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        }))
+    }
+
+    /// Moves money from one account to another: both entries are written, or none.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// use bank_client::{Currency, Money, Route};
+    ///
+    /// let amount = Money { currency: Currency::USD, minor_units: 2_500 };
+    /// let receipt = client.transfer(Route { from: "alice", to: "bob" }, amount).await?;
+    /// assert_eq!(receipt.entry.amount.to_string(), "-$25.00");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transfer(
+        &self,
+        route: Route<impl AccountName, impl AccountName>,
+        amount: Money,
+    ) -> Call<Transfer> {
+        self.mutation(Transfer(v1::TransferRequest {
+            account_id: route.from.into_text(),
+            destination_account_id: route.to.into_text(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        }))
+    }
+
+    /// Calculates interest on the balance of an account and books it. The rate is an exact decimal in
+    /// percent a year: `"2.5"` is 2.5 %.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// use bank_client::{Compounding, DayCount};
+    ///
+    /// let preview = client
+    ///     .calculate_interest("alice", "2.5")
+    ///     .period("2026-01-01".."2026-04-01")
+    ///     .day_count(DayCount::ActActIsda)
+    ///     .compounding(Compounding::Monthly)
+    ///     .validate_only()
+    ///     .await?;
+    /// println!("{} before rounding {}", preview.interest, preview.breakdown.exact_interest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn calculate_interest(
+        &self,
+        account_id: impl AccountName,
+        annual_interest_rate: impl Into<String>,
+    ) -> Call<CalculateInterest> {
+        self.mutation(CalculateInterest(v1::CalculateInterestRequest {
+            account_id: account_id.into_text(),
+            annual_interest_rate: annual_interest_rate.into(),
+            ..Default::default()
+        }))
+    }
+
+    /// Lists the entries of an account, the newest first unless told otherwise.
+    pub fn history(&self, account_id: impl AccountName) -> Call<ListTransactions> {
+        self.query(ListTransactions(v1::ListTransactionsRequest {
+            account_id: account_id.into_text(),
+            ..Default::default()
+        }))
+    }
+
+    /// Reads a movement with its entries, by the [`TransactionId`](crate::TransactionId) of one.
+    pub fn transaction(&self, transaction_id: impl Into<String>) -> Call<GetTransaction> {
+        self.query(GetTransaction(v1::GetTransactionRequest { transaction_id: transaction_id.into() }))
+    }
+
+    /// Sets how far below zero a checking account may go.
+    pub fn set_overdraft_limit(&self, account_id: impl AccountName, limit: Money) -> Call<SetOverdraftLimit> {
+        self.mutation(SetOverdraftLimit(v1::SetOverdraftLimitRequest {
+            account_id: account_id.into_text(),
+            overdraft_limit: Some(wire::money(limit)),
+            ..Default::default()
+        }))
+    }
+
+    /// Stops an account from paying out; it still takes money in.
+    pub fn freeze_account(&self, account_id: impl AccountName) -> Call<FreezeAccount> {
+        self.mutation(FreezeAccount(v1::FreezeAccountRequest {
+            account_id: account_id.into_text(),
+            ..Default::default()
+        }))
+    }
+
+    /// Makes a frozen account active again.
+    pub fn unfreeze_account(&self, account_id: impl AccountName) -> Call<UnfreezeAccount> {
+        self.mutation(UnfreezeAccount(v1::UnfreezeAccountRequest {
+            account_id: account_id.into_text(),
+            ..Default::default()
+        }))
+    }
+
+    /// Closes an account for good; its balance must be zero. Its history stays readable.
+    pub fn close_account(&self, account_id: impl AccountName) -> Call<CloseAccount> {
+        self.mutation(CloseAccount(v1::CloseAccountRequest {
+            account_id: account_id.into_text(),
+            ..Default::default()
+        }))
+    }
+}
+
+/// How calls are made.
+impl BankClient {
+    pub(crate) fn from_channels(settings: Builder, channels: Vec<Channel>) -> Self {
+        let shared = Shared {
+            stubs: channels.into_iter().map(Stub::new).collect(),
+            next_stub: AtomicUsize::new(0),
+            timeout: settings.timeout,
+            budget: Budget::new(&settings.retry),
+            retry: settings.retry,
+            token: settings.token,
+            endpoint: settings.endpoint,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn query<M: Method>(&self, method: M) -> Call<M> {
+        Call::new(self.clone(), method)
+    }
+
+    fn mutation<M: crate::methods::Mutation>(&self, method: M) -> Call<M> {
+        Call::mutation(self.clone(), method)
+    }
+
+    pub(crate) async fn call<M: Method>(
+        &self,
+        method: &M,
+        timeout: Option<Duration>,
+    ) -> Result<M::Reply, Error> {
+        let shared = &*self.shared;
+        let request_id = method.undecided();
+        let request_id = request_id.as_ref();
+        let attempts = Attempts {
+            policy: &shared.retry,
+            budget: &shared.budget,
+            timeout: timeout.unwrap_or(shared.timeout),
+            request_id,
+        };
+        attempts.run(|left| shared.attempt(method, left, request_id)).await
+    }
+}
+
+impl Shared {
+    async fn attempt<M: Method>(
+        &self,
+        method: &M,
+        left: Duration,
+        request_id: Option<&RequestId>,
+    ) -> Result<M::Reply, Error> {
+        let mut request = Request::new(method.request().clone());
+        request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
+        if let Some(source) = &self.token {
+            let token = source.token().await.map_err(Error::Token)?;
+            request.metadata_mut().insert("authorization", bearer(&token)?);
+        }
+        match M::send(self.stub(), request).await {
+            Ok(response) => M::Reply::from_wire(response.into_inner())
+                .map_err(|Malformed(problem)| Error::InvalidReply { problem }),
+            Err(status) => Err(Error::from_status(status, request_id)),
+        }
+    }
+
+    /// The next connection in turn.
+    fn stub(&self) -> Stub {
+        let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
+        self.stubs[turn % self.stubs.len()].clone()
+    }
+}
+
+fn bearer(token: &str) -> Result<AsciiMetadataValue, Error> {
+    let mut value: AsciiMetadataValue = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| Error::Token("the token has a character that is not visible ASCII".into()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+impl fmt::Debug for BankClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BankClient").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_sent_as_sensitive_and_odd_ones_not_at_all() {
+        let value = bearer("abc").unwrap();
+        assert_eq!(value.to_str().unwrap(), "Bearer abc");
+        assert!(value.is_sensitive());
+        assert!(matches!(bearer("a\nb"), Err(Error::Token(_))));
+    }
+}

@@ -1,0 +1,375 @@
+//! Why a call gave no result.
+
+mod decode;
+mod effect;
+
+pub(crate) use self::{decode::causes, effect::Effect};
+
+use std::{fmt, time::Duration};
+
+use bank_domain::{AccountId, Currency, Money, RequestId};
+
+use crate::{TransactionId, token::TokenError};
+
+/// Why a call gave no result, with the values that its cause carries.
+///
+/// Three groups of them call for three answers:
+///
+/// * The bank refused ([`Error::is_refusal`]): nothing was done, and the same call gets the same
+///   answer for as long as its request id is kept. Fix what it names and make a new call.
+/// * Nothing was done, for now ([`Error::Unavailable`], [`Error::Overloaded`]): the client has
+///   already repeated the call as its [`RetryPolicy`](crate::RetryPolicy) allows. Try again later.
+/// * It may or may not have been done ([`Error::outcome_unknown`]). Make the same call again **with
+///   the request id of the error**: it is carried out if it was not, and if it was, its first reply
+///   comes back, marked `replayed`. With a new request id it could be done twice.
+///
+/// `replayed` says that an earlier call with the same request id was refused so.
+///
+/// ```
+/// use bank_client::Error;
+///
+/// fn advice(error: &Error) -> String {
+///     match error {
+///         Error::InsufficientFunds { available, .. } => format!("at most {available} can be taken"),
+///         Error::AccountFrozen { account_id, .. } => format!("unfreeze {account_id} first"),
+///         error if error.outcome_unknown() => "repeat it with the same request id".to_owned(),
+///         error => error.to_string(),
+///     }
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such account.
+    #[error("account {account_id} does not exist")]
+    AccountNotFound {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// There is no such transaction.
+    #[error("transaction {transaction_id} does not exist")]
+    TransactionNotFound {
+        /// Which one.
+        transaction_id: TransactionId,
+    },
+    /// The name of the account is taken.
+    #[error("account {account_id} already exists")]
+    AccountAlreadyExists {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// A closed account refuses everything.
+    #[error("account {account_id} is closed")]
+    AccountClosed {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// A frozen account takes money in, can be unfrozen, and refuses the rest.
+    #[error("account {account_id} is frozen")]
+    AccountFrozen {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// Only a frozen account can be unfrozen.
+    #[error("account {account_id} is not frozen")]
+    AccountNotFrozen {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// Money moves in the currency of the account only.
+    #[error("account {account_id} is held in {account_currency}, not in {requested_currency}")]
+    CurrencyMismatch {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds.
+        account_currency: Currency,
+        /// What the call named, or the other account of a transfer holds.
+        requested_currency: Currency,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// A savings account has no overdraft.
+    #[error("account {account_id} is a savings account, which has no overdraft")]
+    OverdraftNotAllowed {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// The balance is already below what the new limit would allow.
+    #[error("account {account_id} is at {balance}; the overdraft limit cannot be {requested}")]
+    OverdraftInUse {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds.
+        balance: Money,
+        /// The limit asked for.
+        requested: Money,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// Only an account that holds nothing can be closed.
+    #[error("account {account_id} holds {balance}; only a zero balance can be closed")]
+    BalanceNotZero {
+        /// Which one.
+        account_id: AccountId,
+        /// What it holds.
+        balance: Money,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// The balance would not fit in 64 bits of minor units.
+    #[error("the balance of account {account_id} would leave the range of 64-bit minor units")]
+    BalanceOutOfRange {
+        /// Which one.
+        account_id: AccountId,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// The account does not hold as much.
+    #[error("account {account_id} has {available} available, {requested} requested")]
+    InsufficientFunds {
+        /// Which one.
+        account_id: AccountId,
+        /// What was to be taken.
+        requested: Money,
+        /// What could be taken: the balance and the unused overdraft.
+        available: Money,
+        /// What it holds.
+        balance: Money,
+        /// See [`Error`].
+        replayed: bool,
+    },
+    /// The request id was used before, with another payload.
+    #[error("request id {request_id} was used on account {account_id} before, for another request")]
+    RequestIdReused {
+        /// The account that the call names first, within which request ids are unique.
+        account_id: AccountId,
+        /// Which id.
+        request_id: RequestId,
+    },
+    /// The call is malformed or out of bounds.
+    #[error("invalid request: {}", Violations(.message, .violations))]
+    InvalidArgument {
+        /// What the bank says about it.
+        message: String,
+        /// All that is wrong with it.
+        violations: Vec<FieldViolation>,
+    },
+    /// The bank, or a limit set on the caller, takes no more calls for the moment. Nothing was done.
+    #[error("the bank is overloaded: {message}")]
+    Overloaded {
+        /// What the bank says about it.
+        message: String,
+        /// When it is worth trying again.
+        retry_after: Option<Duration>,
+    },
+    /// The bank cannot be reached, or cannot reach its store. Nothing was done.
+    #[error("the bank is unavailable: {message}")]
+    Unavailable {
+        /// How it shows.
+        message: String,
+        /// When it is worth trying again.
+        retry_after: Option<Duration>,
+    },
+    /// The connection broke before the answer to a call that changes nothing.
+    #[error("the connection to the bank was lost: {message}")]
+    ConnectionLost {
+        /// How it shows.
+        message: String,
+    },
+    /// It is not known whether the call was carried out. See [`Error::outcome_unknown`].
+    #[error("it is not known whether request {request_id} was carried out: {message}")]
+    OutcomeUnknown {
+        /// The id to repeat the call with.
+        request_id: RequestId,
+        /// How it came to this.
+        message: String,
+    },
+    /// The deadline of the call passed, with all its repetitions.
+    #[error("the deadline passed before the bank answered")]
+    DeadlineExceeded {
+        /// For a call that changes something, which may have been carried out: the id to repeat it
+        /// with. See [`Error::outcome_unknown`].
+        request_id: Option<RequestId>,
+    },
+    /// The bank does not know who calls.
+    #[error("not authenticated: {message}")]
+    Unauthenticated {
+        /// What the bank says about it.
+        message: String,
+    },
+    /// The bank knows who calls, and they may not.
+    #[error("not permitted: {message}")]
+    PermissionDenied {
+        /// What the bank says about it.
+        message: String,
+    },
+    /// The application's [`TokenSource`](crate::TokenSource) gave no token. Nothing was sent.
+    #[error("no access token: {0}")]
+    Token(#[source] TokenError),
+    /// The settings of the client cannot work. Nothing was sent.
+    #[error("{setting} {value:?}: {problem}")]
+    InvalidSetting {
+        /// Which one.
+        setting: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// A fault of the server.
+    #[error("the bank failed: {message}")]
+    Internal {
+        /// What the bank says about it.
+        message: String,
+    },
+    /// What the bank has stored cannot be read.
+    #[error("the bank's store is damaged: {message}")]
+    StoreCorrupt {
+        /// What the bank says about it.
+        message: String,
+    },
+    /// The reply does not say what a reply must: the server is not one that this client understands.
+    #[error("the bank's reply makes no sense: {problem}")]
+    InvalidReply {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something that this version of the client does not know.
+    #[error("the bank answered {:?}: {}", .0.code(), .0.message())]
+    Other(Box<tonic::Status>),
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// Its path: `amount.minor_units`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+impl Error {
+    /// Whether the bank refused the call. A repetition with the same request id is refused the same.
+    pub fn is_refusal(&self) -> bool {
+        self.effect() == Effect::Refused
+    }
+
+    /// Whether the same call may succeed if it is repeated, with the same request id, later.
+    ///
+    /// The client has already repeated it as its [`RetryPolicy`](crate::RetryPolicy) allows.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Overloaded { .. }
+                | Self::Unavailable { .. }
+                | Self::ConnectionLost { .. }
+                | Self::OutcomeUnknown { .. }
+                | Self::DeadlineExceeded { .. }
+        )
+    }
+
+    /// Whether the call may or may not have been carried out. Repeat it with
+    /// [`Error::request_id`] to learn which.
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. } | Self::DeadlineExceeded { request_id: Some(_) })
+    }
+
+    /// The request id to repeat a call with whose outcome is not known, or that was reused.
+    pub fn request_id(&self) -> Option<&RequestId> {
+        match self {
+            Self::OutcomeUnknown { request_id, .. } | Self::RequestIdReused { request_id, .. } => {
+                Some(request_id)
+            }
+            Self::DeadlineExceeded { request_id } => request_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether an earlier call with the same request id was refused so.
+    pub fn replayed(&self) -> bool {
+        match self {
+            Self::AccountNotFound { replayed, .. }
+            | Self::AccountAlreadyExists { replayed, .. }
+            | Self::AccountClosed { replayed, .. }
+            | Self::AccountFrozen { replayed, .. }
+            | Self::AccountNotFrozen { replayed, .. }
+            | Self::CurrencyMismatch { replayed, .. }
+            | Self::OverdraftNotAllowed { replayed, .. }
+            | Self::OverdraftInUse { replayed, .. }
+            | Self::BalanceNotZero { replayed, .. }
+            | Self::BalanceOutOfRange { replayed, .. }
+            | Self::InsufficientFunds { replayed, .. } => *replayed,
+            _ => false,
+        }
+    }
+
+    /// When the bank says it is worth trying again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The stable name of the cause, for logs and scripts: `INSUFFICIENT_FUNDS`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::AccountNotFound { .. } => "ACCOUNT_NOT_FOUND",
+            Self::TransactionNotFound { .. } => "TRANSACTION_NOT_FOUND",
+            Self::AccountAlreadyExists { .. } => "ACCOUNT_ALREADY_EXISTS",
+            Self::AccountClosed { .. } => "ACCOUNT_CLOSED",
+            Self::AccountFrozen { .. } => "ACCOUNT_FROZEN",
+            Self::AccountNotFrozen { .. } => "ACCOUNT_NOT_FROZEN",
+            Self::CurrencyMismatch { .. } => "CURRENCY_MISMATCH",
+            Self::OverdraftNotAllowed { .. } => "OVERDRAFT_NOT_ALLOWED",
+            Self::OverdraftInUse { .. } => "OVERDRAFT_IN_USE",
+            Self::BalanceNotZero { .. } => "BALANCE_NOT_ZERO",
+            Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
+            Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
+            Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
+            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::Unavailable { .. } => "UNAVAILABLE",
+            Self::ConnectionLost { .. } => "CONNECTION_LOST",
+            Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
+            Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
+            Self::Unauthenticated { .. } => "UNAUTHENTICATED",
+            Self::PermissionDenied { .. } => "PERMISSION_DENIED",
+            Self::Token(_) => "TOKEN",
+            Self::InvalidSetting { .. } => "INVALID_SETTING",
+            Self::Internal { .. } => "INTERNAL",
+            Self::StoreCorrupt { .. } => "STORE_CORRUPT",
+            Self::InvalidReply { .. } => "INVALID_REPLY",
+            Self::Other(_) => "OTHER",
+        }
+    }
+}
+
+/// Prints every violation, or the message if there is none.
+struct Violations<'a>(&'a str, &'a [FieldViolation]);
+
+impl fmt::Display for Violations<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(message, violations) = self;
+        if violations.is_empty() {
+            return f.write_str(message);
+        }
+        for (index, FieldViolation { field, description }) in violations.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{field} {description}")?;
+        }
+        Ok(())
+    }
+}

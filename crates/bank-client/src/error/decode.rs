@@ -1,0 +1,177 @@
+//! From a gRPC status to an [`Error`].
+//!
+//! Every status of the bank carries a `google.rpc.ErrorInfo` of the domain `bank.v1`. One without it
+//! was made on the way: by the transport of this client or by a proxy.
+
+use std::{collections::HashMap, error::Error as _, str::FromStr};
+
+use bank_domain::{AccountId, Currency, Money, RequestId};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
+
+use super::{Error, FieldViolation};
+use crate::TransactionId;
+
+const DOMAIN: &str = "bank.v1";
+
+impl Error {
+    /// What a status says about a call; `request_id` is that of a call that changes something.
+    pub(crate) fn from_status(status: Status, request_id: Option<&RequestId>) -> Self {
+        let details = status.get_error_details();
+        match details.error_info().filter(|info| info.domain == DOMAIN) {
+            Some(info) => from_reason(&status, &details, info, request_id),
+            None => from_code(&status, request_id),
+        }
+        .unwrap_or_else(|| Self::Other(Box::new(status)))
+    }
+
+    /// A failure to connect.
+    pub(crate) fn unreachable(endpoint: &str, error: &tonic::transport::Error) -> Self {
+        Self::Unavailable {
+            message: format!("cannot connect to {endpoint}: {}", causes(error)),
+            retry_after: None,
+        }
+    }
+}
+
+/// `None` for what this version does not know, or that lacks a value it must have.
+fn from_reason(
+    status: &Status,
+    details: &ErrorDetails,
+    info: &ErrorInfo,
+    request_id: Option<&RequestId>,
+) -> Option<Error> {
+    let values = Values(&info.metadata);
+    let replayed = values.0.get("replayed").is_some_and(|value| value == "true");
+    let message = status.message().to_owned();
+    let account_id = || values.parse::<AccountId>("account_id");
+    let error = match info.reason.as_str() {
+        "ACCOUNT_NOT_FOUND" => Error::AccountNotFound { account_id: account_id()?, replayed },
+        "TRANSACTION_NOT_FOUND" => Error::TransactionNotFound {
+            transaction_id: TransactionId::from(values.0.get("transaction_id")?.clone()),
+        },
+        "ACCOUNT_ALREADY_EXISTS" => Error::AccountAlreadyExists { account_id: account_id()?, replayed },
+        "ACCOUNT_CLOSED" => Error::AccountClosed { account_id: account_id()?, replayed },
+        "ACCOUNT_FROZEN" => Error::AccountFrozen { account_id: account_id()?, replayed },
+        "ACCOUNT_NOT_FROZEN" => Error::AccountNotFrozen { account_id: account_id()?, replayed },
+        "CURRENCY_MISMATCH" => Error::CurrencyMismatch {
+            account_id: account_id()?,
+            account_currency: values.parse("account_currency_code")?,
+            requested_currency: values.parse("requested_currency_code")?,
+            replayed,
+        },
+        "OVERDRAFT_NOT_ALLOWED" => Error::OverdraftNotAllowed { account_id: account_id()?, replayed },
+        "OVERDRAFT_IN_USE" => Error::OverdraftInUse {
+            account_id: account_id()?,
+            balance: values.money("balance_minor_units")?,
+            requested: values.money("requested_minor_units")?,
+            replayed,
+        },
+        "BALANCE_NOT_ZERO" => Error::BalanceNotZero {
+            account_id: account_id()?,
+            balance: values.money("balance_minor_units")?,
+            replayed,
+        },
+        "BALANCE_OUT_OF_RANGE" => Error::BalanceOutOfRange { account_id: account_id()?, replayed },
+        "INSUFFICIENT_FUNDS" => Error::InsufficientFunds {
+            account_id: account_id()?,
+            requested: values.money("requested_minor_units")?,
+            available: values.money("available_minor_units")?,
+            balance: values.money("balance_minor_units")?,
+            replayed,
+        },
+        "REQUEST_ID_REUSED" => {
+            Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
+        }
+        "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
+        "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
+            request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,
+            message,
+        },
+        "DEADLINE_EXCEEDED" => Error::DeadlineExceeded { request_id: request_id.cloned() },
+        "STORE_CORRUPT" => Error::StoreCorrupt { message },
+        "INTERNAL" => Error::Internal { message },
+        _ => match status.code() {
+            Code::ResourceExhausted => Error::Overloaded { message, retry_after: retry_after(details) },
+            Code::Unavailable => Error::Unavailable { message, retry_after: retry_after(details) },
+            Code::Unauthenticated => Error::Unauthenticated { message },
+            Code::PermissionDenied => Error::PermissionDenied { message },
+            _ => return None,
+        },
+    };
+    Some(error)
+}
+
+/// What a status means that the bank did not make. Unless it could not even be sent, the call may
+/// have been carried out.
+fn from_code(status: &Status, request_id: Option<&RequestId>) -> Option<Error> {
+    let message = status.message().to_owned();
+    Some(match status.code() {
+        Code::Unavailable if was_never_sent(status) => {
+            let message = status.source().map_or(message, causes);
+            Error::Unavailable { message: format!("cannot connect: {message}"), retry_after: None }
+        }
+        // How tonic puts it, on either side.
+        Code::Cancelled if message == TimeoutExpired(()).to_string() => {
+            Error::DeadlineExceeded { request_id: request_id.cloned() }
+        }
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::ResourceExhausted => {
+            Error::ConnectionLost { message }
+        }
+        Code::DeadlineExceeded => Error::DeadlineExceeded { request_id: request_id.cloned() },
+        Code::Unauthenticated => Error::Unauthenticated { message },
+        Code::PermissionDenied => Error::PermissionDenied { message },
+        Code::InvalidArgument => Error::InvalidArgument { message, violations: Vec::new() },
+        _ => return None,
+    })
+}
+
+fn was_never_sent(status: &Status) -> bool {
+    chain(status).any(<dyn std::error::Error>::is::<ConnectError>)
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What each error of the chain says, less repetitions and what says nothing.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said: Vec<String> = chain(error).map(ToString::to_string).collect();
+    said.retain(|text| text != "transport error");
+    said.dedup();
+    said.join(": ")
+}
+
+fn violations(details: &ErrorDetails) -> Vec<FieldViolation> {
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    violations
+        .iter()
+        .map(|violation| FieldViolation {
+            field: violation.field.clone(),
+            description: violation.description.clone(),
+        })
+        .collect()
+}
+
+fn retry_after(details: &ErrorDetails) -> Option<std::time::Duration> {
+    details.retry_info().and_then(|info| info.retry_delay)
+}
+
+/// The metadata of an `ErrorInfo`.
+struct Values<'a>(&'a HashMap<String, String>);
+
+impl Values<'_> {
+    fn parse<T: FromStr>(&self, key: &str) -> Option<T> {
+        self.0.get(key)?.parse().ok()
+    }
+
+    fn money(&self, key: &str) -> Option<Money> {
+        let currency = self.parse::<Currency>("currency_code")?;
+        Some(Money { currency, minor_units: self.parse(key)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

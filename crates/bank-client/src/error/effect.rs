@@ -1,0 +1,59 @@
+//! What an attempt did that ended in an error.
+
+use tonic::Code;
+
+use super::Error;
+
+/// What an attempt that ended in an error did, as far as the client can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, and no repetition would: this is the outcome of the request.
+    Refused,
+    /// Nothing.
+    Nothing,
+    /// Nothing or everything.
+    Unknown,
+}
+
+impl Error {
+    /// What the attempt that ended in this did.
+    pub(crate) fn effect(&self) -> Effect {
+        match self {
+            Self::AccountNotFound { .. }
+            | Self::TransactionNotFound { .. }
+            | Self::AccountAlreadyExists { .. }
+            | Self::AccountClosed { .. }
+            | Self::AccountFrozen { .. }
+            | Self::AccountNotFrozen { .. }
+            | Self::CurrencyMismatch { .. }
+            | Self::OverdraftNotAllowed { .. }
+            | Self::OverdraftInUse { .. }
+            | Self::BalanceNotZero { .. }
+            | Self::BalanceOutOfRange { .. }
+            | Self::InsufficientFunds { .. }
+            | Self::RequestIdReused { .. }
+            | Self::InvalidArgument { .. } => Effect::Refused,
+            Self::Overloaded { .. }
+            | Self::Unavailable { .. }
+            | Self::Unauthenticated { .. }
+            | Self::PermissionDenied { .. }
+            | Self::Token(_)
+            | Self::InvalidSetting { .. } => Effect::Nothing,
+            Self::ConnectionLost { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Internal { .. }
+            | Self::StoreCorrupt { .. }
+            | Self::InvalidReply { .. } => Effect::Unknown,
+            Self::Other(status) => match status.code() {
+                Code::FailedPrecondition
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::InvalidArgument
+                | Code::OutOfRange => Effect::Refused,
+                Code::Unimplemented => Effect::Nothing,
+                _ => Effect::Unknown,
+            },
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! An async client of the bank.
+//!
+//! ```no_run
+//! use bank_client::{AccountType, BankClient, Currency, Error, Money};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = BankClient::connect("http://127.0.0.1:50051").await?;
+//! client.create_account("alice", AccountType::Savings).currency(Currency::USD).await?;
+//!
+//! let salary = Money::parse_decimal("1000.00", Currency::USD)?;
+//! let receipt = client.deposit("alice", salary).description("salary for May").await?;
+//! assert_eq!(receipt.message, "Successfully deposited $1000.00");
+//!
+//! let dream = Money::parse_decimal("5000.00", Currency::USD)?;
+//! match client.withdraw("alice", dream).await {
+//!     Ok(receipt) => println!("{} are left", receipt.balance),
+//!     Err(Error::InsufficientFunds { available, .. }) => println!("{available} is all there is"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Calls
+//!
+//! Every method of [`BankClient`] makes a [`Call`]. Options are set on it, and `.await` makes it:
+//! `client.deposit("alice", amount).description("rent").await?`. Lists also give a
+//! [`stream`](Call::stream).
+//!
+//! # Nothing happens twice
+//!
+//! Every call that changes something carries a request id. What failed for now is repeated under the
+//! same id, as the [`RetryPolicy`] allows, and the bank carries it out once. When it stays unknown
+//! whether a call was carried out, the error says so ([`Error::outcome_unknown`]) and names the id to
+//! repeat it with.
+//!
+//! # Money
+//!
+//! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
+
+mod builder;
+mod call;
+mod choice;
+mod client;
+mod error;
+mod method;
+mod model;
+mod name;
+mod reply;
+mod retry;
+mod token;
+mod wire;
+
+pub use bank_domain::{
+    AccountId, Currency, InvalidAccountId, InvalidCurrency, InvalidMoney, InvalidRequestId, InvalidTimestamp,
+    Money, Overflow, RequestId, Timestamp,
+};
+pub use builder::{Builder, Keepalive};
+pub use call::Call;
+pub use choice::{
+    AccountState, AccountType, Compounding, DayCount, EntryKind, ListOrder, RoundingMode, UnknownName,
+};
+pub use client::{BankClient, Route};
+pub use error::{Error, FieldViolation};
+pub use futures::{StreamExt, TryStreamExt};
+pub use model::{Account, Entry, InterestBreakdown, InterestTerms, Transaction, TransactionId};
+pub use name::AccountName;
+pub use reply::{AccountReceipt, Balance, InterestReceipt, Page, Receipt};
+pub use retry::RetryPolicy;
+pub use token::{TokenError, TokenSource};
+pub use tonic::Status;
+
+/// The methods of the bank, which tell the [`Call`]s of each apart.
+pub mod methods {
+    pub use crate::method::{
+        CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount, GetAccount,
+        GetBalance, GetTransaction, ListAccounts, ListTransactions, Method, Mutation, Paged,
+        SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
+    };
+}
+
+/// What TLS is set up with, for [`Builder::tls`].
+pub mod tls {
+    pub use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+}

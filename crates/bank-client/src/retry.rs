@@ -1,0 +1,203 @@
+//! Repeating calls: which, how often, how long after, and when no more.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use bank_domain::RequestId;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{Error, error::Effect};
+
+/// How a client repeats calls that failed for now: all attempts of a call carry the same request id,
+/// so it is carried out once.
+///
+/// The pause before the n-th repetition is drawn evenly between zero and `first * 2^(n-1)`, at most
+/// `max` (exponential backoff with full jitter); where the bank says when to come back, that is added
+/// to it. A call whose pause would pass its deadline fails at once.
+///
+/// A budget shared by all calls of a client keeps repetitions from piling up on a bank in trouble:
+/// every failure takes a token, every answer gives back a tenth, and while half of the tokens or fewer
+/// are left, nothing is repeated. It is the retry throttling of gRPC (proposal A6).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bank_client::{BankClient, RetryPolicy};
+///
+/// let patient = RetryPolicy::default().attempts_max(20).backoff_max(Duration::from_secs(10));
+/// let builder = BankClient::builder("http://127.0.0.1:50051").retry(patient);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    attempts_max: u32,
+    backoff_first: Duration,
+    backoff_max: Duration,
+    budget_tokens: u32,
+}
+
+impl Default for RetryPolicy {
+    /// At most 6 attempts, with pauses of at most 100 ms doubling to 2 s, and a budget of 100 tokens.
+    fn default() -> Self {
+        Self {
+            attempts_max: 6,
+            backoff_first: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(2),
+            budget_tokens: 100,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// One attempt for each call.
+    pub fn never() -> Self {
+        Self::default().attempts_max(1)
+    }
+
+    /// How often a call is attempted in all; 0 is taken as 1.
+    #[must_use]
+    pub fn attempts_max(self, attempts_max: u32) -> Self {
+        Self { attempts_max, ..self }
+    }
+
+    /// The longest pause before the first repetition.
+    #[must_use]
+    pub fn backoff_first(self, backoff_first: Duration) -> Self {
+        Self { backoff_first, ..self }
+    }
+
+    /// The longest pause before any repetition, less what the bank asks for.
+    #[must_use]
+    pub fn backoff_max(self, backoff_max: Duration) -> Self {
+        Self { backoff_max, ..self }
+    }
+
+    /// How many tokens the budget has when it is full.
+    #[must_use]
+    pub fn budget_tokens(self, budget_tokens: u32) -> Self {
+        Self { budget_tokens, ..self }
+    }
+
+    /// The longest pause after an attempt, counted from 1.
+    fn pause_max(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(30);
+        self.backoff_first.saturating_mul(1 << doublings).min(self.backoff_max)
+    }
+}
+
+/// What is left for repetitions, shared by all calls of a client.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    tenths: AtomicU32,
+    tenths_max: u32,
+}
+
+impl Budget {
+    const TENTHS_PER_TOKEN: u32 = 10;
+
+    pub(crate) fn new(policy: &RetryPolicy) -> Self {
+        let tenths_max = policy.budget_tokens.saturating_mul(Self::TENTHS_PER_TOKEN);
+        Self { tenths: AtomicU32::new(tenths_max), tenths_max }
+    }
+
+    /// Counts a call that was answered.
+    fn give_back(&self) {
+        self.update(|tenths| (tenths + 1).min(self.tenths_max));
+    }
+
+    /// Counts a failure; whether a repetition is still allowed.
+    fn take(&self) -> bool {
+        self.update(|tenths| tenths.saturating_sub(Self::TENTHS_PER_TOKEN)) > self.tenths_max / 2
+    }
+
+    /// Changes what is left and returns it. Calls may see each other's changes late, never lose them.
+    fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
+        let mut seen = self.tenths.load(Ordering::Relaxed);
+        loop {
+            let next = change(seen);
+            match self.tenths.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return next,
+                Err(current) => seen = current,
+            }
+        }
+    }
+}
+
+/// One call with all its attempts.
+pub(crate) struct Attempts<'a> {
+    pub(crate) policy: &'a RetryPolicy,
+    pub(crate) budget: &'a Budget,
+    /// For all attempts and the pauses between them.
+    pub(crate) timeout: Duration,
+    /// Of a call that changes something.
+    pub(crate) request_id: Option<&'a RequestId>,
+}
+
+impl Attempts<'_> {
+    /// Attempts the call until it is answered, or may not be repeated, or the deadline passes.
+    ///
+    /// `attempt` is told how much time is left. Once an attempt may have changed something, no error
+    /// says that nothing was done, unless the bank refuses the request itself.
+    pub(crate) async fn run<T, F>(&self, attempt: impl FnMut(Duration) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        match timeout(self.timeout, self.repeat(attempt)).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Error::DeadlineExceeded { request_id: self.request_id.cloned() }),
+        }
+    }
+
+    async fn repeat<T, F>(&self, mut attempt: impl FnMut(Duration) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let started = Instant::now();
+        let left = || self.timeout.saturating_sub(started.elapsed());
+        let mut unsettled = false;
+        let mut number = 1;
+        loop {
+            let error = match attempt(left()).await {
+                Ok(reply) => {
+                    self.budget.give_back();
+                    return Ok(reply);
+                }
+                Err(error) => error,
+            };
+            unsettled |= error.effect() == Effect::Unknown;
+            match self.pause_after(&error, number).filter(|&pause| pause < left()) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(self.settle(error, unsettled)),
+            }
+            number += 1;
+        }
+    }
+
+    /// How long to wait before the next attempt, if there may be one.
+    fn pause_after(&self, error: &Error, attempt: u32) -> Option<Duration> {
+        if !error.is_retryable() {
+            self.budget.give_back();
+            return None;
+        }
+        if !self.budget.take() || attempt >= self.policy.attempts_max {
+            return None;
+        }
+        let jitter = rand::random_range(Duration::ZERO..=self.policy.pause_max(attempt));
+        Some(error.retry_after().unwrap_or_default().saturating_add(jitter))
+    }
+
+    /// The error of the call, given that of its last attempt.
+    fn settle(&self, last: Error, unsettled: bool) -> Error {
+        match self.request_id {
+            Some(request_id) if unsettled && !last.is_refusal() && !last.outcome_unknown() => {
+                Error::OutcomeUnknown { request_id: request_id.clone(), message: last.to_string() }
+            }
+            _ => last,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The `bank` tool: recorded sessions.
+
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::process::Server;
+
+fn bank(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
+    command.env("BANK_SERVER", server.endpoint()).env("COLUMNS", "100").args(arguments);
+    command
+}
+
+fn run(server: &Server, line: &str) -> Output {
+    bank(server, &words(line)).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Splits at blanks, except within single quotes.
+fn words(line: &str) -> Vec<&str> {
+    line.split('\'')
+        .enumerate()
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().collect(),
+            _ => vec![part],
+        })
+        .collect()
+}
+
+const DEMO: &str = "\
+Account 123 created successfully
+Successfully deposited $1000.00
+Balance: $1000.00
+Successfully withdrew $500.00
+Applied annual interest rate of 2.5000% to bank amount of $500.00 for interest amount of $12.50
+";
+
+#[test]
+fn the_demo_prints_the_session_of_the_original_any_number_of_times() {
+    let server = Server::start();
+    for _ in 0..3 {
+        let output = run(&server, "demo");
+        assert_eq!((stdout(&output), stderr(&output)), (DEMO, ""));
+        assert!(output.status.success());
+    }
+    assert_eq!(stdout(&run(&server, "balance 123")), "Balance: $512.50\n");
+}
+
+#[test]
+fn the_demo_leaves_an_account_alone_that_is_not_its_own() {
+    let server = Server::start();
+    run(&server, "create 123 --currency EUR");
+    for _ in 0..2 {
+        let output = run(&server, "demo");
+        let (first, rest) = stdout(&output).split_once('\n').unwrap();
+        let account = first.strip_prefix("Account ").unwrap().strip_suffix(" created successfully").unwrap();
+        assert!(account.starts_with("123-"), "{first}");
+        assert!(DEMO.ends_with(rest), "{rest}");
+        assert!(stderr(&output).contains(&format!("opening {account} instead")));
+    }
+    assert_eq!(stdout(&run(&server, "balance 123")), "Balance: €0.00\n");
+}
+
+/// A session that broke off after the deposit is finished by the next run.
+#[test]
+fn the_demo_goes_on_where_it_broke_off() {
+    let server = Server::start();
+    run(&server, "create 123 --currency USD --request-id bank-demo-create");
+    run(&server, "deposit 123 1000.00 --request-id bank-demo-deposit");
+    assert_eq!(stdout(&run(&server, "demo")), DEMO);
+    assert_eq!(stdout(&run(&server, "balance 123")), "Balance: $512.50\n");
+}
+
+/// Runs every command of the recorded session and compares what it prints. `$ ` starts a command, `! `
+/// a line of standard error, `? ` an exit code other than 0. `BANK_RECORD=1` records it anew.
+#[test]
+fn a_recorded_session() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_server/session.txt");
+    let recorded = fs::read_to_string(&path).unwrap();
+    let server = Server::start();
+    let mut transcript = Vec::new();
+    for line in recorded.lines() {
+        if line.starts_with('#') || line.is_empty() {
+            transcript.push(line.to_owned());
+        }
+        let Some(command) = line.strip_prefix("$ bank ") else { continue };
+        let output = run(&server, command);
+        transcript.push(line.to_owned());
+        transcript.extend(stdout(&output).lines().map(steady));
+        transcript
+            .extend(stderr(&output).lines().map(|line| format!("! {}", steady(line)).trim_end().to_owned()));
+        if !output.status.success() {
+            transcript.push(format!("? {}", output.status.code().unwrap()));
+        }
+    }
+    let transcript = transcript.join("\n") + "\n";
+    if env::var_os("BANK_RECORD").is_some() {
+        return fs::write(&path, &transcript).unwrap();
+    }
+    assert_eq!(transcript, recorded, "to record it anew, run this with BANK_RECORD=1");
+}
+
+/// The line with what differs from run to run replaced: times, and ids made from them. They differ in
+/// width too, so wide gaps become two blanks.
+fn steady(line: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
+    let mut steady = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let (word, tail) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
+        let (gap, tail) = tail.split_at(tail.find(is_part).unwrap_or(tail.len()));
+        steady += &steady_word(word);
+        steady += gap;
+        rest = tail;
+    }
+    while steady.contains("   ") {
+        steady = steady.replace("   ", "  ");
+    }
+    steady
+}
+
+fn steady_word(word: &str) -> String {
+    if word.len() >= 20 && word.starts_with("20") && word.ends_with('Z') {
+        return "<time>".to_owned();
+    }
+    if word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) {
+        return "<uuid>".to_owned();
+    }
+    match word.split_once('/').and_then(|(account, entry)| Some((account, entry.split_once('-')?))) {
+        Some((account, (time, sequence))) if time.len() == 13 => format!("{account}/<ms>-{sequence}"),
+        _ => word.to_owned(),
+    }
+}
+
+#[test]
+fn a_transaction_from_a_history_is_shown() {
+    let server = Server::start();
+    run(&server, "create a --currency KWD");
+    run(&server, "create b --currency KWD");
+    assert_eq!(stdout(&run(&server, "deposit a 1.234")), "Successfully deposited 1.234 KWD\n");
+    run(&server, "transfer a b 1");
+    let output = run(&server, "history a --limit 1 --output json");
+    let entry: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    let transaction = entry["transaction_id"].as_str().unwrap();
+
+    let output = run(&server, &format!("transaction {transaction} --output json"));
+    let shown: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(shown["entries"][0], entry);
+    assert_eq!(shown["entries"][1]["amount"]["amount"], "1.000");
+
+    let output = run(&server, &format!("transaction {transaction}"));
+    let lines: Vec<_> = stdout(&output).lines().map(steady).collect();
+    assert_eq!(
+        lines,
+        [
+            "ACCOUNT  KIND  AMOUNT  BALANCE  TIME  DESCRIPTION",
+            "a  transfer_out  -1.000 KWD  0.234 KWD  <time>",
+            "b  transfer_in  1.000 KWD  1.000 KWD  <time>",
+        ]
+    );
+}
+
+#[test]
+fn a_reader_may_leave_early() {
+    let server = Server::start();
+    run(&server, "create 123 --currency USD");
+    let mut process = bank(&server, &["history", "123", "--output", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(process.stdout.take());
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(stderr(&output), "");
+    assert!(output.status.success());
+}
+
+#[test]
+fn without_a_server_it_says_what_to_do() {
+    let server = Server::start();
+    let endpoint = server.endpoint();
+    drop(server);
+    let output = Command::new(env!("CARGO_BIN_EXE_bank"))
+        .args(["balance", "123", "--server", &endpoint])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    let complaint = stderr(&output);
+    assert!(complaint.contains(&format!("cannot connect to {endpoint}")), "{complaint}");
+    assert!(complaint.contains("hint: start a bank with `bank-server`"), "{complaint}");
+}
+
+#[test]
+fn completions_are_for_the_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bank")).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        assert!(stdout(&output).contains("overdraft"), "{shell}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The library and the tool against the real `bank-server`, in a process of its own.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test panics when it fails")]
+
+mod cli;
+mod faults;
+mod library;
+mod process;
+mod proxy;

@@ -1,0 +1,79 @@
+//! A way to the server that breaks when it is told to.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// Where a connection breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// What the client sends next does not arrive.
+    BeforeTheEffect,
+    /// What the client sends next arrives, and the answer does not come back.
+    AfterTheEffect,
+}
+
+/// Passes bytes on, and breaks connections when it is told to.
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+    cuts: Arc<Mutex<Vec<Cut>>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let cuts = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(serve(listener, server.to_owned(), Arc::clone(&cuts)));
+        Self { endpoint, cuts }
+    }
+
+    /// Breaks the connection that is used next, and those after it, one for each of these.
+    pub(crate) fn cut(&self, cuts: impl IntoIterator<Item = Cut>) {
+        self.cuts.lock().unwrap().extend(cuts);
+    }
+}
+
+async fn serve(listener: TcpListener, server: String, cuts: Arc<Mutex<Vec<Cut>>>) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = TcpStream::connect(&server).await.unwrap();
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        let cuts = Arc::clone(&cuts);
+        // When either direction ends, both are dropped, and so closed.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = pass(from_client, to_server, &cuts, Cut::BeforeTheEffect) => {}
+                () = pass(from_server, to_client, &cuts, Cut::AfterTheEffect) => {}
+            }
+        });
+    }
+}
+
+/// Passes bytes on until the end, or until the next cut is of this kind.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cuts: &Mutex<Vec<Cut>>, kind: Cut) {
+    let mut bytes = vec![0; 64 * 1_024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let cut = {
+            let mut cuts = cuts.lock().unwrap();
+            (cuts.first() == Some(&kind)).then(|| cuts.remove(0))
+        };
+        if cut == Some(Cut::AfterTheEffect) {
+            // The first bytes may only say that the request has arrived.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        if cut.is_some() || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
