@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The longest time that is told to the server; what is longer has no bound for it.
-const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// A client of one bank. Cloning is cheap: clones share connections and the budget for repetitions.
 ///

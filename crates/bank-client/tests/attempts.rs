@@ -229,7 +229,7 @@ async fn without_a_token_nothing_is_sent() {
 
 #[tokio::test]
 async fn a_call_that_takes_too_long_leaves_its_outcome_unknown() {
-    let (bank, builder) = Bank::start([Step::Answer(Duration::from_secs(60))]).await;
+    let (bank, builder) = Bank::start([Step::Answer(Duration::from_mins(1))]).await;
     let client = builder.timeout(Duration::from_millis(100)).connect().await.unwrap();
     let error = client.deposit("1", TEN).await.unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");

@@ -2,12 +2,7 @@
 //!
 //! The features `client` and `server` choose which stubs are built; the messages always are.
 
-/// The package `bank.v1`.
-#[expect(missing_docs, clippy::pedantic, reason = "generated; the documentation is in the .proto files")]
-#[cfg_attr(
-    any(feature = "client", feature = "server"),
-    expect(clippy::disallowed_methods, reason = "the generated stubs make statuses of their own")
-)]
+/// The package `bank.v1`; its documentation is in the .proto files.
 pub mod v1 {
     tonic::include_proto!("bank.v1");
 }

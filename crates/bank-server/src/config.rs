@@ -1,8 +1,8 @@
 //! What the operator asked for: defaults, a file, the environment and flags, each over the one before.
 //!
-//! Every layer is checked on its own before they are merged, key by key, against [`keys`]: so an
-//! error names the layer, and all errors are told at once. `config/default.toml` has every key with
-//! its reason; a test holds it, the table of keys and the types here together.
+//! Every layer is checked on its own before they are merged, key by key, against the table in
+//! `keys.rs`: so an error names the layer, and all errors are told at once. `config/default.toml` has
+//! every key with its reason; a test holds it, the table of keys and the types here together.
 
 mod args;
 mod error;

@@ -43,10 +43,7 @@ pub struct BankApi {
 impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
-        Self {
-            ledger,
-            options: Arc::new(options),
-        }
+        Self { ledger, options: Arc::new(options) }
     }
 
     /// Carries out a call that changes something.
@@ -63,11 +60,8 @@ impl BankApi {
         let call = Call::begin(method, &request, self.options.request_timeout);
         let deadline = call.deadline();
         call.run(async {
-            let Mutation {
-                command,
-                request_id,
-                validate_only,
-            } = Mutation::parse_with(request.into_inner(), &self.options)?;
+            let Mutation { command, request_id, validate_only } =
+                Mutation::parse_with(request.into_inner(), &self.options)?;
             tracing::debug!(target: "bank::call", ?command, validate_only, "parsed");
             let request = ledger::Request {
                 caller: Caller::anonymous(),
@@ -112,8 +106,7 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        self.mutate("CreateAccount", request, render::create_account)
-            .await
+        self.mutate("CreateAccount", request, render::create_account).await
     }
 
     async fn get_account(
@@ -162,8 +155,7 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::CalculateInterestRequest>,
     ) -> Result<Response<v1::CalculateInterestResponse>, Status> {
-        self.mutate("CalculateInterest", request, render::calculate_interest)
-            .await
+        self.mutate("CalculateInterest", request, render::calculate_interest).await
     }
 
     async fn list_transactions(
@@ -184,24 +176,21 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::SetOverdraftLimitRequest>,
     ) -> Result<Response<v1::SetOverdraftLimitResponse>, Status> {
-        self.mutate("SetOverdraftLimit", request, render::set_overdraft_limit)
-            .await
+        self.mutate("SetOverdraftLimit", request, render::set_overdraft_limit).await
     }
 
     async fn freeze_account(
         &self,
         request: Request<v1::FreezeAccountRequest>,
     ) -> Result<Response<v1::FreezeAccountResponse>, Status> {
-        self.mutate("FreezeAccount", request, render::freeze_account)
-            .await
+        self.mutate("FreezeAccount", request, render::freeze_account).await
     }
 
     async fn unfreeze_account(
         &self,
         request: Request<v1::UnfreezeAccountRequest>,
     ) -> Result<Response<v1::UnfreezeAccountResponse>, Status> {
-        self.mutate("UnfreezeAccount", request, render::unfreeze_account)
-            .await
+        self.mutate("UnfreezeAccount", request, render::unfreeze_account).await
     }
 
     async fn close_account(

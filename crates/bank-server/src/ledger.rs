@@ -86,12 +86,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self {
-            store,
-            lanes,
-            stop,
-            sequencers,
-        }
+        Self { store, lanes, stop, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -101,43 +96,24 @@ impl Ledger {
     /// # Errors
     /// [`Error`]: a refusal is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
-        let Request {
-            caller,
-            command,
-            request_id,
-            deadline,
-        } = request;
+        let Request { caller, command, request_id, deadline } = request;
         // A request that its caller did not name gets a name all the same: its commit may have to
         // be sent again.
         let named = request_id.is_some();
         let request_id = request_id.unwrap_or_else(fresh_request_id);
         let lane = &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()];
-        let key = RequestKey {
-            caller,
-            account_id: command.account_id().clone(),
-            request_id,
-        };
+        let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
         let request_id = key.request_id.clone();
         let (reply, outcome) = oneshot::channel();
-        lane.try_send(Submission {
-            command,
-            key,
-            named,
-            deadline,
-            reply,
-        })
-        .map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::QueueFull {
-                commands_max: lane.max_capacity(),
-            },
+        lane.try_send(Submission { command, key, named, deadline, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::OutcomeUnknown {
-                request_id,
-                reason: "its sequencer is gone".to_owned(),
-            }),
+            Ok(Err(_)) => {
+                Err(Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() })
+            }
             Err(_) => Err(Error::DeadlineExceeded { request_id }),
         }
     }
@@ -147,34 +123,16 @@ impl Ledger {
     /// # Errors
     /// [`Error`], as [`Ledger::execute`] would give it.
     pub async fn preview(&self, request: Request) -> Result<Executed, Error> {
-        let Request {
-            command,
-            request_id,
-            deadline,
-            ..
-        } = request;
+        let Request { command, request_id, deadline, .. } = request;
         let ids: Vec<_> = command.account_ids().cloned().collect();
         let load = timeout_at(deadline, self.store.load(&ids));
         let accounts = load.await.map_err(|_| Error::DeadlineExceeded {
             request_id: request_id.clone().unwrap_or_else(fresh_request_id),
         })??;
         let of = |id: &AccountId| accounts.iter().flatten().find(|account| account.id == *id);
-        let plan = bank_domain::decide(
-            of,
-            &command,
-            &Context {
-                now: now(),
-                request_id,
-            },
-        )
-        .map_err(|refusal| Error::Refused {
-            refusal,
-            replayed: false,
-        })?;
-        Ok(Executed {
-            entry: plan.primary.entry,
-            replayed: false,
-        })
+        let plan = bank_domain::decide(of, &command, &Context { now: now(), request_id })
+            .map_err(|refusal| Error::Refused { refusal, replayed: false })?;
+        Ok(Executed { entry: plan.primary.entry, replayed: false })
     }
 
     /// The store, to read from. What is acknowledged can be read there.
@@ -190,17 +148,12 @@ impl Ledger {
 }
 
 fn fresh_request_id() -> RequestId {
-    Uuid::new_v4()
-        .to_string()
-        .parse()
-        .unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
+    Uuid::new_v4().to_string().parse().unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
 }
 
 /// The time by this machine's clock, never before 1970.
 pub fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis())
         .ok()
         .and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok())

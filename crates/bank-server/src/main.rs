@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use bank_server::{
     config::{self, Args, Config, Loaded, StoreKind},
     grpc::BankApi,
@@ -103,10 +103,10 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
             tracing::info!(url = %options.url, within_ms, "connecting to redis");
             match RedisStore::connect(&options).await {
                 Ok(store) => Ok(Arc::new(store)),
-                Err(error @ StoreError::Unavailable(_)) => Err(error).context(
-                    "cannot start without Redis; start it there, or say where it is with --redis-url \
-                     (store.redis.url), or try the bank without it: --store memory",
-                ),
+                Err(error @ StoreError::Unavailable(_)) => Err(anyhow!(
+                    "{error}; start Redis there, or say where it is with --redis-url (store.redis.url), or \
+                     try the bank without it: --store memory",
+                )),
                 Err(error) => Err(error).context("cannot keep the bank in this Redis"),
             }
         }

@@ -1,13 +1,13 @@
 //! Every call, on real Redis, over real TCP, against the real binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use bank_proto::v1;
 use support::{
     Bank, Redis,
-    api::{assert_sound, checking, connect, deposit, history, interest, money, savings, transfer, usd, withdraw},
+    api::{
+        assert_sound, checking, connect, deposit, history, interest, money, savings, transfer, usd, withdraw,
+    },
 };
 
 #[tokio::test]
@@ -76,7 +76,10 @@ async fn an_account_lives_through_all_its_states() {
     let frozen = client.freeze_account(freeze).await.unwrap().into_inner();
     assert_eq!(frozen.message, "Account acct:1 frozen");
     let entry = frozen.entry.unwrap();
-    assert_eq!((entry.kind(), entry.description.as_str()), (v1::EntryKind::AccountFrozen, "court order 12/345"));
+    assert_eq!(
+        (entry.kind(), entry.description.as_str()),
+        (v1::EntryKind::AccountFrozen, "court order 12/345")
+    );
     let refill = v1::DepositRequest { amount: money("EUR", 2_500), ..deposit("acct:1", 1) };
     client.deposit(refill).await.unwrap();
     let unfreeze = v1::UnfreezeAccountRequest { account_id: "acct:1".to_owned(), ..Default::default() };
@@ -199,11 +202,8 @@ async fn validate_only_answers_as_the_call_would_and_leaves_no_trace() {
     client.create_account(savings("a")).await.unwrap();
     client.deposit(deposit("a", 500)).await.unwrap();
     // The id of a preview is not used up.
-    let request = v1::WithdrawRequest {
-        validate_only: true,
-        request_id: "w".to_owned(),
-        ..withdraw("a", 200)
-    };
+    let request =
+        v1::WithdrawRequest { validate_only: true, request_id: "w".to_owned(), ..withdraw("a", 200) };
     assert_eq!(client.withdraw(request.clone()).await.unwrap().into_inner().balance, usd(300));
     let refused = v1::WithdrawRequest { amount: usd(501), ..request.clone() };
     assert_eq!(client.withdraw(refused).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
@@ -274,11 +274,8 @@ async fn accounts_are_listed_by_owner_type_and_state() {
     let bank = Bank::on_redis(&redis).await;
     let mut client = connect(&bank.endpoint()).await;
     for number in 0..30 {
-        let mut request = if number % 2 == 0 {
-            savings(&format!("s{number}"))
-        } else {
-            checking(&format!("c{number}"), 0)
-        };
+        let mut request =
+            if number % 2 == 0 { savings(&format!("s{number}")) } else { checking(&format!("c{number}"), 0) };
         request.owner = if number % 3 == 0 { "alice" } else { "bob" }.to_owned();
         client.create_account(request).await.unwrap();
     }
@@ -305,7 +302,8 @@ async fn accounts_are_listed_by_owner_type_and_state() {
     check(all.clone(), &|_| true).await;
     let alice = v1::ListAccountsRequest { owner: "alice".to_owned(), ..all.clone() };
     check(alice.clone(), &|number| number % 3 == 0).await;
-    let checking = v1::ListAccountsRequest { account_type: v1::AccountType::Checking.into(), ..alice.clone() };
+    let checking =
+        v1::ListAccountsRequest { account_type: v1::AccountType::Checking.into(), ..alice.clone() };
     check(checking, &|number| number % 3 == 0 && number % 2 == 1).await;
     let closed = v1::ListAccountsRequest { state: v1::AccountState::Closed.into(), ..all.clone() };
     check(closed, &|number| number == 0).await;

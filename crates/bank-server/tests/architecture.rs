@@ -14,7 +14,8 @@ fn metadata() -> Metadata {
 fn tree<'a>(metadata: &'a Metadata, root: &str) -> BTreeSet<&'a str> {
     let nodes: BTreeMap<&PackageId, _> =
         metadata.resolve.as_ref().unwrap().nodes.iter().map(|node| (&node.id, node)).collect();
-    let name = |id: &PackageId| metadata.packages.iter().find(|package| package.id == *id).unwrap().name.as_str();
+    let name =
+        |id: &PackageId| metadata.packages.iter().find(|package| package.id == *id).unwrap().name.as_str();
     let start = &metadata.packages.iter().find(|package| package.name.as_str() == root).unwrap().id;
     let mut seen = BTreeSet::new();
     let mut todo = vec![start];

@@ -38,7 +38,8 @@ async fn work(mut client: Client, task: u64, accounts: Vec<String>) -> Acknowled
         let minor_units = i64::try_from(draw(5_000)).unwrap() + 1;
         let (changes, result) = match draw(3) {
             0 => {
-                let request = v1::DepositRequest { request_id: request_id.clone(), ..deposit(&pick(one), minor_units) };
+                let request =
+                    v1::DepositRequest { request_id: request_id.clone(), ..deposit(&pick(one), minor_units) };
                 (vec![(pick(one), minor_units)], client.deposit(request).await.map(drop))
             }
             1 if one != other => {
@@ -50,7 +51,10 @@ async fn work(mut client: Client, task: u64, accounts: Vec<String>) -> Acknowled
                 (changes, client.transfer(request).await.map(drop))
             }
             _ => {
-                let request = v1::WithdrawRequest { request_id: request_id.clone(), ..withdraw(&pick(one), minor_units) };
+                let request = v1::WithdrawRequest {
+                    request_id: request_id.clone(),
+                    ..withdraw(&pick(one), minor_units)
+                };
                 (vec![(pick(one), -minor_units)], client.withdraw(request).await.map(drop))
             }
         };
@@ -96,7 +100,9 @@ async fn check(account_count: usize) {
         }
     }
     let sorted = |mut operations: Acknowledged| {
-        operations.values_mut().for_each(|changes| changes.sort());
+        for changes in operations.values_mut() {
+            changes.sort();
+        }
         operations
     };
     assert_eq!(sorted(found), sorted(acknowledged), "the history is what was acknowledged, each once");

@@ -101,7 +101,7 @@ fn nothing_at_all_is_a_configuration() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.store.kind, StoreKind::Memory);
     assert_eq!(config.log.format, LogFormat::Auto);
-    assert_eq!(config.request_retention(), Duration::from_secs(24 * 60 * 60));
+    assert_eq!(config.request_retention(), Duration::from_hours(24));
     // A caller whose outcome is unknown is told so before its call is over, and a call in flight
     // is over before the server stops waiting for it.
     assert!(config.ledger_options().outcome_timeout < config.api_options().request_timeout);

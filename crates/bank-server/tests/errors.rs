@@ -9,8 +9,8 @@ use bank_proto::v1;
 use support::{
     Bank, Redis,
     api::{
-        Failed, balance, checking, connect, deposit, failed, history, interest, money, savings, transfer, usd,
-        withdraw,
+        Failed, balance, checking, connect, deposit, failed, history, interest, money, savings, transfer,
+        usd, withdraw,
     },
 };
 use tonic::Code;
@@ -31,7 +31,7 @@ fn limit(account_id: &str, minor_units: i64) -> v1::SetOverdraftLimitRequest {
     }
 }
 
-/// A refusal on the state of an account: FAILED_PRECONDITION, with what it is about.
+/// A refusal on the state of an account: `FAILED_PRECONDITION`, with what it is about.
 fn check_precondition(failed: &Failed, reason: &str, account_id: &str, values: &[(&str, &str)]) {
     assert_eq!((failed.code, failed.reason.as_str()), (Code::FailedPrecondition, reason), "{failed:?}");
     let violations = &failed.details.precondition_failure().unwrap().violations;
@@ -147,6 +147,7 @@ async fn what_does_not_exist_is_not_found_by_any_call() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
     let redis = Redis::start().await;
     let bank = Bank::on_redis(&redis).await;
@@ -154,7 +155,7 @@ async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
     client.create_account(savings("a")).await.unwrap();
     client.create_account(savings("b")).await.unwrap();
 
-    /// Expects INVALID_ARGUMENT that names exactly these fields.
+    /// Expects `INVALID_ARGUMENT` that names exactly these fields.
     macro_rules! check {
         ($method:ident($request:expr) => $($field:literal),+) => {{
             let error = failed(client.$method($request).await);
@@ -223,7 +224,8 @@ async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
     check!(create_account(v1::CreateAccountRequest { labels: labels("K", "v"), ..savings("n") }) => "labels");
     check!(create_account(v1::CreateAccountRequest { labels: labels("k", "\n"), ..savings("n") }) => "labels");
 
-    for rate in ["", "two", "2,5", "1e3", "+1", " 1", "1000.1", "-1001", "0.00000000001", "NaN", "inf", "٣"] {
+    for rate in ["", "two", "2,5", "1e3", "+1", " 1", "1000.1", "-1001", "0.00000000001", "NaN", "inf", "٣"]
+    {
         check!(calculate_interest(interest("a", rate)) => "annual_interest_rate");
     }
     let dates = |start: &str, end: &str| v1::CalculateInterestRequest {

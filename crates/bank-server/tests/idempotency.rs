@@ -1,7 +1,5 @@
 //! One outcome for each request id, however often, wherever and whenever it is sent.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use std::time::Duration;
@@ -31,8 +29,7 @@ async fn a_request_sent_a_hundred_times_at_once_moves_money_once() {
     for number in 0..100 {
         let endpoint = if number % 2 == 0 { one.endpoint() } else { two.endpoint() };
         tasks.spawn(async move {
-            let request =
-                v1::TransferRequest { request_id: "once".to_owned(), ..transfer("a", "b", 100) };
+            let request = v1::TransferRequest { request_id: "once".to_owned(), ..transfer("a", "b", 100) };
             connect(&endpoint).await.transfer(request).await.unwrap().into_inner()
         });
     }
@@ -68,7 +65,10 @@ async fn outcomes_are_replayed_after_a_restart_refusals_too() {
     let replayed = client.deposit(named("d", "a", 500)).await.unwrap().into_inner();
     assert_eq!(replayed, v1::DepositResponse { replayed: true, ..deposited });
     let again = failed(client.withdraw(overdraw).await);
-    assert_eq!((again.code, &again.reason, &again.message), (refused.code, &refused.reason, &refused.message));
+    assert_eq!(
+        (again.code, &again.reason, &again.message),
+        (refused.code, &refused.reason, &refused.message)
+    );
     assert_eq!(again.metadata["available_minor_units"], "500");
     assert_eq!(again.metadata["replayed"], "true");
     assert!(!refused.metadata.contains_key("replayed"));
@@ -85,11 +85,19 @@ async fn a_request_id_means_one_request_of_one_account() {
     client.deposit(named("x", "a", 100)).await.unwrap();
     let other_payloads = [
         failed(client.deposit(named("x", "a", 101)).await),
-        failed(client.deposit(v1::DepositRequest { description: "y".to_owned(), ..named("x", "a", 100) }).await),
-        failed(client.withdraw(v1::WithdrawRequest { request_id: "x".to_owned(), ..withdraw("a", 100) }).await),
+        failed(
+            client.deposit(v1::DepositRequest { description: "y".to_owned(), ..named("x", "a", 100) }).await,
+        ),
+        failed(
+            client.withdraw(v1::WithdrawRequest { request_id: "x".to_owned(), ..withdraw("a", 100) }).await,
+        ),
     ];
     for error in other_payloads {
-        assert_eq!((error.code, &*error.reason), (Code::FailedPrecondition, "REQUEST_ID_REUSED"), "{error:?}");
+        assert_eq!(
+            (error.code, &*error.reason),
+            (Code::FailedPrecondition, "REQUEST_ID_REUSED"),
+            "{error:?}"
+        );
         assert_eq!((&*error.metadata["request_id"], &*error.metadata["account_id"]), ("x", "a"));
     }
     // On another account it is another request.
@@ -117,10 +125,7 @@ async fn a_call_that_is_given_up_is_applied_whole_or_not_at_all_and_a_retry_tell
             // The deadline passes.
             request.set_timeout(patience);
             if let Err(status) = client.transfer(request).await {
-                assert!(
-                    matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
-                    "{status:?}"
-                );
+                assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
                 timed_out += 1;
             }
         } else {

@@ -13,13 +13,11 @@ use std::{
 
 use async_trait::async_trait;
 use bank_domain::{
-    Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels, OpenAccount,
-    Owner, Refusal, RequestId, Withdraw,
+    Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels,
+    OpenAccount, Owner, Refusal, RequestId, Withdraw,
 };
 use bank_server::ledger::{Error, Executed, Ledger, LedgerOptions, Request};
-use bank_store::{
-    AccountsQuery, Caller, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
-};
+use bank_store::{AccountsQuery, Caller, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// What the next commit does instead of answering.
@@ -44,7 +42,7 @@ struct Stage {
 impl Stage {
     fn new(permits: usize) -> Arc<Self> {
         Arc::new(Self {
-            store: MemoryStore::new(Duration::from_secs(60)),
+            store: MemoryStore::new(Duration::from_mins(1)),
             permits: Semaphore::new(permits),
             faults: Mutex::default(),
             commits: AtomicUsize::new(0),
@@ -184,10 +182,12 @@ async fn a_full_queue_refuses_at_once() {
     let stage = Stage::new(1);
     let ledger = Ledger::start(stage.clone(), &LedgerOptions { queue_commands_max: 2, ..options() });
     ledger.execute(request(open("a"), "")).await.unwrap();
-    let call = || tokio::spawn({
-        let ledger = ledger.clone();
-        async move { ledger.execute(request(deposit("a", 1), "")).await }
-    });
+    let call = || {
+        tokio::spawn({
+            let ledger = ledger.clone();
+            async move { ledger.execute(request(deposit("a", 1), "")).await }
+        })
+    };
     let taken = call();
     committing().await;
     let queued = [call(), call()];
@@ -211,7 +211,8 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
         async move { ledger.execute(request(deposit("a", 1), "")).await }
     });
     committing().await;
-    let late = Request { deadline: Instant::now() + Duration::from_millis(10), ..request(deposit("a", 10), "late") };
+    let late =
+        Request { deadline: Instant::now() + Duration::from_millis(10), ..request(deposit("a", 10), "late") };
     let request_id = late.request_id.clone().unwrap();
     assert_eq!(ledger.execute(late).await, Err(Error::DeadlineExceeded { request_id }));
     stage.open();
@@ -225,7 +226,8 @@ async fn a_queued_command_outlives_its_caller() {
     let stage = Stage::new(1);
     let ledger = Ledger::start(stage.clone(), &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
-    let gone = tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
+    let gone =
+        tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
     assert!(gone.await.is_err());
     stage.open();
     let Executed { entry, replayed } = ledger.execute(request(deposit("a", 1), "gone")).await.unwrap();
@@ -261,7 +263,10 @@ async fn an_outcome_that_stays_unknown_is_said_to_be() {
     stage.fail([Fault::LostAfter]);
     stage.fail((0..10_000).map(|_| Fault::LostBefore));
     let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
-    assert!(matches!(&error, Error::OutcomeUnknown { request_id, .. } if request_id.as_str() == "x"), "{error:?}");
+    assert!(
+        matches!(&error, Error::OutcomeUnknown { request_id, .. } if request_id.as_str() == "x"),
+        "{error:?}"
+    );
     stage.faults.lock().unwrap().clear();
     assert!(ledger.execute(request(deposit("a", 5), "x")).await.unwrap().replayed);
     assert_eq!(balance(&stage.store, "a").await, 5);

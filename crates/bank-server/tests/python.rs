@@ -1,7 +1,5 @@
 //! The sample in Python, against the real server.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use std::{path::Path, process::Command};
@@ -26,7 +24,10 @@ async fn the_python_sample_prints_the_original_session() {
     let printed = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = printed.lines().collect();
     let [created, rest @ ..] = &lines[..] else { panic!("{printed}") };
-    assert!(created.starts_with("Account python-") && created.ends_with(" created successfully"), "{created}");
+    assert!(
+        created.starts_with("Account python-") && created.ends_with(" created successfully"),
+        "{created}"
+    );
     assert_eq!(
         rest,
         [

@@ -1,7 +1,5 @@
 //! SIGTERM under load: every acknowledged operation is there after a restart.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use std::{collections::HashSet, time::Duration};

@@ -12,7 +12,7 @@ struct Run {
 }
 
 const INSTANT: Duration = Duration::ZERO;
-const HANGS: Duration = Duration::from_secs(3_600);
+const HANGS: Duration = Duration::from_hours(1);
 
 /// Runs a call that changes something, with a timeout of 10 s.
 async fn run(policy: &RetryPolicy, budget: &Budget, steps: impl IntoIterator<Item = Step>) -> Run {

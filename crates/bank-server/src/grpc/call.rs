@@ -90,20 +90,11 @@ impl Call {
             latency_us = Empty,
         );
         let started = Instant::now();
-        let asked = request
-            .metadata()
-            .get("grpc-timeout")
-            .and_then(|value| timeout(value.to_str().ok()?));
+        let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self {
-            span,
-            method,
-            started,
-            deadline: started + timeout,
-            ended: false,
-        }
+        Self { span, method, started, deadline: started + timeout, ended: false }
     }
 
     /// When the work on it must be done.
@@ -129,9 +120,12 @@ impl Call {
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
-        self.span.in_scope(|| match outcome {
-            Code::Ok => tracing::debug!(target: "bank::call", "{} done", self.method),
-            _ => tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method),
+        self.span.in_scope(|| {
+            if outcome == Code::Ok {
+                tracing::debug!(target: "bank::call", "{} done", self.method);
+            } else {
+                tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method);
+            }
         });
     }
 }
@@ -174,8 +168,8 @@ mod tests {
     #[test]
     fn timeouts_are_read_as_grpc_writes_them() {
         for (text, expected) in [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("2M", Some(Duration::from_secs(120))),
+            ("1H", Some(Duration::from_hours(1))),
+            ("2M", Some(Duration::from_mins(2))),
             ("3S", Some(Duration::from_secs(3))),
             ("100m", Some(Duration::from_millis(100))),
             ("99999999u", Some(Duration::from_micros(99_999_999))),

@@ -10,6 +10,8 @@ use super::status::Failure;
 const SIZE_DEFAULT: usize = 50;
 /// How many items a page has at most.
 const SIZE_MAX: usize = 1000;
+/// How large a page grows before it ends early, in bytes: below the 4 MiB that clients accept.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How many items are looked at for one page, where a filter leaves few of them.
 const SCAN_MAX: usize = 10_000;
 
@@ -36,6 +38,9 @@ pub(super) trait List: Send + Sync {
 
     /// Whether the caller asked for this one.
     fn wants(&self, item: &Self::Item) -> bool;
+
+    /// About how large an item is in a reply.
+    fn bytes(item: &Self::Item) -> usize;
 
     /// Where an item stands.
     fn cursor(item: &Self::Item) -> Self::Cursor;
@@ -73,7 +78,7 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
     pub(super) async fn of<L: List<Cursor = Cursor>>(self, list: L) -> Result<Found<L::Item>, Failure> {
         let mut items = Vec::new();
         let mut after = self.after;
-        let mut scanned = 0;
+        let (mut scanned, mut bytes) = (0, 0);
         // One more than fits tells whether there is a page after this one.
         let mut limit = self.size + 1;
         while scanned < SCAN_MAX {
@@ -82,30 +87,22 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
             scanned += fetched.len();
             for item in fetched {
                 let kept = list.wants(&item);
-                if kept && items.len() == self.size {
-                    return Ok(Found {
-                        items,
-                        next_page_token: token(self.list, after.as_ref()),
-                    });
+                if kept && (items.len() == self.size || bytes >= BYTES_MAX) {
+                    return Ok(Found { items, next_page_token: token(self.list, after.as_ref()) });
                 }
                 after = Some(L::cursor(&item));
                 if kept {
+                    bytes += L::bytes(&item);
                     items.push(item);
                 }
             }
             if last {
-                return Ok(Found {
-                    items,
-                    next_page_token: String::new(),
-                });
+                return Ok(Found { items, next_page_token: String::new() });
             }
             // The filter leaves few: look at many at a time.
             limit = SIZE_MAX + 1;
         }
-        Ok(Found {
-            items,
-            next_page_token: token(self.list, after.as_ref()),
-        })
+        Ok(Found { items, next_page_token: token(self.list, after.as_ref()) })
     }
 }
 
@@ -139,10 +136,7 @@ fn digest(filters: &[&str]) -> u64 {
         hash.update(filter);
     }
     let digest = hash.finalize();
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -163,15 +157,17 @@ mod tests {
         type Cursor = AccountId;
 
         async fn fetch(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountId>, Failure> {
-            let rest = self
-                .ids
-                .iter()
-                .filter(|id| after.as_ref().is_none_or(|after| *id > after));
+            let rest = self.ids.iter().filter(|id| after.as_ref().is_none_or(|after| *id > after));
             Ok(rest.take(limit).cloned().collect())
         }
 
         fn wants(&self, id: &AccountId) -> bool {
             (self.wanted)(id)
+        }
+
+        fn bytes(id: &AccountId) -> usize {
+            // The heavy ones fill half a page each.
+            if id.as_str().starts_with("heavy") { BYTES_MAX / 2 } else { 1 }
         }
 
         fn cursor(id: &AccountId) -> AccountId {
@@ -185,9 +181,7 @@ mod tests {
         loop {
             let ids = names.iter().map(|name| name.parse().unwrap()).collect();
             let page = AccountPage::parse(size, &token, &["x"]).unwrap();
-            let Ok(found) = page.of(Names { ids, wanted }).await else {
-                panic!("nothing fails here")
-            };
+            let Ok(found) = page.of(Names { ids, wanted }).await else { panic!("nothing fails here") };
             pages.push(found.items.iter().map(ToString::to_string).collect());
             if found.next_page_token.is_empty() {
                 return pages;
@@ -202,39 +196,26 @@ mod tests {
         assert_eq!(walk(&["a", "b", "c"], 2, all).await, [vec!["a", "b"], vec!["c"]]);
         assert_eq!(walk(&["a", "b"], 2, all).await, [vec!["a", "b"]]);
         assert_eq!(walk(&[], 2, all).await, [Vec::<String>::new()]);
-        let odd = |id: &AccountId| matches!(id.as_str(), "a" | "c" | "e");
         assert_eq!(
-            walk(&["a", "b", "c", "d", "e", "f"], 2, odd).await,
-            [vec!["a", "c"], vec!["e"]]
+            walk(&["heavy1", "heavy2", "heavy3"], 9, all).await,
+            [vec!["heavy1", "heavy2"], vec!["heavy3"]]
         );
+        let odd = |id: &AccountId| matches!(id.as_str(), "a" | "c" | "e");
+        assert_eq!(walk(&["a", "b", "c", "d", "e", "f"], 2, odd).await, [vec!["a", "c"], vec!["e"]]);
     }
 
     #[test]
     fn sizes_and_tokens_of_other_lists_are_refused() {
         assert_eq!(AccountPage::parse(0, "", &[]).unwrap().size, SIZE_DEFAULT);
         assert_eq!(AccountPage::parse(1001, "", &[]).unwrap().size, SIZE_MAX);
-        assert_eq!(
-            AccountPage::parse(-1, "", &[]).unwrap_err(),
-            InvalidPage::Size { size: -1 }
-        );
+        assert_eq!(AccountPage::parse(-1, "", &[]).unwrap_err(), InvalidPage::Size { size: -1 });
         let cursor: AccountId = "123".parse().unwrap();
         let token = token(digest(&["alice"]), Some(&cursor));
-        assert_eq!(
-            AccountPage::parse(1, &token, &["alice"]).unwrap().after,
-            Some(cursor)
-        );
-        for (token, filters) in [
-            (&*token, ["bob"]),
-            ("x", ["alice"]),
-            ("x.123", ["alice"]),
-            (".", ["alice"]),
-            ("\0", ["alice"]),
-        ] {
-            assert_eq!(
-                AccountPage::parse(1, token, &filters).unwrap_err(),
-                InvalidPage::Token,
-                "{token:?}"
-            );
+        assert_eq!(AccountPage::parse(1, &token, &["alice"]).unwrap().after, Some(cursor));
+        for (token, filters) in
+            [(&*token, ["bob"]), ("x", ["alice"]), ("x.123", ["alice"]), (".", ["alice"]), ("\0", ["alice"])]
+        {
+            assert_eq!(AccountPage::parse(1, token, &filters).unwrap_err(), InvalidPage::Token, "{token:?}");
         }
     }
 }

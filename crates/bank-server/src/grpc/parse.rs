@@ -86,10 +86,7 @@ impl Violations {
     fn change_state(&mut self, account_id: &str, description: &str) -> Option<ChangeState> {
         let account_id = self.text("account_id", account_id);
         let description = self.text("description", description);
-        Some(ChangeState {
-            account_id: account_id?,
-            description: description?,
-        })
+        Some(ChangeState { account_id: account_id?, description: description? })
     }
 
     fn open_account(
@@ -100,10 +97,7 @@ impl Violations {
         let account_id = self.text("account_id", &message.account_id);
         let account_type = self.choice("account_type", message.account_type, choices::account_type);
         if account_type == Some(None) {
-            self.add(
-                "account_type",
-                "is required: ACCOUNT_TYPE_SAVINGS or ACCOUNT_TYPE_CHECKING",
-            );
+            self.add("account_type", "is required: ACCOUNT_TYPE_SAVINGS or ACCOUNT_TYPE_CHECKING");
         }
         let currency = self.optional("currency_code", &message.currency_code);
         let owner = self.text("owner", &message.owner);
@@ -158,9 +152,7 @@ impl ParseWith<v1::CreateAccountRequest> for Mutation {
     fn parse_with(message: v1::CreateAccountRequest, options: &ApiOptions) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let (request_id, validate_only) = (message.request_id.clone(), message.validate_only);
-        let command = violations
-            .open_account(message, options)
-            .map(Command::OpenAccount);
+        let command = violations.open_account(message, options).map(Command::OpenAccount);
         violations.mutation(command, &request_id, validate_only)
     }
 }
@@ -171,18 +163,9 @@ impl ParseWith<v1::DepositRequest> for Mutation {
         let account_id = violations.text("account_id", &message.account_id);
         let amount = violations.amount("amount", message.amount.as_ref());
         let description = violations.text("description", &message.description);
-        let command = (|| {
-            Some(Deposit {
-                account_id: account_id?,
-                amount: amount?,
-                description: description?,
-            })
-        })();
-        violations.mutation(
-            command.map(Command::Deposit),
-            &message.request_id,
-            message.validate_only,
-        )
+        let command =
+            (|| Some(Deposit { account_id: account_id?, amount: amount?, description: description? }))();
+        violations.mutation(command.map(Command::Deposit), &message.request_id, message.validate_only)
     }
 }
 
@@ -192,18 +175,9 @@ impl ParseWith<v1::WithdrawRequest> for Mutation {
         let account_id = violations.text("account_id", &message.account_id);
         let amount = violations.amount("amount", message.amount.as_ref());
         let description = violations.text("description", &message.description);
-        let command = (|| {
-            Some(Withdraw {
-                account_id: account_id?,
-                amount: amount?,
-                description: description?,
-            })
-        })();
-        violations.mutation(
-            command.map(Command::Withdraw),
-            &message.request_id,
-            message.validate_only,
-        )
+        let command =
+            (|| Some(Withdraw { account_id: account_id?, amount: amount?, description: description? }))();
+        violations.mutation(command.map(Command::Withdraw), &message.request_id, message.validate_only)
     }
 }
 
@@ -216,11 +190,7 @@ impl ParseWith<v1::TransferRequest> for Mutation {
         let description: Option<Description> = violations.text("description", &message.description);
         let transfer = (|| Some(Transfer::try_new(source?, destination?, amount?, description?)))();
         let transfer = transfer.and_then(|transfer| violations.check("destination_account_id", transfer));
-        violations.mutation(
-            transfer.map(Command::Transfer),
-            &message.request_id,
-            message.validate_only,
-        )
+        violations.mutation(transfer.map(Command::Transfer), &message.request_id, message.validate_only)
     }
 }
 
@@ -239,11 +209,7 @@ impl ParseWith<v1::CalculateInterestRequest> for Mutation {
                 description: description?,
             })
         })();
-        violations.mutation(
-            command.map(Command::ApplyInterest),
-            &message.request_id,
-            message.validate_only,
-        )
+        violations.mutation(command.map(Command::ApplyInterest), &message.request_id, message.validate_only)
     }
 }
 
@@ -252,12 +218,7 @@ impl ParseWith<v1::SetOverdraftLimitRequest> for Mutation {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let limit = violations.limit("overdraft_limit", message.overdraft_limit.as_ref());
-        let command = (|| {
-            Some(SetOverdraftLimit {
-                account_id: account_id?,
-                limit: limit?,
-            })
-        })();
+        let command = (|| Some(SetOverdraftLimit { account_id: account_id?, limit: limit? }))();
         violations.mutation(
             command.map(Command::SetOverdraftLimit),
             &message.request_id,
@@ -270,11 +231,7 @@ impl ParseWith<v1::FreezeAccountRequest> for Mutation {
     fn parse_with(message: v1::FreezeAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
-        violations.mutation(
-            command.map(Command::Freeze),
-            &message.request_id,
-            message.validate_only,
-        )
+        violations.mutation(command.map(Command::Freeze), &message.request_id, message.validate_only)
     }
 }
 
@@ -282,11 +239,7 @@ impl ParseWith<v1::UnfreezeAccountRequest> for Mutation {
     fn parse_with(message: v1::UnfreezeAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
-        violations.mutation(
-            command.map(Command::Unfreeze),
-            &message.request_id,
-            message.validate_only,
-        )
+        violations.mutation(command.map(Command::Unfreeze), &message.request_id, message.validate_only)
     }
 }
 
@@ -294,11 +247,7 @@ impl ParseWith<v1::CloseAccountRequest> for Mutation {
     fn parse_with(message: v1::CloseAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
-        violations.mutation(
-            command.map(Command::Close),
-            &message.request_id,
-            message.validate_only,
-        )
+        violations.mutation(command.map(Command::Close), &message.request_id, message.validate_only)
     }
 }
 
@@ -320,12 +269,7 @@ impl ParseWith<v1::GetBalanceRequest> for BalanceQuery {
         {
             violations.add("as_of", "lies in the future; leave it out for the balance now");
         }
-        violations.finish((|| {
-            Some(Self {
-                account_id: account_id?,
-                as_of: as_of?,
-            })
-        })())
+        violations.finish((|| Some(Self { account_id: account_id?, as_of: as_of? }))())
     }
 }
 
@@ -335,21 +279,12 @@ impl ParseWith<v1::ListAccountsRequest> for AccountList {
         let owner = violations.optional("owner", &message.owner);
         let account_type = violations.choice("account_type", message.account_type, choices::account_type);
         let state = violations.choice("state", message.state, choices::account_state);
-        let filters = [
-            &*message.owner,
-            &message.account_type.to_string(),
-            &message.state.to_string(),
-        ];
+        let filters = [&*message.owner, &message.account_type.to_string(), &message.state.to_string()];
         let page = Page::parse(message.page_size, &message.page_token, &filters)
             .map_err(|error| violations.add(error.field(), error))
             .ok();
         violations.finish((|| {
-            Some(Self {
-                owner: owner?,
-                account_type: account_type?,
-                state: state?,
-                page: page?,
-            })
+            Some(Self { owner: owner?, account_type: account_type?, state: state?, page: page? })
         })())
     }
 }
@@ -372,27 +307,19 @@ impl ParseWith<v1::ListTransactionsRequest> for History {
         let kinds: Option<Vec<_>> = message
             .kinds
             .iter()
-            .map(
-                |kind| match violations.choice("kinds", *kind, choices::entry_kind)? {
-                    Some(kind) => Some(kind),
-                    None => {
-                        violations.add(
-                            "kinds",
-                            "ENTRY_KIND_UNSPECIFIED is no kind; leave the list empty for all",
-                        );
-                        None
-                    }
-                },
-            )
+            .map(|kind| match violations.choice("kinds", *kind, choices::entry_kind)? {
+                Some(kind) => Some(kind),
+                None => {
+                    violations
+                        .add("kinds", "ENTRY_KIND_UNSPECIFIED is no kind; leave the list empty for all");
+                    None
+                }
+            })
             .collect();
         let filters = format!("{:?} {:?} {:?} {:?}", order, start, end, message.kinds);
-        let page = Page::parse(
-            message.page_size,
-            &message.page_token,
-            &[&message.account_id, &filters],
-        )
-        .map_err(|error| violations.add(error.field(), error))
-        .ok();
+        let page = Page::parse(message.page_size, &message.page_token, &[&message.account_id, &filters])
+            .map_err(|error| violations.add(error.field(), error))
+            .ok();
         violations.finish((|| {
             Some(Self {
                 account_id: account_id?,

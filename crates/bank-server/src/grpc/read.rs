@@ -23,29 +23,15 @@ pub(super) async fn account(
     query: AccountQuery,
 ) -> Result<v1::GetAccountResponse, Failure> {
     let account = existing(&*store, query.account_id).await?;
-    Ok(v1::GetAccountResponse {
-        account: Some(render::account(account)),
-    })
+    Ok(v1::GetAccountResponse { account: Some(render::account(account)) })
 }
 
 pub(super) async fn accounts(
     store: Arc<dyn Store>,
     query: AccountList,
 ) -> Result<v1::ListAccountsResponse, Failure> {
-    let AccountList {
-        owner,
-        account_type,
-        state,
-        page,
-    } = query;
-    let found = page
-        .of(Accounts {
-            store,
-            owner,
-            account_type,
-            state,
-        })
-        .await?;
+    let AccountList { owner, account_type, state, page } = query;
+    let found = page.of(Accounts { store, owner, account_type, state }).await?;
     Ok(v1::ListAccountsResponse {
         accounts: found.items.into_iter().map(render::account).collect(),
         next_page_token: found.next_page_token,
@@ -64,20 +50,17 @@ impl List for Accounts {
     type Cursor = AccountId;
 
     async fn fetch(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<Account>, Failure> {
-        Ok(self
-            .store
-            .accounts(&AccountsQuery {
-                owner: self.owner.clone(),
-                after,
-                limit,
-            })
-            .await?)
+        Ok(self.store.accounts(&AccountsQuery { owner: self.owner.clone(), after, limit }).await?)
     }
 
     fn wants(&self, account: &Account) -> bool {
-        self.account_type
-            .is_none_or(|wanted| account.account_type == wanted)
+        self.account_type.is_none_or(|wanted| account.account_type == wanted)
             && self.state.is_none_or(|wanted| account.state == wanted)
+    }
+
+    fn bytes(account: &Account) -> usize {
+        let labels: usize = account.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+        account.id.as_str().len() + account.owner.as_str().len() + labels + 128
     }
 
     fn cursor(account: &Account) -> AccountId {
@@ -123,22 +106,9 @@ pub(super) async fn history(
     store: Arc<dyn Store>,
     query: History,
 ) -> Result<v1::ListTransactionsResponse, Failure> {
-    let History {
-        account_id,
-        order,
-        start,
-        end,
-        kinds,
-        page,
-    } = query;
-    let entries = Entries {
-        store: Arc::clone(&store),
-        account_id: account_id.clone(),
-        order,
-        start,
-        end,
-        kinds,
-    };
+    let History { account_id, order, start, end, kinds, page } = query;
+    let entries =
+        Entries { store: Arc::clone(&store), account_id: account_id.clone(), order, start, end, kinds };
     let found = page.of(entries).await?;
     if found.items.is_empty() {
         // An account without entries in the range differs from one that does not exist.
@@ -164,25 +134,18 @@ impl List for Entries {
     type Cursor = EntryId;
 
     async fn fetch(&self, after: Option<EntryId>, limit: usize) -> Result<Vec<Entry>, Failure> {
-        let Self {
-            start, end, order, ..
-        } = *self;
+        let Self { start, end, order, .. } = *self;
         let account_id = self.account_id.clone();
-        Ok(self
-            .store
-            .entries(&EntriesQuery {
-                account_id,
-                start,
-                end,
-                after,
-                order,
-                limit,
-            })
-            .await?)
+        Ok(self.store.entries(&EntriesQuery { account_id, start, end, after, order, limit }).await?)
     }
 
     fn wants(&self, entry: &Entry) -> bool {
         self.kinds.is_empty() || self.kinds.contains(&render::entry_kind(&entry.kind))
+    }
+
+    fn bytes(entry: &Entry) -> usize {
+        let request_id = entry.request_id.as_ref().map_or(0, |id| id.as_str().len());
+        3 * entry.account_id.as_str().len() + request_id + entry.description.as_str().len() + 256
     }
 
     fn cursor(entry: &Entry) -> EntryId {
@@ -215,15 +178,8 @@ pub(super) async fn transaction(
 }
 
 async fn existing(store: &dyn Store, account_id: AccountId) -> Result<Account, Failure> {
-    let found = store
-        .load(std::slice::from_ref(&account_id))
-        .await?
-        .pop()
-        .flatten();
-    found.ok_or(Failure::AccountNotFound {
-        account_id,
-        as_of: None,
-    })
+    let found = store.load(std::slice::from_ref(&account_id)).await?.pop().flatten();
+    found.ok_or(Failure::AccountNotFound { account_id, as_of: None })
 }
 
 /// The entry of a transaction on one of its accounts: it has the time that is in the id.
@@ -243,9 +199,7 @@ async fn entry_of(
         let entries = store.entries(&query).await?;
         let full = entries.len() == query.limit;
         query.after = entries.last().map(Entry::id);
-        let found = entries
-            .into_iter()
-            .find(|entry| entry.transaction_id == *transaction_id);
+        let found = entries.into_iter().find(|entry| entry.transaction_id == *transaction_id);
         if found.is_some() || !full {
             return Ok(found);
         }

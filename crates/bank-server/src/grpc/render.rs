@@ -30,7 +30,7 @@ reply!(create_account -> CreateAccountResponse { account: created_account });
 reply!(deposit -> DepositResponse {});
 reply!(withdraw -> WithdrawResponse {});
 reply!(transfer -> TransferResponse {});
-reply!(calculate_interest -> CalculateInterestResponse { interest: booked_interest, breakdown: breakdown });
+reply!(calculate_interest -> CalculateInterestResponse { interest: |_, entry: &Entry| Some(money(entry.amount)), breakdown: breakdown });
 reply!(set_overdraft_limit -> SetOverdraftLimitResponse {});
 reply!(freeze_account -> FreezeAccountResponse {});
 reply!(unfreeze_account -> UnfreezeAccountResponse {});
@@ -45,10 +45,7 @@ fn sentence(command: &Command, entry: &Entry) -> String {
         Command::Deposit(_) => format!("Successfully deposited {magnitude}"),
         Command::Withdraw(_) => format!("Successfully withdrew {magnitude}"),
         Command::Transfer(transfer) => {
-            format!(
-                "Successfully transferred {magnitude} to account {}",
-                transfer.destination()
-            )
+            format!("Successfully transferred {magnitude} to account {}", transfer.destination())
         }
         Command::ApplyInterest(apply) => format!(
             "Applied annual interest rate of {} to bank amount of {} for interest amount of {}",
@@ -77,27 +74,15 @@ impl std::fmt::Display for Magnitude {
 
 fn balance_before(entry: &Entry) -> Money {
     // The balance before an entry was one, so the difference fits.
-    entry.balance_after.with_minor_units(
-        entry
-            .balance_after
-            .minor_units
-            .wrapping_sub(entry.amount.minor_units),
-    )
+    entry
+        .balance_after
+        .with_minor_units(entry.balance_after.minor_units.wrapping_sub(entry.amount.minor_units))
 }
 
 /// The account as its first entry left it: the rules make it from the same command again.
 fn created_account(command: &Command, entry: &Entry) -> Option<v1::Account> {
-    let context = Context {
-        now: entry.time,
-        request_id: None,
-    };
-    decide(|_| None, command, &context)
-        .ok()
-        .map(|plan| account(plan.primary.account))
-}
-
-fn booked_interest(_: &Command, entry: &Entry) -> Option<v1::Money> {
-    Some(money(entry.amount))
+    let context = Context { now: entry.time, request_id: None };
+    decide(|_| None, command, &context).ok().map(|plan| account(plan.primary.account))
 }
 
 /// How the interest came about, calculated once more from what the entry says.
@@ -119,10 +104,7 @@ fn breakdown(_: &Command, entry: &Entry) -> Option<v1::InterestBreakdown> {
 }
 
 pub(super) fn money(money: Money) -> v1::Money {
-    v1::Money {
-        currency_code: money.currency.code().to_owned(),
-        minor_units: money.minor_units,
-    }
+    v1::Money { currency_code: money.currency.code().to_owned(), minor_units: money.minor_units }
 }
 
 pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
@@ -155,11 +137,7 @@ pub(super) fn account(account: Account) -> v1::Account {
         version: sequence(account.version),
         create_time: Some(time(account.opened_at)),
         update_time: Some(time(account.updated_at)),
-        labels: account
-            .labels
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        labels: account.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
     }
 }
 
@@ -192,11 +170,7 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
         amount: Some(money(entry.amount)),
         balance_after: Some(money(entry.balance_after)),
         create_time: Some(time(entry.time)),
-        counterparty_account_id: entry
-            .kind
-            .counterparty()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        counterparty_account_id: entry.kind.counterparty().map(ToString::to_string).unwrap_or_default(),
         request_id: entry.request_id.map(String::from).unwrap_or_default(),
         description: entry.description.into(),
         interest_terms,

@@ -23,10 +23,7 @@ pub(super) enum Failure {
     /// The message is not as documented: every violation.
     Invalid(Vec<FieldViolation>),
     /// There is no such account, or was none at the time.
-    AccountNotFound {
-        account_id: AccountId,
-        as_of: Option<Timestamp>,
-    },
+    AccountNotFound { account_id: AccountId, as_of: Option<Timestamp> },
     /// There is no such movement.
     TransactionNotFound { transaction_id: TransactionId },
     /// A read took too long.
@@ -100,8 +97,7 @@ impl Answer {
 
     fn precondition(mut self, subject: &AccountId) -> Self {
         let subject = format!("accounts/{subject}");
-        self.details
-            .add_precondition_failure_violation(self.reason, subject, self.message.clone());
+        self.details.add_precondition_failure_violation(self.reason, subject, self.message.clone());
         self
     }
 
@@ -110,10 +106,7 @@ impl Answer {
         self
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that makes a status"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that makes a status")]
     fn status(mut self) -> Status {
         self.details.set_error_info(self.reason, DOMAIN, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
@@ -121,10 +114,8 @@ impl Answer {
 }
 
 fn invalid(violations: Vec<FieldViolation>) -> Status {
-    let described: Vec<_> = violations
-        .iter()
-        .map(|violation| format!("{} {}", violation.field, violation.description))
-        .collect();
+    let described: Vec<_> =
+        violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
     let mut answer = Answer::new(Code::InvalidArgument, "INVALID_ARGUMENT", described.join("; "));
     answer.details.set_bad_request(violations);
     answer.status()
@@ -156,21 +147,18 @@ fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
         ledger::Error::Refused { refusal, replayed } => refusal_status(&refusal, replayed),
-        ledger::Error::RequestIdReused {
-            request_id,
-            account_id,
-        } => Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
-            .with("request_id", request_id)
-            .with("account_id", &account_id)
-            .precondition(&account_id)
-            .status(),
+        ledger::Error::RequestIdReused { request_id, account_id } => {
+            Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
+                .with("request_id", request_id)
+                .with("account_id", &account_id)
+                .precondition(&account_id)
+                .status()
+        }
         ledger::Error::QueueFull { commands_max } => {
             let mut answer = Answer::new(Code::ResourceExhausted, "QUEUE_FULL", &message)
                 .with("commands_max", commands_max)
                 .retry();
-            answer
-                .details
-                .add_quota_failure_violation("ledger.queue_commands_max", message);
+            answer.details.add_quota_failure_violation("ledger.queue_commands_max", message);
             answer.status()
         }
         ledger::Error::DeadlineExceeded { request_id } => {
@@ -183,13 +171,11 @@ fn ledger_status(error: ledger::Error) -> Status {
             let message = format!(
                 "it is not known whether this was done; repeat it with request_id {request_id} to find out"
             );
-            Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message)
-                .with("request_id", request_id)
-                .status()
+            Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
         }
-        ledger::Error::ShuttingDown => Answer::new(Code::Unavailable, "SHUTTING_DOWN", message)
-            .retry()
-            .status(),
+        ledger::Error::ShuttingDown => {
+            Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry().status()
+        }
         ledger::Error::Store(error) => store_status(error),
     }
 }
@@ -199,13 +185,9 @@ fn store_status(error: StoreError) -> Status {
         // An unknown outcome of a read leaves nothing in doubt.
         StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
             tracing::warn!(reason, "the store is unavailable");
-            Answer::new(
-                Code::Unavailable,
-                "STORE_UNAVAILABLE",
-                "the store is unavailable; nothing was done",
-            )
-            .retry()
-            .status()
+            Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store is unavailable; nothing was done")
+                .retry()
+                .status()
         }
         StoreError::Corrupt(reason) => {
             tracing::error!(reason, "the store holds what the bank did not write");
@@ -238,19 +220,13 @@ fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
         Refusal::AccountClosed { account_id } => failed("ACCOUNT_CLOSED", account_id),
         Refusal::AccountFrozen { account_id } => failed("ACCOUNT_FROZEN", account_id),
         Refusal::AccountNotFrozen { account_id } => failed("ACCOUNT_NOT_FROZEN", account_id),
-        Refusal::CurrencyMismatch {
-            account_id,
-            account_currency,
-            requested_currency,
-        } => failed("CURRENCY_MISMATCH", account_id)
-            .with("account_currency_code", account_currency)
-            .with("requested_currency_code", requested_currency),
+        Refusal::CurrencyMismatch { account_id, account_currency, requested_currency } => {
+            failed("CURRENCY_MISMATCH", account_id)
+                .with("account_currency_code", account_currency)
+                .with("requested_currency_code", requested_currency)
+        }
         Refusal::OverdraftNotAllowed { account_id } => failed("OVERDRAFT_NOT_ALLOWED", account_id),
-        Refusal::OverdraftInUse {
-            account_id,
-            balance,
-            requested,
-        } => failed("OVERDRAFT_IN_USE", account_id)
+        Refusal::OverdraftInUse { account_id, balance, requested } => failed("OVERDRAFT_IN_USE", account_id)
             .with("currency_code", balance.currency)
             .with("balance_minor_units", minor_units(balance))
             .with("requested_minor_units", minor_units(requested)),
@@ -260,16 +236,13 @@ fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
         Refusal::BalanceOutOfRange { account_id } => {
             Answer::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", refusal).with("account_id", account_id)
         }
-        Refusal::InsufficientFunds {
-            account_id,
-            requested,
-            available,
-            balance,
-        } => failed("INSUFFICIENT_FUNDS", account_id)
-            .with("currency_code", balance.currency)
-            .with("requested_minor_units", minor_units(requested))
-            .with("available_minor_units", minor_units(available))
-            .with("balance_minor_units", minor_units(balance)),
+        Refusal::InsufficientFunds { account_id, requested, available, balance } => {
+            failed("INSUFFICIENT_FUNDS", account_id)
+                .with("currency_code", balance.currency)
+                .with("requested_minor_units", minor_units(requested))
+                .with("available_minor_units", minor_units(available))
+                .with("balance_minor_units", minor_units(balance))
+        }
     };
     if replayed {
         answer = answer.with("replayed", true);

@@ -46,10 +46,7 @@ impl Submission {
 
     fn outcome_unknown(self, reason: &str) {
         let request_id = self.key.request_id.clone();
-        self.answer(Err(Error::OutcomeUnknown {
-            request_id,
-            reason: reason.to_owned(),
-        }));
+        self.answer(Err(Error::OutcomeUnknown { request_id, reason: reason.to_owned() }));
     }
 }
 
@@ -61,13 +58,7 @@ impl Sequencer {
         stop: CancellationToken,
     ) -> Self {
         let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            store,
-            options,
-            commands,
-            stop,
-            remembered: LruCache::new(capacity),
-        }
+        Self { store, options, commands, stop, remembered: LruCache::new(capacity) }
     }
 
     /// Runs until it is told to stop and the queue is empty.
@@ -125,10 +116,7 @@ impl Sequencer {
     async fn recall(&mut self, batch: Vec<Submission>) -> (Vec<Submission>, Accounts) {
         let mut accounts = Accounts::new();
         let mut missing = Vec::new();
-        for id in batch
-            .iter()
-            .flat_map(|submission| submission.command.account_ids())
-        {
+        for id in batch.iter().flat_map(|submission| submission.command.account_ids()) {
             if accounts.contains_key(id) {
                 continue;
             }
@@ -161,11 +149,7 @@ impl Sequencer {
         }
         let mut readable = Vec::with_capacity(batch.len());
         for submission in batch {
-            let failure = submission
-                .command
-                .account_ids()
-                .find_map(|id| failures.get(id))
-                .cloned();
+            let failure = submission.command.account_ids().find_map(|id| failures.get(id)).cloned();
             match failure {
                 None => readable.push(submission),
                 // Nothing was sent for this command, whatever became of the read.
@@ -216,40 +200,21 @@ impl Sequencer {
                     for account in plan.changes().map(|change| &change.account) {
                         self.remembered.put(account.id.clone(), Some(account.clone()));
                     }
-                    submission.answer(Ok(Executed {
-                        entry: plan.primary.entry,
-                        replayed: false,
-                    }));
+                    submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false }));
                 }
                 (Outcome::Applied, Err(refusal)) => {
-                    submission.answer(Err(Error::Refused {
-                        refusal,
-                        replayed: false,
-                    }));
+                    submission.answer(Err(Error::Refused { refusal, replayed: false }));
                 }
                 (Outcome::Conflict, _) => again.push(submission),
                 (Outcome::Replayed(Recorded::Entry(entry)), _) => {
-                    submission.answer(Ok(Executed {
-                        entry: *entry,
-                        replayed: true,
-                    }));
+                    submission.answer(Ok(Executed { entry: *entry, replayed: true }));
                 }
                 (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
-                    submission.answer(Err(Error::Refused {
-                        refusal,
-                        replayed: true,
-                    }));
+                    submission.answer(Err(Error::Refused { refusal, replayed: true }));
                 }
                 (Outcome::RequestIdReused, _) => {
-                    let RequestKey {
-                        request_id,
-                        account_id,
-                        ..
-                    } = submission.key.clone();
-                    submission.answer(Err(Error::RequestIdReused {
-                        request_id,
-                        account_id,
-                    }));
+                    let RequestKey { request_id, account_id, .. } = submission.key.clone();
+                    submission.answer(Err(Error::RequestIdReused { request_id, account_id }));
                 }
                 (Outcome::Damaged(what), _) => submission.answer(Err(StoreError::Corrupt(what).into())),
             }
@@ -270,9 +235,7 @@ impl Sequencer {
 /// Answers the commands whose deadline has passed, and returns the others.
 fn drop_late(batch: Vec<Submission>) -> Vec<Submission> {
     let now = Instant::now();
-    let (late, batch): (Vec<_>, _) = batch
-        .into_iter()
-        .partition(|submission| submission.deadline <= now);
+    let (late, batch): (Vec<_>, _) = batch.into_iter().partition(|submission| submission.deadline <= now);
     for submission in late {
         let request_id = submission.key.request_id.clone();
         submission.answer(Err(Error::DeadlineExceeded { request_id }));
@@ -285,35 +248,25 @@ fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
     let now = now();
     batch
         .iter()
-        .map(
-            |Submission {
-                 command, key, named, ..
-             }| {
-                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
-                let version = |id| account(id).map_or(0, |account| account.version);
-                let versions = command
-                    .account_ids()
-                    .map(|id| (id.clone(), version(id)))
-                    .collect();
-                let context = Context {
-                    now,
-                    request_id: named.then(|| key.request_id.clone()),
-                };
-                let decision = decide(account, command, &context);
-                if let Ok(plan) = &decision {
-                    for account in plan.changes().map(|change| &change.account) {
-                        accounts.insert(account.id.clone(), Some(account.clone()));
-                    }
+        .map(|Submission { command, key, named, .. }| {
+            let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
+            let version = |id| account(id).map_or(0, |account| account.version);
+            let versions = command.account_ids().map(|id| (id.clone(), version(id))).collect();
+            let context = Context { now, request_id: named.then(|| key.request_id.clone()) };
+            let decision = decide(account, command, &context);
+            if let Ok(plan) = &decision {
+                for account in plan.changes().map(|change| &change.account) {
+                    accounts.insert(account.id.clone(), Some(account.clone()));
                 }
-                Proposal {
-                    key: key.clone(),
-                    fingerprint: command.fingerprint(),
-                    attempt: Attempt(rand::random()),
-                    recorded: *named || decision.is_ok(),
-                    versions,
-                    decision,
-                }
-            },
-        )
+            }
+            Proposal {
+                key: key.clone(),
+                fingerprint: command.fingerprint(),
+                attempt: Attempt(rand::random()),
+                recorded: *named || decision.is_ok(),
+                versions,
+                decision,
+            }
+        })
         .collect()
 }

@@ -21,6 +21,7 @@ pub(super) fn connections(listener: TcpListener) -> impl Stream<Item = io::Resul
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((connection, peer)) => match connection.set_nodelay(true) {
@@ -31,7 +32,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 tracing::debug!(%error, "a connection was gone before it was accepted");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections; trying again");
+                if !told {
+                    tracing::warn!(%error, "cannot accept connections for now");
+                    told = true;
+                }
                 sleep(PAUSE).await;
             }
         }

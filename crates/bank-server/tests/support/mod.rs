@@ -6,6 +6,9 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::unnecessary_wraps,
     clippy::unwrap_used,
     reason = "each test file uses its part of this, and a test that cannot go on fails"
 )]

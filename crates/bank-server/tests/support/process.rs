@@ -89,12 +89,7 @@ impl Process {
 
     /// Sends a signal by its name, such as `TERM`; none if it has ended.
     pub fn signal(&self, name: &str) {
-        let mut child = self.child.lock().unwrap();
-        // As long as it has not been waited for, its id is its own.
-        if child.try_wait().unwrap().is_none() {
-            let command = format!("kill -{name} {}", child.id());
-            assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
-        }
+        signal(&self.child, name);
     }
 
     /// Sends SIGTERM, and waits until it has ended.
@@ -139,6 +134,17 @@ impl Drop for Process {
         if thread::panicking() {
             eprintln!("--- bank-server said:\n{}{}---", self.log(), self.errors());
         }
+    }
+}
+
+/// Sends a signal to a child that has not ended.
+pub(super) fn signal(child: &Mutex<Child>, name: &str) {
+    let mut child = child.lock().unwrap();
+    // As long as it has not been waited for, its id is its own.
+    if child.try_wait().unwrap().is_none() {
+        // The shell's own `kill`: the one of procps misreads some arguments as other processes.
+        let command = format!("kill -s {name} {}", child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     }
 }
 

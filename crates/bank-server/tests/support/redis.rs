@@ -1,83 +1,147 @@
 //! A real Redis.
 
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
 
-use redis_server_wrapper::{AppendFsync, RedisServer, RedisServerHandle, chaos};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::process::signal;
+
+/// How long it has to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often another port is tried where somebody else was faster.
+const STARTS_MAX: usize = 5;
+const INSTALL: &str =
+    "redis-server and redis-cli 7.0 or newer must be installed (apt-get install redis-server)";
 
 /// A `redis-server` on a free port, which ends when this is dropped.
 pub struct Redis {
-    server: RedisServerHandle,
+    child: Mutex<Child>,
+    port: u16,
     password: Option<String>,
+    settings: Vec<String>,
     /// Where its files are; kept for as long as it runs.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Redis {
     /// Keeps nothing on disk.
     pub async fn start() -> Self {
-        Self::start_with(|server| server, None).await
+        Self::start_with(&[], None).await
     }
 
     /// Keeps on disk what it has acknowledged, so that it can be killed and restarted.
     pub async fn start_durable() -> Self {
-        Self::start_with(|server| server.appendonly(true).appendfsync(AppendFsync::Always), None).await
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"], None).await
     }
 
     /// Lets in only who knows the password.
     pub async fn start_locked(password: &str) -> Self {
-        Self::start_with(|server| server.password(password), Some(password)).await
+        Self::start_with(&["--requirepass", password], Some(password)).await
     }
 
-    async fn start_with(setup: impl FnOnce(RedisServer) -> RedisServer, password: Option<&str>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let server = setup(RedisServer::new().auto_port().save(false).dir(directory.path()));
-        let server = server.start().await.unwrap_or_else(|error| {
-            panic!("redis-server does not start ({error}); is it installed? (apt-get install redis-server)")
-        });
-        Self { server, password: password.map(str::to_owned), _directory: directory }
+    /// With settings as on its command line.
+    async fn start_with(settings: &[&str], password: Option<&str>) -> Self {
+        for _ in 0..STARTS_MAX {
+            let directory = tempfile::tempdir().unwrap();
+            // Nobody listens on it now; somebody else may before Redis does.
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let settings: Vec<_> = settings.iter().map(|&word| word.to_owned()).collect();
+            let redis = Self {
+                child: Mutex::new(spawn(port, &settings, &directory)),
+                port,
+                password: password.map(str::to_owned),
+                settings,
+                directory,
+            };
+            if redis.is_up().await {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Where it is: `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// For `store.redis.url`.
     pub fn url(&self) -> String {
         let credentials = self.password.as_ref().map(|password| format!(":{password}@"));
-        format!("redis://{}{}", credentials.unwrap_or_default(), self.server.addr())
+        format!("redis://{}{}", credentials.unwrap_or_default(), self.address())
     }
 
-    /// Its process, for what is not wrapped here.
-    pub fn server(&self) -> &RedisServerHandle {
-        &self.server
-    }
-
-    /// Runs a command, such as `&["HGETALL", "bank:meta"]`.
-    pub async fn run(&self, command: &[&str]) -> String {
-        self.server.run(command).await.unwrap()
+    /// What it answers to a command, such as `&["HGETALL", "bank:meta"]`, as text.
+    pub fn run(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).args(words);
+        if let Some(password) = &self.password {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let output = command.output().expect(INSTALL);
+        String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
     }
 
     /// Kills it, and leaves its files as they are.
     pub fn kill(&mut self) {
-        chaos::kill_node(&self.server).unwrap();
+        let child = self.child.get_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Starts it again on its port, with its files.
     pub async fn restart(&mut self) {
-        chaos::restart_node(&mut self.server, Duration::from_secs(10)).await.unwrap();
+        self.kill();
+        *self.child.get_mut().unwrap() = spawn(self.port, &self.settings, &self.directory);
+        assert!(self.is_up().await, "redis-server does not start again");
     }
 
     /// Stops it from doing anything; its connections stay open.
     pub fn freeze(&self) {
-        chaos::freeze_node(&self.server).unwrap();
+        signal(&self.child, "STOP");
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        chaos::resume_node(&self.server).unwrap();
+        signal(&self.child, "CONT");
+    }
+
+    /// Waits until it says that it is ready. An answer on its port might be somebody else's.
+    async fn is_up(&self) -> bool {
+        let give_up_at = Instant::now() + PATIENCE;
+        let ended = || self.child.lock().unwrap().try_wait().unwrap().is_some();
+        while !ended() && Instant::now() < give_up_at {
+            let log = fs::read_to_string(self.directory.path().join("log")).unwrap();
+            if log.contains("Ready to accept connections") {
+                return true;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        false
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // A frozen one would not heed the order to end.
-        let _ = chaos::resume_node(&self.server);
+        // A test that panicked while it held the lock must not panic again.
+        if let Ok(child) = self.child.get_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
+}
+
+fn spawn(port: u16, settings: &[String], directory: &TempDir) -> Child {
+    let log = File::create(directory.path().join("log")).unwrap();
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]).args(settings);
+    command.current_dir(directory.path()).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
+    command.spawn().expect(INSTALL)
 }

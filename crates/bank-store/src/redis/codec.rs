@@ -17,9 +17,9 @@ const LABEL: &str = "label:";
 /// The fields of an account that an entry changes; all of them for the first one.
 pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {
     let mut fields = FieldList::default();
-    fields.push("balance", account.balance.minor_units);
-    fields.push("version", account.version);
-    fields.push("updated_at", account.updated_at.unix_ms());
+    fields.push("balance", &account.balance.minor_units);
+    fields.push("version", &account.version);
+    fields.push("updated_at", &account.updated_at.unix_ms());
     match entry.kind {
         EntryKind::Deposit
         | EntryKind::Withdrawal
@@ -31,17 +31,17 @@ pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {
         | EntryKind::AccountUnfrozen
         | EntryKind::AccountClosed => {}
         EntryKind::AccountOpened => {
-            fields.push("type", account.account_type.as_str());
-            fields.push("currency", account.currency);
+            fields.push("type", &account.account_type.as_str());
+            fields.push("currency", &account.currency);
             fields.push("owner", &account.owner);
-            fields.push("opened_at", account.opened_at.unix_ms());
+            fields.push("opened_at", &account.opened_at.unix_ms());
             for (key, value) in account.labels.iter() {
                 fields.push(&format!("{LABEL}{key}"), value);
             }
         }
     }
-    fields.push("state", account.state.as_str());
-    fields.push("overdraft_limit", account.overdraft_limit.minor_units);
+    fields.push("state", &account.state.as_str());
+    fields.push("overdraft_limit", &account.overdraft_limit.minor_units);
     fields.0
 }
 
@@ -58,15 +58,18 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
         .collect();
     Ok(Some(Account {
         id: id.clone(),
-        account_type: read
-            .one_of("type", &[AccountType::Savings, AccountType::Checking], |it| it.as_str())?,
+        account_type: read.one_of(
+            "type",
+            &[AccountType::Savings, AccountType::Checking],
+            AccountType::as_str,
+        )?,
         currency,
         owner: read.parsed("owner")?,
         labels: Labels::try_from(labels).map_err(|_| read.damaged("label"))?,
         state: read.one_of(
             "state",
             &[AccountState::Active, AccountState::Frozen, AccountState::Closed],
-            |it| it.as_str(),
+            AccountState::as_str,
         )?,
         balance: Money { currency, minor_units: read.parsed("balance")? },
         overdraft_limit: Money { currency, minor_units: read.parsed("overdraft_limit")? },
@@ -79,9 +82,9 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
 /// The fields of a stream entry. Its id, account and currency are where it stands.
 pub(super) fn entry_fields(entry: &Entry) -> Vec<String> {
     let mut fields = FieldList::default();
-    fields.push("kind", entry.kind.as_str());
-    fields.push("amount", entry.amount.minor_units);
-    fields.push("balance", entry.balance_after.minor_units);
+    fields.push("kind", &entry.kind.as_str());
+    fields.push("amount", &entry.amount.minor_units);
+    fields.push("balance", &entry.balance_after.minor_units);
     match &entry.kind {
         EntryKind::TransferOut { destination } => fields.push("to", destination),
         EntryKind::TransferIn { source } => {
@@ -89,13 +92,13 @@ pub(super) fn entry_fields(entry: &Entry) -> Vec<String> {
             fields.push("transaction", &entry.transaction_id);
         }
         EntryKind::Interest { terms, period } => {
-            fields.push("annual_rate", terms.annual_rate);
-            fields.push("day_count", terms.day_count.as_str());
-            fields.push("compounding", terms.compounding.as_str());
-            fields.push("rounding_mode", terms.rounding_mode.as_str());
+            fields.push("annual_rate", &terms.annual_rate);
+            fields.push("day_count", &terms.day_count.as_str());
+            fields.push("compounding", &terms.compounding.as_str());
+            fields.push("rounding_mode", &terms.rounding_mode.as_str());
             fields.push("period", period);
         }
-        EntryKind::OverdraftLimitSet { limit } => fields.push("overdraft_limit", limit.minor_units),
+        EntryKind::OverdraftLimitSet { limit } => fields.push("overdraft_limit", &limit.minor_units),
         EntryKind::AccountOpened
         | EntryKind::Deposit
         | EntryKind::Withdrawal
@@ -182,7 +185,7 @@ pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> 
 struct FieldList(Vec<String>);
 
 impl FieldList {
-    fn push(&mut self, name: &str, value: impl ToString) {
+    fn push<T: ToString + ?Sized>(&mut self, name: &str, value: &T) {
         self.0.push(name.to_owned());
         self.0.push(value.to_string());
     }

@@ -143,7 +143,8 @@ fn replayed_entry(
     entry_id: &str,
     entries: Value,
 ) -> Result<Entry, StoreError> {
-    let lost = |what| StoreError::Corrupt(format!("account {id} has lost its {what}, but not the record of it"));
+    let lost =
+        |what| StoreError::Corrupt(format!("account {id} has lost its {what}, but not the record of it"));
     let currency = currency.ok_or_else(|| lost("fields".to_owned()))?;
     let entry = reply::list(entries)?.into_iter().next();
     let entry = entry.ok_or_else(|| lost(format!("entry {entry_id}")))?;

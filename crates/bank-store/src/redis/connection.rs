@@ -95,10 +95,10 @@ impl Connection {
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
         let text = format!("redis at {}: {}", self.address, error.details());
         match reply_code(error) {
-            Some("OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "NOREPLICAS")
-            | Some("CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM" | "NOSCRIPT") => {
-                StoreError::Unavailable(text)
-            }
+            Some(
+                "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "NOREPLICAS"
+                | "CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM" | "NOSCRIPT",
+            ) => StoreError::Unavailable(text),
             Some(_) => StoreError::Corrupt(text),
             None if *error.kind() == ErrorKind::Backpressure => StoreError::Unavailable(text),
             None => StoreError::OutcomeUnknown(text),

@@ -3,11 +3,11 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions` |
-//! | `bank:{17}:account:123` | hash | an account, field by field |
-//! | `bank:{17}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
-//! | `bank:{17}:requests:20780` | hash | outcomes of requests, for one window of time |
-//! | `bank:{17}:accounts` | sorted set | the ids of the partition's accounts |
-//! | `bank:{40}:owner:alice` | sorted set | the ids of an owner's accounts |
+//! | `bank:{27}:account:123` | hash | an account, field by field |
+//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
+//! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
+//! | `bank:{27}:accounts` | sorted set | the ids of the partition's accounts |
+//! | `bank:{231}:owner:alice` | sorted set | the ids of an owner's accounts |
 //!
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
@@ -78,11 +78,11 @@ mod tests {
         let keys = Keys::new("bank", 256);
         let id: AccountId = "123".parse().unwrap();
         assert_eq!(keys.meta(), "bank:meta");
-        assert_eq!(keys.account(&id), "bank:{11}:account:123");
-        assert_eq!(keys.entries(&id), "bank:{11}:entries:123");
-        assert_eq!(keys.requests(&id), "bank:{11}:requests");
+        assert_eq!(keys.account(&id), "bank:{27}:account:123");
+        assert_eq!(keys.entries(&id), "bank:{27}:entries:123");
+        assert_eq!(keys.requests(&id), "bank:{27}:requests");
         assert_eq!(keys.accounts(17), "bank:{17}:accounts");
-        assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{203}:owner:alice");
+        assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{231}:owner:alice");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Default for RedisOptions {
             url: RedisUrl::new("redis://127.0.0.1:6379"),
             key_prefix: "bank".to_owned(),
             partitions: 256,
-            request_retention: Duration::from_secs(24 * 60 * 60),
+            request_retention: Duration::from_hours(24),
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(50),
@@ -86,9 +86,10 @@ impl RedisUrl {
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        // Sentinel URLs carry a second password among their parameters.
-        let place = rest.split('?').next().unwrap_or_default();
+        let (place, parameters) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        // An @ further on may mean that a password has a / or ? in it, and was cut in two.
+        let host = if parameters.contains('@') { "***" } else { host };
         write!(f, "{scheme}://{host}")
     }
 }
@@ -107,13 +108,16 @@ mod tests {
     fn urls_print_without_their_passwords() {
         for (url, shown) in [
             ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
-            ("redis://user:s3cret@host:1/2", "redis://host:1/2"),
+            ("redis://user:s3cret@host:1/2", "redis://host:1"),
             ("redis://:s3@cret@host:1", "redis://host:1"),
+            ("redis://:s3?cret@host:1", "redis://***"),
+            ("redis://:s3/cret@host:1", "redis://***"),
             ("redis-sentinel://u:s3cret@a:1?node=b:2&sentinelPassword=s3cret", "redis-sentinel://a:1"),
+            ("redis-sentinel://u:s3cret@a:1?sentinelPassword=s3@cret", "redis-sentinel://***"),
         ] {
             let url = RedisUrl::new(url);
             assert_eq!(url.to_string(), shown);
-            assert!(!format!("{url:?}").contains("cret"));
+            assert!(!format!("{url:?}").contains("cret") && !url.to_string().contains("s3"));
         }
     }
 }

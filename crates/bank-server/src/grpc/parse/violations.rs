@@ -31,11 +31,7 @@ impl Violations {
         field: &str,
         text: &str,
     ) -> Option<Option<T>> {
-        if text.is_empty() {
-            Some(None)
-        } else {
-            self.text(field, text).map(Some)
-        }
+        if text.is_empty() { Some(None) } else { self.text(field, text).map(Some) }
     }
 
     /// An enum by its number; `None` inside for the unspecified one.
@@ -63,18 +59,12 @@ impl Violations {
 
     pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Amount> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(
-            &format!("{field}.minor_units"),
-            Amount::try_new(currency, minor_units),
-        )
+        self.check(&format!("{field}.minor_units"), Amount::try_new(currency, minor_units))
     }
 
     pub(super) fn limit(&mut self, field: &str, money: Option<&v1::Money>) -> Option<OverdraftLimit> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(
-            &format!("{field}.minor_units"),
-            OverdraftLimit::try_new(currency, minor_units),
-        )
+        self.check(&format!("{field}.minor_units"), OverdraftLimit::try_new(currency, minor_units))
     }
 
     pub(super) fn money(
@@ -97,11 +87,8 @@ impl Violations {
             return Some(None);
         };
         let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-        let unix_ms = nanos.and_then(|nanos| {
-            seconds
-                .checked_mul(1000)?
-                .checked_add(i64::from(nanos.div_ceil(1_000_000)))
-        });
+        let unix_ms = nanos
+            .and_then(|nanos| seconds.checked_mul(1000)?.checked_add(i64::from(nanos.div_ceil(1_000_000))));
         match unix_ms.map(Timestamp::try_from_unix_ms) {
             Some(Ok(time)) => Some(Some(time)),
             Some(Err(error)) => {
