@@ -16,7 +16,7 @@ mod keys;
 mod options;
 mod reply;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
@@ -265,17 +265,24 @@ fn stretch(query: &EntriesQuery) -> Option<(String, String)> {
 }
 
 /// Closes a connection that does not answer a `PING`: steady writes can hide a frozen Redis from
-/// the client's own check.
+/// the client's own check. And starts a client again that has given up.
 async fn watch(connection: Connection, options: RedisOptions) {
     let mut ticks = time::interval(options.watchdog_interval);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if connection.require_connected().is_ok() {
+        if connection.is_dead() {
+            tracing::warn!(redis = connection.address(), "the redis client has given up; starting it again");
+            connection.revive();
+        } else if connection.require_connected().is_ok() {
             let ping = connection.client().ping::<()>(None);
             if time::timeout(options.command_timeout, ping).await.is_err() {
                 tracing::warn!(redis = connection.address(), "redis does not answer; connecting anew");
-                connection.reset().await;
+                let mut reset = pin!(connection.reset());
+                // It takes as long as Redis does, unless the client gives up.
+                while time::timeout(options.watchdog_interval, &mut reset).await.is_err()
+                    && !connection.is_dead()
+                {}
             }
         }
     }

@@ -1,6 +1,10 @@
 //! The connection to Redis, bounded in every direction, and what its errors mean.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use fred::{
     clients::Client,
@@ -14,18 +18,43 @@ use fred::{
         },
     },
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep, timeout_at},
+};
 
-use super::RedisOptions;
+use super::{RedisOptions, RedisUrl};
 use crate::StoreError;
 
-/// One multiplexed connection that comes back by itself.
+/// One multiplexed connection that comes back by itself. It is closed with its last clone.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     client: Client,
     /// Where it leads, for messages; never with the password.
     address: String,
+    driver: Arc<Driver>,
 }
+
+/// The task that reads and writes for a client, and connects it anew.
+#[derive(Debug)]
+struct Driver(Mutex<AbortHandle>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task().abort();
+    }
+}
+
+impl Driver {
+    fn task(&self) -> MutexGuard<'_, AbortHandle> {
+        // A handle is whole at all times, whoever panicked with it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a URL may begin with. That of a Cluster is known, to be told that it is not supported.
+const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
 /// The pause between two tries to connect for the first time.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -33,19 +62,16 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 impl Connection {
     /// Connects, and keeps trying until `connect_timeout` has passed.
     pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        let config = Config::from_url(options.url.expose()).map_err(|error| {
-            StoreError::Misconfigured(format!(
-                "store.redis.url is not one ({}); write redis://host:port or \
-                 redis-sentinel://host:port?sentinelServiceName=name",
-                error.details()
-            ))
-        })?;
+        let config = config(&options.url)?;
         let address = address(&config.server)?;
         let deadline = Instant::now() + options.connect_timeout;
         loop {
             let client = build(config.clone(), options)?;
             let reason = match timeout_at(deadline, client.init()).await {
-                Ok(Ok(_)) => return Ok(Self { client, address }),
+                Ok(Ok(task)) => {
+                    let driver = Arc::new(Driver(Mutex::new(task.abort_handle())));
+                    return Ok(Self { client, address, driver });
+                }
                 Ok(Err(error)) if is_final(&error) => {
                     return Err(StoreError::Misconfigured(format!(
                         "redis at {address} refuses the connection: {}",
@@ -53,7 +79,11 @@ impl Connection {
                     )));
                 }
                 Ok(Err(error)) => error.details().to_owned(),
-                Err(_) => "it does not answer".to_owned(),
+                Err(_) => {
+                    // Should it answer yet, nobody is there to close the connection.
+                    tokio::spawn(async move { client.quit().await });
+                    "it does not answer".to_owned()
+                }
             };
             if Instant::now() + CONNECT_PAUSE >= deadline {
                 return Err(StoreError::Unavailable(format!(
@@ -85,8 +115,9 @@ impl Connection {
 
     pub(super) fn require_connected(&self) -> Result<(), StoreError> {
         match self.client.state() {
-            ClientState::Connected => Ok(()),
-            ClientState::Disconnected | ClientState::Disconnecting | ClientState::Connecting => {
+            ClientState::Connected if !self.is_dead() => Ok(()),
+            ClientState::Connected
+            | ClientState::Disconnected | ClientState::Disconnecting | ClientState::Connecting => {
                 Err(StoreError::Unavailable(format!("not connected to redis at {}", self.address)))
             }
         }
@@ -105,10 +136,21 @@ impl Connection {
         }
     }
 
-    /// Closes the connection, and lets it come back.
+    /// Closes the connection, and waits for it to come back.
     pub(super) async fn reset(&self) {
         // An error means that there is no connection to close.
         let _ = self.client.force_reconnection().await;
+    }
+
+    /// Whether it has given up. The client does, for good, if its buffer is full at the moment
+    /// that the connection breaks: the order to connect anew takes a place in the same buffer.
+    pub(super) fn is_dead(&self) -> bool {
+        self.driver.task().is_finished()
+    }
+
+    /// Tries once to connect a client that has given up.
+    pub(super) fn revive(&self) {
+        *self.driver.task() = self.client.connect().abort_handle();
     }
 }
 
@@ -125,6 +167,21 @@ fn is_final(error: &FredError) -> bool {
         error.kind(),
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url | ErrorKind::InvalidArgument | ErrorKind::Tls
     )
+}
+
+fn config(url: &RedisUrl) -> Result<Config, StoreError> {
+    let refuse = |why: &str| {
+        Err(StoreError::Misconfigured(format!(
+            "store.redis.url is not one ({why}); write redis://host:port or \
+             redis-sentinel://host:port?sentinelServiceName=name"
+        )))
+    };
+    // The client takes any scheme, so that `db.example:6379` would lead to this machine.
+    let scheme = url.expose().split_once("://").map_or("", |(scheme, _)| scheme);
+    if !SCHEMES.contains(&scheme) {
+        return refuse("it begins with none that is known");
+    }
+    Config::from_url(url.expose()).or_else(|error| refuse(error.details()))
 }
 
 fn address(server: &ServerConfig) -> Result<String, StoreError> {

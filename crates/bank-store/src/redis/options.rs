@@ -86,11 +86,14 @@ impl RedisUrl {
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        let (place, parameters) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         // An @ further on may mean that a password has a / or ? in it, and was cut in two.
-        let host = if parameters.contains('@') { "***" } else { host };
-        write!(f, "{scheme}://{host}")
+        if path.contains('@') {
+            return write!(f, "{scheme}://***");
+        }
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let database = path.split('?').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}{database}")
     }
 }
 
@@ -108,7 +111,7 @@ mod tests {
     fn urls_print_without_their_passwords() {
         for (url, shown) in [
             ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
-            ("redis://user:s3cret@host:1/2", "redis://host:1"),
+            ("redis://user:s3cret@host:1/2", "redis://host:1/2"),
             ("redis://:s3@cret@host:1", "redis://host:1"),
             ("redis://:s3?cret@host:1", "redis://***"),
             ("redis://:s3/cret@host:1", "redis://***"),
