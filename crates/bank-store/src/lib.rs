@@ -39,7 +39,8 @@ pub use redis::RedisStore;
 ///   that was answered before they were called.
 /// * **Idempotency.** A commit may be sent again, by this process, as often as it likes: each
 ///   proposal that was applied the first time answers [`Outcome::Applied`] again, and is not
-///   applied again. That holds for as long as request records are kept.
+///   applied again. That holds for as long as request records are kept. A refusal that is not
+///   recorded is compared anew each time, since it left nothing: it may conflict where it did not.
 /// * **Order.** The entries of an account are dense from 1, their times never run backwards, and
 ///   the newest carries the account's version and balance.
 #[async_trait]

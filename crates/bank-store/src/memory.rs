@@ -67,10 +67,14 @@ impl MemoryStore {
 impl State {
     /// Forgets the records that are older than the retention time.
     fn forget_records(&mut self, retention: Duration) {
-        if self.window_started_at.elapsed() >= retention {
+        let elapsed = self.window_started_at.elapsed();
+        if elapsed >= retention {
             self.window_started_at = Instant::now();
             self.records.swap(0, 1);
             self.records[0].clear();
+        }
+        if elapsed >= 2 * retention {
+            self.records[1].clear();
         }
     }
 

@@ -109,6 +109,6 @@ pub struct Committed {
     /// One for each proposal, in order.
     pub outcomes: Vec<Outcome>,
     /// Every account of every proposal that did not apply, as it is after the commit; `None` for one
-    /// that does not exist.
+    /// that does not exist. One that cannot be read is left out: whoever loads it learns why.
     pub current: HashMap<AccountId, Option<Account>>,
 }

@@ -16,7 +16,7 @@ mod keys;
 mod options;
 mod reply;
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
@@ -86,22 +86,21 @@ impl RedisStore {
     }
 
     async fn call_script(&self, call: &Call) -> Result<Value, StoreError> {
-        self.writer.require_connected()?;
         let client = self.writer.client();
-        let arguments = || {
-            let retention = self.request_retention.as_secs().to_string();
-            vec![Value::from(retention), Value::from(call.payload.as_slice())]
+        let evaluate = || {
+            // Whole seconds, and no fewer than were asked for.
+            let retention = self.request_retention.as_millis().div_ceil(1_000).to_string();
+            let arguments = vec![Value::from(retention), Value::from(call.payload.as_slice())];
+            client.evalsha::<Value, _, _, _>(&self.script_digest, call.keys.clone(), arguments)
         };
-        let answer = client.evalsha(&self.script_digest, call.keys.clone(), arguments()).await;
-        match answer {
+        match self.writer.attempt(evaluate()).await? {
+            // A Redis that was restarted, or is a new primary, does not know the script.
             Err(error) if reply_code(&error) == Some("NOSCRIPT") => {
-                let load = client.script_load::<(), _>(commit::SCRIPT);
-                load.await.map_err(|error| self.writer.explain(&error))?;
-                client.evalsha(&self.script_digest, call.keys.clone(), arguments()).await
+                self.writer.run(client.script_load::<(), _>(commit::SCRIPT)).await?;
+                self.writer.run(evaluate()).await
             }
-            answer => answer,
+            answer => answer.map_err(|error| self.writer.explain(&error)),
         }
-        .map_err(|error| self.writer.explain(&error))
     }
 
     /// Ids from sorted sets of ids, read together, in the order of the sets.
@@ -265,24 +264,17 @@ fn stretch(query: &EntriesQuery) -> Option<(String, String)> {
 }
 
 /// Closes a connection that does not answer a `PING`: steady writes can hide a frozen Redis from
-/// the client's own check. And starts a client again that has given up.
+/// the client's own check.
 async fn watch(connection: Connection, options: RedisOptions) {
     let mut ticks = time::interval(options.watchdog_interval);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if connection.is_dead() {
-            tracing::warn!(redis = connection.address(), "the redis client has given up; starting it again");
-            connection.revive();
-        } else if connection.require_connected().is_ok() {
+        if connection.require_connected().is_ok() {
             let ping = connection.client().ping::<()>(None);
             if time::timeout(options.command_timeout, ping).await.is_err() {
                 tracing::warn!(redis = connection.address(), "redis does not answer; connecting anew");
-                let mut reset = pin!(connection.reset());
-                // It takes as long as Redis does, unless the client gives up.
-                while time::timeout(options.watchdog_interval, &mut reset).await.is_err()
-                    && !connection.is_dead()
-                {}
+                connection.reset().await;
             }
         }
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{
     bank::{Bank, Request},
-    commands::*,
+    commands::{deposit, named, request_id, transfer, withdraw},
     faulty_store::{FaultRates, FaultyStore},
     random::Seed,
 };

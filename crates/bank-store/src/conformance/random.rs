@@ -10,7 +10,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     bank::{Bank, Request, View},
-    commands::*,
+    commands::{
+        close, deposit, described, freeze, id, interest, limit, named, open, transfer, unfreeze, withdraw,
+    },
 };
 use crate::Proposal;
 

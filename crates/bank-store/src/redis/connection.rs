@@ -1,10 +1,6 @@
 //! The connection to Redis, bounded in every direction, and what its errors mean.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -19,6 +15,7 @@ use fred::{
     },
 };
 use tokio::{
+    sync::Semaphore,
     task::AbortHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -32,23 +29,20 @@ pub(super) struct Connection {
     client: Client,
     /// Where it leads, for messages; never with the password.
     address: String,
-    driver: Arc<Driver>,
+    /// A place for each command that may wait. The client's own bound is not used: once a command
+    /// was turned away by it, the client leaves later ones unsent until something else happens on
+    /// the connection, and if it is reached when a connection breaks, the client gives up for good.
+    places: Arc<Semaphore>,
+    _driver: Arc<Driver>,
 }
 
-/// The task that reads and writes for a client, and connects it anew.
+/// The task that reads and writes for a client, and connects it anew. It would outlive the client.
 #[derive(Debug)]
-struct Driver(Mutex<AbortHandle>);
+struct Driver(AbortHandle);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.task().abort();
-    }
-}
-
-impl Driver {
-    fn task(&self) -> MutexGuard<'_, AbortHandle> {
-        // A handle is whole at all times, whoever panicked with it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.abort();
     }
 }
 
@@ -69,8 +63,9 @@ impl Connection {
             let client = build(config.clone(), options)?;
             let reason = match timeout_at(deadline, client.init()).await {
                 Ok(Ok(task)) => {
-                    let driver = Arc::new(Driver(Mutex::new(task.abort_handle())));
-                    return Ok(Self { client, address, driver });
+                    let places = Arc::new(Semaphore::new(options.command_buffer_max));
+                    let driver = Arc::new(Driver(task.abort_handle()));
+                    return Ok(Self { client, address, places, _driver: driver });
                 }
                 Ok(Err(error)) if is_final(&error) => {
                     return Err(StoreError::Misconfigured(format!(
@@ -103,21 +98,33 @@ impl Connection {
         &self.client
     }
 
-    /// Runs one command or pipeline. A client that is not connected is not asked: what it has
-    /// queued could still be sent long after its caller was told that nothing was done.
+    /// Runs one command or pipeline.
     pub(super) async fn run<T>(
         &self,
         command: impl Future<Output = Result<T, FredError>>,
     ) -> Result<T, StoreError> {
+        self.attempt(Box::pin(command)).await?.map_err(|error| self.explain(&error))
+    }
+
+    /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means. A
+    /// client that is not connected is not asked: what it has queued could still be sent long after
+    /// its caller was told that nothing was done.
+    pub(super) async fn attempt<T>(
+        &self,
+        command: impl Future<Output = Result<T, FredError>>,
+    ) -> Result<Result<T, FredError>, StoreError> {
         self.require_connected()?;
-        command.await.map_err(|error| self.explain(&error))
+        let _place = self.places.try_acquire().map_err(|_| {
+            StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
+        })?;
+        // The client's futures are large: on the heap, those that contain them are not.
+        Ok(Box::pin(command).await)
     }
 
     pub(super) fn require_connected(&self) -> Result<(), StoreError> {
         match self.client.state() {
-            ClientState::Connected if !self.is_dead() => Ok(()),
-            ClientState::Connected
-            | ClientState::Disconnected | ClientState::Disconnecting | ClientState::Connecting => {
+            ClientState::Connected => Ok(()),
+            ClientState::Disconnected | ClientState::Disconnecting | ClientState::Connecting => {
                 Err(StoreError::Unavailable(format!("not connected to redis at {}", self.address)))
             }
         }
@@ -131,7 +138,6 @@ impl Connection {
                 | "CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM" | "NOSCRIPT",
             ) => StoreError::Unavailable(text),
             Some(_) => StoreError::Corrupt(text),
-            None if *error.kind() == ErrorKind::Backpressure => StoreError::Unavailable(text),
             None => StoreError::OutcomeUnknown(text),
         }
     }
@@ -140,17 +146,6 @@ impl Connection {
     pub(super) async fn reset(&self) {
         // An error means that there is no connection to close.
         let _ = self.client.force_reconnection().await;
-    }
-
-    /// Whether it has given up. The client does, for good, if its buffer is full at the moment
-    /// that the connection breaks: the order to connect anew takes a place in the same buffer.
-    pub(super) fn is_dead(&self) -> bool {
-        self.driver.task().is_finished()
-    }
-
-    /// Tries once to connect a client that has given up.
-    pub(super) fn revive(&self) {
-        *self.driver.task() = self.client.connect().abort_handle();
     }
 }
 
@@ -163,10 +158,11 @@ pub(super) fn reply_code(error: &FredError) -> Option<&str> {
 
 /// Whether trying again cannot help.
 fn is_final(error: &FredError) -> bool {
+    // What Redis says about a password comes as another kind of error by way of Sentinel.
     matches!(
         error.kind(),
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url | ErrorKind::InvalidArgument | ErrorKind::Tls
-    )
+    ) || matches!(reply_code(error), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
 }
 
 fn config(url: &RedisUrl) -> Result<Config, StoreError> {
@@ -212,7 +208,7 @@ fn build(config: Config, options: &RedisOptions) -> Result<Client, StoreError> {
             // What was in flight when a connection died is reported as unknown, not sent again
             // behind our back: the caller decides.
             max_command_attempts: 1,
-            max_command_buffer_len: options.command_buffer_max,
+            max_command_buffer_len: 0,
             unresponsive: UnresponsiveConfig {
                 max_timeout: Some(options.command_timeout),
                 interval: options.command_timeout / 4,

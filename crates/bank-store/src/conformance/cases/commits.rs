@@ -4,7 +4,10 @@ use bank_domain::{EntryKind, Refusal};
 
 use crate::{
     Outcome, Recorded,
-    conformance::{Bank, commands::*},
+    conformance::{
+        Bank,
+        commands::{deposit, freeze, id, limit, named, open, owner, request_id, transfer, withdraw},
+    },
 };
 use Outcome::{Applied, Conflict};
 

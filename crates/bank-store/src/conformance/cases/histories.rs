@@ -6,7 +6,7 @@ use crate::{
     EntriesQuery, Order, Outcome,
     conformance::{
         Bank,
-        commands::*,
+        commands::{deposit, freeze, id, open, transfer},
         random::{RandomWork, Seed, seed_from_environment},
     },
 };

@@ -6,7 +6,10 @@ use bank_domain::Account;
 
 use crate::{
     AccountsQuery,
-    conformance::{Bank, commands::*},
+    conformance::{
+        Bank,
+        commands::{close, deposit, id, open, owner},
+    },
 };
 
 fn ids(accounts: &[Account]) -> BTreeSet<&str> {

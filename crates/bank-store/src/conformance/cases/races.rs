@@ -10,14 +10,17 @@ use tokio::task::JoinSet;
 
 use crate::{
     EntriesQuery, Outcome,
-    conformance::{Bank, commands::*},
+    conformance::{
+        Bank,
+        commands::{deposit, id, named, open, owner, transfer},
+    },
 };
 
 /// How many tasks race.
 const RACERS: usize = 8;
 
 pub async fn racing_commits_apply_once_for_each_version(bank: Bank) {
-    const ROUNDS: usize = 20;
+    const ROUNDS: u8 = 20;
     bank.open_with("1", 0).await;
     let mut racers = JoinSet::new();
     for _ in 0..RACERS {
@@ -38,8 +41,9 @@ pub async fn racing_commits_apply_once_for_each_version(bank: Bank) {
     }
     racers.join_all().await;
     let account = bank.account("1").await;
-    assert_eq!(account.balance.minor_units as usize, RACERS * ROUNDS);
-    assert_eq!(account.version as usize, 1 + RACERS * ROUNDS);
+    let applied = u8::try_from(RACERS).unwrap() * ROUNDS;
+    assert_eq!(account.balance.minor_units, i64::from(applied));
+    assert_eq!(account.version, 1 + u64::from(applied));
 
     // All on one version: one wins.
     let mut proposals = Vec::new();
@@ -169,12 +173,12 @@ pub async fn concurrent_transfers_keep_the_total(bank: Bank) {
     for teller in 0..RACERS {
         let bank = bank.clone();
         tellers.spawn(async move {
-            for number in 0..EACH {
+            for (number, amount) in (0..EACH).zip([1, 8, 15, 50, 33].into_iter().cycle()) {
                 let source = ACCOUNTS[(teller + number) % ACCOUNTS.len()];
                 let destination = ACCOUNTS[(teller * 2 + number * 3 + 1) % ACCOUNTS.len()];
                 if source != destination {
-                    let amount = 1 + (number as i64 * 7) % 50;
-                    while bank.submit(transfer(source, destination, amount)).await == Outcome::Conflict {}
+                    let transfer = transfer(source, destination, amount);
+                    while bank.submit(transfer.clone()).await == Outcome::Conflict {}
                 }
             }
         });

@@ -7,7 +7,13 @@ use bank_domain::{
 
 use crate::{
     AccountsQuery, EntriesQuery, Order, Outcome,
-    conformance::{Bank, commands::*},
+    conformance::{
+        Bank,
+        commands::{
+            close, currency, deposit, described, freeze, id, interest, limit, named, open, owner, request_id,
+            transfer, unfreeze, withdraw,
+        },
+    },
 };
 
 /// Everything that a text may hold that could be taken for something else on its way.

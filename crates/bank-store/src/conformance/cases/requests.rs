@@ -7,7 +7,14 @@ use bank_domain::{
 
 use crate::{
     Outcome, Proposal, Recorded,
-    conformance::{Bank, Request, bank::fresh_attempt, commands::*},
+    conformance::{
+        Bank, Request,
+        bank::fresh_attempt,
+        commands::{
+            close, deposit, described, freeze, id, interest, limit, named, open, request_id, transfer,
+            unfreeze, unrecorded, withdraw,
+        },
+    },
 };
 use Outcome::{Applied, Conflict, Replayed, RequestIdReused};
 

@@ -1,0 +1,66 @@
+//! The memory store keeps the contract, and so does the suite's own faulty store around it.
+
+use std::{sync::Arc, time::Duration};
+
+use bank_store::{
+    MemoryStore, Outcome, Store,
+    conformance::{Bank, FaultRates, FaultyStore, commands::*, differential, faults, seed_from_environment},
+};
+
+const RETENTION: Duration = Duration::from_hours(1);
+
+fn memory() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(RETENTION))
+}
+
+mod as_it_is {
+    use super::*;
+
+    async fn on_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
+        case(memory()).await;
+    }
+
+    bank_store::conformance_tests!(on_memory);
+}
+
+mod while_it_fails {
+    use super::*;
+
+    async fn on_failing_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
+        let rates = FaultRates::all(0.05);
+        case(Arc::new(FaultyStore::new(memory(), rates, seed_from_environment()))).await;
+    }
+
+    bank_store::conformance_tests!(on_failing_memory);
+}
+
+#[tokio::test]
+async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+    let retention = Duration::from_millis(300);
+    let bank = Bank::new(Arc::new(MemoryStore::new(retention)));
+    bank.open_with("1", 0).await;
+    let request = || named("r", deposit("1", 5));
+    tokio::time::sleep(retention * 2 / 3).await;
+    bank.apply(request()).await;
+    for _ in 0..5 {
+        tokio::time::sleep(retention / 6).await;
+        assert!(matches!(bank.submit(request()).await, Outcome::Replayed(_)));
+    }
+    tokio::time::sleep(retention * 2).await;
+    assert_eq!(bank.submit(request()).await, Outcome::Applied);
+    assert_eq!(bank.balance("1").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_done_twice_while_it_fails() {
+    for _ in 0..5 {
+        faults::trial(memory(), seed_from_environment(), 200).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_answers_as_itself() {
+    for _ in 0..5 {
+        differential::trial(memory(), memory(), seed_from_environment(), 400).await;
+    }
+}

@@ -1,0 +1,249 @@
+//! Keys that somebody else has written to: told as damage, and nothing else is touched.
+
+use std::sync::Arc;
+
+use bank_domain::Command;
+use bank_store::{
+    EntriesQuery, Outcome, Store, StoreError,
+    conformance::{Bank, commands::*},
+    redis::RedisOptions,
+};
+
+use crate::server::{self, Server, connect};
+
+struct Scene {
+    server: Arc<Server>,
+    options: RedisOptions,
+    bank: Bank,
+}
+
+/// A bank with the accounts `good`, `fine` and `bad`, of 100 each.
+async fn scene() -> Scene {
+    let server = server::shared().await;
+    let options = server.options();
+    let bank = Bank::new(Arc::new(connect(&options).await));
+    for account_id in ["good", "fine", "bad"] {
+        bank.open_with(account_id, 100).await;
+    }
+    Scene { server, options, bank }
+}
+
+impl Scene {
+    fn account_key(&self, account_id: &str) -> String {
+        self.server.key(&self.options, &format!(":account:{account_id}"))
+    }
+
+    fn entries_key(&self, account_id: &str) -> String {
+        self.server.key(&self.options, &format!(":entries:{account_id}"))
+    }
+
+    /// Everything of this bank but its request records, as digests that Redis makes.
+    fn everything(&self) -> String {
+        let keys = self.server.run(&["KEYS", &format!("{}:*", self.options.key_prefix)]);
+        let mut keys: Vec<_> = keys.lines().filter(|key| !key.contains(":requests:")).collect();
+        keys.sort_unstable();
+        let digests = self.server.run(&[&["DEBUG", "DIGEST-VALUE"], &*keys].concat());
+        format!("{keys:?} {digests}")
+    }
+
+    /// Commands decided before the damage was done, on each side of it, committed after it: each is
+    /// told as damage, and others of the same commit are applied.
+    async fn assert_damage_is_contained(&self, damage: impl FnOnce(&Self)) {
+        let commands: [Command; 5] = [
+            deposit("bad", 1),
+            withdraw("bad", 1),
+            transfer("bad", "good", 1),
+            transfer("good", "bad", 1),
+            freeze("bad"),
+        ];
+        let mut proposals = Vec::new();
+        for command in commands {
+            proposals.push(self.bank.propose(command).await);
+        }
+        damage(self);
+        for proposal in &proposals {
+            let before = self.everything();
+            let fine = self.bank.propose(deposit("fine", 1)).await;
+            let outcomes = self.store().commit(std::slice::from_ref(proposal)).await.unwrap().outcomes;
+            assert!(matches!(outcomes[0], Outcome::Damaged(_)), "{outcomes:?}");
+            assert_eq!(self.everything(), before, "{proposal:?}");
+
+            // In one commit with what does not touch it, on either side.
+            let commit = [fine, proposal.clone(), self.bank.propose(withdraw("good", 200)).await];
+            let outcomes = self.store().commit(&commit).await.unwrap().outcomes;
+            assert_eq!(outcomes[0], Outcome::Applied);
+            assert!(matches!(outcomes[1], Outcome::Damaged(_)), "{outcomes:?}");
+            let is_through = proposal.versions.iter().any(|(id, _)| id.as_str() == "good");
+            assert!(is_through == (outcomes[2] == Outcome::Conflict), "{outcomes:?}");
+        }
+        // It is not remembered as an outcome: once repaired, the same request can be carried out.
+        assert_eq!(self.bank.balance("good").await, 100);
+        assert_eq!(self.bank.balance("fine").await, 105);
+        self.bank.apply(transfer("good", "fine", 1)).await;
+    }
+
+    fn store(&self) -> &dyn Store {
+        &**self.bank.store()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_of_another_type_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.account_key("bad");
+            scene.server.run(&["SET", &key, "what is this"]);
+        })
+        .await;
+    let error = scene.store().load(&[id("good"), id("bad")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    let error = scene.store().entries(&EntriesQuery::all(id("bad"))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_of_another_type_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.entries_key("bad");
+            scene.server.run(&["SET", &key, "what is this"]);
+        })
+        .await;
+    let error = scene.store().entries(&EntriesQuery::all(id("bad"))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_with_an_entry_too_many_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.entries_key("bad");
+            scene.server.run(&["XADD", &key, "1767225600000-3", "kind", "deposit"]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_with_an_entry_too_few_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.entries_key("bad");
+            scene.server.run(&["XDEL", &key, "1767225600000-2"]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_that_is_gone_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.entries_key("bad");
+            scene.server.run(&["DEL", &key]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_from_the_future_is_told() {
+    let scene = scene().await;
+    scene
+        .assert_damage_is_contained(|scene| {
+            let key = scene.entries_key("bad");
+            scene.server.run(&["XDEL", &key, "1767225600000-2"]);
+            scene.server.run(&["XADD", &key, "1767225699999-2", "kind", "deposit"]);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_is_gone_is_not_opened_over_its_history() {
+    let scene = scene().await;
+    let key = scene.account_key("bad");
+    scene.server.run(&["DEL", &key]);
+    let before = scene.everything();
+    assert_eq!(scene.store().load(&[id("bad")]).await.unwrap(), [None]);
+    let opening = scene.bank.propose(open("bad").owned_by("alice")).await;
+    assert!(opening.decision.is_ok());
+    let outcome = scene.store().commit(&[opening]).await.unwrap().outcomes.remove(0);
+    assert!(matches!(outcome, Outcome::Damaged(_)), "{outcome:?}");
+    assert_eq!(scene.everything(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_of_another_type_is_told() {
+    let scene = scene().await;
+    let owner_key = format!("{}:{{231}}:owner:alice", scene.options.key_prefix);
+    scene.server.run(&["SET", &owner_key, "what is this"]);
+    let before = scene.everything();
+    let mut view = scene.bank.view(&["good"]).await;
+    let proposals = [
+        view.propose(open("new").owned_by("alice")),
+        view.propose(transfer("good", "new", 1)),
+        view.propose(open("other").owned_by("bob")),
+    ];
+    let outcomes = scene.store().commit(&proposals[..2]).await.unwrap().outcomes;
+    assert!(matches!(outcomes[0], Outcome::Damaged(_)), "{outcomes:?}");
+    assert_eq!(outcomes[1], Outcome::Conflict);
+    assert_eq!(scene.everything(), before);
+    assert_eq!(scene.store().commit(&proposals).await.unwrap().outcomes[2], Outcome::Applied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_records_of_another_type_stop_every_commit_of_the_partition() {
+    let scene = scene().await;
+    let before = scene.bank.account("bad").await;
+    let account_key = scene.account_key("bad");
+    let (partition, _) = account_key.split_once(":account:").unwrap();
+    let records = scene.server.run(&["KEYS", &format!("{partition}:requests:*")]);
+    scene.server.run(&["SET", &records, "what is this"]);
+    // Whether a request has been carried out cannot be told: nothing is.
+    let proposals =
+        [scene.bank.propose(deposit("fine", 1)).await, scene.bank.propose(deposit("bad", 1)).await];
+    let error = scene.store().commit(&proposals).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    assert_eq!(scene.bank.account("bad").await, before);
+    assert_eq!(scene.bank.balance("fine").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_fields_are_told_by_name() {
+    for (field, value) in [
+        ("balance", "12.50"),
+        ("balance", "9223372036854775808"),
+        ("version", "-1"),
+        ("currency", "usd"),
+        ("state", "open"),
+        ("type", "gold"),
+        ("owner", "two words"),
+        ("opened_at", "yesterday"),
+        ("label:Branch", "x"),
+    ] {
+        let scene = scene().await;
+        let key = scene.account_key("bad");
+        scene.server.run(&["HSET", &key, field, value]);
+        let StoreError::Corrupt(message) = scene.store().load(&[id("bad")]).await.unwrap_err() else {
+            panic!("{field} = {value}");
+        };
+        let name = field.split(':').next().unwrap();
+        assert!(message.contains("account bad") && message.contains(name), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_whose_entry_is_gone_is_told() {
+    let scene = scene().await;
+    scene.bank.apply(named("r", deposit("bad", 1))).await;
+    scene.bank.apply(deposit("bad", 1)).await;
+    let key = scene.entries_key("bad");
+    scene.server.run(&["XDEL", &key, "1767225600000-3"]);
+    let before = scene.everything();
+    let again = scene.bank.propose(named("r", deposit("bad", 1))).await;
+    let outcome = scene.store().commit(&[again]).await.unwrap().outcomes.remove(0);
+    assert!(matches!(outcome, Outcome::Damaged(_)), "{outcome:?}");
+    assert_eq!(scene.everything(), before);
+}

@@ -1,0 +1,83 @@
+//! How long a request is remembered.
+
+use std::{sync::Arc, time::Duration};
+
+use bank_store::{
+    Outcome,
+    conformance::{Bank, commands::*},
+    redis::RedisOptions,
+};
+use tokio::time::sleep;
+
+use crate::server::{self, Server, connect};
+
+/// A quarter of it passes between two looks at the clock.
+const RETENTION: Duration = Duration::from_secs(2);
+const RETENTION_MS: u64 = 2_000;
+
+async fn bank_on(server: &Server) -> (RedisOptions, Bank) {
+    let options = RedisOptions { request_retention: RETENTION, ..server.options() };
+    let bank = Bank::new(Arc::new(connect(&options).await));
+    (options, bank)
+}
+
+/// By the clock of Redis, whose windows they are.
+fn now_ms(server: &Server) -> u64 {
+    let time = server.run(&["TIME"]);
+    let (seconds, microseconds) = time.split_once('\n').unwrap();
+    seconds.parse::<u64>().unwrap() * 1_000 + microseconds.parse::<u64>().unwrap() / 1_000
+}
+
+async fn sleep_until(server: &Server, unix_ms: u64) {
+    sleep(Duration::from_millis(unix_ms.saturating_sub(now_ms(server)))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+    let server = server::shared().await;
+    let (options, bank) = bank_on(&server).await;
+    bank.open_with("1", 0).await;
+    // Just before a window ends, so that almost all of the time is in the next.
+    let window_end = (now_ms(&server) / RETENTION_MS + 2) * RETENTION_MS;
+    sleep_until(&server, window_end - 150).await;
+    let request = || named("r", deposit("1", 5));
+    bank.apply(request()).await;
+    let written_at = now_ms(&server);
+    assert!(written_at < window_end, "the machine is too slow for this test");
+
+    for unix_ms in [window_end + 20, written_at + RETENTION_MS / 2, written_at + RETENTION_MS - 100] {
+        sleep_until(&server, unix_ms).await;
+        let outcome = bank.submit(request()).await;
+        let age_ms = now_ms(&server) - written_at;
+        assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?} after {age_ms} ms");
+    }
+
+    // After two windows it is forgotten, whenever in its window it was written.
+    sleep_until(&server, window_end + RETENTION_MS + 20).await;
+    assert_eq!(bank.submit(request()).await, Outcome::Applied);
+    assert_eq!(bank.balance("1").await, 10);
+    // The keys go by themselves, a little later, since clocks differ.
+    let keys = server.run(&["KEYS", &format!("{}:*:requests:*", options.key_prefix)]);
+    assert!(!keys.is_empty());
+    for key in keys.lines() {
+        let ttl_ms: i64 = server.run(&["PTTL", key]).parse().unwrap();
+        let longest = i64::try_from(3 * RETENTION_MS).unwrap();
+        assert!((1..=longest).contains(&ttl_ms), "{key} expires in {ttl_ms} ms");
+    }
+    sleep_until(&server, now_ms(&server) + 3 * RETENTION_MS).await;
+    assert_eq!(server.run(&["KEYS", &format!("{}:*:requests:*", options.key_prefix)]), "");
+    assert_eq!(bank.balance("1").await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_sent_again_after_it_was_forgotten_conflicts() {
+    let server = server::shared().await;
+    let (_, bank) = bank_on(&server).await;
+    bank.open_with("1", 0).await;
+    let proposal = bank.propose(deposit("1", 5)).await;
+    bank.commit_one(&proposal).await;
+    sleep_until(&server, now_ms(&server) + 2 * RETENTION_MS + 20).await;
+    // What it was decided on is long past.
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict);
+    assert_eq!(bank.balance("1").await, 5);
+}

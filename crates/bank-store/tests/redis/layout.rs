@@ -1,0 +1,161 @@
+//! What a person finds who looks into Redis with `redis-cli`.
+
+use std::sync::Arc;
+
+use bank_domain::interest::{DateRange, Terms};
+use bank_store::{
+    conformance::{Bank, commands::*},
+    redis::{RedisOptions, RedisUrl},
+};
+
+use crate::server::{self, Server, connect};
+
+/// A bank under its usual name, in a database of its own.
+async fn bank_in(server: &Server, database: &str) -> Bank {
+    let options = RedisOptions {
+        url: RedisUrl::new(format!("{}/{database}", server.url())),
+        key_prefix: "bank".to_owned(),
+        ..server.options()
+    };
+    Bank::new(Arc::new(connect(&options).await))
+}
+
+/// The fields of a hash, in the order of their names.
+fn fields(server: &Server, database: &str, key: &str) -> Vec<(String, String)> {
+    let answer = server.run_in(database, &["HGETALL", key]);
+    let lines: Vec<_> = answer.lines().map(str::to_owned).collect();
+    let mut fields: Vec<_> = lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    fields.sort();
+    fields
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_and_entries_are_legible() {
+    let server = server::shared().await;
+    let bank = bank_in(&server, "1").await;
+    let opening = open("123").checking(50_000).owned_by("alice").labelled("branch", "Zürich 8");
+    bank.apply(named("{}/\"\\", opening)).await;
+    bank.apply(open("456")).await;
+    let bank = bank.later(1);
+    bank.apply(named("r2", described(deposit("123", 100_000), "Loyer de février, 12 €"))).await;
+    bank.apply(withdraw("123", 2_500)).await;
+    bank.later(1).apply(named("r3", transfer("123", "456", 500))).await;
+    let half_year = DateRange::parse("2026-01-01", "2026-07-02").unwrap();
+    bank.later(2).apply(interest("123", Terms::new("2.5".parse().unwrap()), half_year.into())).await;
+    bank.later(2).apply(limit("123", 0)).await;
+    bank.later(3).apply(freeze("123")).await;
+
+    assert_eq!(
+        fields(&server, "1", "bank:{27}:account:123"),
+        pairs(&[
+            ("balance", "98209"),
+            ("currency", "USD"),
+            ("label:branch", "Zürich 8"),
+            ("opened_at", "1767225600000"),
+            ("overdraft_limit", "0"),
+            ("owner", "alice"),
+            ("state", "frozen"),
+            ("type", "checking"),
+            ("updated_at", "1767225600004"),
+            ("version", "7"),
+        ])
+    );
+    assert_eq!(
+        server.run_in("1", &["XRANGE", "bank:{27}:entries:123", "-", "+"]).lines().collect::<Vec<_>>(),
+        [
+            ["1767225600000-1", "kind", "account_opened", "amount", "0", "balance", "0"].as_slice(),
+            &["request", "{}/\"\\"],
+            &["1767225600001-2", "kind", "deposit", "amount", "100000", "balance", "100000"],
+            &["request", "r2", "description", "Loyer de février, 12 €"],
+            &["1767225600001-3", "kind", "withdrawal", "amount", "-2500", "balance", "97500"],
+            &["1767225600002-4", "kind", "transfer_out", "amount", "-500", "balance", "97000"],
+            &["to", "456", "request", "r3"],
+            &["1767225600003-5", "kind", "interest", "amount", "1209", "balance", "98209"],
+            &["annual_rate", "2.5", "day_count", "act_365_fixed", "compounding", "simple"],
+            &["rounding_mode", "half_even", "period", "2026-01-01/2026-07-02"],
+            &["1767225600003-6", "kind", "overdraft_limit_set", "amount", "0", "balance", "98209"],
+            &["overdraft_limit", "0"],
+            &["1767225600004-7", "kind", "account_frozen", "amount", "0", "balance", "98209"],
+        ]
+        .concat()
+    );
+    // The other side says where it came from, and which movement it is part of.
+    let other_side = server.run_in("1", &["XREVRANGE", "bank:{60}:entries:456", "+", "-", "COUNT", "1"]);
+    assert_eq!(
+        other_side.lines().collect::<Vec<_>>(),
+        [
+            ["1767225600002-2", "kind", "transfer_in", "amount", "500", "balance", "500"].as_slice(),
+            &["from", "123", "transaction", "123/1767225600002-4", "request", "r3"],
+        ]
+        .concat()
+    );
+    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{27}:accounts", "0", "-1"]), "123");
+    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{231}:owner:alice", "0", "-1"]), "123");
+    let meta = fields(&server, "1", "bank:meta");
+    assert_eq!(
+        meta.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["bank_id", "layout", "partitions"]
+    );
+    assert_eq!((meta[1].1.as_str(), meta[2].1.as_str()), ("1", "256"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_records_are_legible_and_expire() {
+    let server = server::shared().await;
+    let bank = bank_in(&server, "2").await;
+    bank.apply(named("opened", open("123"))).await;
+    let refused = bank.called_by("teller 7").propose(named("refused", withdraw("123", 5))).await;
+    bank.commit_one(&refused).await;
+
+    let keys = server.run_in("2", &["KEYS", "bank:{27}:requests:*"]);
+    let (_, window) = keys.rsplit_once(':').unwrap();
+    let window: u64 = window.parse().unwrap();
+    let records = fields(&server, "2", &keys);
+    let shapes: Vec<_> = records
+        .iter()
+        .map(|(field, record)| {
+            let [attempt, fingerprint, outcome] = record.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{record:?}");
+            };
+            assert_eq!((attempt.len(), fingerprint.len()), (8, 16));
+            (field.as_str(), outcome)
+        })
+        .collect();
+    let refusal = r#"{"reason":"insufficient_funds","account_id":"123","requested":{"currency":"USD","minor_units":5},"available":{"currency":"USD","minor_units":0},"balance":{"currency":"USD","minor_units":0}}"#;
+    assert_eq!(shapes, [("123 opened ", "1767225600000-1"), ("123 refused teller 7", refusal)]);
+
+    // Two windows and the allowance for clocks after the start of the current one.
+    let day = 24 * 60 * 60;
+    let now: u64 = server.run(&["TIME"]).lines().next().unwrap().parse().unwrap();
+    assert_eq!(window, now / day);
+    let expires: u64 = server.run_in("2", &["EXPIRETIME", &keys]).parse().unwrap();
+    assert_eq!(expires, (window + 2) * day + 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_has_few_kinds_of_keys() {
+    let server = server::shared().await;
+    let bank = bank_in(&server, "3").await;
+    for number in 0..40 {
+        let account_id = format!("account-{number}");
+        bank.apply(open(&account_id).owned_by("alice")).await;
+        bank.apply(deposit(&account_id, 1)).await;
+    }
+    let mut kinds: Vec<_> = server
+        .run_in("3", &["KEYS", "*"])
+        .lines()
+        .map(|key| {
+            let (_, rest) = key.split_once("bank:").unwrap();
+            let kind = rest.split_once("}:").map_or(rest, |(_, rest)| rest);
+            kind.split(':').next().unwrap().to_owned()
+        })
+        .collect();
+    kinds.sort();
+    let count = |kind: &str| kinds.iter().filter(|it| *it == kind).count();
+    assert_eq!((count("account"), count("entries"), count("meta"), count("owner")), (40, 40, 1, 1));
+    assert_eq!(kinds.len(), 82 + count("accounts") + count("requests"), "{kinds:?}");
+}

@@ -1,0 +1,281 @@
+//! What happens to Redis while a bank is kept in it, and how the store goes on by itself.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bank_store::{
+    EntriesQuery, Outcome, Proposal, StoreError,
+    conformance::{Bank, commands::*},
+    redis::RedisOptions,
+};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    proxy::Proxy,
+    server::{self, Server, connect, free_port, options},
+};
+
+/// How soon the store is back once Redis is.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// A bank on a Redis, with the account `1` of 100.
+async fn bank_with(options: &RedisOptions) -> Bank {
+    let bank = Bank::new(Arc::new(connect(options).await));
+    bank.open_with("1", 100).await;
+    bank
+}
+
+async fn commit_error(bank: &Bank, proposal: &Proposal) -> StoreError {
+    bank.store().commit(std::slice::from_ref(proposal)).await.unwrap_err()
+}
+
+/// Redis says no, for a reason that passes: nothing is done, and once it has passed, all is well.
+async fn assert_turned_away(server: &Server, reason: &str, from: &[&str], back: &[&str]) {
+    let bank = bank_with(&server.options()).await;
+    let replayed = bank.propose(named("r", deposit("1", 1))).await;
+    bank.commit_one(&replayed).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    server.run(from);
+    let error = commit_error(&bank, &proposal).await;
+    assert!(matches!(&error, StoreError::Unavailable(message) if message.contains(reason)), "{error:?}");
+    // Neither is what would write nothing.
+    let error = commit_error(&bank, &replayed).await;
+    assert!(error.is_retryable(), "{error:?}");
+
+    server.run(back);
+    let started = Instant::now();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
+    assert_eq!(bank.balance("1").await, 102);
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_out_of_memory_turns_commits_away() {
+    let server = Server::start(&[]);
+    let full = ["CONFIG", "SET", "maxmemory", "1"];
+    assert_turned_away(&server, "OOM", &full, &["CONFIG", "SET", "maxmemory", "0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_without_its_replicas_turns_commits_away() {
+    let server = Server::start(&[]);
+    let lonely = ["CONFIG", "SET", "min-replicas-to-write", "1"];
+    let content = ["CONFIG", "SET", "min-replicas-to-write", "0"];
+    assert_turned_away(&server, "NOREPLICAS", &lonely, &content).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_becomes_a_replica_turns_commits_away() {
+    let server = Server::start(&["--replica-serve-stale-data", "yes"]);
+    let port = free_port().to_string();
+    let demoted = ["REPLICAOF", "127.0.0.1", &port];
+    assert_turned_away(&server, "READONLY", &demoted, &["REPLICAOF", "NO", "ONE"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_cannot_save_turns_commits_away() {
+    let server = Server::start(&["--save", "3600 1000000"]);
+    let bank = bank_with(&server.options()).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    fs::remove_dir_all(server.directory()).unwrap();
+    server.run(&["BGSAVE"]);
+    while !server.run(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let error = commit_error(&bank, &proposal).await;
+    assert!(matches!(&error, StoreError::Unavailable(message) if message.contains("MISCONF")), "{error:?}");
+    server.run(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_script_is_loaded_again() {
+    let server = server::shared().await;
+    let bank = bank_with(&server.options()).await;
+    for _ in 0..3 {
+        server.run(&["SCRIPT", "FLUSH"]);
+        let proposal = bank.propose(deposit("1", 1)).await;
+        let committed = bank.store().commit(&[proposal]).await.unwrap();
+        assert_eq!(committed.outcomes, [Outcome::Applied]);
+    }
+    assert_eq!(bank.balance("1").await, 103);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_reply_is_an_unknown_outcome_that_is_found_out() {
+    let server = server::shared().await;
+    let proxy = Proxy::start(server.address()).await;
+    // The watchdog's answers would be lost instead.
+    let watchdog_interval = Duration::from_mins(1);
+    let bank = bank_with(&RedisOptions { watchdog_interval, ..options(proxy.url()) }).await;
+    for balance in 101..104 {
+        let proposal = bank.propose(deposit("1", 1)).await;
+        proxy.lose_replies(1);
+        let error = commit_error(&bank, &proposal).await;
+        assert!(error.is_outcome_unknown() && error.is_retryable(), "{error:?}");
+        assert!(proxy.has_lost_all());
+        let started = Instant::now();
+        assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+        assert!(started.elapsed() < BACK_WITHIN);
+        assert_eq!(bank.balance("1").await, balance);
+    }
+    bank.assert_sound().await;
+}
+
+/// The Redis client had two faults once its buffer had been full: it never came back from a broken
+/// connection, or it left each command unsent until the watchdog's next `PING`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_come_back_under_too_much_load() {
+    let server = Server::start(&[]);
+    let bank = bank_with(&RedisOptions {
+        command_buffer_max: 16,
+        watchdog_interval: Duration::from_mins(1),
+        ..server.options()
+    })
+    .await;
+    let is_done = Arc::new(AtomicBool::new(false));
+    let turned_away = Arc::new(AtomicUsize::new(0));
+    let mut readers = JoinSet::new();
+    for _ in 0..64 {
+        let (bank, is_done, turned_away) = (bank.clone(), Arc::clone(&is_done), Arc::clone(&turned_away));
+        readers.spawn(async move {
+            while !is_done.load(Ordering::Relaxed) {
+                match bank.store().load(&[id("1")]).await {
+                    Err(StoreError::Unavailable(message)) if message.contains("too many") => {
+                        turned_away.fetch_add(1, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    let deposits = async |count| {
+        for _ in 0..count {
+            while bank.submit(deposit("1", 1)).await == Outcome::Conflict {}
+        }
+    };
+    let kill = async {
+        for _ in 0..10 {
+            sleep(Duration::from_millis(100)).await;
+            server.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+        }
+    };
+    tokio::join!(deposits(200), kill);
+    is_done.store(true, Ordering::Relaxed);
+    readers.join_all().await;
+    assert!(turned_away.load(Ordering::Relaxed) > 0);
+
+    let started = Instant::now();
+    deposits(100).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(bank.balance("1").await, 400);
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_crashes_and_restarts_is_found_again() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let bank = bank_with(&server.options()).await;
+    let before = bank.propose(named("r", deposit("1", 1))).await;
+    let entry = before.decision.clone().unwrap().primary.entry;
+    bank.commit_one(&before).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+
+    server.kill();
+    let mut is_told = false;
+    for _ in 0..20 {
+        let started = Instant::now();
+        let error = commit_error(&bank, &proposal).await;
+        assert!(error.is_retryable(), "{error:?}");
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        // Once it is known that there is no connection, it is said at once, and for certain.
+        is_told |=
+            matches!(error, StoreError::Unavailable(_)) && started.elapsed() < Duration::from_millis(50);
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_told);
+    assert!(bank.store().health().await.is_err());
+    assert!(bank.store().entries(&EntriesQuery::all(id("1"))).await.is_err());
+
+    server.start_again();
+    let started = Instant::now();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
+    assert_eq!(bank.balance("1").await, 102);
+    assert_eq!(bank.history("1").await[2], entry);
+    assert_eq!(bank.commit_one(&before).await, Outcome::Applied);
+    bank.store().health().await.unwrap();
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_freezes_is_given_up_and_found_again() {
+    let server = Server::start(&[]);
+    let command_timeout = Duration::from_millis(400);
+    let bank = bank_with(&RedisOptions { command_timeout, ..server.options() }).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    let frozen_at = Instant::now();
+    let freeze = std::thread::spawn(move || {
+        server.run(&["DEBUG", "SLEEP", "2"]);
+        server
+    });
+    sleep(Duration::from_millis(100)).await;
+
+    let error = commit_error(&bank, &proposal).await;
+    assert!(error.is_outcome_unknown(), "{error:?}");
+    assert!(frozen_at.elapsed() < Duration::from_secs(1), "{:?}", frozen_at.elapsed());
+    let answered = bank.commit_one(&proposal).await;
+    assert_eq!(answered, Outcome::Applied);
+    assert!(frozen_at.elapsed() < Duration::from_secs(2) + BACK_WITHIN, "{:?}", frozen_at.elapsed());
+    assert_eq!(bank.balance("1").await, 101);
+    drop(freeze.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_share_a_bank() {
+    const EACH: i64 = 60;
+    let server = server::shared().await;
+    let options = server.options();
+    let one = bank_with(&options).await;
+    let other = Bank::new(Arc::new(connect(&options).await));
+
+    // Each sees at once what the other was answered.
+    one.apply(deposit("1", 1)).await;
+    assert_eq!(other.balance("1").await, 101);
+    // Of two decisions on one version, one is made true.
+    let [first, second] = [one.propose(withdraw("1", 101)).await, other.propose(withdraw("1", 101)).await];
+    let (first, second) = tokio::join!(one.commit_one(&first), other.commit_one(&second));
+    let mut outcomes = [first, second];
+    outcomes.sort_by_key(|outcome| *outcome == Outcome::Conflict);
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Conflict]);
+
+    let mut tellers = JoinSet::new();
+    for bank in [one.clone(), other] {
+        tellers.spawn(async move {
+            let mut conflicts = 0;
+            for number in 0..EACH {
+                // Both servers are sent the same requests, as by a caller who tries one and then the other.
+                let request = || named(&format!("r{number}"), deposit("1", 1));
+                loop {
+                    match bank.submit(request()).await {
+                        Outcome::Applied | Outcome::Replayed(_) => break,
+                        Outcome::Conflict => conflicts += 1,
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            conflicts
+        });
+    }
+    tellers.join_all().await;
+    assert_eq!(one.balance("1").await, EACH);
+    one.assert_sound().await;
+}

@@ -1,0 +1,208 @@
+//! Real Redis servers for the tests: child processes, each in a directory of its own, which end and
+//! go when they are dropped.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    mem,
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bank_store::{
+    RedisStore, StoreError,
+    redis::{RedisOptions, RedisUrl},
+};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often another port is tried, where somebody else was faster.
+const STARTS_MAX: usize = 5;
+pub(crate) const INSTALL: &str = "redis-server and redis-cli 7.0 or newer must be installed";
+
+/// A running Redis, or Sentinel.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+/// The Redis that most tests share, for as long as one of them runs.
+pub(crate) async fn shared() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let server = Arc::new(Server::start(&[]));
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+impl Server {
+    /// A Redis of one's own, with settings as on its command line: `&["--appendonly", "yes"]`.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        // What a test does not ask for is not written to disk.
+        Self::start_in(
+            TempDir::new().unwrap(),
+            &[&["--save", "", "--enable-debug-command", "yes"], settings].concat(),
+        )
+    }
+
+    /// A Sentinel by its configuration.
+    pub(crate) fn start_sentinel(configuration: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("sentinel.conf"), configuration).unwrap();
+        Self::start_in(directory, &["sentinel.conf", "--sentinel"])
+    }
+
+    fn start_in(mut directory: TempDir, arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
+        for _ in 0..STARTS_MAX {
+            let port = free_port();
+            let child = spawn(port, &arguments, directory.path());
+            let mut server = Self { child, port, arguments: arguments.clone(), directory };
+            if server.is_up() {
+                return server;
+            }
+            directory = mem::replace(&mut server.directory, TempDir::new().unwrap());
+        }
+        panic!("redis-server does not start: {}", fs::read_to_string(directory.path().join("log")).unwrap());
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again, with what it has on its disk.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(self.port, &self.arguments, self.directory.path());
+        assert!(self.is_up(), "redis-server does not start again");
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// See [`options`].
+    pub(crate) fn options(&self) -> RedisOptions {
+        options(self.url())
+    }
+
+    /// An empty bank.
+    pub(crate) async fn store(&self) -> RedisStore {
+        connect(&self.options()).await
+    }
+
+    /// What Redis answers to a command, as text.
+    pub(crate) fn run(&self, words: &[&str]) -> String {
+        self.run_in("0", words)
+    }
+
+    /// What Redis answers to a command in one of its databases, as text.
+    pub(crate) fn run_in(&self, database: &str, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &port, "-n", database]).args(words);
+        let output = command.output().expect(INSTALL);
+        String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
+    }
+
+    /// The only key whose name begins with the bank's prefix and ends like this.
+    pub(crate) fn key(&self, options: &RedisOptions, end: &str) -> String {
+        let keys = self.run(&["KEYS", &format!("{}:*{end}", options.key_prefix)]);
+        assert_eq!(keys.lines().count(), 1, "{end}: {keys:?}");
+        keys
+    }
+
+    /// Whether it answers in time, and is not somebody else's.
+    fn is_up(&mut self) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline && self.child.try_wait().unwrap().is_none() {
+            if ping(self.port)
+                .is_ok_and(|answer| answer.starts_with("+PONG") || answer.starts_with("-NOAUTH"))
+            {
+                return self.child.try_wait().unwrap().is_none();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, arguments: &[String], directory: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    let mut command = Command::new("redis-server");
+    command.args(arguments).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
+    command.spawn().expect(INSTALL)
+}
+
+fn ping(port: u16) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port))?;
+    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+    connection.write_all(b"PING\r\n")?;
+    let mut answer = [0; 64];
+    let length = connection.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// How to reach a Redis, with short times and an empty bank.
+pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
+    static BANKS: AtomicUsize = AtomicUsize::new(1);
+    RedisOptions {
+        url: RedisUrl::new(url),
+        key_prefix: format!("bank-{}", BANKS.fetch_add(1, Ordering::Relaxed)),
+        connect_timeout: Duration::from_secs(5),
+        command_timeout: Duration::from_secs(2),
+        reconnect_delay_min: Duration::from_millis(10),
+        reconnect_delay_max: Duration::from_millis(200),
+        watchdog_interval: Duration::from_millis(100),
+        ..RedisOptions::default()
+    }
+}
+
+pub(crate) async fn connect(options: &RedisOptions) -> RedisStore {
+    RedisStore::connect(options).await.unwrap()
+}
+
+pub(crate) async fn connect_error(options: &RedisOptions) -> StoreError {
+    RedisStore::connect(options).await.unwrap_err()
+}

@@ -1,0 +1,251 @@
+//! Which Redis a bank is kept in, and what is said of one that it is not.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bank_store::{
+    Store as _, StoreError,
+    conformance::{Bank, commands::*},
+    redis::{Persistence, RedisOptions, RedisUrl},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinSet,
+};
+
+use crate::server::{self, Server, connect, connect_error, free_port, options};
+
+fn assert_misconfigured(error: &StoreError, hints: &[&str]) {
+    assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
+    assert!(!error.is_retryable() && !error.is_outcome_unknown());
+    let message = error.to_string();
+    for hint in hints {
+        assert!(message.contains(hint), "{message:?} does not say {hint:?}");
+    }
+    assert!(!message.contains("s3cret"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_throws_accounts_away_is_refused() {
+    let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let options = server.options();
+    let error = connect_error(&options).await;
+    assert_misconfigured(&error, &[&server.address(), "allkeys-lru", "noeviction"]);
+    // Nothing was founded on it.
+    assert_eq!(server.run(&["DBSIZE"]), "0");
+
+    server.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    connect(&options).await.health().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_hides_its_settings_is_taken_at_its_operators_word() {
+    let server = Server::start(&["--rename-command", "CONFIG", ""]);
+    let options = server.options();
+    let error = connect_error(&options).await;
+    assert_misconfigured(&error, &["maxmemory-policy", "noeviction", "store.redis.check_config = false"]);
+
+    let store = connect(&RedisOptions { check_config: false, ..options }).await;
+    assert_eq!(store.durability(), Persistence::Unchecked.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_says_what_redis_promises() {
+    for (settings, expected) in [
+        (["--appendonly", "no", "--appendfsync", "always"], Persistence::None),
+        (
+            ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Persistence::AppendOnlyFile { sync: "everysec".to_owned() },
+        ),
+        (
+            ["--appendonly", "yes", "--appendfsync", "always"],
+            Persistence::AppendOnlyFile { sync: "always".to_owned() },
+        ),
+    ] {
+        let server = Server::start(&settings);
+        let store = server.store().await;
+        assert_eq!(store.durability(), expected.to_string());
+        assert_eq!(store.name(), format!("redis at {}", server.address()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_keeps_its_partitions() {
+    let server = server::shared().await;
+    let options = RedisOptions { partitions: 16, ..server.options() };
+    connect(&options).await;
+    let error = connect_error(&RedisOptions { partitions: 256, ..options.clone() }).await;
+    assert_misconfigured(&error, &["16 partitions", "store.redis.partitions is 256"]);
+    connect(&options).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_of_another_layout_is_refused() {
+    let server = server::shared().await;
+    let options = server.options();
+    connect(&options).await;
+    server.run(&["HSET", &format!("{}:meta", options.key_prefix), "layout", "2"]);
+    assert_misconfigured(&connect_error(&options).await, &["layout \"2\"", "\"1\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_number_of_partitions_holds_a_bank() {
+    let server = server::shared().await;
+    for partitions in [1, 17, 16_384] {
+        let options = RedisOptions { partitions, ..server.options() };
+        let bank = Bank::new(Arc::new(connect(&options).await));
+        for account_id in ["1", "2", "3", "4", "5"] {
+            bank.open_with(account_id, 5).await;
+        }
+        bank.apply(transfer("1", "5", 5)).await;
+        assert_eq!(bank.all_accounts(None, 2).await.len(), 5);
+        bank.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_start_at_once_found_one_bank() {
+    let server = server::shared().await;
+    let options = server.options();
+    let mut founders = JoinSet::new();
+    for _ in 0..8 {
+        let options = options.clone();
+        founders.spawn(async move { connect(&options).await });
+    }
+    let stores = founders.join_all().await;
+    let bank_id = server.run(&["HGET", &format!("{}:meta", options.key_prefix), "bank_id"]);
+    assert_eq!(bank_id.len(), 36);
+    let mut banks = stores.into_iter().map(|store| Bank::new(Arc::new(store)));
+    banks.next().unwrap().open_with("1", 5).await;
+    for bank in banks {
+        assert_eq!(bank.balance("1").await, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_that_make_no_sense_are_refused() {
+    let good = options("redis://127.0.0.1:1");
+    let too_short = Duration::from_millis(999);
+    for (options, hint) in [
+        (RedisOptions { key_prefix: String::new(), ..good.clone() }, "key_prefix"),
+        (RedisOptions { key_prefix: "{1}".to_owned(), ..good.clone() }, "key_prefix"),
+        (RedisOptions { key_prefix: "a b".to_owned(), ..good.clone() }, "key_prefix"),
+        (RedisOptions { partitions: 0, ..good.clone() }, "partitions"),
+        (RedisOptions { partitions: 16_385, ..good.clone() }, "partitions"),
+        (RedisOptions { request_retention: too_short, ..good.clone() }, "request_retention"),
+        (RedisOptions { url: RedisUrl::new(""), ..good.clone() }, "store.redis.url"),
+        (RedisOptions { url: RedisUrl::new("localhost:6379"), ..good.clone() }, "store.redis.url"),
+        (RedisOptions { url: RedisUrl::new("http://:s3cret@localhost"), ..good.clone() }, "store.redis.url"),
+        (RedisOptions { url: RedisUrl::new("redis://:s3cret@a:b"), ..good.clone() }, "store.redis.url"),
+        (
+            RedisOptions { url: RedisUrl::new("redis-sentinel://:s3cret@a:1"), ..good.clone() },
+            "sentinelServiceName",
+        ),
+        (RedisOptions { url: RedisUrl::new("redis-cluster://:s3cret@a:1"), ..good.clone() }, "Cluster"),
+    ] {
+        assert_misconfigured(&connect_error(&options).await, &[hint]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_not_there_is_told_within_the_time() {
+    let port = free_port();
+    // One that takes connections but never answers.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    for port in [port, silent.local_addr().unwrap().port()] {
+        let options = RedisOptions {
+            connect_timeout: Duration::from_millis(700),
+            ..options(format!("redis://user:s3cret@127.0.0.1:{port}/0"))
+        };
+        let started = Instant::now();
+        let error = connect_error(&options).await;
+        let took = started.elapsed();
+        assert!((Duration::from_millis(400)..Duration::from_millis(1_200)).contains(&took), "{took:?}");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        let message = error.to_string();
+        assert!(message.contains(&format!("127.0.0.1:{port}")) && message.contains("700 ms"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_comes_late_is_waited_for() {
+    let mut server = Server::start(&[]);
+    let options = server.options();
+    server.kill();
+    let waiting = tokio::spawn(async move { connect(&options).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.start_again();
+    waiting.await.unwrap().health().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_final() {
+    let server = Server::start(&["--requirepass", "right"]);
+    for credentials in ["", ":s3cret@", "stranger:s3cret@"] {
+        let started = Instant::now();
+        let error = connect_error(&options(format!("redis://{credentials}{}", server.address()))).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "it was tried again");
+        assert_misconfigured(&error, &[&server.address(), "refuses the connection"]);
+    }
+    for credentials in [":right@", "default:right@"] {
+        let store = connect(&options(format!("redis://{credentials}{}", server.address()))).await;
+        store.health().await.unwrap();
+        assert_eq!(store.name(), format!("redis at {}", server.address()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_redis_is_refused() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(pretend_to_be_redis_6(listener));
+    let error = connect_error(&options(format!("redis://{address}"))).await;
+    assert_misconfigured(&error, &["6.2.14", "7.0", &address.to_string()]);
+}
+
+/// Answers just enough to be taken for a Redis: to one command for each read, by its first word.
+async fn pretend_to_be_redis_6(listener: TcpListener) {
+    loop {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut request = vec![0; 4096];
+            loop {
+                let length = connection.read(&mut request).await.unwrap_or(0);
+                if length == 0 {
+                    return;
+                }
+                let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
+                let info = "# Server\r\nredis_version:6.2.14\r\n";
+                let answer = match text.lines().nth(2) {
+                    Some("PING") => "+PONG\r\n".to_owned(),
+                    Some("CLIENT") => ":1\r\n".to_owned(),
+                    Some("INFO") => format!("${}\r\n{info}\r\n", info.len()),
+                    _ => "-ERR unknown command\r\n".to_owned(),
+                };
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_dropped_leaves_no_connection() {
+    let server = Server::start(&[]);
+    let connections = || server.run(&["CLIENT", "LIST"]).lines().count();
+    let store = server.store().await;
+    assert_eq!(connections(), 3, "two of the store, and the one that asks");
+    drop(store);
+    // So does one that was refused.
+    server.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    connect_error(&server.options()).await;
+
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while connections() > 1 {
+        assert!(Instant::now() < deadline, "{}", server.run(&["CLIENT", "LIST"]));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
