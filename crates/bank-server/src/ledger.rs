@@ -69,6 +69,7 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     lanes: Arc<[mpsc::Sender<Submission>]>,
     stop: CancellationToken,
+    failed: CancellationToken,
     sequencers: TaskTracker,
 }
 
@@ -76,17 +77,23 @@ impl Ledger {
     /// Starts a sequencer for every lane of the store.
     pub fn start(store: Arc<dyn Store>, options: &LedgerOptions) -> Self {
         let sequencers = TaskTracker::new();
-        let stop = CancellationToken::new();
+        let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let lanes = (0..store.lanes())
             .map(|_| {
                 let (lane, commands) = mpsc::channel(options.queue_commands_max);
                 let sequencer = Sequencer::new(Arc::clone(&store), options.clone(), commands, stop.clone());
-                sequencers.spawn(sequencer.run());
+                let failed = failed.clone();
+                sequencers.spawn(async move {
+                    // Dropped, and so set off, if the sequencer panics.
+                    let guard = failed.drop_guard();
+                    sequencer.run().await;
+                    guard.disarm();
+                });
                 lane
             })
             .collect();
         sequencers.close();
-        Self { store, lanes, stop, sequencers }
+        Self { store, lanes, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -138,6 +145,11 @@ impl Ledger {
     /// The store, to read from. What is acknowledged can be read there.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Waits until a sequencer has failed, which none should: its lane takes no commands any more.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Takes no more commands, and waits until those that were queued are finished.

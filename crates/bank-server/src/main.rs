@@ -82,6 +82,7 @@ async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let signal = tokio::select! {
         signal = signals.next() => signal,
         error = server.stopped() => return Err(error.into()),
+        () = ledger.failed() => return Err(anyhow!("the ledger has failed: start the server again")),
     };
     let grace_ms = config.server.shutdown_grace_ms;
     tracing::info!(signal, grace_ms, "stopping: finishing the calls in flight");

@@ -28,9 +28,14 @@ use crate::grpc::BankApi;
 /// they are told to; one that does not is gone, or never was a gRPC client.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// How much later than the bank the server below it gives up on a call.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
+
 /// The bounds of the server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
+    /// How long a call may take.
+    pub request_timeout: Duration,
     /// The largest message that a caller may send.
     pub message_bytes_max: usize,
     /// The largest message that a caller gets.
@@ -106,6 +111,8 @@ impl Server {
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
         let mut router = transport::Server::builder()
+            // For calls whose message never comes; the bank watches the deadlines of the others.
+            .timeout(options.request_timeout + DEADLINE_MARGIN)
             .http2_keepalive_interval(Some(options.keepalive_interval))
             .http2_keepalive_timeout(Some(options.keepalive_timeout))
             .http2_max_header_list_size(options.header_bytes_max)

@@ -205,12 +205,16 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
         ),
         ("bank.default_currency = \"usd\"", "must be an ISO 4217 code in upper case, such as USD"),
         ("log.filter = \"a=b=c\"", "must be directives such as"),
-        ("ledger.request_retention_seconds = 0", "must be a whole number from 1 to 31622400"),
+        ("ledger.request_retention_seconds = 0", "must be a whole number from 60 to 31622400"),
         ("log.level = \"info", "FILE, line 1: "),
         ("log.level = \"info\"\nlog.level = \"warn\"", "FILE, line 2: duplicate key"),
         (
             "store.redis.reconnect_delay_ms_min = 9\nstore.redis.reconnect_delay_ms_max = 8",
             "store.redis.reconnect_delay_ms_min = 9 is more than store.redis.reconnect_delay_ms_max = 8",
+        ),
+        (
+            "ledger.request_retention_seconds = 60\nledger.outcome_timeout_ms = 60000",
+            "ledger.request_retention_seconds = 60 is less than 150, twice what",
         ),
     ] {
         let file = files.write("bank.toml", toml);

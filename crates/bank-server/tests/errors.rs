@@ -258,7 +258,6 @@ async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
     for as_of in [time(i64::MAX, 0), time(i64::MIN, i32::MIN), time(0, -1), time(0, 1_000_000_000)] {
         check!(get_balance(balance_at(as_of)) => "as_of");
     }
-    check!(get_balance(balance_at(time(32_503_680_000, 0))) => "as_of");
     let entries = v1::ListTransactionsRequest { account_id: "a".to_owned(), ..Default::default() };
     check!(list_transactions(v1::ListTransactionsRequest {
         start_time: time(2, 0),
@@ -267,7 +266,8 @@ async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
     }) => "end_time");
     check!(list_transactions(v1::ListTransactionsRequest { kinds: vec![0], ..entries.clone() }) => "kinds");
     check!(list_transactions(v1::ListTransactionsRequest { kinds: vec![99], ..entries.clone() }) => "kinds");
-    check!(list_transactions(v1::ListTransactionsRequest { order: 9, ..entries }) => "order");
+    check!(list_transactions(v1::ListTransactionsRequest { order: 9, ..entries.clone() }) => "order");
+    check!(list_transactions(v1::ListTransactionsRequest { kinds: vec![2; 11], ..entries }) => "kinds");
     for transaction_id in ["", "a", "a/", "a/1", "a/1-", "/1-1", "{a}/1-1", "a/1-1/2"] {
         let request = v1::GetTransactionRequest { transaction_id: transaction_id.to_owned() };
         check!(get_transaction(request) => "transaction_id");
@@ -312,4 +312,38 @@ async fn an_absent_store_is_unavailable_and_comes_back() {
     };
     assert_eq!(done.balance, usd(12));
     assert_eq!(balance(&mut client, "a").await, 12);
+}
+
+/// A number that the rules cannot reckon with once ended the sequencer, and with it every account.
+#[tokio::test]
+async fn a_damaged_account_is_told_and_the_others_go_on() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis(&redis).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(checking("good", 0)).await.unwrap();
+    client.create_account(checking("bad", 0)).await.unwrap();
+    let key = redis.run(&["KEYS", "bank:*:account:bad"]);
+    for (field, value) in [
+        ("overdraft_limit", "-9223372036854775808"),
+        ("version", "18446744073709551615"),
+        ("version", "01"),
+        ("balance", "-1"),
+        ("balance", "ten"),
+        ("state", "lost"),
+    ] {
+        let before = redis.run(&["HGET", &key, field]);
+        redis.run(&["HSET", &key, field, value]);
+        let error = failed(client.transfer(transfer("good", "bad", 1)).await);
+        assert!(matches!(&*error.reason, "STORE_CORRUPT" | "INSUFFICIENT_FUNDS"), "{field} {error:?}");
+        let error = failed(client.deposit(deposit("bad", 1)).await);
+        assert_eq!((error.code, &*error.reason), (Code::DataLoss, "STORE_CORRUPT"), "{field} {value}");
+        client.deposit(deposit("good", 1)).await.unwrap();
+        redis.run(&["HSET", &key, field, &before]);
+        client.deposit(deposit("bad", 1)).await.unwrap();
+        client.withdraw(withdraw("bad", 1)).await.unwrap();
+        let good = balance(&mut client, "good").await;
+        client.withdraw(withdraw("good", good)).await.unwrap();
+    }
+    let accounts = client.list_accounts(v1::ListAccountsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(accounts.accounts.len(), 2);
 }

@@ -11,7 +11,10 @@ use support::{
 async fn run_session(bank: &Bank) {
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();
-    client.deposit(v1::DepositRequest { request_id: "d1".to_owned(), ..deposit("a", 987_654) }).await.unwrap();
+    client
+        .deposit(v1::DepositRequest { request_id: "d1".to_owned(), ..deposit("a", 987_654) })
+        .await
+        .unwrap();
     let overdraw = v1::WithdrawRequest { request_id: "w1".to_owned(), ..withdraw("a", 987_655) };
     failed(client.withdraw(overdraw).await);
 }

@@ -12,18 +12,20 @@ use std::{
 
 use bank_proto::v1;
 use futures::stream;
+use http::uri::PathAndQuery;
 use support::{
     Bank, Process, Redis,
     api::{connect, deposit, savings},
 };
 use tokio::{net::TcpSocket, time::Instant};
 use tonic::{
-    Code,
+    Code, Request,
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_prost::ProstCodec;
 use tonic_reflection::pb::{
     v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
@@ -213,6 +215,26 @@ async fn it_finishes_the_calls_in_flight_and_takes_no_more() {
     redis.thaw();
     assert_eq!(in_flight.await.unwrap().unwrap().into_inner().balance.unwrap().minor_units, 5);
     assert_eq!(bank.wait_exit().await.code(), Some(0));
+}
+
+/// A call whose message never came was waited for without end, and so was the server's own end.
+#[tokio::test]
+async fn a_call_whose_message_never_comes_is_given_up() {
+    let bank = Bank::start(&["--set", "server.request_timeout_ms_max=300"]).await;
+    let mut caller = tonic::client::Grpc::new(channel(&bank).await);
+    caller.ready().await.unwrap();
+    let began_at = Instant::now();
+    let refused = caller
+        .client_streaming::<_, v1::DepositRequest, v1::DepositResponse, _>(
+            Request::new(stream::pending()),
+            PathAndQuery::from_static("/bank.v1.BankService/Deposit"),
+            ProstCodec::default(),
+        )
+        .await
+        .unwrap_err();
+    assert!(matches!(refused.code(), Code::Cancelled | Code::DeadlineExceeded), "{refused:?}");
+    assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
+    assert_eq!(bank.terminate().await.code(), Some(0));
 }
 
 #[tokio::test]

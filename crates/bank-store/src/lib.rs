@@ -1,7 +1,7 @@
 //! Where the bank keeps accounts, entries and request records.
 //!
 //! A [`Store`] knows no rule of the bank. It holds accounts, and applies a [`Proposal`] if and only
-//! if every account that the proposal was decided on still has the version that it had then. So
+//! if every account that the proposal was decided on is still as it was then ([`Stamp`]). So
 //! the rules run in one place, on every backend, and a decision on stale state cannot take effect.
 //!
 //! | backend | holds | for |
@@ -24,7 +24,7 @@ use bank_domain::{Account, AccountId, Entry};
 
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey};
+pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp};
 pub use query::{AccountsQuery, EntriesQuery, Order};
 pub use redis::RedisStore;
 
@@ -58,11 +58,11 @@ pub trait Store: Send + Sync + 'static {
     /// For each proposal, the first of these that holds:
     ///
     /// 1. Its request has a record: [`Outcome::Applied`] if the record is of this very attempt, else
-    ///    [`Outcome::Replayed`] or [`Outcome::RequestIdReused`]. This comes before the versions are
+    ///    [`Outcome::Replayed`] or [`Outcome::RequestIdReused`]. This comes before the stamps are
     ///    compared: else a commit that was applied and sent again would report a false conflict.
-    /// 2. An account that it was decided on has another version, or was part of an earlier proposal
+    /// 2. An account that it was decided on has another [`Stamp`], or was part of an earlier proposal
     ///    of this commit that did not apply: [`Outcome::Conflict`]. The second matters where
-    ///    proposals build on each other: the version may match by accident.
+    ///    proposals build on each other: the stamp may match by accident.
     /// 3. Otherwise its changes and its record are written: [`Outcome::Applied`].
     ///
     /// # Errors

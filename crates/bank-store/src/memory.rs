@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner};
 
 use crate::{
-    AccountsQuery, Committed, EntriesQuery, Order, Outcome, Proposal, Recorded, RequestKey, Store,
+    AccountsQuery, Committed, EntriesQuery, Order, Outcome, Proposal, Recorded, RequestKey, Stamp, Store,
     StoreError, proposal::RequestRecord,
 };
 
@@ -82,8 +82,8 @@ impl State {
         self.records.iter().find_map(|window| window.get(key))
     }
 
-    fn version(&self, id: &AccountId) -> u64 {
-        self.accounts.get(id).map_or(0, |history| history.account.version)
+    fn stamp(&self, id: &AccountId) -> Option<Stamp> {
+        self.accounts.get(id).map(|history| Stamp::of(&history.account))
     }
 
     fn account(&self, id: &AccountId) -> Option<Account> {
@@ -92,7 +92,7 @@ impl State {
 
     fn outcome(&self, proposal: &Proposal, tainted: &HashSet<AccountId>) -> Outcome {
         if let Some(record) = self.record(&proposal.key) {
-            return if record.attempt == proposal.attempt {
+            return if (record.attempt, record.fingerprint) == (proposal.attempt, proposal.fingerprint) {
                 Outcome::Applied
             } else if record.fingerprint == proposal.fingerprint {
                 Outcome::Replayed(record.recorded.clone())
@@ -100,8 +100,9 @@ impl State {
                 Outcome::RequestIdReused
             };
         }
-        let stale = |(id, version): &(AccountId, u64)| self.version(id) != *version || tainted.contains(id);
-        if proposal.versions.iter().any(stale) { Outcome::Conflict } else { Outcome::Applied }
+        let stale =
+            |(id, stamp): &(AccountId, Option<Stamp>)| self.stamp(id) != *stamp || tainted.contains(id);
+        if proposal.decided_on.iter().any(stale) { Outcome::Conflict } else { Outcome::Applied }
     }
 
     fn apply(&mut self, proposal: &Proposal) {
@@ -163,7 +164,7 @@ impl Store for MemoryStore {
             let known = state.record(&proposal.key).is_some();
             let outcome = state.outcome(proposal, &tainted);
             if outcome != Outcome::Applied {
-                tainted.extend(proposal.versions.iter().map(|(id, _)| id.clone()));
+                tainted.extend(proposal.decided_on.iter().map(|(id, _)| id.clone()));
             } else if !known {
                 state.apply(proposal);
             }

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use bank_domain::{Account, AccountId, Entry, Fingerprint, Plan, Refusal, RequestId};
+use bank_domain::{
+    Account, AccountId, AccountState, Entry, Fingerprint, Plan, Refusal, RequestId, Timestamp,
+};
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +42,45 @@ pub struct RequestKey {
 /// Tells one try at a request from another. Drawn at random for each decision, so that a proposal
 /// that is sent again recognises its own record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Attempt(pub u32);
+pub struct Attempt(pub u64);
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// All of an account that a decision depends on and that can change.
+///
+/// A version alone would not do: a store that lost its last writes counts the same versions again,
+/// with other entries. Whoever still remembers the old ones would decide on money that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    version: u64,
+    updated_at: Timestamp,
+    balance: i64,
+    overdraft_limit: i64,
+    state: AccountState,
+}
+
+impl Stamp {
+    /// The stamp of an account as it is.
+    pub fn of(account: &Account) -> Self {
+        Self {
+            version: account.version,
+            updated_at: account.updated_at,
+            balance: account.balance.minor_units,
+            overdraft_limit: account.overdraft_limit.minor_units,
+            state: account.state,
+        }
+    }
+}
+
+impl fmt::Display for Stamp {
+    /// The fields in the order and spelling that the Redis backend keeps them in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, updated_at, balance, overdraft_limit, state } = self;
+        write!(f, "{version} {} {balance} {overdraft_limit} {}", updated_at.unix_ms(), state.as_str())
     }
 }
 
@@ -61,8 +97,8 @@ pub struct Proposal {
     /// may have to be sent again. A refusal of a request that nobody can repeat need not be.
     pub recorded: bool,
     /// The version of every account that it was decided on, that which the request names first
-    /// before the other; 0 for one that does not exist.
-    pub versions: Vec<(AccountId, u64)>,
+    /// Every account that it was decided on, as it was then; `None` for one that did not exist.
+    pub decided_on: Vec<(AccountId, Option<Stamp>)>,
     /// What to write, or why nothing may be written.
     pub decision: Result<Plan, Refusal>,
 }

@@ -1,8 +1,20 @@
 //! Redis 7.0 or newer, or Valkey: stand-alone, or watched over by Sentinel.
 //!
-//! The layout of the keys is in [`keys`](self) terms: see the project's ARCHITECTURE.md. Commits run
-//! as one Lua script, so each is one instant for every client of that Redis, and any number of
-//! servers share a bank. Everything is read from the primary.
+//! Commits run as one Lua script, so each is one instant for every client of that Redis, and any
+//! number of servers share a bank. Everything is read from the primary: each read asks its Redis for
+//! its role in the same breath.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
+//! | `bank:{17}:account:123` | hash | an account, field by field |
+//! | `bank:{17}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
+//! | `bank:{17}:requests:20780` | hash | outcomes of requests, for one window of time |
+//! | `bank:{17}:accounts` | sorted set | the ids of the partition's accounts |
+//! | `bank:{40}:owner:alice` | sorted set | the ids of an owner's accounts |
+//!
+//! The number in braces is the **partition** of the account id, or of the owner's name. It is all
+//! that Redis Cluster hashes, so the keys of one account are always together.
 //!
 //! Cost: a commit is one round trip; in Redis, one read of each distinct account's version and of
 //! each request's record, one `XADD` for each entry, and one `HSET` for each distinct account and
@@ -16,11 +28,11 @@ mod keys;
 mod options;
 mod reply;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
 use fred::{
+    clients::{Client, Pipeline},
+    cmd,
     interfaces::{
         ClientLike as _, HashesInterface as _, LuaInterface as _, SortedSetsInterface as _,
         StreamsInterface as _,
@@ -50,7 +62,8 @@ pub struct RedisStore {
     writer: Connection,
     reader: Connection,
     keys: Keys,
-    request_retention: Duration,
+    request_retention_seconds: u64,
+    request_window_seconds: u64,
     script_digest: String,
     persistence: Persistence,
     watchdogs: [JoinHandle<()>; 2],
@@ -69,7 +82,12 @@ impl RedisStore {
         let keys = Keys::new(&options.key_prefix, options.partitions);
         identity::require_version(&writer).await?;
         let persistence = identity::persistence(&writer, options.check_config).await?;
-        identity::found_or_join(&writer, &keys).await?;
+        identity::require_same_time(&writer).await?;
+        // Whole seconds, and no fewer than were asked for.
+        let retention = options.request_retention;
+        let request_retention_seconds = retention.as_secs() + u64::from(retention.subsec_nanos() > 0);
+        let request_window_seconds =
+            identity::found_or_join(&writer, &keys, request_retention_seconds).await?;
         let load = writer.client().script_load(commit::SCRIPT);
         let script_digest = writer.run(load).await?;
         let watchdogs =
@@ -78,7 +96,8 @@ impl RedisStore {
             writer,
             reader,
             keys,
-            request_retention: options.request_retention,
+            request_retention_seconds,
+            request_window_seconds,
             script_digest,
             persistence,
             watchdogs,
@@ -88,9 +107,11 @@ impl RedisStore {
     async fn call_script(&self, call: &Call) -> Result<Value, StoreError> {
         let client = self.writer.client();
         let evaluate = || {
-            // Whole seconds, and no fewer than were asked for.
-            let retention = self.request_retention.as_millis().div_ceil(1_000).to_string();
-            let arguments = vec![Value::from(retention), Value::from(call.payload.as_slice())];
+            let arguments = vec![
+                Value::from(self.request_retention_seconds.to_string()),
+                Value::from(self.request_window_seconds.to_string()),
+                Value::from(call.payload.as_slice()),
+            ];
             client.evalsha::<Value, _, _, _>(&self.script_digest, call.keys.clone(), arguments)
         };
         match self.writer.attempt(evaluate()).await? {
@@ -103,6 +124,45 @@ impl RedisStore {
         }
     }
 
+    /// A pipeline of reads. Its first answer says whether they were made on a primary: after a
+    /// failover, a connection may still lead to what was one.
+    async fn reading(&self) -> Result<Pipeline<Client>, StoreError> {
+        let pipeline = self.reader.client().pipeline();
+        self.reader.run(pipeline.custom::<(), _>(cmd!("ROLE"), Vec::<Value>::new())).await?;
+        Ok(pipeline)
+    }
+
+    /// The answers to what was asked in a pipeline of reads.
+    async fn answers(&self, pipeline: &Pipeline<Client>) -> Result<Vec<Value>, StoreError> {
+        let mut answers: Vec<Value> = self.reader.run(pipeline.all()).await?;
+        if answers.is_empty() {
+            return Err(reply::unexpected("redis answered nothing"));
+        }
+        let role = reply::list(answers.remove(0))?.into_iter().next();
+        if role.as_ref().and_then(Value::as_str).as_deref() == Some("master") {
+            return Ok(answers);
+        }
+        let reader = self.reader.clone();
+        tokio::spawn(async move { reader.reset().await });
+        Err(StoreError::Unavailable(format!("redis at {} is no primary any more", self.reader.address())))
+    }
+
+    /// Accounts as they are now; an account that cannot be read does not hide the others.
+    async fn load_each(
+        &self,
+        ids: &[AccountId],
+    ) -> Result<Vec<Result<Option<Account>, StoreError>>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.reading().await?;
+        for id in ids {
+            self.reader.run(pipeline.hgetall::<(), _>(self.keys.account(id))).await?;
+        }
+        let hashes = self.answers(&pipeline).await?;
+        Ok(ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect())
+    }
+
     /// Ids from sorted sets of ids, read together, in the order of the sets.
     async fn ids(
         &self,
@@ -110,16 +170,19 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let pipeline = self.reader.client().pipeline();
+        let pipeline = self.reading().await?;
         for (key, after) in sets {
             let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
             let queued = pipeline.zrangebylex::<(), _, _, _>(key, start, "+", Some((0, limit)));
             self.reader.run(queued).await?;
         }
-        let sets: Vec<Vec<String>> = self.reader.run(pipeline.all()).await?;
-        sets.into_iter()
-            .flatten()
+        let mut ids = Vec::new();
+        for set in self.answers(&pipeline).await? {
+            ids.extend(reply::list(set)?);
+        }
+        ids.into_iter()
             .map(|id| {
+                let id = reply::text(id)?;
                 id.parse().map_err(|_| {
                     StoreError::Corrupt(format!("an index holds {id:?}, which is no account id"))
                 })
@@ -155,13 +218,7 @@ impl Store for RedisStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        self.reader.require_connected()?;
-        let pipeline = self.reader.client().pipeline();
-        for id in ids {
-            self.reader.run(pipeline.hgetall::<(), _>(self.keys.account(id))).await?;
-        }
-        let hashes: Vec<Value> = self.reader.run(pipeline.all()).await?;
-        ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect()
+        self.load_each(ids).await?.into_iter().collect()
     }
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
@@ -170,7 +227,11 @@ impl Store for RedisStore {
         }
         let call = Call::new(&self.keys, proposals)?;
         let answer = self.call_script(&call).await?;
-        call.committed(proposals, answer)
+        // The script has run: whatever it answered, something may have been done.
+        call.committed(proposals, answer).map_err(|error| {
+            tracing::error!(%error, commands = proposals.len(), "the answer of a commit makes no sense");
+            StoreError::OutcomeUnknown(error.to_string())
+        })
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -178,7 +239,7 @@ impl Store for RedisStore {
         let id = &query.account_id;
         // A count that does not fit in Redis's integers is none.
         let limit = u64::try_from(query.limit).ok().filter(|limit| *limit < i64::MAX as u64);
-        let pipeline = self.reader.client().pipeline();
+        let pipeline = self.reading().await?;
         let key = self.keys.entries(id);
         self.reader.run(pipeline.hget::<(), _, _>(self.keys.account(id), "currency")).await?;
         let queued = match query.order {
@@ -186,7 +247,7 @@ impl Store for RedisStore {
             Order::NewestFirst => pipeline.xrevrange::<(), _, _, _>(key, highest, lowest, limit).await,
         };
         queued.map_err(|error| self.reader.explain(&error))?;
-        let answers: Vec<Value> = self.reader.run(pipeline.all()).await?;
+        let answers = self.answers(&pipeline).await?;
         let [currency, entries] =
             answers.try_into().map_err(|_| reply::unexpected("redis answered half a pipeline"))?;
         if currency.is_null() {
@@ -205,12 +266,26 @@ impl Store for RedisStore {
     }
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
-        let after = query.after.as_ref();
-        let ids = match &query.owner {
-            Some(owner) => self.ids([(self.keys.owner(owner), after)], query.limit).await?,
-            None => self.ids_of_all(after, query.limit).await?,
-        };
-        Ok(self.load(&ids).await?.into_iter().flatten().collect())
+        let mut accounts = Vec::new();
+        let mut after = query.after.clone();
+        while accounts.len() < query.limit {
+            let wanted = query.limit - accounts.len();
+            let ids = match &query.owner {
+                Some(owner) => self.ids([(self.keys.owner(owner), after.as_ref())], wanted).await?,
+                None => self.ids_of_all(after.as_ref(), wanted).await?,
+            };
+            for account in self.load_each(&ids).await? {
+                match account {
+                    Ok(account) => accounts.extend(account),
+                    Err(error) => tracing::error!(%error, "an account is left out of a list"),
+                }
+            }
+            if ids.len() < wanted {
+                break;
+            }
+            after = ids.last().cloned();
+        }
+        Ok(accounts)
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -272,7 +347,14 @@ async fn watch(connection: Connection, options: RedisOptions) {
         ticks.tick().await;
         if connection.require_connected().is_ok() {
             let ping = connection.client().ping::<()>(None);
-            if time::timeout(options.command_timeout, ping).await.is_err() {
+            let answered = match time::timeout(options.command_timeout, ping).await {
+                Ok(Ok(())) => true,
+                // A Redis that refuses writes refuses this, too. The client gives up on its own at
+                // about the same time as we do, which is no answer.
+                Ok(Err(error)) => reply_code(&error).is_some(),
+                Err(_) => false,
+            };
+            if !answered {
                 tracing::warn!(redis = connection.address(), "redis does not answer; connecting anew");
                 connection.reset().await;
             }

@@ -60,7 +60,8 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.request_timeout_ms_max", 1, DAY_MS),
     integer("server.shutdown_grace_ms", 1, DAY_MS),
     integer("server.message_bytes_max", 1024, 4 << 20),
-    integer("server.reply_bytes_max", 64 << 10, 64 << 20),
+    // A page of a list takes up to 2 MiB and one item more.
+    integer("server.reply_bytes_max", 3 << 20, 64 << 20),
     // hyper needs some room for the headers that every call has.
     integer("server.header_bytes_max", 1024, 1 << 20),
     integer("server.concurrent_streams_max", 1, 100_000),
@@ -98,7 +99,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("ledger.accounts_remembered_max", 1, 100_000_000),
     integer("ledger.outcome_timeout_ms", 1, DAY_MS),
     integer("ledger.resend_pause_ms", 1, 60_000),
-    integer("ledger.request_retention_seconds", 1, YEAR_SECONDS),
+    integer("ledger.request_retention_seconds", 60, YEAR_SECONDS),
     choice("log.level", &["error", "warn", "info", "debug", "trace"]),
     text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
     choice("log.format", &["auto", "pretty", "json"]),

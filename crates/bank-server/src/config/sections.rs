@@ -143,6 +143,16 @@ impl Config {
                 "store.redis.reconnect_delay_ms_min = {min} is more than store.redis.reconnect_delay_ms_max = {max}"
             )));
         }
+        // A commit must be recognised for as long as it may be sent again.
+        let sent_again_ms = self.server.request_timeout_ms_max.saturating_add(self.ledger.outcome_timeout_ms);
+        let needed = sent_again_ms.saturating_mul(2).div_ceil(1000);
+        let kept = self.ledger.request_retention_seconds;
+        if kept < needed {
+            problems.push(Problem::Contradiction(format!(
+                "ledger.request_retention_seconds = {kept} is less than {needed}, twice what \
+                 server.request_timeout_ms_max and ledger.outcome_timeout_ms come to"
+            )));
+        }
         problems
     }
 
@@ -150,6 +160,7 @@ impl Config {
     pub fn server_options(&self) -> ServerOptions {
         let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
         ServerOptions {
+            request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
             message_bytes_max,
             reply_bytes_max,
             header_bytes_max,

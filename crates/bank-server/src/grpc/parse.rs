@@ -19,6 +19,9 @@ use bank_store::Order;
 use self::violations::Violations;
 use super::{ApiOptions, page::Page, status::Failure};
 
+/// How many kinds of entries there are.
+const ENTRY_KINDS_MAX: usize = 10;
+
 /// What a message becomes, or every field of it that is not as documented.
 pub(super) trait ParseWith<Message>: Sized {
     fn parse_with(message: Message, options: &ApiOptions) -> Result<Self, Failure>;
@@ -116,6 +119,21 @@ impl Violations {
             },
             open,
         )
+    }
+
+    fn kinds(&mut self, numbers: &[i32]) -> Option<Vec<v1::EntryKind>> {
+        if numbers.len() > ENTRY_KINDS_MAX {
+            self.add("kinds", format!("has {} kinds; there are only {ENTRY_KINDS_MAX}", numbers.len()));
+            return None;
+        }
+        let mut kinds = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            match self.choice("kinds", *number, choices::entry_kind)? {
+                Some(kind) => kinds.push(kind),
+                None => self.add("kinds", "ENTRY_KIND_UNSPECIFIED is no kind; leave the list empty for all"),
+            }
+        }
+        Some(kinds)
     }
 
     fn terms(&mut self, message: &v1::CalculateInterestRequest) -> Option<Terms> {
@@ -264,11 +282,6 @@ impl ParseWith<v1::GetBalanceRequest> for BalanceQuery {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let as_of = violations.time("as_of", message.as_of.map(whole_milliseconds));
-        if let Some(Some(as_of)) = as_of
-            && as_of > crate::ledger::now()
-        {
-            violations.add("as_of", "lies in the future; leave it out for the balance now");
-        }
         violations.finish((|| Some(Self { account_id: account_id?, as_of: as_of? }))())
     }
 }
@@ -304,18 +317,7 @@ impl ParseWith<v1::ListTransactionsRequest> for History {
         {
             violations.add("end_time", "must be after start_time");
         }
-        let kinds: Option<Vec<_>> = message
-            .kinds
-            .iter()
-            .map(|kind| match violations.choice("kinds", *kind, choices::entry_kind)? {
-                Some(kind) => Some(kind),
-                None => {
-                    violations
-                        .add("kinds", "ENTRY_KIND_UNSPECIFIED is no kind; leave the list empty for all");
-                    None
-                }
-            })
-            .collect();
+        let kinds = violations.kinds(&message.kinds);
         let filters = format!("{:?} {:?} {:?} {:?}", order, start, end, message.kinds);
         let page = Page::parse(message.page_size, &message.page_token, &[&message.account_id, &filters])
             .map_err(|error| violations.add(error.field(), error))

@@ -158,7 +158,7 @@ pub(super) async fn transaction(
     query: TransactionQuery,
 ) -> Result<v1::GetTransactionResponse, Failure> {
     let transaction_id = query.transaction_id;
-    let primary = entry_of(&*store, &transaction_id, &transaction_id.account_id).await?;
+    let primary = primary_entry(&*store, &transaction_id).await?;
     let Some(primary) = primary else {
         return Err(Failure::TransactionNotFound { transaction_id });
     };
@@ -182,7 +182,21 @@ async fn existing(store: &dyn Store, account_id: AccountId) -> Result<Account, F
     found.ok_or(Failure::AccountNotFound { account_id, as_of: None })
 }
 
-/// The entry of a transaction on one of its accounts: it has the time that is in the id.
+/// The entry that the id of a transaction names.
+async fn primary_entry(store: &dyn Store, id: &TransactionId) -> Result<Option<Entry>, Failure> {
+    let Some(before) = id.entry_id.sequence.checked_sub(1) else { return Ok(None) };
+    let time = id.entry_id.time;
+    let query = EntriesQuery {
+        start: Some(time),
+        end: Some(time),
+        after: Some(EntryId { time, sequence: before }),
+        limit: 1,
+        ..EntriesQuery::all(id.account_id.clone())
+    };
+    Ok(store.entries(&query).await?.pop().filter(|entry| entry.transaction_id == *id))
+}
+
+/// The entry of a transaction on its other account: it has the time that is in the id.
 async fn entry_of(
     store: &dyn Store,
     transaction_id: &TransactionId,

@@ -191,7 +191,8 @@ fn store_status(error: StoreError) -> Status {
         }
         StoreError::Corrupt(reason) => {
             tracing::error!(reason, "the store holds what the bank did not write");
-            let message = "what is stored of the account is damaged; nothing was done";
+            let message =
+                "what is stored of the account is damaged; the bank does not touch it until it is repaired";
             Answer::new(Code::DataLoss, "STORE_CORRUPT", message).status()
         }
         StoreError::Misconfigured(reason) => {

@@ -1,9 +1,14 @@
 //! The loop that gives the commands of one lane their order.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use bank_domain::{Account, AccountId, Command, Context, decide};
-use bank_store::{Attempt, Committed, Outcome, Proposal, Recorded, RequestKey, Store, StoreError};
+use bank_store::{Attempt, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError};
 use lru::LruCache;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,6 +17,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Executed, LedgerOptions, now};
+
+/// After so many commits in a row that only conflicted, the sequencer pauses before the next.
+const FRUITLESS_COMMITS_MAX: u32 = 3;
+/// How long it pauses then.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
 /// A command in the queue of its lane.
 #[derive(Debug)]
@@ -63,28 +73,48 @@ impl Sequencer {
 
     /// Runs until it is told to stop and the queue is empty.
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::new();
+        // Commands that were decided on what is no longer so.
+        let mut again = VecDeque::new();
+        let mut fruitless_commits = 0;
         loop {
-            if batch.is_empty() {
+            if self.stop.is_cancelled() {
+                self.commands.close();
+            }
+            let mut batch = Vec::new();
+            if again.is_empty() {
                 tokio::select! {
                     taken = self.commands.recv_many(&mut batch, self.options.batch_commands_max) => {
                         if taken == 0 {
                             return;
                         }
                     }
-                    () = self.stop.cancelled(), if !self.commands.is_closed() => {
-                        self.commands.close();
-                        continue;
-                    }
+                    () = self.stop.cancelled(), if !self.commands.is_closed() => continue,
                 }
+            } else {
+                self.compose(&mut batch, &mut again);
             }
-            // Those that have to be decided again come first.
-            while batch.len() < self.options.batch_commands_max
-                && let Ok(submission) = self.commands.try_recv()
-            {
-                batch.push(submission);
+            let size = batch.len();
+            let conflicts = self.process(batch).await;
+            fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
+            again.extend(conflicts);
+            if fruitless_commits >= FRUITLESS_COMMITS_MAX {
+                // Somebody else is always faster, or what is stored never matches what is read.
+                sleep(CONFLICT_PAUSE).await;
             }
-            batch = self.process(batch).await;
+        }
+    }
+
+    /// Fills a batch with commands that have to be decided again, and with new ones: at most half
+    /// of it with the former, so that an account in dispute does not hold up all the others.
+    fn compose(&mut self, batch: &mut Vec<Submission>, again: &mut VecDeque<Submission>) {
+        let retries = again.len().min(self.options.batch_commands_max.div_ceil(2));
+        batch.extend(again.drain(..retries));
+        // What waits here counts against the bound of the queue.
+        let room = self.options.queue_commands_max.saturating_sub(again.len());
+        let room = room.min(self.options.batch_commands_max - batch.len());
+        for _ in 0..room {
+            let Ok(submission) = self.commands.try_recv() else { return };
+            batch.push(submission);
         }
     }
 
@@ -128,7 +158,12 @@ impl Sequencer {
         }
         let mut failures = HashMap::new();
         match self.store.load(&missing).await {
-            Ok(loaded) => accounts.extend(missing.into_iter().zip(loaded)),
+            Ok(loaded) => {
+                for (id, account) in missing.into_iter().zip(loaded) {
+                    self.remembered.put(id.clone(), account.clone());
+                    accounts.insert(id, account);
+                }
+            }
             // One account that cannot be read must not stop the others.
             Err(StoreError::Corrupt(_)) => {
                 for id in missing {
@@ -226,7 +261,7 @@ impl Sequencer {
     }
 
     fn forget(&mut self, proposals: &[Proposal]) {
-        for (id, _) in proposals.iter().flat_map(|proposal| &proposal.versions) {
+        for (id, _) in proposals.iter().flat_map(|proposal| &proposal.decided_on) {
             self.remembered.pop(id);
         }
     }
@@ -250,8 +285,8 @@ fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
         .iter()
         .map(|Submission { command, key, named, .. }| {
             let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
-            let version = |id| account(id).map_or(0, |account| account.version);
-            let versions = command.account_ids().map(|id| (id.clone(), version(id))).collect();
+            let decided_on =
+                command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();
             let context = Context { now, request_id: named.then(|| key.request_id.clone()) };
             let decision = decide(account, command, &context);
             if let Ok(plan) = &decision {
@@ -264,7 +299,7 @@ fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
                 fingerprint: command.fingerprint(),
                 attempt: Attempt(rand::random()),
                 recorded: *named || decision.is_ok(),
-                versions,
+                decided_on,
                 decision,
             }
         })

@@ -11,8 +11,8 @@ use super::{
     soundness,
 };
 use crate::{
-    AccountsQuery, Attempt, Caller, Committed, EntriesQuery, Order, Outcome, Proposal, RequestKey, Store,
-    StoreError,
+    AccountsQuery, Attempt, Caller, Committed, EntriesQuery, Order, Outcome, Proposal, RequestKey, Stamp,
+    Store, StoreError,
 };
 
 /// How long a call is sent again before the store is held to be gone for good.
@@ -67,10 +67,8 @@ impl View {
         let Request { command, name, recorded } = request.into();
         let context = Context { now: self.now, request_id: name.clone() };
         let decision = decide(|id| self.accounts.get(id), &command, &context);
-        let versions = command
-            .account_ids()
-            .map(|id| (id.clone(), self.accounts.get(id).map_or(0, |account| account.version)))
-            .collect();
+        let decided_on =
+            command.account_ids().map(|id| (id.clone(), self.accounts.get(id).map(Stamp::of))).collect();
         for change in decision.iter().flat_map(bank_domain::Plan::changes) {
             self.accounts.insert(change.account.id.clone(), change.account.clone());
         }
@@ -84,7 +82,7 @@ impl View {
             fingerprint: command.fingerprint(),
             attempt: fresh_attempt(),
             recorded,
-            versions,
+            decided_on,
             decision,
         }
     }
@@ -97,7 +95,7 @@ impl View {
 
 /// An attempt unlike all others.
 pub(super) fn fresh_attempt() -> Attempt {
-    Attempt(Uuid::new_v4().as_fields().0)
+    Attempt(Uuid::new_v4().as_u64_pair().0)
 }
 
 impl Bank {
@@ -191,7 +189,7 @@ impl Bank {
         let committed = insist(|| self.store.commit(proposals)).await;
         assert_eq!(committed.outcomes.len(), proposals.len());
         for (outcome, proposal) in committed.outcomes.iter().zip(proposals) {
-            for (id, _) in &proposal.versions {
+            for (id, _) in &proposal.decided_on {
                 let is_told = committed.current.contains_key(id);
                 assert!(is_told || *outcome == Outcome::Applied, "{outcome:?} without the current {id}");
             }

@@ -56,7 +56,7 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
         .iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(LABEL)?.to_owned(), value.clone())))
         .collect();
-    Ok(Some(Account {
+    let account = Account {
         id: id.clone(),
         account_type: read.one_of(
             "type",
@@ -71,12 +71,23 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
             &[AccountState::Active, AccountState::Frozen, AccountState::Closed],
             AccountState::as_str,
         )?,
-        balance: Money { currency, minor_units: read.parsed("balance")? },
-        overdraft_limit: Money { currency, minor_units: read.parsed("overdraft_limit")? },
-        version: read.parsed("version")?,
+        balance: Money { currency, minor_units: read.number("balance")? },
+        overdraft_limit: Money { currency, minor_units: read.number("overdraft_limit")? },
+        version: read.number("version")?,
         opened_at: read.time("opened_at")?,
         updated_at: read.time("updated_at")?,
-    }))
+    };
+    let limit = account.overdraft_limit.minor_units;
+    if limit < 0 || (limit > 0 && account.account_type == AccountType::Savings) {
+        return Err(read.damaged("overdraft_limit"));
+    }
+    if account.balance.minor_units < -limit {
+        return Err(read.damaged("balance"));
+    }
+    if account.version == 0 || i64::try_from(account.version).is_err() {
+        return Err(read.damaged("version"));
+    }
+    Ok(Some(account))
 }
 
 /// The fields of a stream entry. Its id, account and currency are where it stands.
@@ -207,12 +218,18 @@ impl Reader<'_> {
         self.text(name)?.parse().map_err(|_| self.damaged(name))
     }
 
+    /// A number in the one spelling that this bank writes: the commit script compares it as text.
+    fn number<T: std::str::FromStr + ToString>(&self, name: &str) -> Result<T, StoreError> {
+        let number: T = self.parsed(name)?;
+        if number.to_string() == self.text(name)? { Ok(number) } else { Err(self.damaged(name)) }
+    }
+
     fn optional<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
         if self.fields.contains_key(name) { self.parsed(name).map(Some) } else { Ok(None) }
     }
 
     fn time(&self, name: &str) -> Result<bank_domain::Timestamp, StoreError> {
-        self.parsed::<i64>(name)?.try_into().map_err(|_| self.damaged(name))
+        self.number::<i64>(name)?.try_into().map_err(|_| self.damaged(name))
     }
 
     fn period(&self, name: &str) -> Result<interest::Period, StoreError> {

@@ -1,41 +1,44 @@
 #!lua
 -- Applies proposals to accounts that are still as they were when the proposals were decided.
 --
--- It does no arithmetic on money and compares versions as text: Lua's numbers lose integers past
--- 2^53. Redis does not roll a script back, so everything is checked before the first write. The
--- first line makes Redis check for itself, before it runs any of this, that it is the primary and
--- takes writes: a replica would answer conflicts and replays from what it happens to have.
+-- It does no arithmetic on money and compares stamps as text: Lua's numbers lose integers past 2^53.
+-- Redis does not roll a script back, so everything is checked before the first write.
 --
 -- KEYS  every key that is touched; the arguments name them by their number in this list
 -- ARGV  1  how long request records are kept, in seconds
---       2  proposals, in MessagePack: a list of
+--       2  how long a window of request records is, in seconds
+--       3  proposals, in MessagePack: a list of
 --            { requests key, request field, attempt, fingerprint, record or false, reads, changes }
---            reads:   a list of { account key, entries key, version that was decided on },
---                     that of the account which the request names first before the other
+--            reads:   a list of { account key, entries key, stamp that was decided on }
 --            changes: a list of { account key, entries key, entry id, entry fields, account fields,
---                                 index keys, account id }
--- Returns { outcomes, accounts }
+--                                 index keys, account id, stamp with the change }
+-- Returns { outcomes, accounts, problem }
 --       outcomes  for each proposal  0 applied, 1 conflict, 2 request id reused,
---                                    { 'replayed', outcome of the record, entry },
---                                    { 'damaged', message }
+--                                    { 'replayed', outcome, entry }, { 'damaged', message }
 --       accounts  { account key, fields } of every account of a proposal that did not apply
+--       problem   what Redis refused half way through the writes; empty where it refused nothing
+--
+-- A stamp is all of an account that a decision depends on and that can change: its version,
+-- updated_at, balance, overdraft_limit and state, with spaces between; empty for no account.
 --
 -- A request record is `<attempt> <fingerprint> <outcome>`; its outcome is the id of the entry that
 -- was written, or the refusal in JSON. Records live in one hash for each partition and window of
--- time; a window is as long as records are kept, so the current one and the one before hold them.
+-- time; those are looked at that can hold a record which is not too old.
 
 local APPLIED, CONFLICT, REUSED = 0, 1, 2
 local CLOCK_SKEW_SECONDS_MAX = 300
 local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than some 8000
 
 local retention = tonumber(ARGV[1])
-local proposals = cmsgpack.unpack(ARGV[2])
+local window_length = tonumber(ARGV[2])
+local proposals = cmsgpack.unpack(ARGV[3])
 
 -- The clock of this Redis: servers may disagree on the time, and after a failover so may Redis.
 local now = tonumber(redis.call('TIME')[1])
-local skew = math.min(CLOCK_SKEW_SECONDS_MAX, retention)
-local window = math.floor(now / retention)
-local newest_window = math.floor((now + skew) / retention)
+local skew = math.min(CLOCK_SKEW_SECONDS_MAX, window_length)
+local window = math.floor(now / window_length)
+local oldest_window = math.floor((now - retention) / window_length)
+local newest_window = math.floor((now + skew) / window_length)
 
 local function hash_set(key, list)
   for i = 1, #list, ARGUMENTS_MAX do
@@ -55,7 +58,7 @@ end
 local records = {}   -- requests key -> field -> record
 for key, fields in pairs(fields_of) do
   local found = {}
-  for w = window - 1, newest_window do
+  for w = oldest_window, newest_window do
     for i = 1, #fields, ARGUMENTS_MAX do
       local last = math.min(i + ARGUMENTS_MAX - 1, #fields)
       local values = redis.call('HMGET', KEYS[key] .. ':' .. w, unpack(fields, i, last))
@@ -69,40 +72,49 @@ end
 
 -- 2. Find the outcome of each proposal, as if those before it were written already.
 
-local version_of = {} -- account key -> version, or false where it cannot be read
+local stamp_of = {}   -- account key -> stamp, or false where it cannot be read
+local newest_of = {}  -- account key -> the id of its newest entry as stored, or false
 local is_sound = {}   -- account key -> whether its history can be written to
 local tainted = {}    -- account key -> whether it is of a proposal that does not apply
 
-local function version(account)
-  if version_of[account] == nil then
-    local value = redis.pcall('HGET', KEYS[account], 'version')
-    if type(value) == 'table' then
-      version_of[account] = false
+local function stamp(account)
+  if stamp_of[account] == nil then
+    local stored =
+      redis.pcall('HMGET', KEYS[account], 'version', 'updated_at', 'balance', 'overdraft_limit', 'state')
+    if stored.err then
+      stamp_of[account] = false
+    elseif stored[1] then
+      for i, value in ipairs(stored) do stored[i] = value or '' end
+      stamp_of[account] = table.concat(stored, ' ')
+      newest_of[account] = stored[2] .. '-' .. stored[1]
     else
-      version_of[account] = value or '0'
+      stamp_of[account] = ''
+      newest_of[account] = false
     end
   end
-  return version_of[account]
+  return stamp_of[account]
 end
 
--- Whether the newest entry is the one that the account is at, and not of a later time than the
--- entry to be written after it: only then is the history whole with it, and Redis takes it.
-local function has_sound_tail(account, entries, entry_id)
-  local tail = redis.pcall('XREVRANGE', KEYS[entries], '+', '-', 'COUNT', 1)
-  if tail.err then return false end
-  local time, sequence = '0', '0'
-  if tail[1] then time, sequence = string.match(tail[1][1], '^(%d+)%-(%d+)$') end
-  local entry_time = string.match(entry_id, '^(%d+)%-')
-  return sequence == version(account) and entry_time and tonumber(entry_time) >= tonumber(time)
+-- Whether the history ends with the account's newest entry, and has never taken a later one: only
+-- then is it whole with the next entry, and Redis takes that.
+local function has_sound_tail(account, entries)
+  local info = redis.pcall('XINFO', 'STREAM', KEYS[entries])
+  if info.err then
+    return not newest_of[account] and redis.call('EXISTS', KEYS[entries]) == 0
+  end
+  local found = {}
+  for i = 1, #info, 2 do found[info[i]] = info[i + 1] end
+  local last = found['last-entry'] and found['last-entry'][1]
+  return last == newest_of[account] and found['last-generated-id'] == newest_of[account]
 end
 
 -- What is wrong with a place that a change is to be written to, if anything.
 local function damage(change)
   local account, entries = change[1], change[2]
   -- Once the first change of a commit is found to fit, those that build on it do.
-  if is_sound[account] == nil then is_sound[account] = has_sound_tail(account, entries, change[3]) end
+  if is_sound[account] == nil then is_sound[account] = has_sound_tail(account, entries) end
   if not is_sound[account] then
-    return KEYS[entries] .. ' does not end at version ' .. version(account)
+    return KEYS[entries] .. ' does not end with the newest entry of the account'
   end
   for _, index in ipairs(change[6]) do
     local kind = redis.call('TYPE', KEYS[index]).ok
@@ -113,13 +125,13 @@ end
 local function decide(proposal)
   local record = records[proposal[1]][proposal[2]]
   if record then
-    if string.sub(record, 1, 8) == proposal[3] then return APPLIED end
-    if string.sub(record, 10, 25) ~= proposal[4] then return REUSED end
-    return { 'replayed', string.sub(record, 27) }
+    if string.sub(record, 18, 33) ~= proposal[4] then return REUSED end
+    if string.sub(record, 1, 16) == proposal[3] then return APPLIED end
+    return { 'replayed', string.sub(record, 35) }
   end
   for _, read in ipairs(proposal[6]) do
-    if not version(read[1]) then return { 'damaged', KEYS[read[1]] .. ' is not an account' } end
-    if version(read[1]) ~= read[3] or tainted[read[1]] then return CONFLICT end
+    if not stamp(read[1]) then return { 'damaged', KEYS[read[1]] .. ' is not an account' } end
+    if stamp(read[1]) ~= read[3] or tainted[read[1]] then return CONFLICT end
   end
   for _, change in ipairs(proposal[7]) do
     local message = damage(change)
@@ -137,46 +149,55 @@ for i, proposal in ipairs(proposals) do
     for _, read in ipairs(proposal[6]) do tainted[read[1]] = true end
   elseif not is_known then
     fresh[#fresh + 1] = proposal
-    for _, change in ipairs(proposal[7]) do
-      version_of[change[1]] = string.match(change[3], '%-(%d+)$')
-    end
+    for _, change in ipairs(proposal[7]) do stamp_of[change[1]] = change[8] end
     if proposal[5] then records[proposal[1]][proposal[2]] = proposal[5] end
   end
 end
 
 -- 3. Write.
 
-local account_fields = {} -- account key -> field -> value, the newest of the whole commit
-local new_records = {}    -- requests key -> { field, record, ... }
-for _, proposal in ipairs(fresh) do
-  for _, change in ipairs(proposal[7]) do
-    redis.call('XADD', KEYS[change[2]], change[3], unpack(change[4]))
-    local fields = account_fields[change[1]] or {}
-    account_fields[change[1]] = fields
-    for f = 1, #change[5], 2 do fields[change[5][f]] = change[5][f + 1] end
-    for _, index in ipairs(change[6]) do redis.call('ZADD', KEYS[index], 0, change[7]) end
+local function write()
+  local account_fields = {} -- account key -> field -> value, the newest of the whole commit
+  local new_records = {}    -- requests key -> { field, record, ... }
+  for _, proposal in ipairs(fresh) do
+    for _, change in ipairs(proposal[7]) do
+      redis.call('XADD', KEYS[change[2]], change[3], unpack(change[4]))
+      local fields = account_fields[change[1]] or {}
+      account_fields[change[1]] = fields
+      for f = 1, #change[5], 2 do fields[change[5][f]] = change[5][f + 1] end
+      for _, index in ipairs(change[6]) do redis.call('ZADD', KEYS[index], 0, change[7]) end
+    end
+    if proposal[5] then
+      local list = new_records[proposal[1]] or {}
+      new_records[proposal[1]] = list
+      list[#list + 1] = proposal[2]
+      list[#list + 1] = proposal[5]
+    end
   end
-  if proposal[5] then
-    local list = new_records[proposal[1]] or {}
-    new_records[proposal[1]] = list
-    list[#list + 1] = proposal[2]
-    list[#list + 1] = proposal[5]
+
+  for account, fields in pairs(account_fields) do
+    local list = {}
+    for field, value in pairs(fields) do
+      list[#list + 1] = field
+      list[#list + 1] = value
+    end
+    hash_set(KEYS[account], list)
+  end
+
+  for key, list in pairs(new_records) do
+    local name = KEYS[key] .. ':' .. window
+    hash_set(name, list)
+    -- Partitions expire one after another, so that Redis never stands still for all of them.
+    local partition = tonumber(string.match(name, '{(%d+)}'))
+    local spread = math.floor(partition * window_length / 65536)
+    redis.call('EXPIREAT', name, (window + 1) * window_length + retention + skew + spread)
   end
 end
 
-for account, fields in pairs(account_fields) do
-  local list = {}
-  for field, value in pairs(fields) do
-    list[#list + 1] = field
-    list[#list + 1] = value
-  end
-  hash_set(KEYS[account], list)
-end
-
-for key, list in pairs(new_records) do
-  local name = KEYS[key] .. ':' .. window
-  hash_set(name, list)
-  redis.call('EXPIREAT', name, (window + 2) * retention + skew)
+-- Only a user without leave for one of these commands makes this fail.
+local is_written, problem = pcall(write)
+if not is_written then
+  return { {}, {}, type(problem) == 'table' and problem.err or tostring(problem) }
 end
 
 -- 4. Answer.
@@ -185,7 +206,8 @@ for i, outcome in ipairs(outcomes) do
   if type(outcome) == 'table' and outcome[1] == 'replayed' then
     local is_refusal = string.sub(outcome[2], 1, 1) == '{'
     local entries = KEYS[proposals[i][6][1][2]]
-    outcome[3] = is_refusal and {} or redis.pcall('XRANGE', entries, outcome[2], outcome[2])
+    local found = not is_refusal and redis.pcall('XRANGE', entries, outcome[2], outcome[2])
+    outcome[3] = found and not found.err and found or {}
   end
 end
 
@@ -195,4 +217,4 @@ for account in pairs(tainted) do
   if not fields.err then accounts[#accounts + 1] = { account, fields } end
 end
 
-return { outcomes, accounts }
+return { outcomes, accounts, '' }

@@ -7,7 +7,7 @@ use fred::types::Value;
 use serde::Serialize;
 
 use super::{codec, keys::Keys, reply};
-use crate::{Committed, Outcome, Proposal, Recorded, StoreError};
+use crate::{Committed, Outcome, Proposal, Recorded, Stamp, StoreError};
 
 /// The script; Redis calls it by the digest of this text, so servers of two versions run their own.
 pub(super) const SCRIPT: &str = include_str!("commit.lua");
@@ -48,7 +48,8 @@ enum Record {
 struct Read {
     account_key: KeyNumber,
     entries_key: KeyNumber,
-    version: String,
+    /// Empty for an account that did not exist.
+    stamp: String,
 }
 
 #[derive(Serialize)]
@@ -60,6 +61,8 @@ struct Change {
     account_fields: Vec<String>,
     index_keys: Vec<KeyNumber>,
     account_id: String,
+    /// Of the account with the change.
+    stamp: String,
 }
 
 impl Call {
@@ -77,9 +80,13 @@ impl Call {
 
     /// Reads the answer of the script to these proposals.
     pub(super) fn committed(&self, proposals: &[Proposal], answer: Value) -> Result<Committed, StoreError> {
-        let [outcomes, accounts] = reply::list(answer)?
+        let [outcomes, accounts, torn] = reply::list(answer)?
             .try_into()
-            .map_err(|_| reply::unexpected("the commit script did not answer two lists"))?;
+            .map_err(|_| reply::unexpected("the commit script did not answer three values"))?;
+        let torn = reply::text(torn)?;
+        if !torn.is_empty() {
+            return Err(StoreError::Corrupt(format!("a commit was broken off half way: {torn}")));
+        }
 
         let mut current: HashMap<_, _> = HashMap::new();
         for item in reply::list(accounts)? {
@@ -89,7 +96,7 @@ impl Call {
                 .and_then(|number| self.account_ids.get(&number))
                 .ok_or_else(|| reply::unexpected("the commit script named an unknown account"))?;
             // An account that cannot be read is left out; whoever loads it learns why.
-            if let Ok(account) = codec::account(id, &reply::fields(fields)?) {
+            if let Ok(account) = reply::fields(fields).and_then(|fields| codec::account(id, &fields)) {
                 current.insert(id.clone(), account);
             }
         }
@@ -160,10 +167,10 @@ struct CallBuilder<'a> {
 
 impl CallBuilder<'_> {
     fn argument(&mut self, proposal: &Proposal) -> Result<Argument, StoreError> {
-        let reads = proposal.versions.iter().map(|(id, version)| Read {
+        let reads = proposal.decided_on.iter().map(|(id, stamp)| Read {
             account_key: self.account(id),
             entries_key: self.number(self.names.entries(id)),
-            version: version.to_string(),
+            stamp: stamp.map(|stamp| stamp.to_string()).unwrap_or_default(),
         });
         let reads = reads.collect();
         let changes = proposal.decision.iter().flat_map(bank_domain::Plan::changes);
@@ -200,6 +207,7 @@ impl CallBuilder<'_> {
             account_fields: codec::account_fields(account, entry),
             index_keys,
             account_id: account.id.to_string(),
+            stamp: Stamp::of(account).to_string(),
         }
     }
 

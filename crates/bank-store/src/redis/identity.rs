@@ -1,11 +1,15 @@
 //! Is this a Redis that can hold a bank, and is it ours?
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use fred::{
     cmd,
     interfaces::{ClientLike as _, HashesInterface as _},
-    types::InfoKind,
+    types::{InfoKind, Value},
 };
 use uuid::Uuid;
 
@@ -17,6 +21,12 @@ use crate::StoreError;
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "1";
+
+/// How many windows of request records a commit looks at, at most.
+const WINDOWS_MAX: u64 = 31;
+
+/// How far the clocks of a server and of its Redis may be apart.
+const CLOCK_SKEW_SECONDS_MAX: u64 = 60;
 
 /// What Redis does to keep what it has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,13 +115,20 @@ pub(super) async fn persistence(connection: &Connection, check: bool) -> Result<
 }
 
 /// Founds the bank where there is none; else makes sure that it is laid out as this server expects.
-pub(super) async fn found_or_join(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+/// Returns how long its windows of request records are, in seconds: as long as records were kept
+/// when it was founded.
+pub(super) async fn found_or_join(
+    connection: &Connection,
+    keys: &Keys,
+    request_retention_seconds: u64,
+) -> Result<u64, StoreError> {
     let client = connection.client();
     let meta = keys.meta();
     let wanted = [
         ("bank_id", Uuid::new_v4().to_string()),
         ("layout", LAYOUT.to_owned()),
         ("partitions", keys.partitions().to_string()),
+        ("request_window_seconds", request_retention_seconds.to_string()),
     ];
     for (field, value) in &wanted {
         // Servers that start at once agree: the first one to set a field wins.
@@ -134,6 +151,36 @@ pub(super) async fn found_or_join(connection: &Connection, keys: &Keys) -> Resul
             connection.address(),
             of("partitions"),
             keys.partitions(),
+        )));
+    }
+    let window_seconds = of("request_window_seconds").parse().ok().filter(|seconds| *seconds > 0);
+    let Some(window_seconds) = window_seconds else {
+        return Err(StoreError::Corrupt(format!("{meta}: field \"request_window_seconds\" is malformed")));
+    };
+    if request_retention_seconds / window_seconds > WINDOWS_MAX {
+        return Err(StoreError::Misconfigured(format!(
+            "the bank in redis at {} keeps request records in windows of {window_seconds} s, and every commit \
+             looks at each; ledger.request_retention_seconds can be {} at most",
+            connection.address(),
+            window_seconds * WINDOWS_MAX,
+        )));
+    }
+    Ok(window_seconds)
+}
+
+/// Refuses a Redis whose clock and this machine's differ by much: histories carry the time of the
+/// server that wrote them, and one that is far ahead takes its accounts there for good.
+pub(super) async fn require_same_time(connection: &Connection) -> Result<(), StoreError> {
+    let time: Vec<i64> =
+        connection.run(connection.client().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
+    let theirs = time.first().copied().unwrap_or_default();
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let apart = theirs.abs_diff(i64::try_from(ours).unwrap_or(i64::MAX));
+    if apart > CLOCK_SKEW_SECONDS_MAX {
+        return Err(StoreError::Misconfigured(format!(
+            "the clocks of this machine and of redis at {} are {apart} s apart; at most \
+             {CLOCK_SKEW_SECONDS_MAX} s are allowed: set them by NTP",
+            connection.address()
         )));
     }
     Ok(())

@@ -1,16 +1,4 @@
-//! The names of everything in Redis.
-//!
-//! | key | type | holds |
-//! |---|---|---|
-//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions` |
-//! | `bank:{27}:account:123` | hash | an account, field by field |
-//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
-//! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
-//! | `bank:{27}:accounts` | sorted set | the ids of the partition's accounts |
-//! | `bank:{231}:owner:alice` | sorted set | the ids of an owner's accounts |
-//!
-//! The number in braces is the **partition** of the account id, or of the owner's name. It is all
-//! that Redis Cluster hashes, so the keys of one account are always together.
+//! The names of everything in Redis; the table is in the documentation of [`redis`](super).
 
 use bank_domain::{AccountId, Owner};
 

@@ -73,7 +73,7 @@ impl Scene {
             let outcomes = self.store().commit(&commit).await.unwrap().outcomes;
             assert_eq!(outcomes[0], Outcome::Applied);
             assert!(matches!(outcomes[1], Outcome::Damaged(_)), "{outcomes:?}");
-            let is_through = proposal.versions.iter().any(|(id, _)| id.as_str() == "good");
+            let is_through = proposal.decided_on.iter().any(|(id, _)| id.as_str() == "good");
             assert!(is_through == (outcomes[2] == Outcome::Conflict), "{outcomes:?}");
         }
         // It is not remembered as an outcome: once repaired, the same request can be carried out.
@@ -246,4 +246,55 @@ async fn a_record_whose_entry_is_gone_is_told() {
     let outcome = scene.store().commit(&[again]).await.unwrap().outcomes.remove(0);
     assert!(matches!(outcome, Outcome::Damaged(_)), "{outcome:?}");
     assert_eq!(scene.everything(), before);
+}
+
+/// A Redis that lost its last writes, by a crash or a failover, counts the same versions again. A
+/// decision on what is lost took money that was not there, when versions alone were compared.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_on_a_history_that_was_lost_conflicts() {
+    let Scene { server, options, bank } = scene().await;
+    let stale = bank.propose(withdraw("bad", 100)).await;
+    assert_eq!(bank.account("bad").await.version, 2);
+
+    for key in ["account", "entries"] {
+        let key = server.key(&options, &format!(":{key}:bad"));
+        server.run(&["DEL", &key]);
+    }
+    bank.open_with("bad", 5).await;
+    assert_eq!(bank.account("bad").await.version, 2, "as many entries as before, of other amounts");
+
+    let committed = bank.commit(std::slice::from_ref(&stale)).await;
+    assert_eq!(committed.outcomes, [Outcome::Conflict]);
+    assert_eq!(bank.balance("bad").await, 5);
+}
+
+/// A setting that differs from server to server, or changes, forgot what had been recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_remembered_when_the_retention_changes() {
+    let Scene { server: _server, options, bank } = scene().await;
+    bank.apply(named("once", deposit("good", 1))).await;
+    for hours in [23, 48, 24 * 30] {
+        let request_retention = std::time::Duration::from_hours(hours);
+        let options = RedisOptions { request_retention, ..options.clone() };
+        let other = Bank::new(Arc::new(connect(&options).await));
+        let outcome = other.submit(named("once", deposit("good", 1))).await;
+        assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?}");
+    }
+    assert_eq!(bank.balance("good").await, 101);
+    let request_retention = std::time::Duration::from_hours(24 * 32);
+    let error = server::connect_error(&RedisOptions { request_retention, ..options }).await;
+    assert!(error.to_string().contains("2678400 at most"), "{error}");
+}
+
+/// A user who may run some commands of the script and not others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_is_refused_half_way_is_not_said_to_have_done_nothing() {
+    let server = Arc::new(Server::start(&[]));
+    server.run(&["ACL", "SETUSER", "teller", "on", ">s3cret", "~*", "+@all", "-expireat"]);
+    let url = format!("redis://teller:s3cret@{}", server.address());
+    let options = RedisOptions { url: bank_store::redis::RedisUrl::new(url), ..server.options() };
+    let bank = Bank::new(Arc::new(connect(&options).await));
+    let proposal = bank.propose(open("good")).await;
+    let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::OutcomeUnknown(why) if why.contains("half way")), "{error}");
 }

@@ -98,9 +98,10 @@ async fn accounts_and_entries_are_legible() {
     let meta = fields(&server, "1", "bank:meta");
     assert_eq!(
         meta.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        ["bank_id", "layout", "partitions"]
+        ["bank_id", "layout", "partitions", "request_window_seconds"]
     );
-    assert_eq!((meta[1].1.as_str(), meta[2].1.as_str()), ("1", "256"));
+    let values: Vec<_> = meta[1..].iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["1", "256", "86400"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,19 +122,20 @@ async fn request_records_are_legible_and_expire() {
             let [attempt, fingerprint, outcome] = record.splitn(3, ' ').collect::<Vec<_>>()[..] else {
                 panic!("{record:?}");
             };
-            assert_eq!((attempt.len(), fingerprint.len()), (8, 16));
+            assert_eq!((attempt.len(), fingerprint.len()), (16, 16));
             (field.as_str(), outcome)
         })
         .collect();
     let refusal = r#"{"reason":"insufficient_funds","account_id":"123","requested":{"currency":"USD","minor_units":5},"available":{"currency":"USD","minor_units":0},"balance":{"currency":"USD","minor_units":0}}"#;
     assert_eq!(shapes, [("123 opened ", "1767225600000-1"), ("123 refused teller 7", refusal)]);
 
-    // Two windows and the allowance for clocks after the start of the current one.
+    // Two windows after the start of the current one, the allowance for clocks, and the turn of the
+    // partition.
     let day = 24 * 60 * 60;
     let now: u64 = server.run(&["TIME"]).lines().next().unwrap().parse().unwrap();
     assert_eq!(window, now / day);
     let expires: u64 = server.run_in("2", &["EXPIRETIME", &keys]).parse().unwrap();
-    assert_eq!(expires, (window + 2) * day + 300);
+    assert_eq!(expires, (window + 2) * day + 300 + 27 * day / 65_536);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,6 +79,25 @@ async fn a_redis_that_becomes_a_replica_turns_commits_away() {
     assert_turned_away(&server, "READONLY", &demoted, &["REPLICAOF", "NO", "ONE"]).await;
 }
 
+/// Reads went on at what was the primary, behind what was acknowledged elsewhere, without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_becomes_a_replica_is_not_read_from() {
+    let server = Server::start(&["--replica-serve-stale-data", "yes"]);
+    let bank = bank_with(&server.options()).await;
+    bank.account("1").await;
+    server.run(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    let ids = ["1".parse().unwrap()];
+    for _ in 0..3 {
+        let error = bank.store().load(&ids).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    server.run(&["REPLICAOF", "NO", "ONE"]);
+    while bank.store().load(&ids).await.is_err() {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_cannot_save_turns_commits_away() {
     let server = Server::start(&["--save", "3600 1000000"]);

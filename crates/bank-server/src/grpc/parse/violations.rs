@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use bank_domain::{Amount, Currency, OverdraftLimit, Timestamp};
+use bank_domain::{Amount, Currency, InvalidTimestamp, OverdraftLimit, Timestamp};
 use bank_proto::v1;
 use tonic_types::FieldViolation;
 
@@ -86,20 +86,14 @@ impl Violations {
         let Some(prost_types::Timestamp { seconds, nanos }) = time else {
             return Some(None);
         };
-        let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-        let unix_ms = nanos
-            .and_then(|nanos| seconds.checked_mul(1000)?.checked_add(i64::from(nanos.div_ceil(1_000_000))));
-        match unix_ms.map(Timestamp::try_from_unix_ms) {
-            Some(Ok(time)) => Some(Some(time)),
-            Some(Err(error)) => {
-                self.add(field, error);
-                None
-            }
-            None => {
-                self.add(field, "is not a timestamp: nanos are from 0 to 999999999");
-                None
-            }
-        }
+        let Some(nanos) = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000) else {
+            self.add(field, format!("has {nanos} nanos; they are from 0 to 999999999"));
+            return None;
+        };
+        let milliseconds = i64::from(nanos.div_ceil(1_000_000));
+        let unix_ms = seconds.checked_mul(1000).and_then(|unix_ms| unix_ms.checked_add(milliseconds));
+        let time = unix_ms.ok_or(InvalidTimestamp).and_then(Timestamp::try_from_unix_ms);
+        self.check(field, time).map(Some)
     }
 
     /// What was parsed, if nothing was wrong.
