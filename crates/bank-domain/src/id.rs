@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::newtype::text_newtype;
+
 /// The name of an account, chosen by whoever opens it: 1 to 64 of `A-Z a-z 0-9 . _ : -`.
 ///
 /// Cloning is cheap: the text is shared.
@@ -69,25 +71,7 @@ impl FromStr for AccountId {
     }
 }
 
-impl TryFrom<String> for AccountId {
-    type Error = InvalidAccountId;
-
-    fn try_from(text: String) -> Result<Self, InvalidAccountId> {
-        text.parse()
-    }
-}
-
-impl From<AccountId> for String {
-    fn from(id: AccountId) -> Self {
-        id.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for AccountId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+text_newtype!(AccountId, InvalidAccountId);
 
 impl fmt::Debug for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,25 +134,7 @@ impl FromStr for RequestId {
     }
 }
 
-impl TryFrom<String> for RequestId {
-    type Error = InvalidRequestId;
-
-    fn try_from(text: String) -> Result<Self, InvalidRequestId> {
-        text.parse()
-    }
-}
-
-impl From<RequestId> for String {
-    fn from(id: RequestId) -> Self {
-        id.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+text_newtype!(RequestId, InvalidRequestId);
 
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -47,6 +47,7 @@ mod fingerprint;
 mod id;
 pub mod interest;
 mod money;
+mod newtype;
 mod text;
 mod time;
 

@@ -1,8 +1,10 @@
 //! Bounded texts that people attach: owners, labels, descriptions.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use crate::newtype::text_newtype;
 
 /// Who an account belongs to: at most 128 visible ASCII characters, empty for nobody in particular.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -147,45 +149,9 @@ impl From<Labels> for BTreeMap<String, String> {
     }
 }
 
-impl TryFrom<String> for Owner {
-    type Error = InvalidOwner;
+text_newtype!(Owner, InvalidOwner);
 
-    fn try_from(text: String) -> Result<Self, InvalidOwner> {
-        text.parse()
-    }
-}
-
-impl From<Owner> for String {
-    fn from(owner: Owner) -> Self {
-        owner.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl TryFrom<String> for Description {
-    type Error = InvalidDescription;
-
-    fn try_from(text: String) -> Result<Self, InvalidDescription> {
-        text.parse()
-    }
-}
-
-impl From<Description> for String {
-    fn from(description: Description) -> Self {
-        description.as_str().to_owned()
-    }
-}
-
-impl fmt::Display for Description {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+text_newtype!(Description, InvalidDescription);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The gRPC API: turns messages into commands and outcomes into messages.
 //!
-//! [`parse`] is the only place that reads what callers send, and [`status`] the only one that makes
+//! `parse` is the only place that reads what callers send, and `status` the only one that makes
 //! an error status. What lies between knows domain types only.
 
 mod call;
