@@ -14,7 +14,10 @@ use bank_store::{
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     proxy::Proxy,
@@ -146,6 +149,33 @@ async fn a_lost_reply_is_an_unknown_outcome_that_is_found_out() {
         assert_eq!(bank.balance("1").await, balance);
     }
     bank.assert_sound().await;
+}
+
+/// Nobody closes a connection to a machine that is gone. Steady commands keep the client from
+/// noticing by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_passes_nothing_on_is_replaced() {
+    let server = server::shared().await;
+    let proxy = Proxy::start(server.address()).await;
+    let command_timeout = Duration::from_millis(400);
+    let bank = bank_with(&RedisOptions { command_timeout, ..options(proxy.url()) }).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    proxy.stall();
+    let started = Instant::now();
+    let one = [id("1")];
+    let steady = async {
+        loop {
+            let moment = Duration::from_millis(30);
+            let _ = timeout(moment, bank.store().load(&one)).await;
+            let _ = timeout(moment, bank.store().commit(std::slice::from_ref(&proposal))).await;
+        }
+    };
+    tokio::select! {
+        () = steady => {}
+        outcome = bank.commit_one(&proposal) => assert_eq!(outcome, Outcome::Applied),
+    }
+    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
+    assert_eq!(bank.balance("1").await, 101);
 }
 
 /// The Redis client had two faults once its buffer had been full: it never came back from a broken
