@@ -347,3 +347,67 @@ async fn a_damaged_account_is_told_and_the_others_go_on() {
     let accounts = client.list_accounts(v1::ListAccountsRequest::default()).await.unwrap().into_inner();
     assert_eq!(accounts.accounts.len(), 2);
 }
+
+/// A bank with account `a` on a Redis that has just stopped to answer.
+async fn frozen(flags: &[&str]) -> (Redis, Bank, support::api::Client) {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis_with(&redis, flags).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    redis.freeze();
+    (redis, bank, client)
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_at_once_with_when_to_come_back() {
+    let (redis, _bank, client) = frozen(&["--set", "ledger.queue_commands_max=1"]).await;
+    let call = || {
+        let mut client = client.clone();
+        tokio::spawn(async move { client.deposit(deposit("a", 1)).await })
+    };
+    let mut calls = vec![call()];
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // One is being committed, one waits.
+    calls.push(call());
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let error = failed(call().await.unwrap());
+    assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "QUEUE_FULL"), "{error:?}");
+    assert!(error.details.retry_info().unwrap().retry_delay.is_some());
+    let quota = &error.details.quota_failure().unwrap().violations[0];
+    assert_eq!(quota.subject, "ledger.queue_commands_max");
+    redis.thaw();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(balance(&mut client.clone(), "a").await, 2);
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_not_known_in_time_is_told_with_the_id_to_repeat() {
+    let flags = ["--set", "ledger.outcome_timeout_ms=300", "--set", "store.redis.command_timeout_ms=200"];
+    let (redis, _bank, mut client) = frozen(&flags).await;
+    let named = v1::DepositRequest { request_id: "find-out".to_owned(), ..deposit("a", 1) };
+    let error = failed(client.deposit(named.clone()).await);
+    assert_eq!((error.code, &*error.reason), (Code::Unknown, "OUTCOME_UNKNOWN"), "{error:?}");
+    assert_eq!(error.metadata["request_id"], "find-out");
+    assert!(error.message.contains("find-out"), "{error:?}");
+    redis.thaw();
+    // Whichever it was, it is done once.
+    while client.deposit(named.clone()).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(client.deposit(named).await.unwrap().into_inner().replayed);
+    assert_eq!(balance(&mut client, "a").await, 1);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_is_told_with_the_id_to_repeat() {
+    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=300"]).await;
+    let named = v1::DepositRequest { request_id: "late".to_owned(), ..deposit("a", 1) };
+    let error = failed(client.deposit(named).await);
+    assert_eq!((error.code, &*error.reason), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{error:?}");
+    assert_eq!(error.metadata["request_id"], "late");
+    let read = v1::GetBalanceRequest { account_id: "a".to_owned(), as_of: None };
+    assert_eq!(failed(client.get_balance(read).await).reason, "DEADLINE_EXCEEDED");
+    redis.thaw();
+}
