@@ -63,7 +63,9 @@ pub trait Store: Send + Sync + 'static {
     /// 2. An account that it was decided on has another [`Stamp`], or was part of an earlier proposal
     ///    of this commit that did not apply: [`Outcome::Conflict`]. The second matters where
     ///    proposals build on each other: the stamp may match by accident.
-    /// 3. Otherwise its changes and its record are written: [`Outcome::Applied`].
+    /// 3. What is stored of an account that it would change is not what the bank writes:
+    ///    [`Outcome::Damaged`].
+    /// 4. Otherwise its changes and its record are written: [`Outcome::Applied`].
     ///
     /// # Errors
     /// [`StoreError`]. Where its outcome is unknown, some proposals may have been applied: send the

@@ -7,16 +7,16 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
-//! | `bank:{17}:account:123` | hash | an account, field by field |
-//! | `bank:{17}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
-//! | `bank:{17}:requests:20780` | hash | outcomes of requests, for one window of time |
-//! | `bank:{17}:accounts` | sorted set | the ids of the partition's accounts |
-//! | `bank:{40}:owner:alice` | sorted set | the ids of an owner's accounts |
+//! | `bank:{27}:account:123` | hash | an account, field by field |
+//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
+//! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
+//! | `bank:{27}:accounts` | sorted set | the ids of the partition's accounts |
+//! | `bank:{231}:owner:alice` | sorted set | the ids of an owner's accounts |
 //!
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
 //!
-//! Cost: a commit is one round trip; in Redis, one read of each distinct account's version and of
+//! Cost: a commit is one round trip; in Redis, one read of each distinct account's stamp, of the end of its history and of
 //! each request's record, one `XADD` for each entry, and one `HSET` for each distinct account and
 //! each distinct partition.
 

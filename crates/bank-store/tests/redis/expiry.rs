@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::server::{self, Server, connect};
 
-/// A quarter of it passes between two looks at the clock.
+/// Long enough that a slow machine still looks in time.
 const RETENTION: Duration = Duration::from_secs(2);
 const RETENTION_MS: u64 = 2_000;
 

@@ -14,10 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use bank_store::{
     MemoryStore, Store,
-    conformance::{differential, faults, seed_from_environment},
+    conformance::{FaultRates, FaultyStore, differential, faults, seed_from_environment},
 };
 
-/// Redis is asked over a network, so its tests are fewer at a time.
+/// Some ten outcomes of each kind, and more of most, in two or three seconds.
 const DIFFERENTIAL_COMMITS: usize = 400;
 
 mod as_it_is {
@@ -29,6 +29,18 @@ mod as_it_is {
     }
 
     bank_store::conformance_tests!(on_redis);
+}
+
+mod while_it_fails {
+    use super::*;
+
+    async fn on_failing_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
+        let server = server::shared().await;
+        let redis = Arc::new(server.store().await);
+        case(Arc::new(FaultyStore::new(redis, FaultRates::all(0.05), seed_from_environment()))).await;
+    }
+
+    bank_store::conformance_tests!(on_failing_redis);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
