@@ -16,9 +16,9 @@
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
 //!
-//! Cost: a commit is one round trip; in Redis, one read of each distinct account's stamp, of the end of its history and of
-//! each request's record, one `XADD` for each entry, and one `HSET` for each distinct account and
-//! each distinct partition.
+//! Cost: a commit is one round trip; in Redis, one read of each distinct account's stamp, of the end
+//! of its history and of each request's record, one `XADD` for each entry, and one `HSET` for each
+//! distinct account and each distinct partition.
 
 mod codec;
 mod commit;
@@ -215,9 +215,6 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
         self.load_each(ids).await?.into_iter().collect()
     }
 

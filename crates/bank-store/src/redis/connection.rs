@@ -103,7 +103,7 @@ impl Connection {
         &self,
         command: impl Future<Output = Result<T, FredError>>,
     ) -> Result<T, StoreError> {
-        self.attempt(Box::pin(command)).await?.map_err(|error| self.explain(&error))
+        self.attempt(command).await?.map_err(|error| self.explain(&error))
     }
 
     /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means. A
