@@ -115,7 +115,7 @@ impl State {
             }
             Err(refusal) => Recorded::Refused(refusal.clone()),
         };
-        if proposal.recorded {
+        if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
             self.records[0].insert(proposal.key.clone(), RequestRecord { fingerprint, attempt, recorded });
         }

@@ -93,14 +93,21 @@ pub struct Proposal {
     pub fingerprint: Fingerprint,
     /// Which try at the request this is.
     pub attempt: Attempt,
-    /// Whether the outcome is kept, for the request to be repeated. A plan always is: its commit
-    /// may have to be sent again. A refusal of a request that nobody can repeat need not be.
-    pub recorded: bool,
-    /// The version of every account that it was decided on, that which the request names first
-    /// Every account that it was decided on, as it was then; `None` for one that did not exist.
+    /// Whether a refusal is kept as the outcome of the request. That of a request which nobody can
+    /// repeat need not be. A plan always leaves a record: its commit may have to be sent again.
+    pub refusal_recorded: bool,
+    /// Every account that it was decided on, as it was then, that which the request names first
+    /// before the others; `None` for one that did not exist.
     pub decided_on: Vec<(AccountId, Option<Stamp>)>,
     /// What to write, or why nothing may be written.
     pub decision: Result<Plan, Refusal>,
+}
+
+impl Proposal {
+    /// Whether it leaves a request record once it is applied.
+    pub fn is_recorded(&self) -> bool {
+        self.refusal_recorded || self.decision.is_ok()
+    }
 }
 
 /// What became of one proposal.

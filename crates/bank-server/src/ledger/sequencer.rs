@@ -298,7 +298,7 @@ fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
                 key: key.clone(),
                 fingerprint: command.fingerprint(),
                 attempt: Attempt(rand::random()),
-                recorded: *named || decision.is_ok(),
+                refusal_recorded: *named,
                 decided_on,
                 decision,
             }

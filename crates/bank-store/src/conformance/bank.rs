@@ -37,13 +37,13 @@ pub struct Request {
     pub command: Command,
     /// What the caller calls the request; a fresh name if it has none.
     pub name: Option<RequestId>,
-    /// Whether the outcome is kept.
-    pub recorded: bool,
+    /// Whether a refusal is kept.
+    pub refusal_recorded: bool,
 }
 
 impl From<Command> for Request {
     fn from(command: Command) -> Self {
-        Self { command, name: None, recorded: true }
+        Self { command, name: None, refusal_recorded: true }
     }
 }
 
@@ -64,7 +64,7 @@ pub struct View {
 impl View {
     /// Decides a request on what is known, and remembers its plan.
     pub fn propose(&mut self, request: impl Into<Request>) -> Proposal {
-        let Request { command, name, recorded } = request.into();
+        let Request { command, name, refusal_recorded } = request.into();
         let context = Context { now: self.now, request_id: name.clone() };
         let decision = decide(|id| self.accounts.get(id), &command, &context);
         let decided_on =
@@ -81,7 +81,7 @@ impl View {
             },
             fingerprint: command.fingerprint(),
             attempt: fresh_attempt(),
-            recorded,
+            refusal_recorded,
             decided_on,
             decision,
         }

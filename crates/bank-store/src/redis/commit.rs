@@ -180,7 +180,7 @@ impl CallBuilder<'_> {
             request_field: codec::request_field(proposal),
             attempt: proposal.attempt.to_string(),
             fingerprint: proposal.fingerprint.to_string(),
-            record: if proposal.recorded {
+            record: if proposal.is_recorded() {
                 Record::Kept(codec::request_record(proposal)?)
             } else {
                 Record::NotKept(false)
