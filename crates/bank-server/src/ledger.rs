@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 pub use self::error::Error;
 use self::sequencer::{Sequencer, Submission};
+use crate::metrics::Metrics;
 
 /// The bounds of a ledger.
 #[derive(Clone, Debug)]
@@ -67,6 +68,7 @@ pub struct Executed {
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     lanes: Arc<[mpsc::Sender<Submission>]>,
     stop: CancellationToken,
     failed: CancellationToken,
@@ -75,13 +77,19 @@ pub struct Ledger {
 
 impl Ledger {
     /// Starts a sequencer for every lane of the store.
-    pub fn start(store: Arc<dyn Store>, options: &LedgerOptions) -> Self {
+    pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, options: &LedgerOptions) -> Self {
         let sequencers = TaskTracker::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let lanes = (0..store.lanes())
             .map(|_| {
                 let (lane, commands) = mpsc::channel(options.queue_commands_max);
-                let sequencer = Sequencer::new(Arc::clone(&store), options.clone(), commands, stop.clone());
+                let sequencer = Sequencer::new(
+                    Arc::clone(&store),
+                    Arc::clone(&metrics),
+                    options.clone(),
+                    commands,
+                    stop.clone(),
+                );
                 let failed = failed.clone();
                 sequencers.spawn(async move {
                     // Dropped, and so set off, if the sequencer panics.
@@ -93,7 +101,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self { store, lanes, stop, failed, sequencers }
+        Self { store, metrics, lanes, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -112,10 +120,14 @@ impl Ledger {
         let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
         let request_id = key.request_id.clone();
         let (reply, outcome) = oneshot::channel();
-        lane.try_send(Submission { command, key, named, deadline, reply }).map_err(|error| match error {
+        let queued_at = Instant::now();
+        let metrics = Arc::clone(&self.metrics);
+        let submission = Submission { command, key, named, queued_at, deadline, reply, metrics };
+        lane.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
+        self.metrics.command_queued();
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => {

@@ -10,12 +10,16 @@
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
+//! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
+//! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
 //! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
 //!
 //! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
 
+pub mod admin;
 pub mod config;
 pub mod grpc;
 pub mod ledger;
+pub mod metrics;
 pub mod server;
 pub mod telemetry;

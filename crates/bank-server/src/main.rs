@@ -10,11 +10,13 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use bank_server::{
+    admin::Admin,
     config::{self, Args, Config, Loaded, StoreKind},
     grpc::BankApi,
     ledger::Ledger,
+    metrics::Metrics,
     server::{Server, Signals, Socket},
-    telemetry,
+    telemetry::{self, LogControl},
 };
 use bank_store::{MemoryStore, RedisStore, Store, StoreError};
 use clap::Parser as _;
@@ -38,10 +40,11 @@ fn main() -> ExitCode {
     if args.check {
         return print("ok\n");
     }
-    if let Err(error) = telemetry::init(&loaded.config.log) {
-        return refuse(&error);
-    }
-    match serve(&loaded) {
+    let log = match telemetry::init(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => return refuse(&error),
+    };
+    match serve(&loaded, log) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -50,15 +53,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new().context("cannot start threads")?;
-    let ended = runtime.block_on(run(loaded));
+    let ended = runtime.block_on(run(loaded, log));
     // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
     runtime.shutdown_background();
     ended
 }
 
-async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
@@ -72,9 +75,18 @@ async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
         }
     };
     tracing::info!(store = store.name(), durability = store.durability(), "the store is open");
-    let ledger = Ledger::start(Arc::clone(&store), &config.ledger_options());
+    let metrics = Arc::new(Metrics::new()?);
+    let ledger = Ledger::start(Arc::clone(&store), Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());
-    let mut server = Server::start(socket, api, store, &config.server_options())?;
+    let mut server = Server::start(socket, api, store, Arc::clone(&metrics), &config.server_options())?;
+    let _admin = match config.admin.listen {
+        Some(address) => {
+            let admin = Admin::start(address, metrics, server.ready(), log).await?;
+            tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
+            Some(admin)
+        }
+        None => None,
+    };
     let address = server.address();
     tracing::info!(%address, "listening for gRPC calls");
     tracing::info!("Server started on port {}", address.port());

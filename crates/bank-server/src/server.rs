@@ -14,6 +14,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use bank_proto::v1::bank_service_server::BankServiceServer;
 use bank_store::Store;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -22,7 +23,7 @@ use tonic::{service::LayerExt as _, transport};
 
 use self::calls::CountCalls;
 pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
-use crate::grpc::BankApi;
+use crate::{grpc::BankApi, metrics::Metrics};
 
 /// How long connections have to close once their calls are done. Clients close them at once when
 /// they are told to; one that does not is gone, or never was a gRPC client.
@@ -78,6 +79,7 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     calls: TaskTracker,
+    ready: watch::Receiver<bool>,
     draining: CancellationToken,
     closing: CancellationToken,
     health: JoinHandle<()>,
@@ -101,12 +103,15 @@ impl Server {
         socket: Socket,
         api: BankApi,
         store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let (health, watch_store) = health::service(store, &options.health, &draining);
+        let (now_ready, ready) = watch::channel(false);
+        let (health, watch_store) =
+            health::service(store, Arc::clone(&metrics), now_ready, &options.health, &draining);
         let bank = BankServiceServer::new(api)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
@@ -117,7 +122,7 @@ impl Server {
             .http2_keepalive_timeout(Some(options.keepalive_timeout))
             .http2_max_header_list_size(options.header_bytes_max)
             .max_concurrent_streams(options.concurrent_streams_max)
-            .add_service(CountCalls::new(calls.clone()).named_layer(bank))
+            .add_service(CountCalls::new(calls.clone(), metrics).named_layer(bank))
             .add_service(health.max_decoding_message_size(options.message_bytes_max));
         if options.reflection {
             let max = options.message_bytes_max;
@@ -132,6 +137,7 @@ impl Server {
         Ok(Self {
             address,
             calls,
+            ready,
             draining,
             closing,
             health: tokio::spawn(watch_store),
@@ -142,6 +148,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it can serve now: the store answers, and it does not drain.
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.clone()
     }
 
     /// Waits until the server stops by itself, which it should not.

@@ -10,7 +10,8 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::ParseError, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, filter::ParseError, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat};
@@ -18,6 +19,9 @@ use crate::config::{Log, LogFormat};
 /// What begins the targets of the bank's own events. A directive is for all targets that begin
 /// with it.
 const OWN_TARGETS: &str = "bank";
+
+/// How much the bank can say, from little to much.
+pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +34,46 @@ pub enum Error {
     Taken(#[from] tracing_subscriber::util::TryInitError),
 }
 
+/// Changes what is written while the server runs.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    configured: Log,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+/// What was asked for is neither a level nor directives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: write one of error, warn, info, debug, trace, or directives such as info,h2=debug")]
+pub struct NotDirectives(String);
+
+impl LogControl {
+    /// The directives in effect.
+    pub fn directives(&self) -> String {
+        // An error means that nothing is written any more.
+        self.filter.with_current(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Takes a level for `log.level`, or directives for `log.filter`.
+    ///
+    /// # Errors
+    /// [`NotDirectives`]; everything stays as it was.
+    pub fn set(&self, text: &str) -> Result<(), NotDirectives> {
+        let mut log = self.configured.clone();
+        if LEVELS.contains(&text) {
+            (log.level, log.filter) = (text.to_owned(), String::new());
+        } else {
+            text.clone_into(&mut log.filter);
+        }
+        let filter = filter(&log).map_err(|error| NotDirectives(error.to_string()))?;
+        self.filter.reload(filter).map_err(|error| NotDirectives(error.to_string()))
+    }
+}
+
 /// Starts writing events, panics among them, to standard output.
 ///
 /// # Errors
 /// [`Error`], once it has been called before, for one.
-pub fn init(log: &Log) -> Result<(), Error> {
+pub fn init(log: &Log) -> Result<LogControl, Error> {
     let pretty = match log.format {
         LogFormat::Auto => io::stdout().is_terminal(),
         LogFormat::Pretty => true,
@@ -49,7 +88,8 @@ pub fn init(log: &Log) -> Result<(), Error> {
     } else {
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed()
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter(log)?)).try_init()?;
+    let (filter, handle) = reload::Layer::new(filter(log)?);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -57,7 +97,7 @@ pub fn init(log: &Log) -> Result<(), Error> {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(panic = message, location, "this is a bug: a task has panicked");
     }));
-    Ok(())
+    Ok(LogControl { configured: log.clone(), filter: handle })
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, ParseError> {

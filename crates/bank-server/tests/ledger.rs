@@ -16,7 +16,10 @@ use bank_domain::{
     Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels,
     OpenAccount, Owner, Refusal, RequestId, Withdraw,
 };
-use bank_server::ledger::{Error, Executed, Ledger, LedgerOptions, Request};
+use bank_server::{
+    ledger::{Error, Executed, Ledger, LedgerOptions, Request},
+    metrics::Metrics,
+};
 use bank_store::{AccountsQuery, Caller, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
@@ -145,6 +148,10 @@ fn withdraw(account_id: &str, minor_units: i64) -> Command {
     })
 }
 
+fn start(stage: &Arc<Stage>, options: &LedgerOptions) -> Ledger {
+    Ledger::start(stage.clone(), Arc::new(Metrics::new().unwrap()), options)
+}
+
 async fn balance(store: &impl Store, account_id: &str) -> i64 {
     let account = store.load(&[account_id.parse().unwrap()]).await.unwrap().pop().flatten().unwrap();
     account.balance.minor_units
@@ -158,7 +165,7 @@ async fn committing() {
 #[tokio::test]
 async fn what_queues_up_during_a_commit_shares_the_next() {
     let stage = Stage::new(1);
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
 
     let mut calls = JoinSet::new();
@@ -180,7 +187,7 @@ async fn what_queues_up_during_a_commit_shares_the_next() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let stage = Stage::new(1);
-    let ledger = Ledger::start(stage.clone(), &LedgerOptions { queue_commands_max: 2, ..options() });
+    let ledger = start(&stage, &LedgerOptions { queue_commands_max: 2, ..options() });
     ledger.execute(request(open("a"), "")).await.unwrap();
     let call = || {
         tokio::spawn({
@@ -204,7 +211,7 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
     let stage = Stage::new(1);
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
     let first = tokio::spawn({
         let ledger = ledger.clone();
@@ -224,7 +231,7 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
 #[tokio::test]
 async fn a_queued_command_outlives_its_caller() {
     let stage = Stage::new(1);
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
     let gone =
         tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
@@ -239,7 +246,7 @@ async fn a_queued_command_outlives_its_caller() {
 async fn an_unknown_outcome_is_found_out_by_sending_again() {
     let stage = Stage::new(0);
     stage.open();
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
     stage.fail([Fault::LostBefore, Fault::LostAfter, Fault::LostAfter, Fault::Unavailable]);
     let done = ledger.execute(request(deposit("a", 5), "x")).await.unwrap();
@@ -258,7 +265,7 @@ async fn an_outcome_that_stays_unknown_is_said_to_be() {
     let stage = Stage::new(0);
     stage.open();
     let options = LedgerOptions { outcome_timeout: Duration::from_millis(50), ..options() };
-    let ledger = Ledger::start(stage.clone(), &options);
+    let ledger = start(&stage, &options);
     ledger.execute(request(open("a"), "")).await.unwrap();
     stage.fail([Fault::LostAfter]);
     stage.fail((0..10_000).map(|_| Fault::LostBefore));
@@ -276,7 +283,7 @@ async fn an_outcome_that_stays_unknown_is_said_to_be() {
 async fn an_unavailable_store_is_said_at_once_and_nothing_is_done() {
     let stage = Stage::new(0);
     stage.open();
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
     stage.fail([Fault::Unavailable]);
     let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
@@ -289,7 +296,7 @@ async fn an_unavailable_store_is_said_at_once_and_nothing_is_done() {
 async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
     let stage = Stage::new(0);
     stage.open();
-    let ledgers = [Ledger::start(stage.clone(), &options()), Ledger::start(stage.clone(), &options())];
+    let ledgers = [start(&stage, &options()), start(&stage, &options())];
     ledgers[0].execute(request(open("a"), "")).await.unwrap();
     ledgers[0].execute(request(deposit("a", 100), "")).await.unwrap();
     let mut calls = JoinSet::new();
@@ -305,7 +312,7 @@ async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
 #[tokio::test]
 async fn draining_finishes_what_is_queued_and_takes_no_more() {
     let stage = Stage::new(1);
-    let ledger = Ledger::start(stage.clone(), &options());
+    let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
     let mut calls = JoinSet::new();
     for _ in 0..10 {

@@ -39,6 +39,10 @@ pub struct Args {
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
 
+    /// Answer metrics and probes over HTTP on this address; off for nowhere [admin.listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<String>,
+
     /// Keep accounts here: memory or redis [store.kind]
     #[arg(short, long, value_name = "KIND")]
     pub store: Option<String>,

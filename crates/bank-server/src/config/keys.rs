@@ -68,6 +68,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.keepalive_interval_ms", 100, DAY_MS),
     integer("server.keepalive_timeout_ms", 100, DAY_MS),
     flag("server.reflection"),
+    text("admin.listen", "an address and a port, such as 127.0.0.1:9464, or \"off\"", is_admin_listen),
     integer("health.poll_interval_ms", 10, 600_000),
     integer("health.poll_timeout_ms", 10, 600_000),
     text(
@@ -100,7 +101,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("ledger.outcome_timeout_ms", 1, DAY_MS),
     integer("ledger.resend_pause_ms", 1, 60_000),
     integer("ledger.request_retention_seconds", 60, YEAR_SECONDS),
-    choice("log.level", &["error", "warn", "info", "debug", "trace"]),
+    choice("log.level", &crate::telemetry::LEVELS),
     text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
     choice("log.format", &["auto", "pretty", "json"]),
 ];
@@ -198,6 +199,10 @@ impl Key {
 
 fn parses<T: std::str::FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
+}
+
+fn is_admin_listen(text: &str) -> bool {
+    text == "off" || parses::<std::net::SocketAddr>(text)
 }
 
 fn is_redis_url(text: &str) -> bool {

@@ -107,6 +107,7 @@ impl Layer {
         layer.flag(URL, "--redis-url", args.redis_url.as_ref());
         layer.flag("store.kind", "--store", args.store.as_ref());
         layer.flag("server.listen", "--listen", args.listen.as_ref());
+        layer.flag("admin.listen", "--admin-listen", args.admin_listen.as_ref());
         layer.flag("log.level", "--log-level", args.log_level.as_ref());
         for assignment in &args.set {
             let Some((key, value)) = assignment.split_once('=') else {

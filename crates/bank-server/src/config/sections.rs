@@ -19,6 +19,7 @@ use crate::{
 #[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
 pub struct Config {
     pub server: Server,
+    pub admin: Admin,
     pub health: Health,
     pub bank: Bank,
     pub store: Store,
@@ -41,6 +42,15 @@ pub struct Server {
     pub keepalive_interval_ms: u64,
     pub keepalive_timeout_ms: u64,
     pub reflection: bool,
+}
+
+/// Where metrics and probes are answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// The address; none for no port.
+    #[serde(deserialize_with = "admin_listen")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the server knows whether it can serve.
@@ -226,4 +236,10 @@ impl Config {
 
 fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::Error> {
     String::deserialize(deserializer).map(RedisUrl::new)
+}
+
+/// `off`, or an address.
+fn admin_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
 }

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Executed, LedgerOptions, now};
+use crate::metrics::{CommandOutcome, Metrics};
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
 const FRUITLESS_COMMITS_MAX: u32 = 3;
@@ -30,8 +31,10 @@ pub(super) struct Submission {
     pub(super) key: RequestKey,
     /// Whether the caller chose the request id, and so can ask again.
     pub(super) named: bool,
+    pub(super) queued_at: Instant,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Accounts as far as they are known; `None` for one that does not exist.
@@ -40,6 +43,7 @@ type Accounts = HashMap<AccountId, Option<Account>>;
 /// Decides and commits the commands of one lane, batch by batch.
 pub(super) struct Sequencer {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     options: LedgerOptions,
     commands: mpsc::Receiver<Submission>,
     stop: CancellationToken,
@@ -49,7 +53,13 @@ pub(super) struct Sequencer {
 }
 
 impl Submission {
+    /// It is out of the queue.
+    fn taken(&self) {
+        self.metrics.command_taken(self.queued_at.elapsed());
+    }
+
     fn answer(self, result: Result<Executed, Error>) {
+        self.metrics.command_ended(CommandOutcome::of(&result));
         // An error means that the caller is gone. The outcome stands all the same.
         let _ = self.reply.send(result);
     }
@@ -63,12 +73,13 @@ impl Submission {
 impl Sequencer {
     pub(super) fn new(
         store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
         options: LedgerOptions,
         commands: mpsc::Receiver<Submission>,
         stop: CancellationToken,
     ) -> Self {
         let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
-        Self { store, options, commands, stop, remembered: LruCache::new(capacity) }
+        Self { store, metrics, options, commands, stop, remembered: LruCache::new(capacity) }
     }
 
     /// Runs until it is told to stop and the queue is empty.
@@ -86,6 +97,9 @@ impl Sequencer {
                     taken = self.commands.recv_many(&mut batch, self.options.batch_commands_max) => {
                         if taken == 0 {
                             return;
+                        }
+                        for submission in &batch {
+                            submission.taken();
                         }
                     }
                     () = self.stop.cancelled(), if !self.commands.is_closed() => continue,
@@ -114,6 +128,7 @@ impl Sequencer {
         let room = room.min(self.options.batch_commands_max - batch.len());
         for _ in 0..room {
             let Ok(submission) = self.commands.try_recv() else { return };
+            submission.taken();
             batch.push(submission);
         }
     }
@@ -125,7 +140,10 @@ impl Sequencer {
             return batch;
         }
         let proposals = propose(&batch, accounts);
-        match self.commit(&proposals).await {
+        let began_at = Instant::now();
+        let committed = self.commit(&proposals).await;
+        self.metrics.commit_ended(proposals.len(), began_at.elapsed());
+        match committed {
             Ok(committed) => self.settle(batch, proposals, committed),
             Err(error) => {
                 self.forget(&proposals);
@@ -214,6 +232,7 @@ impl Sequencer {
                 return Err(StoreError::OutcomeUnknown(error.to_string()));
             }
             tracing::warn!(%error, commands = proposals.len(), "outcome of a commit is unknown; sending it again");
+            self.metrics.commit_resent();
             sleep(self.options.resend_pause).await;
         }
     }
@@ -240,7 +259,10 @@ impl Sequencer {
                 (Outcome::Applied, Err(refusal)) => {
                     submission.answer(Err(Error::Refused { refusal, replayed: false }));
                 }
-                (Outcome::Conflict, _) => again.push(submission),
+                (Outcome::Conflict, _) => {
+                    self.metrics.command_ended(CommandOutcome::Conflict);
+                    again.push(submission);
+                }
                 (Outcome::Replayed(Recorded::Entry(entry)), _) => {
                     submission.answer(Ok(Executed { entry: *entry, replayed: true }));
                 }

@@ -8,7 +8,10 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::{
@@ -19,6 +22,8 @@ use tonic_health::{
     },
     server::{HealthReporter, HealthService},
 };
+
+use crate::metrics::Metrics;
 
 /// The services whose state is reported; the one without a name is the server as a whole.
 const SERVICES: [&str; 2] = ["", SERVICE_NAME];
@@ -32,16 +37,19 @@ pub struct HealthOptions {
     pub poll_timeout: Duration,
 }
 
-/// The health service, and the task that feeds it until the server drains.
+/// The health service, and the task that feeds it, and `ready`, until the server drains.
 pub(super) fn service(
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    ready: watch::Sender<bool>,
     options: &HealthOptions,
     draining: &CancellationToken,
 ) -> (HealthServer<impl Health>, impl Future<Output = ()> + Send + 'static) {
     let reporter = HealthReporter::new();
     let inner = HealthService::from_health_reporter(reporter.clone());
     let service = EndingHealth { inner, draining: draining.clone() };
-    (HealthServer::new(service), watch(store, options.clone(), reporter, draining.clone()))
+    let feed = feed(store, Report { reporter, ready, metrics }, options.clone(), draining.clone());
+    (HealthServer::new(service), feed)
 }
 
 /// A health service whose streams end when the server drains: they would keep it from ending.
@@ -73,25 +81,36 @@ impl Health for EndingHealth {
     }
 }
 
-async fn watch(
-    store: Arc<dyn Store>,
-    options: HealthOptions,
-    reporter: HealthReporter,
-    draining: CancellationToken,
-) {
+async fn feed(store: Arc<dyn Store>, report: Report, options: HealthOptions, draining: CancellationToken) {
     // The store has just been opened.
-    report(&reporter, ServingStatus::Serving).await;
-    draining.run_until_cancelled(poll(&*store, &options, &reporter)).await;
-    report(&reporter, ServingStatus::NotServing).await;
+    report.store_is_up(true).await;
+    draining.run_until_cancelled(poll(&*store, &options, &report)).await;
+    report.serving(false).await;
 }
 
-async fn report(reporter: &HealthReporter, status: ServingStatus) {
-    for service in SERVICES {
-        reporter.set_service_status(service, status).await;
+/// Where the state is told.
+struct Report {
+    reporter: HealthReporter,
+    ready: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Report {
+    async fn store_is_up(&self, up: bool) {
+        self.metrics.store_is_up(up);
+        self.serving(up).await;
+    }
+
+    async fn serving(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for service in SERVICES {
+            self.reporter.set_service_status(service, status).await;
+        }
+        self.ready.send_replace(serving);
     }
 }
 
-async fn poll(store: &dyn Store, options: &HealthOptions, reporter: &HealthReporter) {
+async fn poll(store: &dyn Store, options: &HealthOptions, report: &Report) {
     let mut away_since = None;
     loop {
         let reason = match timeout(options.poll_timeout, store.health()).await {
@@ -103,13 +122,13 @@ async fn poll(store: &dyn Store, options: &HealthOptions, reporter: &HealthRepor
             (Some(reason), None) => {
                 away_since = Some(Instant::now());
                 tracing::error!(store = store.name(), reason, "the store is away: not serving");
-                report(reporter, ServingStatus::NotServing).await;
+                report.store_is_up(false).await;
             }
             (None, Some(since)) => {
                 away_since = None;
                 let away_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(store = store.name(), away_ms, "the store is back: serving");
-                report(reporter, ServingStatus::Serving).await;
+                report.store_is_up(true).await;
             }
             (None, None) | (Some(_), Some(_)) => {}
         }

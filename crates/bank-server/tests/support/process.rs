@@ -46,6 +46,8 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        // Servers that run side by side cannot all have the admin port of the defaults.
+        command.env("BANK__ADMIN__LISTEN", "127.0.0.1:0");
         command.args(flags).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -1,0 +1,239 @@
+//! What the server counts and measures, in the text format of Prometheus.
+//!
+//! `docs/metrics.md` says what each metric means; a test holds the two together. No label names an
+//! account, a caller or a request: their number has no bound.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+use tonic::Code;
+
+use crate::ledger::{self, Executed};
+
+/// What the text is, for whoever scrapes it.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// From a tenth of a millisecond, which a commit in memory takes, to the ten seconds after which an
+/// outcome is given up.
+const SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Up to the largest batch that can be configured.
+const COMMANDS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 2500.0, 10_000.0];
+
+/// All metrics of one server.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: IntCounterVec,
+    call_seconds: HistogramVec,
+    calls_in_flight: IntGauge,
+    queue_commands: IntGauge,
+    queue_seconds: Histogram,
+    batch_commands: Histogram,
+    commit_seconds: Histogram,
+    commit_resends: IntCounter,
+    commands: IntCounterVec,
+    store_up: IntGauge,
+}
+
+/// What became of one command, as `bank_commands_total` counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandOutcome {
+    /// Carried out.
+    Applied,
+    /// Refused by a rule of the bank.
+    Refused,
+    /// The outcome of an earlier call with the same request id.
+    Replayed,
+    /// Decided on what was no longer so; decided again.
+    Conflict,
+    /// Not carried out: the deadline passed, the store was away, the request id was taken.
+    Failed,
+    /// It may have been carried out.
+    Unknown,
+}
+
+impl CommandOutcome {
+    const ALL: [Self; 6] =
+        [Self::Applied, Self::Refused, Self::Replayed, Self::Conflict, Self::Failed, Self::Unknown];
+
+    pub(crate) fn of(result: &Result<Executed, ledger::Error>) -> Self {
+        match result {
+            Ok(Executed { replayed: true, .. }) | Err(ledger::Error::Refused { replayed: true, .. }) => {
+                Self::Replayed
+            }
+            Ok(Executed { replayed: false, .. }) => Self::Applied,
+            Err(ledger::Error::Refused { replayed: false, .. }) => Self::Refused,
+            Err(ledger::Error::OutcomeUnknown { .. }) => Self::Unknown,
+            Err(
+                ledger::Error::RequestIdReused { .. }
+                | ledger::Error::QueueFull { .. }
+                | ledger::Error::DeadlineExceeded { .. }
+                | ledger::Error::ShuttingDown
+                | ledger::Error::Store(_),
+            ) => Self::Failed,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+            Self::Replayed => "replayed",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics that start at zero.
+    ///
+    /// # Errors
+    /// If two of them have one name, or one has a name that cannot be.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let register = Register { registry: &registry };
+        let build =
+            register.gauges("bank_build_info", "Always 1; the labels say what runs.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let commands =
+            register.counters("bank_commands_total", "Commands by what became of them.", &["outcome"])?;
+        for outcome in CommandOutcome::ALL {
+            // A counter that is there from the start shows its first increment.
+            commands.with_label_values(&[outcome.as_str()]);
+        }
+        let metrics = Self {
+            calls: register.counters(
+                "bank_calls_total",
+                "Calls that ended, by method and gRPC code.",
+                &["method", "code"],
+            )?,
+            call_seconds: register.add(HistogramVec::new(
+                HistogramOpts::new(
+                    "bank_call_duration_seconds",
+                    "From the headers of a call to the end of its reply.",
+                )
+                .buckets(SECONDS.to_vec()),
+                &["method"],
+            )?)?,
+            calls_in_flight: register.gauge("bank_calls_in_flight", "Calls that have not ended.")?,
+            queue_commands: register
+                .gauge("bank_queue_commands", "Commands that wait for their sequencer.")?,
+            queue_seconds: register.histogram(
+                "bank_queue_wait_seconds",
+                "How long commands waited for their sequencer.",
+                &SECONDS,
+            )?,
+            batch_commands: register.histogram(
+                "bank_batch_commands",
+                "Commands that shared one commit.",
+                &COMMANDS,
+            )?,
+            commit_seconds: register.histogram(
+                "bank_commit_duration_seconds",
+                "How long the store took for a commit, with all times that it was sent.",
+                &SECONDS,
+            )?,
+            commit_resends: register.counter(
+                "bank_commit_resends_total",
+                "Commits sent again because their outcome was unknown.",
+            )?,
+            commands,
+            store_up: register.gauge("bank_store_up", "1 while the store answers, else 0.")?,
+            registry,
+        };
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(metrics)
+    }
+
+    /// Everything, as it is now.
+    ///
+    /// # Errors
+    /// If a metric cannot be written as text.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// A call has begun.
+    pub(crate) fn call_began(&self) {
+        self.calls_in_flight.inc();
+    }
+
+    /// A call has ended, however it did.
+    pub(crate) fn call_ended(&self, method: &str, code: Code, took: Duration) {
+        self.calls_in_flight.dec();
+        self.calls.with_label_values(&[method, &format!("{code:?}")]).inc();
+        self.call_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+    }
+
+    /// A command was queued.
+    pub(crate) fn command_queued(&self) {
+        self.queue_commands.inc();
+    }
+
+    /// A command was taken out of its queue.
+    pub(crate) fn command_taken(&self, waited: Duration) {
+        self.queue_commands.dec();
+        self.queue_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// A command has an outcome.
+    pub(crate) fn command_ended(&self, outcome: CommandOutcome) {
+        self.commands.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// A commit was answered, or given up.
+    #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52 commands")]
+    pub(crate) fn commit_ended(&self, commands: usize, took: Duration) {
+        self.batch_commands.observe(commands as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A commit is sent again, since its outcome is unknown.
+    pub(crate) fn commit_resent(&self) {
+        self.commit_resends.inc();
+    }
+
+    /// Whether the store answers.
+    pub(crate) fn store_is_up(&self, up: bool) {
+        self.store_up.set(i64::from(up));
+    }
+}
+
+/// Makes metrics, and keeps them in the registry.
+struct Register<'a> {
+    registry: &'a Registry,
+}
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+}

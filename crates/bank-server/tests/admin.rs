@@ -1,0 +1,153 @@
+//! The admin port of the real binary: metrics, probes, the log level.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use bank_proto::v1;
+use support::{
+    Bank, Redis,
+    api::{connect, deposit, failed, savings, withdraw},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+/// A request over HTTP/1.1: the code of the answer, and its body.
+async fn ask(bank: &Bank, method: &str, path: &str, body: &str) -> (u16, String) {
+    let line = bank.said("answering /metrics").await;
+    let mut connection = TcpStream::connect(line["admin"].as_str().unwrap()).await.unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: bank\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (code, body.to_owned())
+}
+
+async fn metrics(bank: &Bank) -> String {
+    let (code, text) = ask(bank, "GET", "/metrics", "").await;
+    assert_eq!(code, 200);
+    text
+}
+
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in:\n{metrics}")).parse().unwrap()
+}
+
+/// Every kind of outcome, in calls that have ended.
+async fn run_session(bank: &Bank) {
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    for _ in 0..2 {
+        let again = v1::DepositRequest { request_id: "d".to_owned(), ..deposit("a", 100) };
+        client.deposit(again).await.unwrap();
+    }
+    failed(client.withdraw(withdraw("a", 101)).await);
+    failed(client.withdraw(withdraw("b", 1)).await);
+    failed(client.withdraw(withdraw("", 1)).await);
+}
+
+#[tokio::test]
+async fn calls_and_commands_are_counted_by_what_became_of_them() {
+    let bank = Bank::memory().await;
+    run_session(&bank).await;
+    let text = metrics(&bank).await;
+    for (series, expected) in [
+        (r#"bank_calls_total{code="Ok",method="CreateAccount"}"#, 1.0),
+        (r#"bank_calls_total{code="Ok",method="Deposit"}"#, 2.0),
+        (r#"bank_calls_total{code="FailedPrecondition",method="Withdraw"}"#, 1.0),
+        (r#"bank_calls_total{code="NotFound",method="Withdraw"}"#, 1.0),
+        (r#"bank_calls_total{code="InvalidArgument",method="Withdraw"}"#, 1.0),
+        (r#"bank_call_duration_seconds_count{method="Withdraw"}"#, 3.0),
+        (r#"bank_commands_total{outcome="applied"}"#, 2.0),
+        (r#"bank_commands_total{outcome="replayed"}"#, 1.0),
+        (r#"bank_commands_total{outcome="refused"}"#, 2.0),
+        (r#"bank_commands_total{outcome="conflict"}"#, 0.0),
+        ("bank_calls_in_flight", 0.0),
+        ("bank_queue_commands", 0.0),
+        ("bank_queue_wait_seconds_count", 5.0),
+        ("bank_batch_commands_sum", 5.0),
+        ("bank_commit_resends_total", 0.0),
+        ("bank_store_up", 1.0),
+    ] {
+        assert_eq!(value(&text, series).to_bits(), f64::to_bits(expected), "{series}");
+    }
+    assert!(value(&text, "bank_commit_duration_seconds_count") >= 1.0);
+    assert!(!text.contains("\"a\""), "an account's name is in a label");
+}
+
+#[tokio::test]
+async fn the_documentation_and_the_output_name_the_same_metrics() {
+    let bank = Bank::memory().await;
+    run_session(&bank).await;
+    let text = metrics(&bank).await;
+    let told: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let table = fs::read_to_string(path).unwrap();
+    let documented: BTreeSet<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split_once("` | ").unwrap())
+        .map(|(name, rest)| (name, rest.split(' ').next().unwrap()))
+        .collect();
+    assert_eq!(told, documented);
+}
+
+#[tokio::test]
+async fn it_is_ready_while_the_store_answers() {
+    let mut redis = Redis::start_durable().await;
+    let bank = Bank::on_redis(&redis).await;
+    assert_eq!(ask(&bank, "GET", "/healthz", "").await, (200, "ok\n".to_owned()));
+    assert_eq!(ask(&bank, "GET", "/readyz", "").await, (200, "ready\n".to_owned()));
+    redis.kill();
+    becomes_ready(&bank, 503).await;
+    assert_eq!(value(&metrics(&bank).await, "bank_store_up").to_bits(), 0.0_f64.to_bits());
+    assert_eq!(ask(&bank, "GET", "/healthz", "").await.0, 200);
+    redis.restart().await;
+    becomes_ready(&bank, 200).await;
+    assert_eq!(value(&metrics(&bank).await, "bank_store_up").to_bits(), 1.0_f64.to_bits());
+}
+
+async fn becomes_ready(bank: &Bank, expected: u16) {
+    let give_up_at = Instant::now() + Duration::from_secs(20);
+    while ask(bank, "GET", "/readyz", "").await.0 != expected {
+        assert!(Instant::now() < give_up_at, "/readyz does not become {expected}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_level_is_changed_while_it_runs() {
+    let bank = Bank::memory().await;
+    assert_eq!(ask(&bank, "GET", "/log", "").await, (200, "bank=info,warn\n".to_owned()));
+    assert_eq!(ask(&bank, "PUT", "/log", "debug\n").await, (200, "bank=debug,warn\n".to_owned()));
+    run_session(&bank).await;
+    bank.said("Deposit done").await;
+    assert_eq!(ask(&bank, "PUT", "/log", "h2=debug").await, (200, "bank=info,h2=debug,warn\n".to_owned()));
+    let (code, text) = ask(&bank, "PUT", "/log", "=,=").await;
+    assert_eq!(code, 400, "{text}");
+    assert!(text.contains("write one of error, warn, info, debug, trace"), "{text}");
+    assert_eq!(ask(&bank, "GET", "/log", "").await.1, "bank=info,h2=debug,warn\n");
+    assert_eq!(ask(&bank, "PUT", "/log", &"x".repeat(5000)).await.0, 413);
+}
+
+#[tokio::test]
+async fn it_answers_what_it_does_not_know_as_http_does() {
+    let bank = Bank::memory().await;
+    assert_eq!(ask(&bank, "GET", "/", "").await.0, 404);
+    assert_eq!(ask(&bank, "POST", "/metrics", "").await.0, 405);
+}
