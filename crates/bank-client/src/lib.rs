@@ -53,8 +53,8 @@ mod token;
 mod wire;
 
 pub use bank_domain::{
-    AccountId, Currency, InvalidAccountId, InvalidCurrency, InvalidMoney, InvalidRequestId, InvalidTimestamp,
-    Money, Overflow, RequestId, Timestamp,
+    AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
+    InvalidRequestId, InvalidTimestamp, Money, Overflow, RequestId, Timestamp,
 };
 pub use builder::{Builder, Keepalive};
 pub use call::Call;

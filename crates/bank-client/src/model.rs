@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
-use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
+use bank_domain::{AccountId, Currency, EntryHash, Money, RequestId, Timestamp};
 use bank_proto::v1;
 
 use crate::{
@@ -36,6 +36,9 @@ pub struct Account {
     pub updated_at: Timestamp,
     /// What an operator hung on it.
     pub labels: BTreeMap<String, String>,
+    /// The hash of its newest entry, which all its history follows from: kept elsewhere, it shows
+    /// later whether that history has been changed.
+    pub head_hash: EntryHash,
 }
 
 impl FromWire<v1::Account> for Account {
@@ -52,6 +55,7 @@ impl FromWire<v1::Account> for Account {
             created_at: required("create_time", wire.create_time)?,
             updated_at: required("update_time", wire.update_time)?,
             labels: wire.labels.into_iter().collect(),
+            head_hash: parsed("head_hash", &wire.head_hash)?,
         })
     }
 }
@@ -117,8 +121,11 @@ pub struct Entry {
     pub description: String,
     /// How it was calculated, if it is [`EntryKind::Interest`].
     pub interest_terms: Option<InterestTerms>,
-    /// The new limit, if it is [`EntryKind::OverdraftLimitSet`].
+    /// The limit that it set, if it is [`EntryKind::AccountOpened`] or
+    /// [`EntryKind::OverdraftLimitSet`].
     pub overdraft_limit: Option<Money>,
+    /// Over all of the above and the hash of the entry before it.
+    pub entry_hash: EntryHash,
 }
 
 impl FromWire<v1::Entry> for Entry {
@@ -136,6 +143,7 @@ impl FromWire<v1::Entry> for Entry {
             description: wire.description,
             interest_terms: optional(wire.interest_terms)?,
             overdraft_limit: optional(wire.overdraft_limit)?,
+            entry_hash: parsed("entry.entry_hash", &wire.entry_hash)?,
         })
     }
 }

@@ -122,6 +122,7 @@ fn entry(account_id: &str, sequence: i64) -> v1::Entry {
         amount: zero.clone(),
         balance_after: zero,
         create_time: Some(prost_types::Timestamp::default()),
+        entry_hash: "0".repeat(64),
         ..v1::Entry::default()
     }
 }

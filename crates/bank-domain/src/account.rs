@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Currency, Labels, Money, Owner, Timestamp};
+use crate::{AccountId, Currency, EntryHash, Labels, Money, Owner, Timestamp};
 
 /// What kind of account it is: how far its balance may go down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,8 +50,9 @@ impl AccountState {
 /// An account at one instant.
 ///
 /// Invariants: the balance is the sum of the amounts of its entries, never below minus the
-/// overdraft limit; the limit is zero for savings; the version is the sequence of the newest entry.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// overdraft limit; the limit is zero for savings; the version is the sequence of the newest entry,
+/// and the head its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Account {
     /// Its name.
     pub id: AccountId,
@@ -75,6 +76,8 @@ pub struct Account {
     pub opened_at: Timestamp,
     /// The time of its newest entry.
     pub updated_at: Timestamp,
+    /// The hash of its newest entry, and so of all its history; see [`chain`](crate::chain).
+    pub head: EntryHash,
 }
 
 impl Account {

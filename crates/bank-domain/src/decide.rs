@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Currency,
-    Deposit, Description, Entry, EntryId, EntryKind, Money, OpenAccount, OverdraftLimit, Overflow, RequestId,
-    SetOverdraftLimit, Timestamp, TransactionId, Transfer, Withdraw, interest,
+    Deposit, Description, Entry, EntryHash, EntryId, EntryKind, Money, OpenAccount, OverdraftLimit, Overflow,
+    RequestId, SetOverdraftLimit, Timestamp, TransactionId, Transfer, Withdraw, interest,
 };
 
 /// What a decision is made with, besides the accounts.
@@ -182,7 +182,8 @@ pub fn decide<'a>(
 
 fn open_account(open: &OpenAccount, context: &Context) -> Change {
     let zero = Money::zero(open.currency());
-    let account = Account {
+    let overdraft_limit = zero.with_minor_units(open.overdraft_limit_minor_units());
+    let mut account = Account {
         id: open.account_id().clone(),
         account_type: open.account_type(),
         currency: open.currency(),
@@ -190,12 +191,15 @@ fn open_account(open: &OpenAccount, context: &Context) -> Change {
         labels: open.labels().clone(),
         state: AccountState::Active,
         balance: zero,
-        overdraft_limit: zero.with_minor_units(open.overdraft_limit_minor_units()),
+        overdraft_limit,
         version: 0,
         opened_at: context.now,
         updated_at: context.now,
+        head: EntryHash::from_bytes([0; 32]),
     };
-    Booking::on(&account, context).write(EntryKind::AccountOpened, account.state, zero, zero)
+    account.head = account.genesis();
+    let kind = EntryKind::AccountOpened { overdraft_limit };
+    Booking::on(&account, context).write(kind, account.state, zero, zero)
 }
 
 fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Plan, Refusal> {
@@ -417,11 +421,9 @@ impl<'a> Booking<'a> {
         let transaction_id = self
             .transaction_id
             .unwrap_or_else(|| TransactionId { account_id: self.account.id.clone(), entry_id: id });
-        let account =
-            Account { state, balance, version: id.sequence, updated_at: id.time, ..self.account.clone() };
-        let entry = Entry {
+        let mut entry = Entry {
             transaction_id,
-            account_id: account.id.clone(),
+            account_id: self.account.id.clone(),
             sequence: id.sequence,
             time: id.time,
             kind,
@@ -429,6 +431,16 @@ impl<'a> Booking<'a> {
             balance_after: balance,
             request_id: self.context.request_id.clone(),
             description: self.description,
+            hash: self.account.head,
+        };
+        entry.hash = entry.chained_to(&self.account.head);
+        let account = Account {
+            state,
+            balance,
+            version: id.sequence,
+            updated_at: id.time,
+            head: entry.hash,
+            ..self.account.clone()
         };
         Change { account, entry }
     }

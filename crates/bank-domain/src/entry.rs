@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Description, Money, RequestId, Timestamp, interest};
+use crate::{AccountId, Description, EntryHash, Money, RequestId, Timestamp, interest};
 
 /// Which entry of one account: entries are ordered by it, and the sequence alone tells them apart.
 ///
@@ -30,7 +30,8 @@ pub struct EntryId {
 /// assert_eq!(id.to_string(), "123/1767225600000-7");
 /// # Ok::<(), bank_domain::InvalidTransactionId>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TransactionId {
     /// The account that the movement names first: the source, for a transfer.
     pub account_id: AccountId,
@@ -44,7 +45,7 @@ pub struct TransactionId {
 pub struct InvalidTransactionId;
 
 /// What happened to one account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// The movement that it is a side of.
     pub transaction_id: TransactionId,
@@ -64,6 +65,8 @@ pub struct Entry {
     pub request_id: Option<RequestId>,
     /// What it was for.
     pub description: Description,
+    /// Over all of the above and the hash of the entry before it; see [`chain`](crate::chain).
+    pub hash: EntryHash,
 }
 
 /// What happened, with what only that kind has.
@@ -71,7 +74,10 @@ pub struct Entry {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EntryKind {
     /// The account was opened.
-    AccountOpened,
+    AccountOpened {
+        /// With this overdraft limit.
+        overdraft_limit: Money,
+    },
     /// Money came in from outside.
     Deposit,
     /// Money went out of the bank.
@@ -117,7 +123,7 @@ impl EntryKind {
     /// The name as it is stored and printed.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::AccountOpened => "account_opened",
+            Self::AccountOpened { .. } => "account_opened",
             Self::Deposit => "deposit",
             Self::Withdrawal => "withdrawal",
             Self::TransferOut { .. } => "transfer_out",
@@ -177,6 +183,20 @@ impl FromStr for TransactionId {
             account_id: account_id.parse().map_err(|_| InvalidTransactionId)?,
             entry_id: entry_id.parse()?,
         })
+    }
+}
+
+impl TryFrom<String> for TransactionId {
+    type Error = InvalidTransactionId;
+
+    fn try_from(text: String) -> Result<Self, InvalidTransactionId> {
+        text.parse()
+    }
+}
+
+impl From<TransactionId> for String {
+    fn from(id: TransactionId) -> Self {
+        id.to_string()
     }
 }
 

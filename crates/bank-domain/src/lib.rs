@@ -40,8 +40,11 @@
 //! ```
 
 mod account;
+pub mod audit;
+pub mod chain;
 mod command;
 mod decide;
+mod encoding;
 mod entry;
 mod fingerprint;
 mod id;
@@ -52,6 +55,7 @@ mod text;
 mod time;
 
 pub use account::{Account, AccountState, AccountType};
+pub use chain::{EntryHash, InvalidEntryHash};
 pub use command::{
     ApplyInterest, ChangeState, Command, Deposit, InvalidOpenAccount, InvalidTransfer, OpenAccount,
     SetOverdraftLimit, Transfer, Withdraw,

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Context,
-    Currency, Deposit, Description, Entry, EntryKind, Labels, Money, OpenAccount, OverdraftLimit, Owner,
-    Plan, SetOverdraftLimit, Timestamp, Transfer, Withdraw, decide,
+    Currency, Deposit, Description, Entry, EntryHash, EntryKind, Labels, Money, OpenAccount, OverdraftLimit,
+    Owner, Plan, SetOverdraftLimit, Timestamp, Transfer, Withdraw,
+    audit::Verifier,
+    decide,
     interest::{Compounding, Period, Terms},
 };
 use proptest::prelude::*;
@@ -53,6 +55,7 @@ impl Bank {
         for (account, entries) in self.accounts.values() {
             let mut sum = 0_i128;
             let mut time = Timestamp::MIN;
+            let mut verifier = Verifier::new(account);
             for (number, entry) in (1..).zip(entries) {
                 sum += i128::from(entry.amount.minor_units);
                 assert_eq!(entry.sequence, number, "entries are dense");
@@ -63,7 +66,9 @@ impl Bank {
                 );
                 assert!(entry.time >= time, "time never runs backwards");
                 time = entry.time;
+                verifier.check(entry);
             }
+            assert_eq!(verifier.finish(), Ok(()));
             assert_eq!(i128::from(account.balance.minor_units), sum, "the balance is the sum of the entries");
             assert_eq!(account.version, entries.len() as u64);
             assert_eq!(account.updated_at, time);
@@ -190,6 +195,7 @@ proptest! {
             version: 7,
             opened_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
+            head: EntryHash::from_bytes([7; 32]),
         };
         let amount = Amount::try_new(None, amount).unwrap();
         let (account_id, description) = (account.id.clone(), Description::default());

@@ -4,7 +4,7 @@
 
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Context,
-    Currency, Deposit, Description, Labels, Money, OpenAccount, OverdraftLimit, Owner, Refusal,
+    Currency, Deposit, Description, EntryHash, Labels, Money, OpenAccount, OverdraftLimit, Owner, Refusal,
     SetOverdraftLimit, Timestamp, Transfer, Withdraw, decide,
     interest::{Period, Terms},
 };
@@ -33,6 +33,7 @@ fn account(name: &str, state: AccountState, account_type: AccountType, balance: 
         version: 3,
         opened_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
+        head: EntryHash::from_bytes([3; 32]),
     }
 }
 

@@ -93,6 +93,14 @@ impl Store for Stage {
         self.store.accounts(query).await
     }
 
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.store.account_ids(after, limit).await
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }

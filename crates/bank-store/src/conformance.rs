@@ -66,6 +66,7 @@ macro_rules! conformance_tests {
             amounts_at_the_ends_of_64_bits_are_exact
             a_history_is_read_in_stretches
             a_history_is_read_in_pages
+            a_history_is_a_chain
             time_never_runs_backwards
             times_at_the_ends_read_back
             a_random_history_is_sound
@@ -85,6 +86,7 @@ macro_rules! conformance_tests {
             what_builds_on_a_conflict_conflicts
             a_conflict_taints_the_other_side_of_a_transfer
             a_version_that_matches_by_accident_conflicts
+            a_state_that_matches_by_accident_conflicts
             a_conflict_leaves_the_rest_of_its_commit_alone
             what_builds_on_a_replay_conflicts
             a_large_commit_is_applied_whole

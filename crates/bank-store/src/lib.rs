@@ -42,7 +42,7 @@ pub use redis::RedisStore;
 ///   applied again. That holds for as long as request records are kept. A refusal that is not
 ///   recorded is compared anew each time, since it left nothing: it may conflict where it did not.
 /// * **Order.** The entries of an account are dense from 1, their times never run backwards, and
-///   the newest carries the account's version and balance.
+///   the newest carries the account's version, balance and hash.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The accounts as they are now, in the order asked for; `None` for one that does not exist.
@@ -86,6 +86,17 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`]; a read is always safe to repeat.
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError>;
+
+    /// The ids of all accounts in the order of [`Store::accounts`], beyond the one given, at most so
+    /// many; those of accounts too that cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError>;
 
     /// Whether the store answers now.
     ///

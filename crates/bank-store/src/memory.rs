@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -117,7 +117,9 @@ impl State {
         };
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
-            self.records[0].insert(proposal.key.clone(), RequestRecord { fingerprint, attempt, recorded });
+            let recorded_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let record = RequestRecord { fingerprint, attempt, recorded, recorded_at };
+            self.records[0].insert(proposal.key.clone(), record);
         }
     }
 
@@ -136,9 +138,13 @@ impl State {
             .insert(account.id.clone(), History { account: account.clone(), entries: vec![entry.clone()] });
     }
 
-    fn accounts_after(&self, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
+    fn ids_after(&self, after: Option<&AccountId>, limit: usize) -> impl Iterator<Item = &AccountId> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_id.range((start, Bound::Unbounded)).take(limit).filter_map(|id| self.account(id)).collect()
+        self.by_id.range::<AccountId, _>((start, Bound::Unbounded)).take(limit)
+    }
+
+    fn accounts_after(&self, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
+        self.ids_after(after, limit).filter_map(|id| self.account(id)).collect()
     }
 
     fn accounts_of(&self, owner: &Owner, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
@@ -208,6 +214,14 @@ impl Store for MemoryStore {
             None => state.accounts_after(query.after.as_ref(), query.limit),
             Some(owner) => state.accounts_of(owner, query.after.as_ref(), query.limit),
         })
+    }
+
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        Ok(self.state().ids_after(after, limit).cloned().collect())
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use bank_domain::{
-    Account, AccountId, AccountState, Entry, Fingerprint, Plan, Refusal, RequestId, Timestamp,
-};
+use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refusal, RequestId};
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,37 +48,24 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// All of an account that a decision depends on and that can change.
+/// Which state of an account a decision was made on: the hash of its newest entry.
 ///
-/// A version alone would not do: a store that lost its last writes counts the same versions again,
+/// Everything that a decision depends on follows from the chain of entries, so equal hashes are equal
+/// states. A version would not do: a store that lost its last writes counts the same versions again,
 /// with other entries. Whoever still remembers the old ones would decide on money that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    version: u64,
-    updated_at: Timestamp,
-    balance: i64,
-    overdraft_limit: i64,
-    state: AccountState,
-}
+pub struct Stamp(EntryHash);
 
 impl Stamp {
     /// The stamp of an account as it is.
     pub fn of(account: &Account) -> Self {
-        Self {
-            version: account.version,
-            updated_at: account.updated_at,
-            balance: account.balance.minor_units,
-            overdraft_limit: account.overdraft_limit.minor_units,
-            state: account.state,
-        }
+        Self(account.head)
     }
 }
 
 impl fmt::Display for Stamp {
-    /// The fields in the order and spelling that the Redis backend keeps them in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { version, updated_at, balance, overdraft_limit, state } = self;
-        write!(f, "{version} {} {balance} {overdraft_limit} {}", updated_at.unix_ms(), state.as_str())
+        self.0.fmt(f)
     }
 }
 
@@ -144,6 +129,8 @@ pub(crate) struct RequestRecord {
     pub(crate) attempt: Attempt,
     /// What became of it.
     pub(crate) recorded: Recorded,
+    /// When it was recorded, in seconds since 1970-01-01T00:00:00Z by the store's clock.
+    pub(crate) recorded_at: u64,
 }
 
 /// The answer to a commit.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
-//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>` |
+//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
 //! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
 //! | `bank:{27}:accounts` | sorted set | the ids of the partition's accounts |
 //! | `bank:{231}:owner:alice` | sorted set | the ids of an owner's accounts |
@@ -111,6 +111,7 @@ impl RedisStore {
                 Value::from(self.request_retention_seconds.to_string()),
                 Value::from(self.request_window_seconds.to_string()),
                 Value::from(call.payload.as_slice()),
+                Value::from(call.entry_hashes.as_slice()),
             ];
             client.evalsha::<Value, _, _, _>(&self.script_digest, call.keys.clone(), arguments)
         };
@@ -283,6 +284,14 @@ impl Store for RedisStore {
             after = ids.last().cloned();
         }
         Ok(accounts)
+    }
+
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.ids_of_all(after, limit).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {

@@ -110,7 +110,7 @@ fn a_recorded_session() {
     assert_eq!(transcript, recorded, "to record it anew, run this with BANK_RECORD=1");
 }
 
-/// The line with what differs from run to run replaced: times, and ids made from them. They differ in
+/// The line with what differs from run to run replaced: times, and ids and hashes made from them. They differ in
 /// width too, so wide gaps become two blanks.
 fn steady(line: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
@@ -135,6 +135,9 @@ fn steady_word(word: &str) -> String {
     }
     if word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) {
         return "<uuid>".to_owned();
+    }
+    if word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return "<hash>".to_owned();
     }
     match word.split_once('/').and_then(|(account, entry)| Some((account, entry.split_once('-')?))) {
         Some((account, (time, sequence))) if time.len() == 13 => format!("{account}/<ms>-{sequence}"),

@@ -81,7 +81,7 @@ fn balance_before(entry: &Entry) -> Money {
 
 /// The account as its first entry left it: the rules make it from the same command again.
 fn created_account(command: &Command, entry: &Entry) -> Option<v1::Account> {
-    let context = Context { now: entry.time, request_id: None };
+    let context = Context { now: entry.time, request_id: entry.request_id.clone() };
     decide(|_| None, command, &context).ok().map(|plan| account(plan.primary.account))
 }
 
@@ -138,12 +138,13 @@ pub(super) fn account(account: Account) -> v1::Account {
         create_time: Some(time(account.opened_at)),
         update_time: Some(time(account.updated_at)),
         labels: account.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        head_hash: account.head.into(),
     }
 }
 
 pub(super) fn entry_kind(kind: &EntryKind) -> v1::EntryKind {
     match kind {
-        EntryKind::AccountOpened => v1::EntryKind::AccountOpened,
+        EntryKind::AccountOpened { .. } => v1::EntryKind::AccountOpened,
         EntryKind::Deposit => v1::EntryKind::Deposit,
         EntryKind::Withdrawal => v1::EntryKind::Withdrawal,
         EntryKind::TransferOut { .. } => v1::EntryKind::TransferOut,
@@ -159,7 +160,9 @@ pub(super) fn entry_kind(kind: &EntryKind) -> v1::EntryKind {
 pub(super) fn entry(entry: Entry) -> v1::Entry {
     let (interest_terms, overdraft_limit) = match &entry.kind {
         EntryKind::Interest { terms, period } => (Some(interest_terms(terms, *period)), None),
-        EntryKind::OverdraftLimitSet { limit } => (None, Some(money(*limit))),
+        EntryKind::AccountOpened { overdraft_limit: limit } | EntryKind::OverdraftLimitSet { limit } => {
+            (None, Some(money(*limit)))
+        }
         _ => (None, None),
     };
     v1::Entry {
@@ -175,6 +178,7 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
         description: entry.description.into(),
         interest_terms,
         overdraft_limit,
+        entry_hash: entry.hash.into(),
     }
 }
 

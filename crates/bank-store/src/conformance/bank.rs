@@ -235,6 +235,11 @@ impl Bank {
         insist(|| self.store.accounts(query)).await
     }
 
+    /// One page of the ids of all accounts.
+    pub async fn account_ids(&self, after: Option<&AccountId>, limit: usize) -> Vec<AccountId> {
+        insist(|| self.store.account_ids(after, limit)).await
+    }
+
     /// All accounts, of an owner or of everybody, read in pages.
     pub async fn all_accounts(&self, owner: Option<&str>, page_size: usize) -> Vec<Account> {
         let owner = owner.map(commands::owner);

@@ -176,6 +176,15 @@ impl Store for FaultyStore {
         self.inner.accounts(query).await
     }
 
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.before_read()?;
+        self.inner.account_ids(after, limit).await
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         self.inner.health().await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bank_domain::{Account, Entry, EntryKind, TransactionId};
+use bank_domain::{Account, Entry, EntryKind, TransactionId, audit::Verifier};
 
 use super::bank::Bank;
 use crate::EntriesQuery;
@@ -25,25 +25,13 @@ pub(super) async fn check(bank: &Bank) {
 }
 
 fn check_history(account: &Account, entries: &[Entry]) {
-    let id = &account.id;
-    let first = entries.first().unwrap_or_else(|| panic!("{id} has no history"));
-    assert_eq!(first.kind, EntryKind::AccountOpened, "{id}");
-    assert_eq!(first.time, account.opened_at, "{id}");
-
-    let mut balance = account.balance.with_minor_units(0);
-    let mut time = first.time;
-    for (entry, sequence) in entries.iter().zip(1..) {
-        assert_eq!(entry.account_id, *id);
-        assert_eq!(entry.sequence, sequence, "{id} has a gap");
-        assert!(entry.time >= time, "{id} runs backwards at {sequence}");
-        balance = balance.checked_add(entry.amount).unwrap();
-        assert_eq!(entry.balance_after, balance, "{id} does not add up at {sequence}");
-        time = entry.time;
+    let mut verifier = Verifier::new(account);
+    for entry in entries {
+        assert_eq!(entry.account_id, account.id);
+        verifier.check(entry);
     }
-    assert_eq!(account.balance, balance, "{id}");
-    assert!(balance.minor_units >= -account.overdraft_limit.minor_units, "{id} is too low");
-    assert_eq!(account.version, entries.len() as u64, "{id}");
-    assert_eq!(account.updated_at, time, "{id}");
+    assert!(!verifier.has_newer(), "{}", account.id);
+    assert_eq!(verifier.finish(), Ok(()), "{}", account.id);
 }
 
 fn check_transfer(transaction_id: &TransactionId, sides: &[Entry]) {

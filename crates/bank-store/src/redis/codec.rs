@@ -1,18 +1,23 @@
 //! Accounts, entries and request records as Redis holds them: legible fields, exact integers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    str,
+};
 
 use bank_domain::{
-    Account, AccountId, AccountState, AccountType, Currency, Description, Entry, EntryId, EntryKind, Labels,
-    Money, RequestId, TransactionId, interest,
+    Account, AccountId, AccountState, AccountType, Currency, Description, Entry, EntryHash, EntryId,
+    EntryKind, Labels, Money, RequestId, TransactionId, interest,
 };
 
 use crate::{Proposal, StoreError};
 
-/// The fields of a hash or of one stream entry.
-pub(super) type Fields = HashMap<String, String>;
+/// The fields of a hash or of one stream entry. All are text but the hash of an entry.
+pub(super) type Fields = HashMap<String, Vec<u8>>;
 
 const LABEL: &str = "label:";
+/// The field of an entry's hash; the commit script writes it.
+const ENTRY_HASH: &str = "hash";
 
 /// The fields of an account that an entry changes; all of them for the first one.
 pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {
@@ -20,6 +25,7 @@ pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {
     fields.push("balance", &account.balance.minor_units);
     fields.push("version", &account.version);
     fields.push("updated_at", &account.updated_at.unix_ms());
+    fields.push("hash", &account.head);
     match entry.kind {
         EntryKind::Deposit
         | EntryKind::Withdrawal
@@ -30,7 +36,7 @@ pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {
         | EntryKind::AccountFrozen
         | EntryKind::AccountUnfrozen
         | EntryKind::AccountClosed => {}
-        EntryKind::AccountOpened => {
+        EntryKind::AccountOpened { .. } => {
             fields.push("type", &account.account_type.as_str());
             fields.push("currency", &account.currency);
             fields.push("owner", &account.owner);
@@ -52,10 +58,10 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
     }
     let read = Reader { what: "account", id, fields };
     let currency: Currency = read.parsed("currency")?;
-    let labels: BTreeMap<String, String> = fields
-        .iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix(LABEL)?.to_owned(), value.clone())))
-        .collect();
+    let labels = fields.keys().filter_map(|name| name.strip_prefix(LABEL).map(|key| (name, key)));
+    let labels: BTreeMap<_, _> = labels
+        .map(|(name, key)| Ok((key.to_owned(), read.text(name)?.to_owned())))
+        .collect::<Result<_, StoreError>>()?;
     let account = Account {
         id: id.clone(),
         account_type: read.one_of(
@@ -76,6 +82,7 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
         version: read.number("version")?,
         opened_at: read.time("opened_at")?,
         updated_at: read.time("updated_at")?,
+        head: read.parsed("hash")?,
     };
     let limit = account.overdraft_limit.minor_units;
     if limit < 0 || (limit > 0 && account.account_type == AccountType::Savings) {
@@ -90,7 +97,7 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
     Ok(Some(account))
 }
 
-/// The fields of a stream entry. Its id, account and currency are where it stands.
+/// The fields of a stream entry but for its hash. Its id, account and currency are where it stands.
 pub(super) fn entry_fields(entry: &Entry) -> Vec<String> {
     let mut fields = FieldList::default();
     fields.push("kind", &entry.kind.as_str());
@@ -109,9 +116,10 @@ pub(super) fn entry_fields(entry: &Entry) -> Vec<String> {
             fields.push("rounding_mode", &terms.rounding_mode.as_str());
             fields.push("period", period);
         }
-        EntryKind::OverdraftLimitSet { limit } => fields.push("overdraft_limit", &limit.minor_units),
-        EntryKind::AccountOpened
-        | EntryKind::Deposit
+        EntryKind::AccountOpened { overdraft_limit: limit } | EntryKind::OverdraftLimitSet { limit } => {
+            fields.push("overdraft_limit", &limit.minor_units);
+        }
+        EntryKind::Deposit
         | EntryKind::Withdrawal
         | EntryKind::AccountFrozen
         | EntryKind::AccountUnfrozen
@@ -137,7 +145,7 @@ pub(super) fn entry(
     let id: EntryId = id.parse().map_err(|_| read.damaged("id"))?;
     let money = |name| read.parsed(name).map(|minor_units| Money { currency, minor_units });
     let kind = match read.text("kind")? {
-        "account_opened" => EntryKind::AccountOpened,
+        "account_opened" => EntryKind::AccountOpened { overdraft_limit: money("overdraft_limit")? },
         "deposit" => EntryKind::Deposit,
         "withdrawal" => EntryKind::Withdrawal,
         "transfer_out" => EntryKind::TransferOut { destination: read.parsed("to")? },
@@ -171,6 +179,7 @@ pub(super) fn entry(
         balance_after: money("balance")?,
         request_id: read.optional::<RequestId>("request")?,
         description: read.optional::<Description>("description")?.unwrap_or_default(),
+        hash: read.hash()?,
     })
 }
 
@@ -182,7 +191,8 @@ pub(super) fn request_field(proposal: &Proposal) -> String {
 }
 
 /// The record of a request: `<attempt> <fingerprint> <outcome>`, where the outcome is the id of the
-/// entry on the account that the request names first, or the refusal in JSON.
+/// entry on the account that the request names first, or the refusal in JSON. The commit script puts
+/// the second it is recorded at after it.
 pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> {
     let outcome = match &proposal.decision {
         Ok(plan) => plan.primary.entry.id().to_string(),
@@ -211,7 +221,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn text(&self, name: &str) -> Result<&str, StoreError> {
-        self.fields.get(name).map(String::as_str).ok_or_else(|| self.damaged(name))
+        let bytes = self.fields.get(name).ok_or_else(|| self.damaged(name))?;
+        str::from_utf8(bytes).map_err(|_| self.damaged(name))
+    }
+
+    /// The hash of an entry: 32 bytes. As text it would take twice as many in every entry.
+    fn hash(&self) -> Result<EntryHash, StoreError> {
+        let bytes = self.fields.get(ENTRY_HASH).and_then(|bytes| bytes.as_slice().try_into().ok());
+        bytes.map(EntryHash::from_bytes).ok_or_else(|| self.damaged(ENTRY_HASH))
     }
 
     fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {

@@ -1,7 +1,8 @@
 #!lua
 -- Applies proposals to accounts that are still as they were when the proposals were decided.
 --
--- It does no arithmetic on money and compares stamps as text: Lua's numbers lose integers past 2^53.
+-- It does no arithmetic on money, reads none and compares nothing but text: Lua's numbers lose
+-- integers past 2^53.
 -- Redis does not roll a script back, so everything is checked before the first write.
 --
 -- KEYS  every key that is touched; the arguments name them by their number in this list
@@ -12,21 +13,23 @@
 --            reads:   a list of { account key, entries key, stamp that was decided on }
 --            changes: a list of { account key, entries key, entry id, entry fields, account fields,
 --                                 index keys, account id, stamp with the change }
+--       4  the hash of each entry of each change, in order: 32 bytes each
 -- Returns { outcomes, accounts, problem }
 --       outcomes  for each proposal  0 applied, 1 conflict, 2 request id reused,
 --                                    { 'replayed', outcome, entry }, { 'damaged', message }
 --       accounts  { account key, fields } of every account of a proposal that did not apply
 --       problem   what Redis refused half way through the writes; empty where it refused nothing
 --
--- A stamp is all of an account that a decision depends on and that can change: its version,
--- updated_at, balance, overdraft_limit and state, with spaces between; empty for no account.
+-- A stamp is the hash of the account's newest entry, which all of the account follows from; empty for
+-- no account. An account holds it as text, an entry as bytes.
 --
--- A request record is `<attempt> <fingerprint> <outcome>`; its outcome is the id of the entry that
--- was written, or the refusal in JSON. Records live in one hash for each partition and window of
--- time; those are looked at that can hold a record which is not too old.
+-- A request record is `<attempt> <fingerprint> <outcome> <recorded at>`; its outcome is the id of the
+-- entry that was written, or the refusal in JSON; the time is in seconds. Records live in one hash for
+-- each partition and window of time; those are looked at that can hold a record which is not too old.
 
 local APPLIED, CONFLICT, REUSED = 0, 1, 2
 local CLOCK_SKEW_SECONDS_MAX = 300
+local HASH_LENGTH = 32
 local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than some 8000
 
 local retention = tonumber(ARGV[1])
@@ -34,7 +37,8 @@ local window_length = tonumber(ARGV[2])
 local proposals = cmsgpack.unpack(ARGV[3])
 
 -- The clock of this Redis: servers may disagree on the time, and after a failover so may Redis.
-local now = tonumber(redis.call('TIME')[1])
+local clock = redis.call('TIME')[1]
+local now = tonumber(clock)
 local skew = math.min(CLOCK_SKEW_SECONDS_MAX, window_length)
 local window = math.floor(now / window_length)
 local oldest_window = math.floor((now - retention) / window_length)
@@ -79,14 +83,12 @@ local tainted = {}    -- account key -> whether it is of a proposal that does no
 
 local function stamp(account)
   if stamp_of[account] == nil then
-    local stored =
-      redis.pcall('HMGET', KEYS[account], 'version', 'updated_at', 'balance', 'overdraft_limit', 'state')
+    local stored = redis.pcall('HMGET', KEYS[account], 'hash', 'updated_at', 'version')
     if stored.err then
       stamp_of[account] = false
     elseif stored[1] then
-      for i, value in ipairs(stored) do stored[i] = value or '' end
-      stamp_of[account] = table.concat(stored, ' ')
-      newest_of[account] = stored[2] .. '-' .. stored[1]
+      stamp_of[account] = stored[1]
+      newest_of[account] = (stored[2] or '') .. '-' .. (stored[3] or '')
     else
       stamp_of[account] = ''
       newest_of[account] = false
@@ -127,7 +129,7 @@ local function decide(proposal)
   if record then
     if string.sub(record, 18, 33) ~= proposal[4] then return REUSED end
     if string.sub(record, 1, 16) == proposal[3] then return APPLIED end
-    return { 'replayed', string.sub(record, 35) }
+    return { 'replayed', string.match(record, '^(.+) %d+$', 35) }
   end
   for _, read in ipairs(proposal[6]) do
     if not stamp(read[1]) then return { 'damaged', KEYS[read[1]] .. ' is not an account' } end
@@ -140,6 +142,15 @@ local function decide(proposal)
   return APPLIED
 end
 
+local entry_hashes = {} -- change -> the hash of its entry
+local hashes_end = 0
+for _, proposal in ipairs(proposals) do
+  for _, change in ipairs(proposal[7]) do
+    entry_hashes[change] = string.sub(ARGV[4], hashes_end + 1, hashes_end + HASH_LENGTH)
+    hashes_end = hashes_end + HASH_LENGTH
+  end
+end
+
 local outcomes = {}
 local fresh = {}      -- the proposals to write
 for i, proposal in ipairs(proposals) do
@@ -150,7 +161,10 @@ for i, proposal in ipairs(proposals) do
   elseif not is_known then
     fresh[#fresh + 1] = proposal
     for _, change in ipairs(proposal[7]) do stamp_of[change[1]] = change[8] end
-    if proposal[5] then records[proposal[1]][proposal[2]] = proposal[5] end
+    if proposal[5] then
+      proposal[5] = proposal[5] .. ' ' .. clock
+      records[proposal[1]][proposal[2]] = proposal[5]
+    end
   end
 end
 
@@ -161,10 +175,13 @@ local function write()
   local new_records = {}    -- requests key -> { field, record, ... }
   for _, proposal in ipairs(fresh) do
     for _, change in ipairs(proposal[7]) do
-      redis.call('XADD', KEYS[change[2]], change[3], unpack(change[4]))
-      local fields = account_fields[change[1]] or {}
-      account_fields[change[1]] = fields
-      for f = 1, #change[5], 2 do fields[change[5][f]] = change[5][f + 1] end
+      local fields = change[4]
+      fields[#fields + 1] = 'hash'
+      fields[#fields + 1] = entry_hashes[change]
+      redis.call('XADD', KEYS[change[2]], change[3], unpack(fields))
+      local newest = account_fields[change[1]] or {}
+      account_fields[change[1]] = newest
+      for f = 1, #change[5], 2 do newest[change[5][f]] = change[5][f + 1] end
       for _, index in ipairs(change[6]) do redis.call('ZADD', KEYS[index], 0, change[7]) end
     end
     if proposal[5] then

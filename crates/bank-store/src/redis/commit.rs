@@ -20,6 +20,9 @@ pub(super) struct Call {
     pub(super) keys: Vec<String>,
     /// The proposals in MessagePack.
     pub(super) payload: Vec<u8>,
+    /// The hashes of all entries of all changes, in order, 32 bytes each. Redis reads no bytes in
+    /// MessagePack, only text.
+    pub(super) entry_hashes: Vec<u8>,
     /// Which account a key number is of.
     account_ids: HashMap<KeyNumber, AccountId>,
 }
@@ -71,11 +74,13 @@ impl Call {
         let arguments = proposals.iter().map(|it| builder.argument(it)).collect::<Result<Vec<_>, _>>()?;
         let payload = rmp_serde::to_vec(&arguments)
             .map_err(|error| StoreError::Misconfigured(format!("a commit cannot be encoded: {error}")))?;
+        let changes = proposals.iter().flat_map(|it| &it.decision).flat_map(bank_domain::Plan::changes);
+        let entry_hashes = changes.flat_map(|change| *change.entry.hash.as_bytes()).collect();
         let mut keys = vec![String::new(); builder.numbers.len()];
         for (key, number) in builder.numbers {
             keys[number - 1] = key;
         }
-        Ok(Self { keys, payload, account_ids: builder.account_ids })
+        Ok(Self { keys, payload, entry_hashes, account_ids: builder.account_ids })
     }
 
     /// Reads the answer of the script to these proposals.

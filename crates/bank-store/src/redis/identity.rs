@@ -20,7 +20,7 @@ use super::{
 use crate::StoreError;
 
 /// The layout of keys and fields that this version reads and writes.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;

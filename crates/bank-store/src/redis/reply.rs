@@ -29,6 +29,10 @@ pub(super) fn text(value: Value) -> Result<String, StoreError> {
     value.into_string().ok_or_else(|| unexpected("redis answered something else than text"))
 }
 
+fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+    value.into_owned_bytes().ok_or_else(|| unexpected("redis answered something else than a string"))
+}
+
 /// A flat list of names and values, as of a hash or of a stream entry.
 pub(super) fn fields(value: Value) -> Result<Fields, StoreError> {
     if let Value::Map(map) = value {
@@ -37,7 +41,7 @@ pub(super) fn fields(value: Value) -> Result<Fields, StoreError> {
             .into_iter()
             .map(|(name, value)| {
                 let name = name.into_string().ok_or_else(|| unexpected("a field's name is not text"))?;
-                Ok((name, text(value)?))
+                Ok((name, bytes(value)?))
             })
             .collect();
     }
@@ -45,7 +49,7 @@ pub(super) fn fields(value: Value) -> Result<Fields, StoreError> {
     let mut fields = Fields::new();
     while let Some(name) = values.next() {
         let value = values.next().ok_or_else(|| unexpected("redis answered a field without a value"))?;
-        fields.insert(text(name)?, text(value)?);
+        fields.insert(text(name)?, bytes(value)?);
     }
     Ok(fields)
 }

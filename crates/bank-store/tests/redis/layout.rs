@@ -29,6 +29,26 @@ fn fields(server: &Server, database: &str, key: &str) -> Vec<(String, String)> {
     fields
 }
 
+/// The entries of a stream, with the bytes of each hash as digits: the id, names and values, one
+/// after another.
+fn entries(server: &Server, database: &str, key: &str) -> Vec<String> {
+    let script = r"
+        local lines = {}
+        for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do
+            lines[#lines + 1] = entry[1]
+            for i = 1, #entry[2], 2 do
+                local name, value = entry[2][i], entry[2][i + 1]
+                if name == 'hash' then
+                    value = string.gsub(value, '.', function(c) return string.format('%02x', string.byte(c)) end)
+                end
+                lines[#lines + 1] = name
+                lines[#lines + 1] = value
+            end
+        end
+        return lines";
+    server.run_in(database, &["EVAL", script, "1", key]).lines().map(str::to_owned).collect()
+}
+
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -48,12 +68,15 @@ async fn accounts_and_entries_are_legible() {
     bank.later(2).apply(interest("123", Terms::new("2.5".parse().unwrap()), half_year.into())).await;
     bank.later(2).apply(limit("123", 0)).await;
     bank.later(3).apply(freeze("123")).await;
+    let history = bank.history("123").await;
+    let hash = |place: usize| ["hash".to_owned(), history[place].hash.to_string()];
 
     assert_eq!(
         fields(&server, "1", "bank:{27}:account:123"),
         pairs(&[
             ("balance", "98209"),
             ("currency", "USD"),
+            ("hash", &history[6].hash.to_string()),
             ("label:branch", "Zürich 8"),
             ("opened_at", "1767225600000"),
             ("overdraft_limit", "0"),
@@ -64,32 +87,49 @@ async fn accounts_and_entries_are_legible() {
             ("version", "7"),
         ])
     );
-    assert_eq!(
-        server.run_in("1", &["XRANGE", "bank:{27}:entries:123", "-", "+"]).lines().collect::<Vec<_>>(),
-        [
+    let expected: [&[&str]; 7] = [
+        &[
             ["1767225600000-1", "kind", "account_opened", "amount", "0", "balance", "0"].as_slice(),
-            &["request", "{}/\"\\"],
-            &["1767225600001-2", "kind", "deposit", "amount", "100000", "balance", "100000"],
+            &["overdraft_limit", "50000", "request", "{}/\"\\"],
+        ]
+        .concat(),
+        &[
+            ["1767225600001-2", "kind", "deposit", "amount", "100000", "balance", "100000"].as_slice(),
             &["request", "r2", "description", "Loyer de février, 12 €"],
-            &["1767225600001-3", "kind", "withdrawal", "amount", "-2500", "balance", "97500"],
-            &["1767225600002-4", "kind", "transfer_out", "amount", "-500", "balance", "97000"],
+        ]
+        .concat(),
+        &["1767225600001-3", "kind", "withdrawal", "amount", "-2500", "balance", "97500"],
+        &[
+            ["1767225600002-4", "kind", "transfer_out", "amount", "-500", "balance", "97000"].as_slice(),
             &["to", "456", "request", "r3"],
-            &["1767225600003-5", "kind", "interest", "amount", "1209", "balance", "98209"],
+        ]
+        .concat(),
+        &[
+            ["1767225600003-5", "kind", "interest", "amount", "1209", "balance", "98209"].as_slice(),
             &["annual_rate", "2.5", "day_count", "act_365_fixed", "compounding", "simple"],
             &["rounding_mode", "half_even", "period", "2026-01-01/2026-07-02"],
-            &["1767225600003-6", "kind", "overdraft_limit_set", "amount", "0", "balance", "98209"],
-            &["overdraft_limit", "0"],
-            &["1767225600004-7", "kind", "account_frozen", "amount", "0", "balance", "98209"],
         ]
-        .concat()
-    );
+        .concat(),
+        &[
+            ["1767225600003-6", "kind", "overdraft_limit_set", "amount", "0", "balance", "98209"].as_slice(),
+            &["overdraft_limit", "0"],
+        ]
+        .concat(),
+        &["1767225600004-7", "kind", "account_frozen", "amount", "0", "balance", "98209"],
+    ];
+    let expected: Vec<_> = (0..)
+        .zip(expected)
+        .flat_map(|(place, words)| words.iter().map(|&word| word.to_owned()).chain(hash(place)))
+        .collect();
+    assert_eq!(entries(&server, "1", "bank:{27}:entries:123"), expected);
     // The other side says where it came from, and which movement it is part of.
-    let other_side = server.run_in("1", &["XREVRANGE", "bank:{60}:entries:456", "+", "-", "COUNT", "1"]);
+    let other_side = bank.newest("456").await;
     assert_eq!(
-        other_side.lines().collect::<Vec<_>>(),
+        entries(&server, "1", "bank:{60}:entries:456")[11..],
         [
             ["1767225600002-2", "kind", "transfer_in", "amount", "500", "balance", "500"].as_slice(),
             &["from", "123", "transaction", "123/1767225600002-4", "request", "r3"],
+            &["hash", &other_side.hash.to_string()],
         ]
         .concat()
     );
@@ -101,7 +141,7 @@ async fn accounts_and_entries_are_legible() {
         ["bank_id", "layout", "partitions", "request_window_seconds"]
     );
     let values: Vec<_> = meta[1..].iter().map(|(_, value)| value.as_str()).collect();
-    assert_eq!(values, ["1", "256", "86400"]);
+    assert_eq!(values, ["2", "256", "86400"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,13 +155,17 @@ async fn request_records_are_legible_and_expire() {
     let keys = server.run_in("2", &["KEYS", "bank:{27}:requests:*"]);
     let (_, window) = keys.rsplit_once(':').unwrap();
     let window: u64 = window.parse().unwrap();
+    let now: u64 = server.run(&["TIME"]).lines().next().unwrap().parse().unwrap();
     let records = fields(&server, "2", &keys);
     let shapes: Vec<_> = records
         .iter()
         .map(|(field, record)| {
+            let (record, recorded_at) = record.rsplit_once(' ').unwrap();
             let [attempt, fingerprint, outcome] = record.splitn(3, ' ').collect::<Vec<_>>()[..] else {
                 panic!("{record:?}");
             };
+            let recorded_at: u64 = recorded_at.parse().unwrap();
+            assert!((now - 60..=now).contains(&recorded_at), "{recorded_at} is not {now}");
             assert_eq!((attempt.len(), fingerprint.len()), (16, 16));
             (field.as_str(), outcome)
         })
@@ -132,7 +176,6 @@ async fn request_records_are_legible_and_expire() {
     // Two windows after the start of the current one, the allowance for clocks, and the turn of the
     // partition.
     let day = 24 * 60 * 60;
-    let now: u64 = server.run(&["TIME"]).lines().next().unwrap().parse().unwrap();
     assert_eq!(window, now / day);
     let expires: u64 = server.run_in("2", &["EXPIRETIME", &keys]).parse().unwrap();
     assert_eq!(expires, (window + 2) * day + 300 + 27 * day / 65_536);

@@ -42,6 +42,7 @@ struct Account<'a> {
     create_time: String,
     update_time: String,
     labels: &'a BTreeMap<String, String>,
+    head_hash: String,
 }
 
 impl<'a> From<&'a client::Account> for Account<'a> {
@@ -58,6 +59,7 @@ impl<'a> From<&'a client::Account> for Account<'a> {
             create_time: account.created_at.to_string(),
             update_time: account.updated_at.to_string(),
             labels: &account.labels,
+            head_hash: account.head_hash.to_string(),
         }
     }
 }
@@ -76,6 +78,7 @@ struct Entry<'a> {
     description: &'a str,
     interest_terms: Option<InterestTerms<'a>>,
     overdraft_limit: Option<Money>,
+    entry_hash: String,
 }
 
 impl<'a> From<&'a client::Entry> for Entry<'a> {
@@ -93,6 +96,7 @@ impl<'a> From<&'a client::Entry> for Entry<'a> {
             description: &entry.description,
             interest_terms: entry.interest_terms.as_ref().map(InterestTerms::from),
             overdraft_limit: entry.overdraft_limit.map(Money::from),
+            entry_hash: entry.entry_hash.to_string(),
         }
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn account(account: &Account) -> String {
         ("Entries", account.version.to_string()),
         ("Created", account.created_at.to_string()),
         ("Updated", account.updated_at.to_string()),
+        ("Newest hash", account.head_hash.to_string()),
     ])
 }
 

@@ -6,7 +6,9 @@ use crate::{
     Outcome, Recorded,
     conformance::{
         Bank,
-        commands::{deposit, freeze, id, limit, named, open, owner, request_id, transfer, withdraw},
+        commands::{
+            deposit, described, freeze, id, limit, named, open, owner, request_id, transfer, withdraw,
+        },
     },
 };
 use Outcome::{Applied, Conflict};
@@ -177,6 +179,20 @@ pub async fn a_version_that_matches_by_accident_conflicts(bank: Bank) {
     let committed = bank.commit(&[first, second]).await;
     assert_eq!(committed.outcomes, [Conflict, Conflict]);
     assert_eq!(bank.balance("1").await, 0);
+}
+
+pub async fn a_state_that_matches_by_accident_conflicts(bank: Bank) {
+    bank.open_with("1", 100).await;
+    let mut stale = bank.view(&["1"]).await;
+    stale.propose(described(deposit("1", 5), "lost"));
+    let next = stale.propose(withdraw("1", 105));
+    // Version, time and balance are those that it was decided on; the history is another.
+    bank.apply(described(deposit("1", 5), "kept")).await;
+    let (found, known) = (bank.account("1").await, stale.account("1").unwrap());
+    assert_eq!((found.version + 1, found.updated_at), (known.version, known.updated_at));
+
+    assert_eq!(bank.commit_one(&next).await, Conflict);
+    assert_eq!(bank.balance("1").await, 105);
 }
 
 pub async fn a_conflict_leaves_the_rest_of_its_commit_alone(bank: Bank) {

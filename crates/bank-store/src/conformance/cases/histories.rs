@@ -3,10 +3,10 @@
 use bank_domain::{Entry, EntryId, Timestamp};
 
 use crate::{
-    EntriesQuery, Order, Outcome,
+    EntriesQuery, Order, Outcome, Recorded,
     conformance::{
         Bank,
-        commands::{deposit, freeze, id, open, transfer},
+        commands::{deposit, described, freeze, id, limit, named, open, transfer},
         random::{RandomWork, Seed, seed_from_environment},
     },
 };
@@ -99,6 +99,40 @@ async fn in_pages(bank: &Bank, mut query: EntriesQuery) -> Vec<Entry> {
             return read;
         }
     }
+}
+
+pub async fn a_history_is_a_chain(bank: Bank) {
+    bank.open_with("2", 50).await;
+    let opening = open("1").checking(10).owned_by("alice").labelled("branch", "1").labelled("a", "");
+    let mut written = vec![bank.apply(named("r0", opening)).await];
+    for number in 1..=20_i64 {
+        let bank = bank.later(number / 3);
+        let command = match number % 4 {
+            0 => transfer("1", "2", 1),
+            1 => described(deposit("1", number), &format!("number {number}")),
+            2 => transfer("2", "1", 2),
+            _ => limit("1", number),
+        };
+        bank.apply(named(&format!("r{number}"), command)).await;
+        written.push(bank.newest("1").await);
+        assert_eq!(bank.account("1").await.head, written[written.len() - 1].hash);
+    }
+    // Read back, each follows from the one before it, and the first from the account.
+    let history = bank.history("1").await;
+    assert_eq!(history, written);
+    let mut previous = bank.account("1").await.genesis();
+    for entry in &history {
+        assert_eq!(entry.hash, entry.chained_to(&previous), "{entry:?}");
+        previous = entry.hash;
+    }
+
+    // A replay has the hash of the first time, however long the history has become.
+    let Outcome::Replayed(Recorded::Entry(entry)) =
+        bank.submit(named("r1", described(deposit("1", 1), "number 1"))).await
+    else {
+        panic!("the request is forgotten");
+    };
+    assert_eq!(*entry, history[1]);
 }
 
 pub async fn time_never_runs_backwards(bank: Bank) {

@@ -41,6 +41,13 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
     assert_eq!(bank.accounts(&AccountsQuery { owner: None, after: None, limit: 0 }).await, []);
     assert_eq!(bank.all_accounts(None, usize::MAX).await.len(), 60);
 
+    // The ids alone are in the same order, and end as the accounts do.
+    let all_ids: Vec<_> = whole.iter().map(|account| account.id.clone()).collect();
+    assert_eq!(bank.account_ids(None, usize::MAX).await, all_ids);
+    assert_eq!(bank.account_ids(Some(&all_ids[16]), 7).await, all_ids[17..24]);
+    assert_eq!(bank.account_ids(all_ids.last(), 7).await, []);
+    assert_eq!(bank.account_ids(None, 0).await, []);
+
     // A page may begin after an account that is not there: it has been in another bank's list.
     for name in ["absent", "account-", "zzz", "-"] {
         let query = AccountsQuery { owner: None, after: Some(id(name)), limit: 1_000 };

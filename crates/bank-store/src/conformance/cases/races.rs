@@ -5,7 +5,6 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bank_domain::EntryKind;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -122,7 +121,7 @@ async fn watch_transfers(bank: Bank, near: &str, far: &str, is_done: Arc<AtomicB
     loop {
         let was_done = is_done.load(Ordering::Relaxed);
         let seen = bank.newest(near).await;
-        if seen.kind != EntryKind::Deposit && seen.kind != EntryKind::AccountOpened {
+        if seen.kind.counterparty().is_some() {
             let query = EntriesQuery { start: Some(seen.time), ..EntriesQuery::all(id(far)) };
             let other_side = bank.entries(&query).await;
             assert!(

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use bank_client::{
-    Account, AccountState, AccountType, Compounding, Currency, DayCount, Entry, EntryKind, Error,
+    Account, AccountState, AccountType, Compounding, Currency, DayCount, Entry, EntryHash, EntryKind, Error,
     InterestBreakdown, InterestTerms, Money, RoundingMode, StreamExt as _, Timestamp, Transaction,
 };
 use futures::stream;
@@ -60,6 +60,7 @@ fn entry(sequence: u64, kind: EntryKind, amount: i64, balance_after: i64) -> Ent
         description: String::new(),
         interest_terms: None,
         overdraft_limit: None,
+        entry_hash: EntryHash::from_bytes([0xe5; 32]),
     }
 }
 
@@ -84,6 +85,7 @@ fn account(account_id: &str, currency: &str, balance: i64) -> Account {
         created_at: time(1),
         updated_at: time(3),
         labels: [("branch".to_owned(), "north".to_owned())].into(),
+        head_hash: EntryHash::from_bytes([0xa5; 32]),
     }
 }
 
@@ -167,7 +169,8 @@ async fn json_is_a_line_for_each_result() {
             r#""balance_after":{"currency_code":"USD","minor_units":97500,"amount":"975.00"},"#,
             r#""create_time":"2026-01-01T00:00:03Z","counterparty_account_id":"456","#,
             r#""request_id":"r-3","description":"rent for Zürich","#,
-            r#""interest_terms":null,"overdraft_limit":null}"#,
+            r#""interest_terms":null,"overdraft_limit":null,"#,
+            r#""entry_hash":"e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5"}"#,
             "\n"
         )
     );
@@ -180,7 +183,8 @@ async fn json_is_a_line_for_each_result() {
             r#""balance":{"currency_code":"USD","minor_units":97500,"amount":"975.00"},"#,
             r#""overdraft_limit":{"currency_code":"USD","minor_units":50000,"amount":"500.00"},"#,
             r#""version":3,"create_time":"2026-01-01T00:00:01Z","update_time":"2026-01-01T00:00:03Z","#,
-            r#""labels":{"branch":"north"}}"#,
+            r#""labels":{"branch":"north"},"#,
+            r#""head_hash":"a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"}"#,
             "\n"
         )
     );
@@ -272,7 +276,8 @@ Overdraft limit  $500.00
 Labels           branch=north
 Entries          3
 Created          2026-01-01T00:00:01Z
-Updated          2026-01-01T00:00:03Z"
+Updated          2026-01-01T00:00:03Z
+Newest hash      a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
     );
 }
 
