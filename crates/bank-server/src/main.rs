@@ -74,7 +74,8 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    tracing::info!(store = store.name(), durability = store.durability(), "the store is open");
+    let (bank_id, durability) = (store.bank_id(), store.durability());
+    tracing::info!(store = store.name(), bank_id, %durability, "the store is open");
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::start(Arc::clone(&store), Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());

@@ -91,7 +91,8 @@ fn numbers_say_their_unit_or_that_they_count() {
     };
     let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max"];
     for key in config::keys().filter(|key| is_number(key)) {
-        assert!(units.iter().any(|unit| key.ends_with(unit)) || key.ends_with(".partitions"), "{key}");
+        let counts = [".partitions", ".replicas"];
+        assert!(units.iter().chain(&counts).any(|end| key.ends_with(end)), "{key}");
     }
 }
 
@@ -204,6 +205,12 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
             "= \"{x}\" (FILE, line 1): must be of A-Z a-z 0-9 . _ : - and not empty",
         ),
         ("bank.default_currency = \"usd\"", "must be an ISO 4217 code in upper case, such as USD"),
+        ("store.redis.durability = \"sometimes\"", "must be one of \"none\", \"everysec\", \"always\""),
+        ("store.redis.bank_id = \"my bank\"", "must be a UUID in lower case such as 67e55044"),
+        (
+            "store.redis.replicas = 1\nstore.redis.replicas_timeout_ms = 2000",
+            "store.redis.replicas_timeout_ms = 2000 is not less than store.redis.command_timeout_ms = 2000",
+        ),
         ("log.filter = \"a=b=c\"", "must be directives such as"),
         ("ledger.request_retention_seconds = 0", "must be a whole number from 60 to 31622400"),
         ("log.level = \"info", "FILE, line 1: "),

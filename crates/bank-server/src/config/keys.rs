@@ -94,6 +94,14 @@ pub(super) const KEYS: &[Key] = &[
     integer("store.redis.reconnect_delay_ms_max", 1, 600_000),
     integer("store.redis.command_buffer_max", 1, 1_000_000),
     integer("store.redis.watchdog_interval_ms", 10, 600_000),
+    choice("store.redis.durability", &["none", "everysec", "always"]),
+    integer("store.redis.replicas", 0, 100),
+    integer("store.redis.replicas_timeout_ms", 1, 600_000),
+    text(
+        "store.redis.bank_id",
+        "a UUID in lower case such as 67e55044-10b1-426f-9247-bb680e5fe0c8, or empty",
+        is_bank_id,
+    ),
     flag("store.redis.check_config"),
     integer("ledger.queue_commands_max", 1, 1_000_000),
     integer("ledger.batch_commands_max", 1, 10_000),
@@ -214,6 +222,10 @@ fn is_redis_url(text: &str) -> bool {
 fn is_key_prefix(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
     !text.is_empty() && text.bytes().all(plain)
+}
+
+fn is_bank_id(text: &str) -> bool {
+    text.is_empty() || text.parse::<uuid::Uuid>().is_ok_and(|id| id.to_string() == text)
 }
 
 fn is_filter(text: &str) -> bool {

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bank_domain::Currency;
-use bank_store::redis::{RedisOptions, RedisUrl};
+use bank_store::{
+    DurabilityLevel,
+    redis::{RedisOptions, RedisUrl},
+};
 use serde::{Deserialize, Deserializer};
 
 use super::Problem;
@@ -105,7 +108,23 @@ pub struct Redis {
     pub reconnect_delay_ms_max: u64,
     pub command_buffer_max: usize,
     pub watchdog_interval_ms: u64,
+    pub durability: Durability,
+    pub replicas: u32,
+    pub replicas_timeout_ms: u64,
+    pub bank_id: String,
     pub check_config: bool,
+}
+
+/// How firmly Redis must keep a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// As its snapshots do.
+    None,
+    /// Synced to the disk every second.
+    Everysec,
+    /// Synced to the disk before it is acknowledged.
+    Always,
 }
 
 /// How commands are queued, committed and remembered.
@@ -146,11 +165,18 @@ pub enum LogFormat {
 impl Config {
     /// Values that are each right, but not together.
     pub(super) fn contradictions(&self) -> Vec<Problem> {
-        let Redis { reconnect_delay_ms_min: min, reconnect_delay_ms_max: max, .. } = &self.store.redis;
+        let redis = &self.store.redis;
+        let Redis { reconnect_delay_ms_min: min, reconnect_delay_ms_max: max, .. } = redis;
         let mut problems = Vec::new();
         if min > max {
             problems.push(Problem::Contradiction(format!(
                 "store.redis.reconnect_delay_ms_min = {min} is more than store.redis.reconnect_delay_ms_max = {max}"
+            )));
+        }
+        let Redis { replicas_timeout_ms: wait, command_timeout_ms: command, .. } = redis;
+        if redis.replicas > 0 && wait >= command {
+            problems.push(Problem::Contradiction(format!(
+                "store.redis.replicas_timeout_ms = {wait} is not less than store.redis.command_timeout_ms = {command}"
             )));
         }
         // A commit must be recognised for as long as it may be sent again.
@@ -229,6 +255,14 @@ impl Config {
             reconnect_delay_max: Duration::from_millis(redis.reconnect_delay_ms_max),
             command_buffer_max: redis.command_buffer_max,
             watchdog_interval: Duration::from_millis(redis.watchdog_interval_ms),
+            durability: match redis.durability {
+                Durability::None => DurabilityLevel::None,
+                Durability::Everysec => DurabilityLevel::EverySecond,
+                Durability::Always => DurabilityLevel::Always,
+            },
+            replicas: redis.replicas,
+            replicas_timeout: Duration::from_millis(redis.replicas_timeout_ms),
+            bank_id: Some(redis.bank_id.clone()).filter(|id| !id.is_empty()),
             check_config: redis.check_config,
         }
     }

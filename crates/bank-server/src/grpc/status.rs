@@ -189,6 +189,11 @@ fn store_status(error: StoreError) -> Status {
                 .retry()
                 .status()
         }
+        // The store says so itself, once; callers may know what it is about.
+        StoreError::Unfit(reason) => {
+            let message = format!("the store cannot be used now; nothing was done: {reason}");
+            Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry().status()
+        }
         StoreError::Corrupt(reason) => {
             tracing::error!(reason, "the store holds what the bank did not write");
             let message =

@@ -78,6 +78,14 @@ impl Redis {
         format!("redis://{}{}", credentials.unwrap_or_default(), self.address())
     }
 
+    /// What a server must be told to use it: where it is, and how much it keeps.
+    pub fn flags(&self) -> Vec<String> {
+        let is_durable = self.settings.iter().any(|word| word == "--appendonly");
+        let level = if is_durable { "always" } else { "none" };
+        let durability = format!("store.redis.durability={level}");
+        vec!["--redis-url".to_owned(), self.url(), "--set".to_owned(), durability]
+    }
+
     /// What it answers to a command, such as `&["HGETALL", "bank:meta"]`, as text.
     pub fn run(&self, words: &[&str]) -> String {
         let mut command = Command::new("redis-cli");

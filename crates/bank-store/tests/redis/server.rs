@@ -17,7 +17,7 @@ use std::{
 };
 
 use bank_store::{
-    RedisStore, StoreError,
+    DurabilityLevel, RedisStore, StoreError,
     redis::{RedisOptions, RedisUrl},
 };
 use tempfile::TempDir;
@@ -184,7 +184,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// How to reach a Redis, with short times and an empty bank.
+/// How to reach a Redis, with short times and an empty bank. What a test does not ask for is not kept.
 pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
     static BANKS: AtomicUsize = AtomicUsize::new(1);
     RedisOptions {
@@ -195,6 +195,7 @@ pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
         reconnect_delay_min: Duration::from_millis(10),
         reconnect_delay_max: Duration::from_millis(200),
         watchdog_interval: Duration::from_millis(100),
+        durability: DurabilityLevel::None,
         ..RedisOptions::default()
     }
 }
