@@ -181,6 +181,18 @@ choice! {
 }
 
 choice! {
+    /// How firmly a change is kept before it is acknowledged.
+    DurabilityLevel {
+        /// Not on any disk.
+        None = "none",
+        /// On its way to the disk: a crash of the machine loses up to two seconds.
+        EverySecond = "everysec",
+        /// On the disk.
+        Always = "always",
+    }
+}
+
+choice! {
     /// Which end of a history comes first.
     ListOrder {
         /// The newest entry first.

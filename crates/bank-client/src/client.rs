@@ -19,8 +19,8 @@ use crate::{
     method::{Method, Stub},
     methods::{
         CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount, GetBalance,
-        GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit, Transfer, UnfreezeAccount,
-        Withdraw,
+        GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit, Transfer,
+        UnfreezeAccount, Withdraw,
     },
     retry::{Attempts, Budget},
     wire::{self, FromWire as _, Malformed},
@@ -216,6 +216,19 @@ impl BankClient {
             account_id: account_id.into_text(),
             ..Default::default()
         }))
+    }
+
+    /// Asks the server what it is and what it promises.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// let info = client.server_info().await?;
+    /// println!("bank-server {}: {}", info.version, info.store.durability.description);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server_info(&self) -> Call<GetServerInfo> {
+        self.query(GetServerInfo(v1::GetServerInfoRequest {}))
     }
 
     /// Closes an account for good; its balance must be zero. Its history stays readable.

@@ -49,6 +49,7 @@ mod model;
 mod name;
 mod reply;
 mod retry;
+mod server_info;
 mod token;
 mod wire;
 
@@ -59,7 +60,8 @@ pub use bank_domain::{
 pub use builder::{Builder, Keepalive};
 pub use call::Call;
 pub use choice::{
-    AccountState, AccountType, Compounding, DayCount, EntryKind, ListOrder, RoundingMode, UnknownName,
+    AccountState, AccountType, Compounding, DayCount, DurabilityLevel, EntryKind, ListOrder, RoundingMode,
+    UnknownName,
 };
 pub use client::{BankClient, Route};
 pub use error::{Error, FieldViolation};
@@ -68,6 +70,7 @@ pub use model::{Account, Entry, InterestBreakdown, InterestTerms, Transaction, T
 pub use name::AccountName;
 pub use reply::{AccountReceipt, Balance, InterestReceipt, Page, Receipt};
 pub use retry::RetryPolicy;
+pub use server_info::{Durability, LostWrites, ServerInfo, ServerLimits, StoreInfo};
 pub use token::{TokenError, TokenSource};
 pub use tonic::Status;
 
@@ -75,7 +78,7 @@ pub use tonic::Status;
 pub mod methods {
     pub use crate::method::{
         CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount, GetAccount,
-        GetBalance, GetTransaction, ListAccounts, ListTransactions, Method, Mutation, Paged,
+        GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, Method, Mutation, Paged,
         SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
     };
 }

@@ -164,6 +164,7 @@ service! {
         freeze_account(FreezeAccountRequest) -> FreezeAccountResponse;
         unfreeze_account(UnfreezeAccountRequest) -> UnfreezeAccountResponse;
         close_account(CloseAccountRequest) -> CloseAccountResponse;
+        get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
     }
 }
 

@@ -4,6 +4,7 @@
 //! an error status. What lies between knows domain types only.
 
 mod call;
+mod info;
 mod page;
 mod parse;
 mod read;
@@ -17,8 +18,10 @@ use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::{Caller, Store};
 use tonic::{Request, Response, Status};
 
+pub use self::info::ServerFacts;
 use self::{
     call::Call,
+    info::Start,
     parse::{Mutation, ParseWith},
     status::Failure,
 };
@@ -31,6 +34,8 @@ pub struct ApiOptions {
     pub default_currency: Currency,
     /// How long a call may take; a caller may ask for less, not for more.
     pub request_timeout: Duration,
+    /// What callers may know of the rest.
+    pub facts: ServerFacts,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -38,12 +43,13 @@ pub struct ApiOptions {
 pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
+    start: Start,
 }
 
 impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
-        Self { ledger, options: Arc::new(options) }
+        Self { ledger, options: Arc::new(options), start: Start::now() }
     }
 
     /// Carries out a call that changes something.
@@ -198,5 +204,15 @@ impl BankService for BankApi {
         request: Request<v1::CloseAccountRequest>,
     ) -> Result<Response<v1::CloseAccountResponse>, Status> {
         self.mutate("CloseAccount", request, render::close_account).await
+    }
+
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        let ApiOptions { request_timeout, facts, .. } = &*self.options;
+        let call = Call::begin("GetServerInfo", &request, *request_timeout);
+        call.run(async { Ok(info::server_info(&self.ledger, facts, *request_timeout, self.start).await) })
+            .await
     }
 }

@@ -77,9 +77,10 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let (bank_id, durability) = (store.bank_id(), store.durability());
     tracing::info!(store = store.name(), bank_id, %durability, "the store is open");
     let metrics = Arc::new(Metrics::new()?);
-    let ledger = Ledger::start(Arc::clone(&store), Arc::clone(&metrics), &config.ledger_options());
+    let ledger = Ledger::start(store, Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());
-    let mut server = Server::start(socket, api, store, Arc::clone(&metrics), &config.server_options())?;
+    let mut server =
+        Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
             let admin = Admin::start(address, metrics, server.ready(), log).await?;

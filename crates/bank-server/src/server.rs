@@ -12,7 +12,6 @@ mod socket;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
-use bank_store::Store;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -23,7 +22,7 @@ use tonic::{service::LayerExt as _, transport};
 
 use self::calls::CountCalls;
 pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
-use crate::{grpc::BankApi, metrics::Metrics};
+use crate::{grpc::BankApi, ledger::Ledger, metrics::Metrics};
 
 /// How long connections have to close once their calls are done. Clients close them at once when
 /// they are told to; one that does not is gone, or never was a gRPC client.
@@ -102,7 +101,7 @@ impl Server {
     pub fn start(
         socket: Socket,
         api: BankApi,
-        store: Arc<dyn Store>,
+        ledger: Ledger,
         metrics: Arc<Metrics>,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
@@ -111,7 +110,7 @@ impl Server {
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
-            health::service(store, Arc::clone(&metrics), now_ready, &options.health, &draining);
+            health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
         let bank = BankServiceServer::new(api)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Problem;
 use crate::{
-    grpc::ApiOptions,
+    grpc::{ApiOptions, ServerFacts},
     ledger::LedgerOptions,
     server::{HealthOptions, ServerOptions},
 };
@@ -90,6 +90,16 @@ pub enum StoreKind {
     Memory,
     /// Redis or Valkey.
     Redis,
+}
+
+impl StoreKind {
+    /// As it is spelled in `store.kind`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+        }
+    }
 }
 
 /// How to reach Redis.
@@ -221,6 +231,25 @@ impl Config {
         ApiOptions {
             default_currency: self.bank.default_currency,
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+            facts: self.server_facts(),
+        }
+    }
+
+    /// What callers may know of the settings.
+    fn server_facts(&self) -> ServerFacts {
+        let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
+        let Ledger { queue_commands_max, batch_commands_max, .. } = self.ledger;
+        ServerFacts {
+            store_kind: self.store.kind.as_str(),
+            store_timeout: Duration::from_millis(self.health.poll_timeout_ms),
+            message_bytes_max,
+            reply_bytes_max,
+            header_bytes_max,
+            concurrent_streams_max: self.server.concurrent_streams_max,
+            queue_commands_max,
+            batch_commands_max,
+            outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
+            request_retention: self.request_retention(),
         }
     }
 

@@ -54,15 +54,21 @@ names! {
     GetTransactionRequest { transaction_id }
 }
 
-impl Names for v1::ListAccountsRequest {
-    fn account(&self) -> &'static str {
-        ""
-    }
+macro_rules! nameless {
+    ($($message:ident),*) => {
+        $(impl Names for v1::$message {
+            fn account(&self) -> &'static str {
+                ""
+            }
 
-    fn request_id(&self) -> &'static str {
-        ""
-    }
+            fn request_id(&self) -> &'static str {
+                ""
+            }
+        })*
+    };
 }
+
+nameless! { ListAccountsRequest, GetServerInfoRequest }
 
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {

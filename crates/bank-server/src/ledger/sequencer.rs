@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Executed, LedgerOptions, now};
+use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, now};
 use crate::metrics::{CommandOutcome, Metrics};
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
@@ -46,6 +46,7 @@ pub(super) struct Sequencer {
     metrics: Arc<Metrics>,
     options: LedgerOptions,
     commands: mpsc::Receiver<Submission>,
+    acknowledged: Acknowledged,
     stop: CancellationToken,
     /// What the last commits left behind. It may be stale: a commit that was decided on stale
     /// state conflicts, and brings the current state with it.
@@ -76,10 +77,12 @@ impl Sequencer {
         metrics: Arc<Metrics>,
         options: LedgerOptions,
         commands: mpsc::Receiver<Submission>,
+        acknowledged: Acknowledged,
         stop: CancellationToken,
     ) -> Self {
         let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
-        Self { store, metrics, options, commands, stop, remembered: LruCache::new(capacity) }
+        let remembered = LruCache::new(capacity);
+        Self { store, metrics, options, commands, acknowledged, stop, remembered }
     }
 
     /// Runs until it is told to stop and the queue is empty.
@@ -144,7 +147,7 @@ impl Sequencer {
         let committed = self.commit(&proposals).await;
         self.metrics.commit_ended(proposals.len(), began_at.elapsed());
         match committed {
-            Ok(committed) => self.settle(batch, proposals, committed),
+            Ok(committed) => self.settle(batch, proposals, committed, began_at),
             Err(error) => {
                 self.forget(&proposals);
                 for submission in batch {
@@ -175,9 +178,11 @@ impl Sequencer {
             accounts.insert(id.clone(), known.flatten());
         }
         let mut failures = HashMap::new();
+        let asked_at = Instant::now();
         match self.store.load(&missing).await {
             Ok(loaded) => {
                 for (id, account) in missing.into_iter().zip(loaded) {
+                    self.acknowledged.compare(&id, account.as_ref(), asked_at);
                     self.remembered.put(id.clone(), account.clone());
                     accounts.insert(id, account);
                 }
@@ -187,7 +192,9 @@ impl Sequencer {
                 for id in missing {
                     match self.store.load(std::slice::from_ref(&id)).await {
                         Ok(mut loaded) => {
-                            accounts.insert(id, loaded.pop().flatten());
+                            let account = loaded.pop().flatten();
+                            self.acknowledged.compare(&id, account.as_ref(), asked_at);
+                            accounts.insert(id, account);
                         }
                         Err(error) => {
                             failures.insert(id, error);
@@ -243,6 +250,7 @@ impl Sequencer {
         batch: Vec<Submission>,
         proposals: Vec<Proposal>,
         committed: Committed,
+        asked_at: Instant,
     ) -> Vec<Submission> {
         let mut again = Vec::new();
         for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
@@ -252,6 +260,7 @@ impl Sequencer {
             match (outcome, proposal.decision) {
                 (Outcome::Applied, Ok(plan)) => {
                     for account in plan.changes().map(|change| &change.account) {
+                        self.acknowledged.note(account);
                         self.remembered.put(account.id.clone(), Some(account.clone()));
                     }
                     submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false }));
@@ -277,6 +286,7 @@ impl Sequencer {
             }
         }
         for (id, account) in committed.current {
+            self.acknowledged.compare(&id, account.as_ref(), asked_at);
             self.remembered.put(id, account);
         }
         again

@@ -142,6 +142,9 @@ Examples:
     /// Close an account for good; its balance must be zero
     #[command(after_help = "Examples:\n  bank close 123")]
     Close(ChangeState),
+    /// Show what the server is, what it promises, and what it has lost
+    #[command(after_help = "Examples:\n  bank info\n  bank info --output json")]
+    Info,
     /// Run a small session: open account 123, pay in and out, book interest
     ///
     /// The session has request ids of its own, so the bank carries it out once and answers the same

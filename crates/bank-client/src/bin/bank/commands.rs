@@ -63,6 +63,10 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
         Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
         Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Info => {
+            let info = client.server_info().await?;
+            Ok(output.result(&info, &table::server_info(&info))?)
+        }
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) => Ok(()),
     }

@@ -2,10 +2,11 @@
 
 #![expect(clippy::struct_field_names, reason = "the names are those of the API")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bank_client as client;
 use serde::Serialize;
+use serde_json::json;
 
 /// A result that has a JSON document.
 pub(crate) trait Json {
@@ -263,4 +264,49 @@ impl Json for client::Transaction {
             entries: self.entries.iter().map(Entry::from).collect(),
         }
     }
+}
+
+impl Json for client::ServerInfo {
+    fn json(&self) -> impl Serialize {
+        let client::StoreInfo { kind, name, bank_id, durability, problem } = &self.store;
+        let limits = &self.limits;
+        json!({
+            "version": self.version,
+            "start_time": self.started_at.to_string(),
+            "uptime_seconds": self.uptime.as_secs(),
+            "store": {
+                "kind": kind,
+                "name": name,
+                "bank_id": bank_id,
+                "durability": {
+                    "level": durability.level.as_str(),
+                    "replicas": durability.replicas,
+                    "description": durability.description,
+                },
+                "problem": problem,
+            },
+            "limits": {
+                "message_bytes_max": limits.message_bytes_max,
+                "reply_bytes_max": limits.reply_bytes_max,
+                "header_bytes_max": limits.header_bytes_max,
+                "concurrent_streams_max": limits.concurrent_streams_max,
+                "page_size_default": limits.page_size_default,
+                "page_size_max": limits.page_size_max,
+                "queue_commands_max": limits.queue_commands_max,
+                "batch_commands_max": limits.batch_commands_max,
+                "request_timeout_max_ms": milliseconds(limits.request_timeout_max),
+                "outcome_timeout_ms": milliseconds(limits.outcome_timeout),
+                "request_retention_seconds": limits.request_retention.as_secs(),
+            },
+            "lost_writes": {
+                "accounts": self.lost_writes.accounts,
+                "entries_min": self.lost_writes.entries_min,
+                "found_time": self.lost_writes.found_at.map(|time| time.to_string()),
+            },
+        })
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
 //! Results as aligned columns.
 
-use bank_client::{Account, Compounding, Entry, InterestBreakdown, Transaction};
+use std::time::Duration;
+
+use bank_client::{Account, Compounding, Entry, InterestBreakdown, ServerInfo, Transaction};
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
@@ -133,6 +135,36 @@ pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
         ("Exact interest", breakdown.exact_interest.clone()),
         ("Rounding", terms.rounding_mode.to_string()),
         ("Interest", breakdown.interest.to_string()),
+    ])
+}
+
+/// What a server is and what it promises, a line for each.
+pub(crate) fn server_info(info: &ServerInfo) -> String {
+    let ServerInfo { store, limits, lost_writes, .. } = info;
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
+    let lost = match lost_writes.found_at {
+        None => "none that it knows of".to_owned(),
+        Some(time) => format!(
+            "at least {} entries of {} accounts, found {time}: see its log",
+            lost_writes.entries_min, lost_writes.accounts
+        ),
+    };
+    facts([
+        ("Version", info.version.clone()),
+        ("Started", info.started_at.to_string()),
+        ("Uptime", seconds(Duration::from_secs(info.uptime.as_secs()))),
+        ("Bank", store.bank_id.clone()),
+        ("Store", store.name.clone()),
+        ("Durability", store.durability.level.to_string()),
+        ("Replicas", store.durability.replicas.to_string()),
+        ("That means", store.durability.description.clone()),
+        ("Problem", store.problem.clone().unwrap_or_default()),
+        ("Lost writes", lost),
+        ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
+        ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
+        ("Unknown after", seconds(limits.outcome_timeout)),
+        ("Request ids kept", seconds(limits.request_retention)),
     ])
 }
 

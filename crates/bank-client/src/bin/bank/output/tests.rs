@@ -1,10 +1,11 @@
 //! Recorded outputs: what is printed for what the bank answers.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use bank_client::{
-    Account, AccountState, AccountType, Compounding, Currency, DayCount, Entry, EntryHash, EntryKind, Error,
-    InterestBreakdown, InterestTerms, Money, RoundingMode, StreamExt as _, Timestamp, Transaction,
+    Account, AccountState, AccountType, Compounding, Currency, DayCount, Durability, DurabilityLevel, Entry,
+    EntryHash, EntryKind, Error, InterestBreakdown, InterestTerms, LostWrites, Money, RoundingMode,
+    ServerInfo, ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
 };
 use futures::stream;
 
@@ -212,6 +213,71 @@ fn an_answer_is_the_message_of_the_bank() {
     assert_eq!(json["entry"]["sequence"], 2);
     assert_eq!(json["replayed"], true);
     assert!(json.get("interest").is_none());
+}
+
+#[test]
+fn a_server_that_has_lost_writes_says_so() {
+    let second = Duration::from_secs(1);
+    let info = ServerInfo {
+        version: "0.1.0".into(),
+        started_at: time(1),
+        uptime: 90 * second,
+        store: StoreInfo {
+            kind: "redis".into(),
+            name: "redis at h:1".into(),
+            bank_id: "b".into(),
+            durability: Durability {
+                level: DurabilityLevel::EverySecond,
+                replicas: 2,
+                description: "somewhat".into(),
+            },
+            problem: Some("it is away".into()),
+        },
+        limits: ServerLimits {
+            message_bytes_max: 1,
+            reply_bytes_max: 2,
+            header_bytes_max: 3,
+            concurrent_streams_max: 4,
+            page_size_default: 5,
+            page_size_max: 6,
+            queue_commands_max: 7,
+            batch_commands_max: 8,
+            request_timeout_max: 9 * second,
+            outcome_timeout: second / 2,
+            request_retention: 11 * second,
+        },
+        lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
+    };
+    let (mut output, results, _) = record(Format::Text);
+    output.result(&info, &table::server_info(&info)).unwrap();
+    assert_eq!(
+        results.text(),
+        "\
+Version           0.1.0
+Started           2026-01-01T00:00:01Z
+Uptime            90 s
+Bank              b
+Store             redis at h:1
+Durability        everysec
+Replicas          2
+That means        somewhat
+Problem           it is away
+Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: see its log
+Request           1 bytes, 9 s
+Page              5 items, 6 at most
+Queue             7 changes, 8 a commit
+Unknown after     0.5 s
+Request ids kept  11 s
+"
+    );
+
+    let (mut output, results, _) = record(Format::Json);
+    output.result(&info, "").unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    assert_eq!(shown["store"]["durability"]["level"], "everysec");
+    assert_eq!(shown["store"]["problem"], "it is away");
+    assert_eq!(shown["limits"]["outcome_timeout_ms"], 500);
+    assert_eq!(shown["lost_writes"]["found_time"], "2026-01-01T00:00:02Z");
 }
 
 #[test]
