@@ -206,9 +206,11 @@ impl Store for RedisStore {
         if proposals.is_empty() {
             return Ok(Committed::default());
         }
-        self.guard.require_fit()?;
         let call = Call::new(&self.keys, proposals)?;
-        let answer = self.script.call(&self.commits.connection()?, &self.guard, &call).await?;
+        // In this order: a connection is looked at before it is here.
+        let connection = self.commits.connection()?;
+        self.guard.require_fit()?;
+        let answer = self.script.call(&connection, &self.guard, &call).await?;
         // The script has run: whatever it answered, something may have been done.
         call.committed(proposals, answer).map_err(|error| {
             tracing::error!(%error, commands = proposals.len(), "the answer of a commit makes no sense");

@@ -14,8 +14,10 @@
 )]
 
 pub mod api;
+pub mod health;
 mod process;
 mod redis;
+pub mod sentinel;
 
 use std::ops::Deref;
 

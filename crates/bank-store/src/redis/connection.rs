@@ -1,6 +1,9 @@
 //! One connection to Redis, bounded in every direction, and what its errors mean.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use fred::{
     clients::{Client, Pipeline},
@@ -51,6 +54,8 @@ pub(super) struct Connection {
 struct Driver {
     task: AbortHandle,
     ended: CancellationToken,
+    /// Why it was ended from here, if it was.
+    reason: OnceLock<String>,
 }
 
 impl Drop for Driver {
@@ -116,7 +121,8 @@ impl Connection {
             Ok(Ok(task)) => {
                 let places = Arc::new(Semaphore::new(target.options.command_buffer_max));
                 let ended = CancellationToken::new();
-                let driver = Arc::new(Driver { task: task.abort_handle(), ended: ended.clone() });
+                let (task_handle, reason) = (task.abort_handle(), OnceLock::new());
+                let driver = Arc::new(Driver { task: task_handle, ended: ended.clone(), reason });
                 tokio::spawn(async move {
                     let _guard = ended.drop_guard();
                     // However it ended: the connection is gone.
@@ -168,7 +174,8 @@ impl Connection {
     /// As [`Connection::attempt`], however many commands wait: for those that look after the connection.
     pub(super) async fn attempt_at_once<T>(&self, command: impl Future<Output = T>) -> Result<T, StoreError> {
         if self.has_ended() {
-            return Err(StoreError::Unavailable(format!("not connected to redis at {}", self.address)));
+            let (address, reason) = (&self.address, self.reason());
+            return Err(StoreError::Unavailable(format!("not connected to redis at {address}: {reason}")));
         }
         // The client's futures are large: on the heap, those that contain them are not.
         let command = Box::pin(command);
@@ -188,7 +195,7 @@ impl Connection {
         let text = format!("redis at {}: {}", self.address, error.details());
         match reply_code(error) {
             Some("READONLY" | "LOADING" | "MASTERDOWN") => {
-                self.close();
+                self.close(error.details());
                 StoreError::Unavailable(text)
             }
             Some(
@@ -201,11 +208,18 @@ impl Connection {
     }
 
     /// Ends the connection; what is in flight has no answer any more.
-    pub(super) fn close(&self) {
+    pub(super) fn close(&self, reason: &str) {
+        // The first one counts.
+        let _ = self.driver.reason.set(reason.to_owned());
         self.driver.task.abort();
     }
 
-    /// Ends the connection when it is dropped or told to, but does not keep it open.
+    /// Why there is no connection any more.
+    pub(super) fn reason(&self) -> &str {
+        self.driver.reason.get().map_or("the connection was lost", String::as_str)
+    }
+
+    /// Can end the connection, but does not keep it open.
     pub(super) fn closer(&self) -> AbortHandle {
         self.driver.task.clone()
     }

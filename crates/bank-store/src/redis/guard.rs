@@ -80,7 +80,7 @@ impl Guard {
     /// [`StoreError::Unavailable`] if it leads to no primary, or to another one than the commits go to.
     pub(super) async fn admit(&self, role: Role, connection: &Connection) -> Result<(), StoreError> {
         let inspection = inspect(connection, &self.keys, self.options.check_config).await?;
-        require_usable(&inspection)?;
+        require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
         if role == Role::Commits {
             self.judge(&inspection);
         }
@@ -130,17 +130,16 @@ impl Guard {
                 Err(_) => false,
             };
             if !answered {
-                connection.close();
+                connection.close("redis does not answer");
             }
         }
     }
 
     async fn look(&self, connection: &Connection) -> Result<(), StoreError> {
         let inspection = inspect(connection, &self.keys, self.options.check_config).await?;
-        if let Err(error) = require_usable(&inspection) {
-            tracing::warn!(redis = connection.address(), %error, "another redis must be found");
-            connection.close();
-            return Err(error);
+        if let Err(reason) = require_usable(&inspection) {
+            connection.close(reason);
+            return Err(StoreError::Unavailable(reason.to_owned()));
         }
         self.judge(&inspection);
         if self.state().refusal.is_some() {
@@ -273,14 +272,14 @@ pub(super) async fn ping(connection: &Connection) -> Result<(), StoreError> {
     answer.map_err(|error| connection.explain(&error))
 }
 
-/// Refuses what is no primary, or not ready.
-pub(super) fn require_usable(inspection: &Inspection) -> Result<(), StoreError> {
-    let refuse = |what: &str| Err(StoreError::Unavailable(what.to_owned()));
+/// # Errors
+/// Why nothing can be done with it, if it is no primary, or not ready.
+pub(super) fn require_usable(inspection: &Inspection) -> Result<(), &'static str> {
     if inspection.is_loading {
-        return refuse("redis is still reading its files");
+        return Err("redis is still reading its files");
     }
     if !inspection.is_primary {
-        return refuse("this redis is a replica, not the primary");
+        return Err("this redis is a replica, not the primary");
     }
     Ok(())
 }

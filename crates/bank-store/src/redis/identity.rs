@@ -43,7 +43,7 @@ pub(super) async fn join(
 ) -> Result<Founded, StoreError> {
     require_version(connection).await?;
     let inspection = inspect(connection, keys, options.check_config).await?;
-    require_usable(&inspection)?;
+    require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
     if let Some(shortfall) = Demand::of(options).shortfall(&inspection, false) {
         let text = format!("redis at {} is not fit for the bank: {shortfall}", connection.address());
         let is_final = !shortfall.may_pass;

@@ -65,9 +65,9 @@ impl Line {
         let address = self.target.address();
         loop {
             self.guard.watch(self.role, &connection).await;
-            let lost_at = Instant::now();
-            tracing::warn!(redis = address, role = ?self.role, "the connection is lost; connecting anew");
-            self.set(Err("the connection was lost".to_owned()));
+            let (lost_at, reason) = (Instant::now(), connection.reason());
+            tracing::warn!(redis = address, role = ?self.role, reason, "connecting anew");
+            self.set(Err(reason.to_owned()));
             connection = self.connect().await;
             self.set(Ok(connection.clone()));
             let took_ms = u64::try_from(lost_at.elapsed().as_millis()).unwrap_or(u64::MAX);

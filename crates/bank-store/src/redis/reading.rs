@@ -54,7 +54,7 @@ impl<'a> Reading<'a> {
         let (role, bank_id) = (next()?, next()?);
         let role = reply::list(role)?.into_iter().next();
         if role.as_ref().and_then(Value::as_str).as_deref() != Some("master") {
-            self.connection.close();
+            self.connection.close("this redis is no primary any more");
             let address = self.connection.address();
             return Err(StoreError::Unavailable(format!("redis at {address} is no primary any more")));
         }
