@@ -188,6 +188,10 @@ queries! {
     GetTransaction(GetTransactionRequest) -> GetTransactionResponse as Transaction, get_transaction;
 }
 
+/// Checks all accounts, or one: [`BankClient::audit_accounts`](crate::BankClient::audit_accounts).
+#[derive(Clone, Debug)]
+pub struct AuditAccounts(pub(crate) v1::AuditAccountsRequest);
+
 described! { Deposit, Withdraw, Transfer, CalculateInterest, FreezeAccount, UnfreezeAccount, CloseAccount }
 
 paged! { ListAccounts of Account, ListTransactions of Entry }

@@ -3,6 +3,7 @@
 //! `parse` is the only place that reads what callers send, and `status` the only one that makes
 //! an error status. What lies between knows domain types only.
 
+mod audit;
 mod call;
 mod page;
 mod parse;
@@ -15,10 +16,13 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::{Caller, Store};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::call::EndsWhenDraining;
 use self::{
-    call::Call,
+    call::{Call, Replies, ReplyTo},
     parse::{Mutation, ParseWith},
     status::Failure,
 };
@@ -31,6 +35,10 @@ pub struct ApiOptions {
     pub default_currency: Currency,
     /// How long a call may take; a caller may ask for less, not for more.
     pub request_timeout: Duration,
+    /// The same, of a call with a stream of replies.
+    pub stream_timeout: Duration,
+    /// How many audits may run at once.
+    pub concurrent_audits_max: usize,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -38,12 +46,23 @@ pub struct ApiOptions {
 pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
+    /// One for each audit that may begin.
+    audits: Arc<Semaphore>,
+    /// Streams of replies end with it.
+    draining: CancellationToken,
 }
 
 impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
-        Self { ledger, options: Arc::new(options) }
+        let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        Self { ledger, options: Arc::new(options), audits, draining: CancellationToken::new() }
+    }
+
+    /// The same, whose streams of replies end when this says so.
+    #[must_use]
+    pub fn until(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// Carries out a call that changes something.
@@ -97,6 +116,27 @@ impl BankApi {
             answer(Arc::clone(self.ledger.store()), query).await
         })
         .await
+    }
+
+    /// Carries out a call that only reads, and has many replies.
+    fn stream<Message, Query, Reply, Work>(
+        &self,
+        method: &'static str,
+        request: Request<Message>,
+        work: impl FnOnce(Self, Query, ReplyTo<Reply>) -> Work + Send + 'static,
+    ) -> Response<Replies<Reply>>
+    where
+        Message: call::Names + Send + 'static,
+        Query: ParseWith<Message> + Send,
+        Reply: Send + 'static,
+        Work: Future<Output = Result<(), Failure>> + Send,
+    {
+        let call = Call::begin(method, &request, self.options.stream_timeout);
+        let api = self.clone();
+        call.run_stream(self.draining.clone(), |reply_to| async move {
+            let query = Query::parse_with(request.into_inner(), &api.options)?;
+            work(api, query, reply_to).await
+        })
     }
 }
 
@@ -198,5 +238,14 @@ impl BankService for BankApi {
         request: Request<v1::CloseAccountRequest>,
     ) -> Result<Response<v1::CloseAccountResponse>, Status> {
         self.mutate("CloseAccount", request, render::close_account).await
+    }
+
+    type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;
+
+    async fn audit_accounts(
+        &self,
+        request: Request<v1::AuditAccountsRequest>,
+    ) -> Result<Response<Self::AuditAccountsStream>, Status> {
+        Ok(self.stream("AuditAccounts", request, audit::accounts))
     }
 }

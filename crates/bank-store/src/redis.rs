@@ -294,6 +294,16 @@ impl Store for RedisStore {
         self.ids_of_all(after, limit).await
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        let pipeline = self.reading().await?;
+        for partition in 0..self.keys.partitions() {
+            self.reader.run(pipeline.zcard::<(), _>(self.keys.accounts(partition))).await?;
+        }
+        let counts = self.answers(&pipeline).await?;
+        let counts: Vec<_> = counts.iter().map(reply::integer).collect::<Result<_, _>>()?;
+        Ok(Some(counts.into_iter().filter_map(|count| u64::try_from(count).ok()).sum()))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         self.writer.run(self.writer.client().ping::<()>(None)).await?;
         self.reader.run(self.reader.client().ping::<()>(None)).await

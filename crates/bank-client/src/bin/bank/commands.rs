@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
-    demo,
+    audit, demo,
     failure::Failure,
     output::Output,
     table,
@@ -63,6 +63,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
         Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
         Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Audit(args) => audit::run(&client, args, output).await,
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) => Ok(()),
     }
