@@ -202,6 +202,33 @@ choice! {
     }
 }
 
+choice! {
+    /// What kind of thing is wrong.
+    AuditFindingKind {
+        /// The content of an entry does not fit its hash. For the first entry it may be what the account
+        /// was opened with.
+        EntryChanged = "entry_changed",
+        /// An entry is not there.
+        EntryRemoved = "entry_removed",
+        /// There is an entry that is not part of the history.
+        EntryInserted = "entry_inserted",
+        /// An entry is in the place of another.
+        EntryReordered = "entry_reordered",
+        /// An entry fits its hash and breaks a rule of the bank.
+        RuleBroken = "rule_broken",
+        /// The account is not what its entries make of it.
+        AccountChanged = "account_changed",
+        /// The account is in the list of accounts, and is not there.
+        AccountRemoved = "account_removed",
+        /// The account or an entry is not something that the bank writes.
+        Unreadable = "unreadable",
+        /// The other side of a transfer is not there, or is another.
+        TransferUnmatched = "transfer_unmatched",
+        /// More or less money is held than came in and did not go out.
+        MoneyUnbalanced = "money_unbalanced",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,6 +239,10 @@ mod tests {
             let kind: EntryKind = name.parse().unwrap();
             assert_eq!(kind.as_str(), *name);
             assert_eq!(EntryKind::from_wire(kind.to_wire()), kind);
+        }
+        for name in AuditFindingKind::NAMES {
+            let kind: AuditFindingKind = name.parse().unwrap();
+            assert_eq!(AuditFindingKind::from_wire(kind.to_wire()), kind);
         }
         assert_eq!(
             "saving".parse::<AccountType>().unwrap_err().to_string(),

@@ -11,16 +11,16 @@ use std::{
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
-use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use tonic::{Request, Response, Streaming, metadata::AsciiMetadataValue, transport::Channel};
 
 use crate::{
     AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
     choice::Choice as _,
     method::{Method, Stub},
     methods::{
-        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount, GetBalance,
-        GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit, Transfer,
-        UnfreezeAccount, Withdraw,
+        AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount,
+        GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit,
+        Transfer, UnfreezeAccount, Withdraw,
     },
     retry::{Attempts, Budget},
     wire::{self, FromWire as _, Malformed},
@@ -193,6 +193,12 @@ impl BankClient {
         self.query(GetTransaction(v1::GetTransactionRequest { transaction_id: transaction_id.into() }))
     }
 
+    /// Checks all accounts against their entries, the chain of hashes and each other, while the bank is
+    /// in use. The call has no single reply: see [`Call::<AuditAccounts>::stream`].
+    pub fn audit_accounts(&self) -> Call<AuditAccounts> {
+        Call::new(self.clone(), AuditAccounts(v1::AuditAccountsRequest::default()))
+    }
+
     /// Sets how far below zero a checking account may go.
     pub fn set_overdraft_limit(&self, account_id: impl AccountName, limit: Money) -> Call<SetOverdraftLimit> {
         self.mutation(SetOverdraftLimit(v1::SetOverdraftLimitRequest {
@@ -279,6 +285,21 @@ impl BankClient {
         };
         attempts.run(|left| shared.attempt(method, left, request_id)).await
     }
+
+    /// What the timeout of a call is unless it says otherwise.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    pub(crate) async fn audit(
+        &self,
+        request: v1::AuditAccountsRequest,
+    ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
+        let shared = &*self.shared;
+        let request = shared.authorized(Request::new(request)).await?;
+        let reply = shared.stub().audit_accounts(request).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    }
 }
 
 impl Shared {
@@ -290,15 +311,20 @@ impl Shared {
     ) -> Result<M::Reply, Error> {
         let mut request = Request::new(method.request().clone());
         request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
-        if let Some(source) = &self.token {
-            let token = source.token().await.map_err(Error::Token)?;
-            request.metadata_mut().insert("authorization", bearer(&token)?);
-        }
-        match M::send(self.stub(), request).await {
+        match M::send(self.stub(), self.authorized(request).await?).await {
             Ok(response) => M::Reply::from_wire(response.into_inner())
                 .map_err(|Malformed(problem)| Error::InvalidReply { problem }),
             Err(status) => Err(Error::from_status(status, request_id)),
         }
+    }
+
+    /// The request with the token of its caller, if there is one.
+    async fn authorized<T>(&self, mut request: Request<T>) -> Result<Request<T>, Error> {
+        if let Some(source) = &self.token {
+            let token = source.token().await.map_err(Error::Token)?;
+            request.metadata_mut().insert("authorization", bearer(&token)?);
+        }
+        Ok(request)
     }
 
     /// The next connection in turn.

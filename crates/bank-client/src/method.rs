@@ -191,6 +191,10 @@ queries! {
     GetServerInfo(GetServerInfoRequest) -> GetServerInfoResponse as ServerInfo, get_server_info;
 }
 
+/// Checks all accounts, or one: [`BankClient::audit_accounts`](crate::BankClient::audit_accounts).
+#[derive(Clone, Debug)]
+pub struct AuditAccounts(pub(crate) v1::AuditAccountsRequest);
+
 described! { Deposit, Withdraw, Transfer, CalculateInterest, FreezeAccount, UnfreezeAccount, CloseAccount }
 
 paged! { ListAccounts of Account, ListTransactions of Entry }

@@ -3,6 +3,7 @@
 //! `parse` is the only place that reads what callers send, and `status` the only one that makes
 //! an error status. What lies between knows domain types only.
 
+mod audit;
 mod call;
 mod info;
 mod page;
@@ -16,11 +17,14 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::{Caller, Store};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::call::EndsWhenDraining;
 pub use self::info::ServerFacts;
 use self::{
-    call::Call,
+    call::{Call, Replies, ReplyTo},
     info::Start,
     parse::{Mutation, ParseWith},
     status::Failure,
@@ -36,6 +40,10 @@ pub struct ApiOptions {
     pub request_timeout: Duration,
     /// What callers may know of the rest.
     pub facts: ServerFacts,
+    /// The same, of a call with a stream of replies.
+    pub stream_timeout: Duration,
+    /// How many audits may run at once.
+    pub concurrent_audits_max: usize,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -44,12 +52,29 @@ pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
     start: Start,
+    /// One for each audit that may begin.
+    audits: Arc<Semaphore>,
+    /// Streams of replies end with it.
+    draining: CancellationToken,
 }
 
 impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
-        Self { ledger, options: Arc::new(options), start: Start::now() }
+        let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        Self {
+            ledger,
+            options: Arc::new(options),
+            start: Start::now(),
+            audits,
+            draining: CancellationToken::new(),
+        }
+    }
+
+    /// The same, whose streams of replies end when this says so.
+    #[must_use]
+    pub fn until(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// Carries out a call that changes something.
@@ -103,6 +128,27 @@ impl BankApi {
             answer(Arc::clone(self.ledger.store()), query).await
         })
         .await
+    }
+
+    /// Carries out a call that only reads, and has many replies.
+    fn stream<Message, Query, Reply, Work>(
+        &self,
+        method: &'static str,
+        request: Request<Message>,
+        work: impl FnOnce(Self, Query, ReplyTo<Reply>) -> Work + Send + 'static,
+    ) -> Response<Replies<Reply>>
+    where
+        Message: call::Names + Send + 'static,
+        Query: ParseWith<Message> + Send,
+        Reply: Send + 'static,
+        Work: Future<Output = Result<(), Failure>> + Send,
+    {
+        let call = Call::begin(method, &request, self.options.stream_timeout);
+        let api = self.clone();
+        call.run_stream(self.draining.clone(), |reply_to| async move {
+            let query = Query::parse_with(request.into_inner(), &api.options)?;
+            work(api, query, reply_to).await
+        })
     }
 }
 
@@ -214,5 +260,14 @@ impl BankService for BankApi {
         let call = Call::begin("GetServerInfo", &request, *request_timeout);
         call.run(async { Ok(info::server_info(&self.ledger, facts, *request_timeout, self.start).await) })
             .await
+    }
+
+    type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;
+
+    async fn audit_accounts(
+        &self,
+        request: Request<v1::AuditAccountsRequest>,
+    ) -> Result<Response<Self::AuditAccountsStream>, Status> {
+        Ok(self.stream("AuditAccounts", request, audit::accounts))
     }
 }

@@ -9,7 +9,8 @@
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
-//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
+//! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
+//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
 //! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
@@ -17,9 +18,11 @@
 //! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
 
 pub mod admin;
+pub mod audit;
 pub mod config;
 pub mod grpc;
 pub mod ledger;
 pub mod metrics;
+mod movement;
 pub mod server;
 pub mod telemetry;

@@ -111,7 +111,7 @@ impl Server {
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
             health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
-        let bank = BankServiceServer::new(api)
+        let bank = BankServiceServer::new(api.until(draining.clone()))
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
         let mut router = transport::Server::builder()

@@ -100,6 +100,14 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError>;
 
+    /// How many accounts there are, if that takes no walk through all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     /// Whether the store can take commits now.
     ///
     /// # Errors

@@ -227,6 +227,10 @@ impl Store for MemoryStore {
         Ok(self.state().ids_after(after, limit).cloned().collect())
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.state().by_id.len() as u64))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -281,6 +281,16 @@ impl Store for RedisStore {
         self.ids_of_all(after, limit).await
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        let reading = self.reading().await?;
+        for partition in 0..self.keys.partitions() {
+            reading.ask(reading.pipeline().zcard(self.keys.accounts(partition))).await?;
+        }
+        let counts = reading.answers().await?;
+        let counts: Vec<_> = counts.iter().map(reply::integer).collect::<Result<_, _>>()?;
+        Ok(Some(counts.into_iter().filter_map(|count| u64::try_from(count).ok()).sum()))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         let (commits, reads) = (self.commits.connection()?, self.reads.connection()?);
         self.guard.require_fit()?;

@@ -58,6 +58,8 @@ pub(super) const KEYS: &[Key] = &[
         parses::<std::net::SocketAddr>,
     ),
     integer("server.request_timeout_ms_max", 1, DAY_MS),
+    integer("server.stream_timeout_ms_max", 1, 31 * DAY_MS),
+    integer("server.concurrent_audits_max", 1, 1_000),
     integer("server.shutdown_grace_ms", 1, DAY_MS),
     integer("server.message_bytes_max", 1024, 4 << 20),
     // A page of a list takes up to 2 MiB and one item more.

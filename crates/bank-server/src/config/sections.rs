@@ -37,6 +37,8 @@ pub struct Config {
 pub struct Server {
     pub listen: SocketAddr,
     pub request_timeout_ms_max: u64,
+    pub stream_timeout_ms_max: u64,
+    pub concurrent_audits_max: usize,
     pub shutdown_grace_ms: u64,
     pub message_bytes_max: usize,
     pub reply_bytes_max: usize,
@@ -231,6 +233,8 @@ impl Config {
         ApiOptions {
             default_currency: self.bank.default_currency,
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+            stream_timeout: Duration::from_millis(self.server.stream_timeout_ms_max),
+            concurrent_audits_max: self.server.concurrent_audits_max,
             facts: self.server_facts(),
         }
     }

@@ -3,14 +3,26 @@
 use std::time::Duration;
 
 use bank_proto::v1;
-use tokio::time::{Instant, timeout_at};
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::status::{Failure, status};
+use crate::ledger;
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
+
+/// How many replies of one call wait for a caller who reads slowly.
+const REPLIES_WAITING_MAX: usize = 16;
 
 /// Names are logged up to here; longer ones are refused anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
@@ -52,6 +64,7 @@ names! {
     GetBalanceRequest { account_id }
     ListTransactionsRequest { account_id }
     GetTransactionRequest { transaction_id }
+    AuditAccountsRequest { account_id }
 }
 
 macro_rules! nameless {
@@ -69,6 +82,23 @@ macro_rules! nameless {
 }
 
 nameless! { ListAccountsRequest, GetServerInfoRequest }
+
+/// The replies of a call that has many.
+pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
+
+/// Where the replies of a call go that has many.
+pub(super) struct ReplyTo<Reply>(mpsc::Sender<Result<Reply, Status>>);
+
+impl<Reply> ReplyTo<Reply> {
+    /// Hands a reply over; waits while the caller does not read.
+    pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
+        self.0.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+    }
+}
+
+/// Marks a reply that ends by itself when the server drains, so that nobody has to wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndsWhenDraining;
 
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {
@@ -119,6 +149,41 @@ impl Call {
         let result = result.unwrap_or(Err(Failure::DeadlineExceeded)).map_err(status);
         self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok));
         result.map(Response::new)
+    }
+
+    /// Answers the call with all that `work` replies, before the deadline and before the server
+    /// drains. The work ends when the caller leaves.
+    pub(super) fn run_stream<Reply, Work>(
+        mut self,
+        draining: CancellationToken,
+        work: impl FnOnce(ReplyTo<Reply>) -> Work,
+    ) -> Response<Replies<Reply>>
+    where
+        Reply: Send + 'static,
+        Work: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
+        let (end, ended) = oneshot::channel();
+        let caller = sender.clone();
+        let work = work(ReplyTo(sender)).instrument(self.span.clone());
+        tokio::spawn(async move {
+            let result = tokio::select! {
+                result = work => result,
+                () = caller.closed() => Err(Failure::CallerGone),
+                () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
+                () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
+            };
+            let result = result.map_err(status);
+            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok));
+            // An error means that the caller is gone.
+            let _ = end.send(result);
+        });
+        let replies = stream::unfold(replies, |mut replies| async { Some((replies.recv().await?, replies)) });
+        // How it ended has a place of its own: it must not wait for the replies before it to be read.
+        let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
+        let mut response = Response::new(replies.chain(end).boxed());
+        response.extensions_mut().insert(EndsWhenDraining);
+        response
     }
 
     fn end(&mut self, outcome: Code) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bank_domain::{
-    Account, AccountId, AccountState, AccountType, Entry, EntryId, EntryKind, Owner, Timestamp, TransactionId,
+    Account, AccountId, AccountState, AccountType, Entry, EntryId, EntryKind, Owner, Timestamp,
 };
 use bank_proto::v1;
 use bank_store::{AccountsQuery, EntriesQuery, Order, Store};
@@ -14,9 +14,7 @@ use super::{
     render,
     status::Failure,
 };
-
-/// How many entries of one millisecond are read at a time to find the other side of a transfer.
-const ENTRIES_PER_READ: usize = 100;
+use crate::movement;
 
 pub(super) async fn account(
     store: Arc<dyn Store>,
@@ -158,13 +156,15 @@ pub(super) async fn transaction(
     query: TransactionQuery,
 ) -> Result<v1::GetTransactionResponse, Failure> {
     let transaction_id = query.transaction_id;
-    let primary = primary_entry(&*store, &transaction_id).await?;
+    let primary = movement::primary_entry(&*store, &transaction_id).await?;
     let Some(primary) = primary else {
         return Err(Failure::TransactionNotFound { transaction_id });
     };
     let create_time = Some(render::time(primary.time));
     let other = match &primary.kind {
-        EntryKind::TransferOut { destination } => entry_of(&*store, &transaction_id, destination).await?,
+        EntryKind::TransferOut { destination } => {
+            movement::entry_on(&*store, destination, &transaction_id).await?
+        }
         _ => None,
     };
     let entries = std::iter::once(primary).chain(other).map(render::entry).collect();
@@ -180,42 +180,4 @@ pub(super) async fn transaction(
 async fn existing(store: &dyn Store, account_id: AccountId) -> Result<Account, Failure> {
     let found = store.load(std::slice::from_ref(&account_id)).await?.pop().flatten();
     found.ok_or(Failure::AccountNotFound { account_id, as_of: None })
-}
-
-/// The entry that the id of a transaction names.
-async fn primary_entry(store: &dyn Store, id: &TransactionId) -> Result<Option<Entry>, Failure> {
-    let Some(before) = id.entry_id.sequence.checked_sub(1) else { return Ok(None) };
-    let time = id.entry_id.time;
-    let query = EntriesQuery {
-        start: Some(time),
-        end: Some(time),
-        after: Some(EntryId { time, sequence: before }),
-        limit: 1,
-        ..EntriesQuery::all(id.account_id.clone())
-    };
-    Ok(store.entries(&query).await?.pop().filter(|entry| entry.transaction_id == *id))
-}
-
-/// The entry of a transaction on its other account: it has the time that is in the id.
-async fn entry_of(
-    store: &dyn Store,
-    transaction_id: &TransactionId,
-    account_id: &AccountId,
-) -> Result<Option<Entry>, Failure> {
-    let time = transaction_id.entry_id.time;
-    let mut query = EntriesQuery {
-        start: Some(time),
-        end: Some(time),
-        limit: ENTRIES_PER_READ,
-        ..EntriesQuery::all(account_id.clone())
-    };
-    loop {
-        let entries = store.entries(&query).await?;
-        let full = entries.len() == query.limit;
-        query.after = entries.last().map(Entry::id);
-        let found = entries.into_iter().find(|entry| entry.transaction_id == *transaction_id);
-        if found.is_some() || !full {
-            return Ok(found);
-        }
-    }
 }

@@ -11,7 +11,7 @@ use bank_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::ledger;
+use crate::{audit, ledger};
 
 const DOMAIN: &str = "bank.v1";
 
@@ -28,6 +28,10 @@ pub(super) enum Failure {
     TransactionNotFound { transaction_id: TransactionId },
     /// A read took too long.
     DeadlineExceeded,
+    /// As many audits run as may.
+    TooManyAudits { audits_max: usize },
+    /// The caller is gone; nobody hears of it.
+    CallerGone,
     /// The ledger did not carry it out.
     Ledger(ledger::Error),
     /// The store did not answer a read.
@@ -37,6 +41,16 @@ pub(super) enum Failure {
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         Self::Ledger(error)
+    }
+}
+
+impl From<audit::Error> for Failure {
+    fn from(error: audit::Error) -> Self {
+        match error {
+            audit::Error::AccountNotFound(account_id) => Self::AccountNotFound { account_id, as_of: None },
+            audit::Error::Store(error) => Self::Store(error),
+            audit::Error::NobodyListens => Self::CallerGone,
+        }
     }
 }
 
@@ -55,6 +69,8 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::DeadlineExceeded => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
+        Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
@@ -141,6 +157,15 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
     .with("transaction_id", transaction_id)
     .resource("Transaction", transaction_id)
     .status()
+}
+
+fn too_many_audits(audits_max: usize) -> Status {
+    let message = format!("{audits_max} audits run already");
+    let mut answer = Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", &message)
+        .with("audits_max", audits_max)
+        .retry();
+    answer.details.add_quota_failure_violation("server.concurrent_audits_max", message);
+    answer.status()
 }
 
 fn ledger_status(error: ledger::Error) -> Status {

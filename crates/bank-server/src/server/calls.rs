@@ -14,9 +14,10 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::metrics::Metrics;
+use crate::{grpc::EndsWhenDraining, metrics::Metrics};
 
-/// Counts each call from its headers to the end of its reply, or until its caller is gone.
+/// Counts each call from its headers to the end of its reply, or until its caller is gone. A stream of
+/// replies that ends when the server drains is waited for up to its beginning only.
 #[derive(Clone, Debug)]
 pub(super) struct CountCalls {
     calls: TaskTracker,
@@ -40,7 +41,8 @@ pub(super) struct CountedBody<B> {
 /// A call that has not ended. It ends when this is dropped.
 #[derive(Debug)]
 struct CountedCall {
-    _in_flight: TaskTrackerToken,
+    /// None where nobody has to wait for its end.
+    in_flight: Option<TaskTrackerToken>,
     metrics: Arc<Metrics>,
     path: http::Uri,
     began_at: Instant,
@@ -56,7 +58,7 @@ impl CountCalls {
     fn begin(&self, path: http::Uri) -> CountedCall {
         self.metrics.call_began();
         CountedCall {
-            _in_flight: self.calls.token(),
+            in_flight: Some(self.calls.token()),
             metrics: Arc::clone(&self.metrics),
             path,
             began_at: Instant::now(),
@@ -110,6 +112,9 @@ where
         Box::pin(async move {
             let reply = reply.await?;
             call.look_at(reply.headers());
+            if reply.extensions().get::<EndsWhenDraining>().is_some() {
+                call.in_flight = None;
+            }
             Ok(reply.map(|inner| CountedBody { inner, call }))
         })
     }

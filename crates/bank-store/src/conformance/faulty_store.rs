@@ -185,6 +185,11 @@ impl Store for FaultyStore {
         self.inner.account_ids(after, limit).await
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        self.before_read()?;
+        self.inner.account_count().await
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         self.inner.health().await
     }

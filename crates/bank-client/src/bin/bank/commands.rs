@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
-    demo,
+    audit, demo,
     failure::Failure,
     output::Output,
     table,
@@ -67,6 +67,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             let info = client.server_info().await?;
             Ok(output.result(&info, &table::server_info(&info))?)
         }
+        Command::Audit(args) => audit::run(&client, args, output).await,
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) => Ok(()),
     }

@@ -15,6 +15,7 @@ pub(crate) enum Exit {
     Unavailable = 6,
     OutcomeUnknown = 7,
     NotPermitted = 8,
+    Unsound = 9,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub(crate) enum Failure {
     Demo(Error),
     #[error(transparent)]
     Amount(#[from] InvalidMoney),
+    /// The command has done what it was to do, and so many things are wrong with the bank.
+    #[error("the audit has found {0} things that are wrong")]
+    Findings(u64),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -39,7 +43,7 @@ impl Failure {
     fn bank(&self) -> Option<&Error> {
         match self {
             Self::Bank(error) | Self::Demo(error) => Some(error),
-            Self::Amount(_) | Self::Output(_) => None,
+            Self::Amount(_) | Self::Findings(_) | Self::Output(_) => None,
         }
     }
 
@@ -47,6 +51,7 @@ impl Failure {
         let error = match self {
             Self::Bank(error) | Self::Demo(error) => error,
             Self::Amount(_) => return Exit::Invalid,
+            Self::Findings(_) => return Exit::Unsound,
             Self::Output(_) => return Exit::Failed,
         };
         match error {
@@ -71,6 +76,7 @@ impl Failure {
         match self {
             Self::Bank(error) | Self::Demo(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
+            Self::Findings(_) => "AUDIT_FINDINGS",
             Self::Output(_) => "OUTPUT",
         }
     }

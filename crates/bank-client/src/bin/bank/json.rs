@@ -31,6 +31,18 @@ impl From<client::Money> for Money {
 }
 
 #[derive(Serialize)]
+struct MoneySum {
+    minor_units: String,
+    amount: String,
+}
+
+impl From<client::MoneySum> for MoneySum {
+    fn from(sum: client::MoneySum) -> Self {
+        Self { minor_units: sum.minor_units.to_string(), amount: sum.to_decimal() }
+    }
+}
+
+#[derive(Serialize)]
 struct Account<'a> {
     account_id: &'a str,
     account_type: &'static str,
@@ -309,4 +321,71 @@ impl Json for client::ServerInfo {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Json for client::AuditFinding {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Finding<'a> {
+            kind: &'static str,
+            account_id: Option<&'a str>,
+            sequence: Option<u64>,
+            message: &'a str,
+        }
+        #[derive(Serialize)]
+        struct News<'a> {
+            finding: Finding<'a>,
+        }
+        News {
+            finding: Finding {
+                kind: self.kind.as_str(),
+                account_id: self.account_id.as_ref().map(client::AccountId::as_str),
+                sequence: self.sequence,
+                message: &self.message,
+            },
+        }
+    }
+}
+
+impl Json for client::AuditSummary {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Books {
+            currency_code: &'static str,
+            money_in: MoneySum,
+            money_out: MoneySum,
+            interest: MoneySum,
+            transferred: MoneySum,
+            held: MoneySum,
+            balanced: bool,
+        }
+        #[derive(Serialize)]
+        struct Summary {
+            accounts_checked: u64,
+            entries_checked: u64,
+            findings: u64,
+            books: Vec<Books>,
+        }
+        #[derive(Serialize)]
+        struct News {
+            summary: Summary,
+        }
+        let books = self.books.iter().map(|books| Books {
+            currency_code: books.held.currency.code(),
+            money_in: books.money_in.into(),
+            money_out: books.money_out.into(),
+            interest: books.interest.into(),
+            transferred: books.transferred.into(),
+            held: books.held.into(),
+            balanced: books.balanced,
+        });
+        News {
+            summary: Summary {
+                accounts_checked: self.accounts_checked,
+                entries_checked: self.entries_checked,
+                findings: self.findings,
+                books: books.collect(),
+            },
+        }
+    }
 }

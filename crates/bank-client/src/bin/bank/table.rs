@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use bank_client::{Account, Compounding, Entry, InterestBreakdown, ServerInfo, Transaction};
+use bank_client::{
+    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
+    Transaction,
+};
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
@@ -109,6 +112,44 @@ pub(crate) fn account(account: &Account) -> String {
         ("Updated", account.updated_at.to_string()),
         ("Newest hash", account.head_hash.to_string()),
     ])
+}
+
+/// Something that an audit has found: where, and what.
+pub(crate) fn finding(finding: &AuditFinding) -> String {
+    match &finding.account_id {
+        Some(account_id) => format!("{}: account {account_id}: {}", finding.kind, finding.message),
+        None => format!("{}: {}", finding.kind, finding.message),
+    }
+}
+
+/// What an audit came to, and the books of each currency.
+pub(crate) fn audit(summary: &AuditSummary) -> String {
+    let facts = facts([
+        ("Accounts", summary.accounts_checked.to_string()),
+        ("Entries", summary.entries_checked.to_string()),
+        ("Findings", summary.findings.to_string()),
+    ]);
+    let columns = [
+        ("CURRENCY", Left),
+        ("IN", Right),
+        ("OUT", Right),
+        ("INTEREST", Right),
+        ("TRANSFERRED", Right),
+        ("HELD", Right),
+        ("BALANCED", Left),
+    ];
+    let cells = |books: &AuditBooks| {
+        let sums = [books.money_in, books.money_out, books.interest, books.transferred, books.held];
+        let balanced = if books.balanced { "yes" } else { "no" };
+        std::iter::once(books.held.currency.to_string())
+            .chain(sums.iter().map(ToString::to_string))
+            .chain([balanced.to_owned()])
+            .collect()
+    };
+    if summary.books.is_empty() {
+        return facts;
+    }
+    format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
 }
 
 /// How an amount of interest came about, a line for each step.
