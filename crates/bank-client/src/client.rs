@@ -12,6 +12,9 @@ use std::{
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
 use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
@@ -41,6 +44,7 @@ pub struct BankClient {
 
 struct Shared {
     endpoint: String,
+    health: HealthClient<Channel>,
     stubs: Vec<Stub>,
     next_stub: AtomicUsize,
     timeout: Duration,
@@ -231,6 +235,7 @@ impl BankClient {
 impl BankClient {
     pub(crate) fn from_channels(settings: Builder, channels: Vec<Channel>) -> Self {
         let shared = Shared {
+            health: HealthClient::new(channels[0].clone()),
             stubs: channels.into_iter().map(Stub::new).collect(),
             next_stub: AtomicUsize::new(0),
             timeout: settings.timeout,
@@ -240,6 +245,23 @@ impl BankClient {
             endpoint: settings.endpoint,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether the server can serve now, by `grpc.health.v1`: its store answers, and it does not stop.
+    /// It is asked once, within the client's timeout.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot, and whatever keeps it from being asked.
+    pub async fn health(&self) -> Result<(), Error> {
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(self.shared.timeout.min(TIMEOUT_ON_WIRE_MAX));
+        let answer = self.shared.health.clone().check(request).await;
+        let status = answer.map_err(|status| Error::from_status(status, None))?.into_inner().status();
+        if status == ServingStatus::Serving {
+            return Ok(());
+        }
+        let message = "it says that it is not serving: its store is away, or it is stopping".to_owned();
+        Err(Error::Unavailable { message, retry_after: None })
     }
 
     fn query<M: Method>(&self, method: M) -> Call<M> {

@@ -142,6 +142,9 @@ Examples:
     /// Close an account for good; its balance must be zero
     #[command(after_help = "Examples:\n  bank close 123")]
     Close(ChangeState),
+    /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
+    #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
+    Health,
     /// Run a small session: open account 123, pay in and out, book interest
     ///
     /// The session has request ids of its own, so the bank carries it out once and answers the same

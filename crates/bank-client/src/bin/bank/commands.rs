@@ -7,6 +7,7 @@ use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
     demo,
     failure::Failure,
+    json,
     output::Output,
     table,
 };
@@ -63,6 +64,10 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
         Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
         Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Health => {
+            client.health().await?;
+            Ok(output.result(&json::Serving, "serving")?)
+        }
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) => Ok(()),
     }
