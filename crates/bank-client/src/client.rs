@@ -11,7 +11,12 @@ use std::{
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
-use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use opentelemetry::propagation::Injector;
+use tonic::{
+    Request,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
+    transport::Channel,
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -299,6 +304,9 @@ impl Shared {
     ) -> Result<M::Reply, Error> {
         let mut request = Request::new(method.request().clone());
         request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject(&mut TraceCarrier(request.metadata_mut()));
+        });
         if let Some(source) = &self.token {
             let token = source.token().await.map_err(Error::Token)?;
             request.metadata_mut().insert("authorization", bearer(&token)?);
@@ -314,6 +322,18 @@ impl Shared {
     fn stub(&self) -> Stub {
         let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
         self.stubs[turn % self.stubs.len()].clone()
+    }
+}
+
+/// Where the trace that a call is part of is named.
+struct TraceCarrier<'a>(&'a mut MetadataMap);
+
+impl Injector for TraceCarrier<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // A trace is no reason for a call to fail.
+        if let (Ok(key), Ok(value)) = (AsciiMetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
     }
 }
 

@@ -20,7 +20,9 @@ pub use self::{
     args::Args,
     error::{Error, Problem},
     layer::Origin,
-    sections::{Bank, Config, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind},
+    sections::{
+        Admin, Bank, Config, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind, Traces,
+    },
 };
 
 /// The defaults, as they are documented and built in.

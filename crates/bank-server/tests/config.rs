@@ -89,7 +89,7 @@ fn numbers_say_their_unit_or_that_they_count() {
         let first = &documented[sections.next().unwrap()];
         sections.fold(first, |value, name| &value[name]).is_integer()
     };
-    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max"];
+    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max", "_percent"];
     for key in config::keys().filter(|key| is_number(key)) {
         assert!(units.iter().any(|unit| key.ends_with(unit)) || key.ends_with(".partitions"), "{key}");
     }
