@@ -9,6 +9,7 @@
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
+//! | [`watch`] | histories as they are written | the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
@@ -23,3 +24,4 @@ pub mod ledger;
 pub mod metrics;
 pub mod server;
 pub mod telemetry;
+pub mod watch;
