@@ -19,12 +19,12 @@ COPY crates/bank-server/Cargo.toml crates/bank-server/
 COPY crates/bank-store/Cargo.toml crates/bank-store/
 RUN set -e; \
     for crate in crates/*; do mkdir "$crate/src"; touch "$crate/src/lib.rs"; done; \
-    mkdir crates/bank-client/src/bin crates/bank-client/src/bin/bank; \
-    for main in bank-server/src/main.rs bank-client/src/bin/bank/main.rs; do \
-      echo 'fn main() {}' >"crates/$main"; \
+    for main in bank-server/src bank-client/src/bin/bank bank-client/tests/real_server; do \
+      mkdir -p "crates/$main"; \
+      echo 'fn main() {}' >"crates/$main/main.rs"; \
     done; \
     cargo build --release --locked --bins --features bank-client/cli; \
-    rm -r crates/*/src
+    rm -r crates/*/src crates/bank-client/tests
 
 COPY config config
 COPY proto proto

@@ -43,6 +43,11 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
     keys::KEYS.iter().map(|key| key.name)
 }
 
+/// What a key takes, in words; `None` if there is no such key.
+pub fn allowed(key: &str) -> Option<String> {
+    keys::Key::find(key).map(keys::Key::allowed)
+}
+
 /// Reads all layers, and checks them.
 ///
 /// # Errors

@@ -186,7 +186,7 @@ impl Key {
         }
     }
 
-    fn allowed(&self) -> String {
+    pub(super) fn allowed(&self) -> String {
         match self.kind {
             Kind::Flag => "true or false".to_owned(),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
