@@ -11,7 +11,15 @@ use std::{
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
-use tonic::{Request, Response, Streaming, metadata::AsciiMetadataValue, transport::Channel};
+use opentelemetry::propagation::Injector;
+use tonic::{
+    Request, Response, Streaming,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
+    transport::Channel,
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
@@ -41,6 +49,7 @@ pub struct BankClient {
 
 struct Shared {
     endpoint: String,
+    health: HealthClient<Channel>,
     stubs: Vec<Stub>,
     next_stub: AtomicUsize,
     timeout: Duration,
@@ -250,6 +259,7 @@ impl BankClient {
 impl BankClient {
     pub(crate) fn from_channels(settings: Builder, channels: Vec<Channel>) -> Self {
         let shared = Shared {
+            health: HealthClient::new(channels[0].clone()),
             stubs: channels.into_iter().map(Stub::new).collect(),
             next_stub: AtomicUsize::new(0),
             timeout: settings.timeout,
@@ -259,6 +269,23 @@ impl BankClient {
             endpoint: settings.endpoint,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether the server can serve now, by `grpc.health.v1`: its store answers, and it does not stop.
+    /// It is asked once, within the client's timeout.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot, and whatever keeps it from being asked.
+    pub async fn health(&self) -> Result<(), Error> {
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(self.shared.timeout.min(TIMEOUT_ON_WIRE_MAX));
+        let answer = self.shared.health.clone().check(request).await;
+        let status = answer.map_err(|status| Error::from_status(status, None))?.into_inner().status();
+        if status == ServingStatus::Serving {
+            return Ok(());
+        }
+        let message = "it says that it is not serving: its store is away, or it is stopping".to_owned();
+        Err(Error::Unavailable { message, retry_after: None })
     }
 
     fn query<M: Method>(&self, method: M) -> Call<M> {
@@ -318,8 +345,11 @@ impl Shared {
         }
     }
 
-    /// The request with the token of its caller, if there is one.
+    /// The request with the trace that it is part of and the token of its caller, if there are.
     async fn authorized<T>(&self, mut request: Request<T>) -> Result<Request<T>, Error> {
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject(&mut TraceCarrier(request.metadata_mut()));
+        });
         if let Some(source) = &self.token {
             let token = source.token().await.map_err(Error::Token)?;
             request.metadata_mut().insert("authorization", bearer(&token)?);
@@ -331,6 +361,18 @@ impl Shared {
     fn stub(&self) -> Stub {
         let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
         self.stubs[turn % self.stubs.len()].clone()
+    }
+}
+
+/// Where the trace that a call is part of is named.
+struct TraceCarrier<'a>(&'a mut MetadataMap);
+
+impl Injector for TraceCarrier<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // A trace is no reason for a call to fail.
+        if let (Ok(key), Ok(value)) = (AsciiMetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
     }
 }
 

@@ -20,7 +20,10 @@ pub use self::{
     args::Args,
     error::{Error, Problem},
     layer::Origin,
-    sections::{Bank, Config, Durability, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind},
+    sections::{
+        Admin, Bank, Config, Durability, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind,
+        Traces,
+    },
 };
 
 /// The defaults, as they are documented and built in.
@@ -39,6 +42,11 @@ pub struct Loaded {
 /// The names of all keys, such as `server.listen`, in the order of `config/default.toml`.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     keys::KEYS.iter().map(|key| key.name)
+}
+
+/// What a key takes, in words; `None` if there is no such key.
+pub fn allowed(key: &str) -> Option<String> {
+    keys::Key::find(key).map(keys::Key::allowed)
 }
 
 /// Reads all layers, and checks them.

@@ -21,6 +21,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Span;
 use uuid::Uuid;
 
 use self::{
@@ -28,7 +29,7 @@ use self::{
     sequencer::{Sequencer, Submission},
 };
 pub use self::{acknowledged::LostWrites, error::Error};
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, telemetry::TRACES};
 
 /// The bounds of a ledger.
 #[derive(Clone, Debug)]
@@ -132,7 +133,10 @@ impl Ledger {
         let (reply, outcome) = oneshot::channel();
         let queued_at = Instant::now();
         let metrics = Arc::clone(&self.metrics);
-        let submission = Submission { command, key, named, queued_at, deadline, reply, metrics };
+        let span = Span::current();
+        let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
+        let submission =
+            Submission { command, key, named, queued_at, deadline, reply, metrics, span, waiting };
         lane.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,

@@ -10,6 +10,7 @@
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
+//! | [`watch`] | histories as they are written | the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
@@ -26,3 +27,4 @@ pub mod metrics;
 mod movement;
 pub mod server;
 pub mod telemetry;
+pub mod watch;

@@ -40,25 +40,25 @@ fn main() -> ExitCode {
     if args.check {
         return print("ok\n");
     }
-    let log = match telemetry::init(&loaded.config.log) {
-        Ok(log) => log,
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("cannot start threads: {error}")),
+    };
+    // What sends spans runs on it.
+    let inside = runtime.enter();
+    let telemetry = match telemetry::init(&loaded.config.log, &loaded.config.traces) {
+        Ok(telemetry) => telemetry,
         Err(error) => return refuse(&error),
     };
-    match serve(&loaded, log) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new().context("cannot start threads")?;
-    let ended = runtime.block_on(run(loaded, log));
+    drop(inside);
+    let code = runtime.block_on(run(&loaded, telemetry.log())).unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    });
+    telemetry.end();
     // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
     runtime.shutdown_background();
-    ended
+    code
 }
 
 async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {

@@ -114,6 +114,8 @@ pub(super) const KEYS: &[Key] = &[
     choice("log.level", &crate::telemetry::LEVELS),
     text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
     choice("log.format", &["auto", "pretty", "json"]),
+    text("traces.otlp_endpoint", "http://host:4317, or empty", is_otlp_endpoint),
+    integer("traces.sampled_percent", 0, 100),
 ];
 
 const fn integer(name: &'static str, min: i64, max: i64) -> Key {
@@ -194,7 +196,7 @@ impl Key {
         }
     }
 
-    fn allowed(&self) -> String {
+    pub(super) fn allowed(&self) -> String {
         match self.kind {
             Kind::Flag => "true or false".to_owned(),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
@@ -213,6 +215,10 @@ fn parses<T: std::str::FromStr>(text: &str) -> bool {
 
 fn is_admin_listen(text: &str) -> bool {
     text == "off" || parses::<std::net::SocketAddr>(text)
+}
+
+fn is_otlp_endpoint(text: &str) -> bool {
+    text.is_empty() || (text.starts_with("http://") && parses::<http::Uri>(text))
 }
 
 fn is_redis_url(text: &str) -> bool {

@@ -28,6 +28,7 @@ pub struct Config {
     pub store: Store,
     pub ledger: Ledger,
     pub log: Log,
+    pub traces: Traces,
 }
 
 /// How calls come in.
@@ -160,6 +161,17 @@ pub struct Log {
     pub level: String,
     pub filter: String,
     pub format: LogFormat,
+}
+
+/// Where spans are sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// The collector; none for nowhere.
+    #[serde(deserialize_with = "unless_empty")]
+    pub otlp_endpoint: Option<String>,
+    /// The share of traces that begin here and are sent.
+    pub sampled_percent: u8,
 }
 
 /// How log lines look.
@@ -309,4 +321,9 @@ fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::
 fn admin_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
+/// Text that may be left out.
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()))
 }

@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
-use bank_proto::v1;
+use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 use tracing::{Instrument as _, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::status::{Failure, status};
-use crate::ledger;
+use crate::{ledger, telemetry::TRACES};
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
@@ -102,7 +105,10 @@ pub(crate) struct EndsWhenDraining;
 
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {
+    /// For the log.
     span: Span,
+    /// For an OpenTelemetry collector.
+    trace: Span,
     method: &'static str,
     started: Instant,
     deadline: Instant,
@@ -116,6 +122,7 @@ impl Call {
         timeout_max: Duration,
     ) -> Self {
         let message = request.get_ref();
+        let trace = trace(method, request.metadata());
         let span = tracing::info_span!(
             target: "bank::call",
             "call",
@@ -130,7 +137,7 @@ impl Call {
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self { span, method, started, deadline: started + timeout, ended: false }
+        Self { span, trace, method, started, deadline: started + timeout, ended: false }
     }
 
     /// When the work on it must be done.
@@ -145,7 +152,9 @@ impl Call {
     ) -> Result<Response<Reply>, Status> {
         // The ledger watches the deadline of what it was given, and says more when it passes.
         let late = self.deadline + DEADLINE_MARGIN_MAX;
-        let result = timeout_at(late, work).instrument(self.span.clone()).await;
+        // The inner one is what the ledger finds as the current span.
+        let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
+        let result = timeout_at(late, work).await;
         let result = result.unwrap_or(Err(Failure::DeadlineExceeded)).map_err(status);
         self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok));
         result.map(Response::new)
@@ -165,7 +174,7 @@ impl Call {
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
-        let work = work(ReplyTo(sender)).instrument(self.span.clone());
+        let work = work(ReplyTo(sender)).instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
             let result = tokio::select! {
                 result = work => result,
@@ -191,6 +200,10 @@ impl Call {
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
+        self.trace.record("rpc.grpc.status_code", i32::from(outcome));
+        if is_failure_of_server(outcome) {
+            self.trace.record("otel.status_code", "ERROR");
+        }
         self.span.in_scope(|| {
             if outcome == Code::Ok {
                 tracing::debug!(target: "bank::call", "{} done", self.method);
@@ -207,6 +220,53 @@ impl Drop for Call {
             self.end(Code::Cancelled);
         }
     }
+}
+
+/// The span of a call for a collector, in the trace that its caller names. The names of the fields:
+/// <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
+fn trace(method: &'static str, metadata: &MetadataMap) -> Span {
+    let span = tracing::info_span!(
+        target: TRACES,
+        "call",
+        otel.name = format_args!("{SERVICE_NAME}/{method}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = SERVICE_NAME,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+    );
+    if !span.is_disabled() && metadata.contains_key("traceparent") {
+        // An error means that the span is not sent anywhere.
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(metadata)));
+    }
+    span
+}
+
+/// Where a caller's trace is named.
+struct Carrier<'a>(&'a MetadataMap);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// The codes that say that a server has failed, and not its caller.
+const fn is_failure_of_server(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 fn shortened(name: &str) -> &str {

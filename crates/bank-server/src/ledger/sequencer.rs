@@ -15,9 +15,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Level, Span};
 
 use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, now};
-use crate::metrics::{CommandOutcome, Metrics};
+use crate::{
+    metrics::{CommandOutcome, Metrics},
+    telemetry::TRACES,
+};
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
 const FRUITLESS_COMMITS_MAX: u32 = 3;
@@ -35,6 +39,10 @@ pub(super) struct Submission {
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
     pub(super) metrics: Arc<Metrics>,
+    /// The call that it is of.
+    pub(super) span: Span,
+    /// That it waits. It ends when the command is taken.
+    pub(super) waiting: Span,
 }
 
 /// Accounts as far as they are known; `None` for one that does not exist.
@@ -55,7 +63,8 @@ pub(super) struct Sequencer {
 
 impl Submission {
     /// It is out of the queue.
-    fn taken(&self) {
+    fn taken(&mut self) {
+        self.waiting = Span::none();
         self.metrics.command_taken(self.queued_at.elapsed());
     }
 
@@ -101,7 +110,7 @@ impl Sequencer {
                         if taken == 0 {
                             return;
                         }
-                        for submission in &batch {
+                        for submission in &mut batch {
                             submission.taken();
                         }
                     }
@@ -130,7 +139,7 @@ impl Sequencer {
         let room = self.options.queue_commands_max.saturating_sub(again.len());
         let room = room.min(self.options.batch_commands_max - batch.len());
         for _ in 0..room {
-            let Ok(submission) = self.commands.try_recv() else { return };
+            let Ok(mut submission) = self.commands.try_recv() else { return };
             submission.taken();
             batch.push(submission);
         }
@@ -143,8 +152,10 @@ impl Sequencer {
             return batch;
         }
         let proposals = propose(&batch, accounts);
+        let spans = commit_spans(&batch);
         let began_at = Instant::now();
         let committed = self.commit(&proposals).await;
+        drop(spans);
         self.metrics.commit_ended(proposals.len(), began_at.elapsed());
         match committed {
             Ok(committed) => self.settle(batch, proposals, committed, began_at),
@@ -310,12 +321,22 @@ fn drop_late(batch: Vec<Submission>) -> Vec<Submission> {
     batch
 }
 
+/// One span for each command of a commit, since each is in the trace of its call.
+fn commit_spans(batch: &[Submission]) -> Vec<Span> {
+    if !tracing::enabled!(target: TRACES, Level::INFO) {
+        return Vec::new();
+    }
+    let span = |submission: &Submission| tracing::info_span!(target: TRACES, parent: &submission.span, "commit", commands = batch.len());
+    batch.iter().map(span).collect()
+}
+
 /// Decides each command on the accounts as those before it leave them.
 fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
     let now = now();
     batch
         .iter()
-        .map(|Submission { command, key, named, .. }| {
+        .map(|Submission { command, key, named, span, .. }| {
+            let _deciding = tracing::info_span!(target: TRACES, parent: span, "decide").entered();
             let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
             let decided_on =
                 command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();

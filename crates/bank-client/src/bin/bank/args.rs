@@ -153,6 +153,9 @@ Examples:
     /// It takes as long as it takes: --timeout is how long the bank may say nothing meanwhile.
     #[command(after_help = "Examples:\n  bank audit\n  bank audit 123\n  bank audit --output json")]
     Audit(Audit),
+    /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
+    #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
+    Health,
     /// Run a small session: open account 123, pay in and out, book interest
     ///
     /// The session has request ids of its own, so the bank carries it out once and answers the same

@@ -7,6 +7,7 @@ use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
     audit, demo,
     failure::Failure,
+    json,
     output::Output,
     table,
 };
@@ -68,6 +69,10 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(output.result(&info, &table::server_info(&info))?)
         }
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Health => {
+            client.health().await?;
+            Ok(output.result(&json::Serving, "serving")?)
+        }
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) => Ok(()),
     }

@@ -13,6 +13,15 @@ pub(crate) trait Json {
     fn json(&self) -> impl Serialize;
 }
 
+/// The answer of a bank that can serve, as `grpc.health.v1` spells it.
+pub(crate) struct Serving;
+
+impl Json for Serving {
+    fn json(&self) -> impl Serialize {
+        BTreeMap::from([("status", "SERVING")])
+    }
+}
+
 #[derive(Serialize)]
 pub(crate) struct Money {
     currency_code: &'static str,
