@@ -186,9 +186,8 @@ impl Acknowledged {
         let Some((mark, finding)) = self.finding(id, found, asked_at) else { return Ok(()) };
         let found_version = match finding {
             Finding::Kept => return Ok(()),
-            Finding::Lost { found_version } => found_version,
             Finding::Newer { .. } if mark.is_in_history(store, id).await? => return Ok(()),
-            Finding::Newer { found_version } => found_version,
+            Finding::Newer { found_version } | Finding::Lost { found_version } => found_version,
         };
         self.report(id, &mark, found_version);
         Ok(())

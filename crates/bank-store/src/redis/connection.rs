@@ -156,36 +156,49 @@ impl Connection {
     }
 
     /// Runs one command or pipeline.
-    pub(super) async fn run<T>(
+    pub(super) fn run<T>(
         &self,
         command: impl Future<Output = Result<T, FredError>>,
-    ) -> Result<T, StoreError> {
-        self.attempt(command).await?.map_err(|error| self.explain(&error))
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let answer = self.attempt(command);
+        async { answer.await?.map_err(|error| self.explain(&error)) }
     }
 
     /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means.
-    pub(super) async fn attempt<T>(&self, command: impl Future<Output = T>) -> Result<T, StoreError> {
-        let _place = self.places.try_acquire().map_err(|_| {
-            StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
-        })?;
-        self.attempt_at_once(command).await
+    pub(super) fn attempt<T>(
+        &self,
+        command: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let answer = self.attempt_at_once(command);
+        async {
+            let _place = self.places.try_acquire().map_err(|_| {
+                StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
+            })?;
+            answer.await
+        }
     }
 
     /// As [`Connection::attempt`], however many commands wait: for those that look after the connection.
-    pub(super) async fn attempt_at_once<T>(&self, command: impl Future<Output = T>) -> Result<T, StoreError> {
-        if self.has_ended() {
-            let (address, reason) = (&self.address, self.reason());
-            return Err(StoreError::Unavailable(format!("not connected to redis at {address}: {reason}")));
-        }
+    pub(super) fn attempt_at_once<T>(
+        &self,
+        command: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
         // The client's futures are large: on the heap, those that contain them are not.
         let command = Box::pin(command);
-        tokio::select! {
-            // The driver answers all that is in flight before it ends; what came after has no answer.
-            biased;
-            answer = command => Ok(answer),
-            () = self.ended() => {
-                let text = format!("the connection to redis at {} was lost", self.address);
-                Err(StoreError::OutcomeUnknown(text))
+        async {
+            if self.has_ended() {
+                let (address, reason) = (&self.address, self.reason());
+                let text = format!("not connected to redis at {address}: {reason}");
+                return Err(StoreError::Unavailable(text));
+            }
+            tokio::select! {
+                // The driver answers all that is in flight before it ends; what came after has no answer.
+                biased;
+                answer = command => Ok(answer),
+                () = self.ended() => {
+                    let text = format!("the connection to redis at {} was lost", self.address);
+                    Err(StoreError::OutcomeUnknown(text))
+                }
             }
         }
     }

@@ -126,21 +126,22 @@ impl Demand {
     /// What is promised where all of this is given.
     pub(super) fn promise(self) -> Durability {
         let Self { level, replicas, check_config } = self;
-        let mut words = match level {
+        let words = match level {
             DurabilityLevel::Always => "what is acknowledged is on redis's disk",
             DurabilityLevel::EverySecond => "a crash of redis's machine loses up to the last two seconds",
             DurabilityLevel::None => "a restart of redis loses what was acknowledged since its last snapshot",
-        }
-        .to_owned();
-        words += &match replicas {
+        };
+        let copies = match replicas {
             0 => String::new(),
             1 => ", and one replica has it in memory".to_owned(),
             replicas => format!(", and {replicas} replicas have it in memory"),
         };
-        if !check_config {
-            words += "; so says the operator, redis is not asked (store.redis.check_config)";
-        }
-        Durability { level, replicas, words }
+        let caveat = if check_config {
+            ""
+        } else {
+            "; so says the operator, redis is not asked (store.redis.check_config)"
+        };
+        Durability { level, replicas, words: format!("{words}{copies}{caveat}") }
     }
 }
 
