@@ -50,7 +50,9 @@ pub use self::{
     identity::Persistence,
     options::{RedisOptions, RedisUrl},
 };
-use crate::{AccountsQuery, Committed, EntriesQuery, Order, Proposal, Store, StoreError};
+use crate::{
+    AccountsQuery, Committed, EntriesQuery, Order, Proposal, Store, StoreError, partition::Partitions,
+};
 
 /// How many partitions a listing reads at a time.
 const PARTITIONS_PER_READ: u32 = 16;
@@ -77,9 +79,10 @@ impl RedisStore {
     /// [`StoreError::Misconfigured`] if it cannot hold this bank, saying what to change.
     pub async fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
         options.validate()?;
+        let partitions = Partitions::try_new(options.partitions)?;
         let writer = Connection::open(options).await?;
         let reader = Connection::open(options).await?;
-        let keys = Keys::new(&options.key_prefix, options.partitions);
+        let keys = Keys::new(&options.key_prefix, partitions);
         identity::require_version(&writer).await?;
         let persistence = identity::persistence(&writer, options.check_config).await?;
         identity::require_same_time(&writer).await?;
@@ -296,6 +299,10 @@ impl Store for RedisStore {
 
     fn durability(&self) -> String {
         self.persistence.to_string()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.keys.partitions()
     }
 }
 

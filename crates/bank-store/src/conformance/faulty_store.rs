@@ -188,6 +188,14 @@ impl Store for FaultyStore {
         self.inner.durability()
     }
 
+    fn partitions(&self) -> u32 {
+        self.inner.partitions()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     fn lanes(&self) -> usize {
         self.inner.lanes()
     }
