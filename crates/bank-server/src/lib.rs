@@ -7,6 +7,7 @@
 //! | module | is | knows |
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
+//! | [`store`] | which store it is | `config`, the backends |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
@@ -18,4 +19,5 @@ pub mod config;
 pub mod grpc;
 pub mod ledger;
 pub mod server;
+pub mod store;
 pub mod telemetry;

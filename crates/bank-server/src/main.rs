@@ -4,19 +4,19 @@ use std::{
     env,
     fmt::Display,
     io::{self, Write as _},
+    panic,
     process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow};
 use bank_server::{
-    config::{self, Args, Config, Loaded, StoreKind},
+    config::{self, Args, Config, Loaded},
     grpc::BankApi,
     ledger::Ledger,
     server::{Server, Signals, Socket},
-    telemetry,
+    store, telemetry,
 };
-use bank_store::{MemoryStore, RedisStore, Store, StoreError};
 use clap::Parser as _;
 use tokio::{
     runtime::Runtime,
@@ -38,10 +38,13 @@ fn main() -> ExitCode {
     if args.check {
         return print("ok\n");
     }
+    if args.check_store {
+        return check_store(&loaded.config);
+    }
     if let Err(error) = telemetry::init(&loaded.config.log) {
         return refuse(&error);
     }
-    match serve(&loaded) {
+    match on_threads(run(&loaded)) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -50,12 +53,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+fn on_threads<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = Runtime::new().context("cannot start threads")?;
-    let ended = runtime.block_on(run(loaded));
+    let ended = runtime.block_on(work);
     // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
     runtime.shutdown_background();
     ended
+}
+
+fn check_store(config: &Config) -> ExitCode {
+    // What is damaged is told below.
+    panic::set_hook(Box::new(|_| {}));
+    match on_threads(store::check(config)) {
+        Ok((report, is_in_order)) if print(&report) == ExitCode::SUCCESS && is_in_order => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            refuse(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -65,7 +81,7 @@ async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let socket = Socket::bind(config.server.listen)?;
     let store = tokio::select! {
-        store = open_store(config) => store?,
+        store = store::open(config) => store?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it was started");
             return Ok(ExitCode::SUCCESS);
@@ -95,31 +111,14 @@ async fn run(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    match config.store.kind {
-        StoreKind::Memory => Ok(Arc::new(MemoryStore::new(config.request_retention()))),
-        StoreKind::Redis => {
-            let options = config.redis_options();
-            let within_ms = config.store.redis.connect_timeout_ms;
-            tracing::info!(url = %options.url, within_ms, "connecting to redis");
-            match RedisStore::connect(&options).await {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error @ StoreError::Unavailable(_)) => Err(anyhow!(
-                    "{error}; start Redis there, or say where it is with --redis-url (store.redis.url), or \
-                     try the bank without it: --store memory",
-                )),
-                Err(error) => Err(error).context("cannot keep the bank in this Redis"),
-            }
-        }
-    }
-}
-
 /// Finishes what was begun, as far as the grace period allows.
 async fn drain(server: Server, ledger: Ledger, config: &Config) -> ExitCode {
     let began_at = Instant::now();
     let give_up_at = began_at + config.shutdown_grace();
     let calls_cut_off = server.drain(give_up_at).await.calls_cut_off;
     let ledger_drained = timeout_at(give_up_at, ledger.drain()).await.is_ok();
+    // What is acknowledged is safe without it.
+    let _ = timeout_at(give_up_at, ledger.store().close()).await;
     let took_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     if calls_cut_off == 0 && ledger_drained {
         tracing::info!(took_ms, "stopped: everything was finished");

@@ -101,6 +101,10 @@ impl Store for Stage {
     fn durability(&self) -> String {
         "none".to_owned()
     }
+
+    fn partitions(&self) -> u32 {
+        self.store.partitions()
+    }
 }
 
 fn options() -> LedgerOptions {

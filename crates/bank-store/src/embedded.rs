@@ -21,6 +21,9 @@
 //! for each entry and one of a record; for each distinct account, one look-up and one insertion. Memory:
 //! the cache, and what a commit or a reply holds.
 
+#[cfg(test)]
+mod bad_disk;
+mod check;
 mod codec;
 mod commit;
 mod file;
@@ -39,7 +42,7 @@ use bank_domain::{Account, AccountId, Entry};
 use redb::ReadTransaction;
 use tokio::task::spawn_blocking;
 
-pub use self::options::EmbeddedOptions;
+pub use self::{check::Checked, options::EmbeddedOptions};
 use self::{
     file::{damaged, storage_error},
     medium::{FileMedium, Medium},
@@ -80,6 +83,17 @@ impl EmbeddedStore {
             retention: Retention { seconds, window_seconds },
             file,
         })
+    }
+
+    /// Reads a whole file, and checks that its pages are as they were written and that all that is in
+    /// them fits together: every history is dense and adds up to its account. Repairs what can be
+    /// repaired.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); there must be a file, and nobody else may have it open.
+    pub async fn check(options: EmbeddedOptions) -> Result<Checked, StoreError> {
+        let medium = FileMedium::new(&options.path, options.free_bytes_min);
+        unblocked(move || check::check(&medium, &options)).await
     }
 
     /// Reads from one snapshot, where waiting for the disk holds nobody up.

@@ -23,7 +23,7 @@ impl Server {
 
     pub(crate) fn listen(address: &str) -> Self {
         let mut process = Command::new(binary())
-            .args(["--listen", address])
+            .args(["--store", "memory", "--listen", address])
             .stdout(Stdio::piped())
             .spawn()
             .expect("bank-server starts");

@@ -42,8 +42,7 @@ pub(super) fn open_or_found(
     if let Some(database) = medium.create(&builder, &|database| wanted.write(database))? {
         return Ok((database, wanted));
     }
-    let database = medium.open(&builder).map_err(|error| opening_error(&medium.name(), error))?;
-    let found = Identity::read(&database, &medium.name())?;
+    let (database, found) = open(medium, options)?;
     if found.partitions != wanted.partitions {
         return Err(StoreError::Misconfigured(format!(
             "the bank in {} has {} partitions, store.partitions is {}; set it to what the bank has",
@@ -64,6 +63,17 @@ pub(super) fn open_or_found(
     Ok((database, found))
 }
 
+/// Opens the bank in the file that is there.
+pub(super) fn open(
+    medium: &dyn Medium,
+    options: &EmbeddedOptions,
+) -> Result<(Database, Identity), StoreError> {
+    let builder = builder(medium.name(), options);
+    let database = medium.open(&builder).map_err(|error| opening_error(&medium.name(), error))?;
+    let identity = Identity::read(&database, &medium.name())?;
+    Ok((database, identity))
+}
+
 /// Opens the file anew after a write has failed. It must be the same bank.
 pub(super) fn reopen(
     medium: &dyn Medium,
@@ -71,9 +81,8 @@ pub(super) fn reopen(
     identity: &Identity,
 ) -> Result<Database, StoreError> {
     medium.forget_cached();
-    let builder = builder(medium.name(), options);
-    let database = medium.open(&builder).map_err(|error| opening_error(&medium.name(), error))?;
-    if Identity::read(&database, &medium.name())? == *identity {
+    let (database, found) = open(medium, options)?;
+    if found == *identity {
         return Ok(database);
     }
     Err(StoreError::Misconfigured(format!("{} is another bank now; start the server again", medium.name())))
@@ -201,12 +210,15 @@ fn opening_error(file: &str, error: DatabaseError) -> StoreError {
 /// Why the system does not let a file or directory be used.
 pub(super) fn unusable(path: &str, error: &io::Error) -> StoreError {
     match error.kind() {
-        io::ErrorKind::Interrupted | io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            StoreError::Unavailable(format!("{path} cannot be used: {error}"))
-        }
-        _ => StoreError::Misconfigured(format!(
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidFilename => StoreError::Misconfigured(format!(
             "{path} cannot be used: {error}; let the server read and write there, or choose another place \
              with store.embedded.path"
         )),
+        _ => StoreError::Unavailable(format!("{path} cannot be used: {error}")),
     }
 }

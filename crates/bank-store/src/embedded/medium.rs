@@ -121,7 +121,7 @@ impl Medium for FileMedium {
         if identity.as_ref().ok() != opened.as_ref() {
             let what = identity.map_or_else(|error| error.to_string(), |_| "it is another one".to_owned());
             return Some(format!(
-                "{} is not the file any more that was opened ({what}); put it back, and start the server again",
+                "{} is not the file any more that was opened ({what}); put that one back",
                 self.name()
             ));
         }

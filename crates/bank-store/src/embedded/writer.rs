@@ -4,8 +4,7 @@
 //! disk, and a write whose caller is gone is carried out all the same. Reads see the last commit.
 //!
 //! After a write has failed, redb lets nothing more into the file until it is opened again. The
-//! thread does that, at once and then with growing pauses, until it can: the bank comes back by
-//! itself.
+//! thread does that, at once and then again and again, until it can: the bank comes back by itself.
 
 use std::{
     any::Any,
@@ -31,10 +30,8 @@ use crate::StoreError;
 
 /// How many writes may wait for the thread. A server sends one at a time on each lane.
 const WRITES_WAITING_MAX: usize = 1024;
-/// The pause before a file that could not be opened again is tried once more; it doubles each time.
-const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest such pause: each try may mean reading the whole file.
-const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The pause before a file that could not be opened again is tried once more.
+const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(250);
 
 /// The file, as all of this process use it.
 pub(super) struct OpenFile {
@@ -122,6 +119,13 @@ impl OpenFile {
                 Ok(())
             }
             Err(error) => {
+                // Whatever is in the way may go away, but for damage.
+                let error = match error {
+                    StoreError::Misconfigured(what) | StoreError::OutcomeUnknown(what) => {
+                        StoreError::Unavailable(what)
+                    }
+                    error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_)) => error,
+                };
                 self.set(State::Failed(error.clone()));
                 Err(error)
             }
@@ -240,33 +244,41 @@ impl Drop for Writer {
 }
 
 fn run(file: &OpenFile, jobs: &Receiver<Job>) {
-    let mut pause = REOPEN_PAUSE_MIN;
-    let mut retry_at = Instant::now();
+    let mut reopening = None;
     loop {
-        let job = if file.has_failed() {
-            jobs.recv_timeout(retry_at.saturating_duration_since(Instant::now()))
-        } else {
-            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let job = match (&reopening, file.has_failed()) {
+            (Some(Reopening { retry_at, .. }), true) => {
+                jobs.recv_timeout(retry_at.saturating_duration_since(Instant::now()))
+            }
+            (None, true) => Err(RecvTimeoutError::Timeout),
+            (_, false) => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match job {
             Ok(job) => job(file),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => reopening = reopen(file, reopening),
             Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if file.has_failed() && Instant::now() >= retry_at {
-            match file.reopen() {
-                Ok(()) => {
-                    tracing::info!(file = file.name(), "the file is open again");
-                    pause = REOPEN_PAUSE_MIN;
-                    retry_at = Instant::now();
-                }
-                Err(error) => {
-                    tracing::warn!(file = file.name(), %error, "the file cannot be opened again yet");
-                    retry_at = Instant::now() + pause;
-                    pause = (2 * pause).min(REOPEN_PAUSE_MAX);
-                }
-            }
         }
     }
     file.set(State::Closed);
+}
+
+/// What is known of a file that could not be opened again yet.
+struct Reopening {
+    retry_at: Instant,
+    error: StoreError,
+}
+
+/// Tries to open the file again, and says so if that is news.
+fn reopen(file: &OpenFile, before: Option<Reopening>) -> Option<Reopening> {
+    let began_at = Instant::now();
+    let Err(error) = file.reopen() else {
+        tracing::info!(file = file.name(), "the file is open again");
+        return None;
+    };
+    if before.is_none_or(|before| before.error != error) {
+        tracing::error!(file = file.name(), %error, "the file cannot be opened again yet");
+    }
+    // A try may mean reading the whole file: no more than half of the time goes into it.
+    let retry_at = Instant::now() + began_at.elapsed().max(REOPEN_PAUSE_MIN);
+    Some(Reopening { retry_at, error })
 }

@@ -1,7 +1,11 @@
 //! The embedded store keeps the contract in a real file.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{path::Path, sync::Arc, time::Duration};
+mod damage;
+mod expiry;
+mod opening;
+
+use std::{sync::Arc, time::Duration};
 
 use bank_store::{
     EmbeddedStore, MemoryStore, Store,
