@@ -21,8 +21,8 @@ pub use self::{
     error::{Error, Problem},
     layer::Origin,
     sections::{
-        Admin, Bank, Config, Durability, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind,
-        Traces,
+        Admin, Bank, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis, Server, Store,
+        StoreKind, Traces,
     },
 };
 

@@ -7,6 +7,7 @@
 //! | module | is | knows |
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
+//! | [`store`] | which store it is | `config`, the backends |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
@@ -26,5 +27,6 @@ pub mod ledger;
 pub mod metrics;
 mod movement;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod watch;

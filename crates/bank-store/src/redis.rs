@@ -53,7 +53,10 @@ use self::{
     reading::Reading,
     script::Script,
 };
-use crate::{AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError};
+use crate::{
+    AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
+    partition::Partitions,
+};
 
 /// How many partitions a listing reads at a time.
 const PARTITIONS_PER_READ: u32 = 16;
@@ -109,7 +112,7 @@ impl RedisStore {
 
     async fn start(target: &Arc<Target>, deadline: Instant) -> Result<Self, StoreError> {
         let options = target.options();
-        let keys = Keys::new(&options.key_prefix, options.partitions);
+        let keys = Keys::new(&options.key_prefix, Partitions::try_new(options.partitions)?);
         let commits = Connection::open(target, deadline).await?;
         let founded = identity::join(&commits, &keys, options).await?;
         let script = Script::load(&commits, &founded, options).await?;
@@ -305,6 +308,10 @@ impl Store for RedisStore {
 
     fn durability(&self) -> Durability {
         self.promise.clone()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.keys.partitions()
     }
 
     fn bank_id(&self) -> &str {

@@ -36,7 +36,7 @@ impl Server {
 
     fn start_with(flags: &[&str]) -> Self {
         let mut process = Command::new(binary())
-            .args(["--admin-listen", "off"])
+            .args(["--store", "memory", "--admin-listen", "off"])
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()

@@ -19,7 +19,7 @@ mod process;
 mod redis;
 pub mod sentinel;
 
-use std::ops::Deref;
+use std::{ops::Deref, path::Path};
 
 pub use process::Process;
 pub use redis::Redis;
@@ -33,7 +33,22 @@ pub struct Bank {
 impl Bank {
     /// On the in-memory store.
     pub async fn memory() -> Self {
-        Self::start(&["--store", "memory"]).await
+        Self::memory_with(&[]).await
+    }
+
+    /// On the in-memory store, with more flags.
+    pub async fn memory_with(flags: &[&str]) -> Self {
+        Self::start(&[&["--store", "memory"], flags].concat()).await
+    }
+
+    /// On the embedded store, in a file.
+    pub async fn on_file(path: &Path) -> Self {
+        Self::on_file_with(path, &[]).await
+    }
+
+    /// On the embedded store, in a file, with more flags.
+    pub async fn on_file_with(path: &Path, flags: &[&str]) -> Self {
+        Self::start(&[&["--data", path.to_str().unwrap()], flags].concat()).await
     }
 
     /// On a Redis; several may share one.
@@ -47,9 +62,14 @@ impl Bank {
         Self::start(&[&own.iter().map(String::as_str).collect::<Vec<_>>(), flags].concat()).await
     }
 
-    /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.
+    /// With flags that say which store, on a free port unless they say otherwise. Returns once clients
+    /// can connect.
     pub async fn start(flags: &[&str]) -> Self {
-        let process = Process::start(flags);
+        Self::of(Process::start(flags)).await
+    }
+
+    /// One that is about to take calls.
+    pub async fn of(process: Process) -> Self {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();

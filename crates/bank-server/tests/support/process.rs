@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -40,6 +41,11 @@ impl Process {
 
     /// Runs it with flags and with these variables as the only ones that it heeds.
     pub fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_from(Path::new("."), flags, variables)
+    }
+
+    /// The same from a directory of its own.
+    pub fn start_from(directory: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bank-server"));
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("BANK_") {
@@ -48,7 +54,7 @@ impl Process {
         }
         // Servers that run side by side cannot all have the admin port of the defaults.
         command.env("BANK__ADMIN__LISTEN", "127.0.0.1:0");
-        command.args(flags).envs(variables.iter().copied());
+        command.current_dir(directory).args(flags).envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Output::collect(child.stdout.take().unwrap());
