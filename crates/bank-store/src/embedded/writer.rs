@@ -250,41 +250,45 @@ impl Drop for Writer {
 }
 
 fn run(file: &OpenFile, jobs: &Receiver<Job>) {
-    let mut reopening = None;
+    let mut reopening: Option<Reopening> = None;
     loop {
-        let job = match (&reopening, file.has_failed()) {
-            (Some(Reopening { retry_at, .. }), true) => {
-                jobs.recv_timeout(retry_at.saturating_duration_since(Instant::now()))
-            }
-            (None, true) => Err(RecvTimeoutError::Timeout),
-            (_, false) => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let job = if file.has_failed() {
+            let pause = reopening.as_ref().map_or(Duration::ZERO, Reopening::pause);
+            if pause.is_zero() { Err(RecvTimeoutError::Timeout) } else { jobs.recv_timeout(pause) }
+        } else {
+            jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
         match job {
             Ok(job) => job(file),
-            Err(RecvTimeoutError::Timeout) => reopening = reopen(file, reopening),
+            Err(RecvTimeoutError::Timeout) => reopening = Some(Reopening::attempt(file, reopening)),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     file.set(State::Closed);
 }
 
-/// What is known of a file that could not be opened again yet.
+/// The last time that the file was opened again, or was not.
 struct Reopening {
-    retry_at: Instant,
-    error: StoreError,
+    ended_at: Instant,
+    took: Duration,
+    error: Option<StoreError>,
 }
 
-/// Tries to open the file again, and says so if that is news.
-fn reopen(file: &OpenFile, before: Option<Reopening>) -> Option<Reopening> {
-    let began_at = Instant::now();
-    let Err(error) = file.reopen() else {
-        tracing::info!(file = file.name(), "the file is open again");
-        return None;
-    };
-    if before.is_none_or(|before| before.error != error) {
-        tracing::error!(file = file.name(), %error, "the file cannot be opened again yet");
+impl Reopening {
+    fn attempt(file: &OpenFile, before: Option<Self>) -> Self {
+        let began_at = Instant::now();
+        let error = file.reopen().err();
+        match &error {
+            None => tracing::info!(file = file.name(), "the file is open again"),
+            Some(error) if before.is_some_and(|before| before.error.as_ref() == Some(error)) => {}
+            Some(error) => tracing::error!(file = file.name(), %error, "the file cannot be opened again yet"),
+        }
+        Self { ended_at: Instant::now(), took: began_at.elapsed(), error }
     }
-    // A try may mean reading the whole file: no more than half of the time goes into it.
-    let retry_at = Instant::now() + began_at.elapsed().max(REOPEN_PAUSE_MIN);
-    Some(Reopening { retry_at, error })
+
+    /// How long to wait before the next time. Each may mean reading the whole file: no more than half
+    /// of the time goes into it, even if every write fails.
+    fn pause(&self) -> Duration {
+        self.took.max(REOPEN_PAUSE_MIN).saturating_sub(self.ended_at.elapsed())
+    }
 }
