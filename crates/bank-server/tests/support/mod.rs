@@ -28,6 +28,7 @@ pub use redis::Redis;
 pub struct Bank {
     process: Process,
     port: u16,
+    flags: Vec<String>,
 }
 
 impl Bank {
@@ -53,7 +54,15 @@ impl Bank {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
-        Self { process, port }
+        Self { process, port, flags: flags.iter().map(|&flag| flag.to_owned()).collect() }
+    }
+
+    /// Starts it again on its port, once it has ended.
+    pub async fn start_again(&mut self) {
+        let address = format!("127.0.0.1:{}", self.port);
+        let flags: Vec<_> = self.flags.iter().map(String::as_str).chain(["--listen", &address]).collect();
+        self.process = Process::start(&flags);
+        self.process.said("Server started on port ").await;
     }
 
     /// For clients: `http://127.0.0.1:port`.
