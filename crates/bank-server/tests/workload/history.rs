@@ -194,3 +194,34 @@ impl fmt::Display for Operation {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_is_what_was_asked_for_and_acknowledged_since() {
+        let recorder = Recorder::begin();
+        let record = |server, outcome| {
+            let action = Action::Deposit { account: "a".to_owned(), amount: 1 };
+            let invoked = recorder.now();
+            recorder.record(recorder.fresh_id(), action, server, invoked, outcome);
+        };
+        let acknowledged = Outcome::Acknowledged { sequence: 1, balance: 1 };
+        record(0, acknowledged.clone());
+        let since = recorder.now();
+        record(0, acknowledged.clone());
+        record(1, acknowledged.clone());
+        record(0, Outcome::NotDone(String::new()));
+        record(0, Outcome::Unknown(String::new()));
+        let action = Action::Deposit { account: "a".to_owned(), amount: 1 };
+        recorder.record(recorder.fresh_id(), action, 0, Duration::ZERO, acknowledged);
+        assert_eq!(recorder.acknowledged_since(0, Duration::ZERO), 3);
+        assert_eq!(recorder.acknowledged_since(0, since), 1);
+        assert_eq!(recorder.acknowledged_since(1, since), 1);
+
+        let operations = recorder.operations();
+        assert!(operations.windows(2).all(|two| two[0].id != two[1].id));
+        assert!(operations.iter().all(|operation| operation.span.invoked <= operation.span.replied));
+    }
+}

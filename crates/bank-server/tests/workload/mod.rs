@@ -20,6 +20,6 @@ mod plan;
 mod tellers;
 
 pub use self::{
-    history::{Action, Books, Entry, Operation, Outcome, Recorder, Seen, Span},
+    history::Recorder,
     tellers::{Tellers, open_accounts},
 };

@@ -62,3 +62,28 @@ impl Plan {
         [two.next().unwrap(), two.next().unwrap()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn actions(seed: u64) -> Vec<Action> {
+        let mut plan = Plan::new(seed, ["a", "b", "c", "d"]);
+        (0..200).map(|_| plan.next().action).collect()
+    }
+
+    #[test]
+    fn a_seed_is_a_plan() {
+        assert_eq!(actions(1), actions(1));
+        assert_ne!(actions(1), actions(2));
+        let kinds: BTreeSet<_> = actions(1).iter().map(|action| action.to_string()[..6].to_owned()).collect();
+        assert_eq!(kinds.len(), 5, "{kinds:?}");
+        for action in actions(1) {
+            if let Action::Transfer { from, to, .. } = action {
+                assert_ne!(from, to);
+            }
+        }
+    }
+}

@@ -315,17 +315,17 @@ impl<'a> Graph<'a> {
 
     /// A chain of operations, each with the account by which it comes after the one before.
     fn told(&self, chain: &[(Number, &str)]) -> String {
-        let mut text = self.operations[chain[0].0].to_string();
+        let mut words = vec![self.operations[chain[0].0].to_string()];
         for (place, two) in chain.windows(2).enumerate() {
             let (later, account) = two[1];
             let is_far_from_the_ends = place >= 2 && place + 3 < chain.len();
             if !is_far_from_the_ends {
-                text += &format!(" comes on {account} before {}", self.operations[later]);
+                words.push(format!("comes on {account} before {}", self.operations[later]));
             } else if place == 2 {
-                text += " comes before others, of which the last";
+                words.push("comes before others, of which the last".to_owned());
             }
         }
-        text
+        words.join(" ")
     }
 }
 

@@ -116,12 +116,13 @@ fn misplaced(operation: &Operation, places: &[Place]) -> Vec<String> {
     if places.windows(2).any(|two| two[0].entry.transaction_id != two[1].entry.transaction_id) {
         wrong.push(format!("the sides of {operation} are of two transactions"));
     }
-    match (&operation.outcome, sides.first().and_then(|side| on(side.account).next())) {
+    let primary = sides.first().and_then(|side| on(side.account).next());
+    match (&operation.outcome, primary) {
         (Outcome::Acknowledged { .. }, None) => wrong.push(format!("{operation} is lost")),
-        (Outcome::Acknowledged { sequence, balance }, Some(place)) => {
-            if (*sequence, *balance) != (place.entry.sequence, place.entry.balance_after) {
-                wrong.push(format!("{operation} is there as {place}"));
-            }
+        (&Outcome::Acknowledged { sequence, balance }, Some(place))
+            if (sequence, balance) != (place.entry.sequence, place.entry.balance_after) =>
+        {
+            wrong.push(format!("{operation} is there as {place}"));
         }
         (Outcome::Refused { .. } | Outcome::NotDone(_), Some(place)) => {
             wrong.push(format!("{operation} was applied all the same: as {place}"));
