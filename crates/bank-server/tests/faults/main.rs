@@ -21,13 +21,17 @@ mod trial;
 #[path = "../workload/mod.rs"]
 mod workload;
 
+use std::time::Duration;
+
+use rand::{RngExt as _, rngs::StdRng};
 use support::{Bank, Redis};
+use tokio::time::sleep;
 
 /// Servers notice faults sooner than unless told, so that rounds are short. The bounds are in the same
 /// order as the defaults are.
 const SOON: [&str; 7] = [
-    "server.request_timeout_ms_max=3000",
-    "ledger.outcome_timeout_ms=2000",
+    "server.request_timeout_ms_max=2500",
+    "ledger.outcome_timeout_ms=1000",
     "store.redis.command_timeout_ms=400",
     "store.redis.watchdog_interval_ms=200",
     "store.redis.reconnect_delay_ms_max=400",
@@ -35,9 +39,12 @@ const SOON: [&str; 7] = [
     "health.poll_timeout_ms=600",
 ];
 
-/// How long a fault lasts at most: some are over before a server gives Redis up, some last longer than it
-/// looks for an outcome.
-const OUTAGE_MS_MAX: u64 = 2_500;
+/// Lets an outage last: half of them are over before a server stops to look for outcomes, and the others
+/// are not.
+async fn outage(random: &mut StdRng) {
+    let milliseconds = if random.random() { 0..600 } else { 1_200..1_800 };
+    sleep(Duration::from_millis(random.random_range(milliseconds))).await;
+}
 
 /// A server with these flags.
 async fn bank_with(flags: &[&str]) -> Bank {

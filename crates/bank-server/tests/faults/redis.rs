@@ -6,7 +6,7 @@ use rand::RngExt;
 use tokio::time::sleep;
 
 use crate::{
-    OUTAGE_MS_MAX, assert_unharmed, bank_on, bank_with,
+    assert_unharmed, bank_on, bank_with, outage,
     proxy::{Proxy, Towards},
     support::{Bank, Redis},
     trial::{Trial, up_to_ms},
@@ -25,7 +25,7 @@ async fn redis_is_killed() {
     trial
         .run(async |random| {
             redis.kill();
-            up_to_ms(random, OUTAGE_MS_MAX).await;
+            outage(random).await;
             redis.restart().await;
             1
         })
@@ -41,7 +41,7 @@ async fn redis_freezes() {
     trial
         .run(async |random| {
             redis.freeze();
-            up_to_ms(random, OUTAGE_MS_MAX).await;
+            outage(random).await;
             redis.thaw();
             1
         })
@@ -95,7 +95,7 @@ async fn the_connection_to_redis_stalls_and_delivers_late() {
     trial
         .run(async |random| {
             proxy.hold();
-            up_to_ms(random, OUTAGE_MS_MAX).await;
+            outage(random).await;
             proxy.release();
             1
         })

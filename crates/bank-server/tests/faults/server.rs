@@ -1,7 +1,7 @@
 //! Servers that end or stand still.
 
 use crate::{
-    OUTAGE_MS_MAX, assert_unharmed, bank_on,
+    assert_unharmed, bank_on, outage,
     support::{Bank, Redis},
     trial::{Trial, up_to_ms},
 };
@@ -64,7 +64,7 @@ async fn one_of_two_servers_freezes() {
     trial
         .run(async |random| {
             one.signal("STOP");
-            up_to_ms(random, OUTAGE_MS_MAX).await;
+            outage(random).await;
             one.signal("CONT");
             1
         })
