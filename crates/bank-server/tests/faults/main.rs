@@ -46,14 +46,13 @@ async fn outage(random: &mut StdRng) {
     sleep(Duration::from_millis(random.random_range(milliseconds))).await;
 }
 
-/// A server with these flags.
-async fn bank_with(flags: &[&str]) -> Bank {
-    let soon = SOON.iter().flat_map(|setting| ["--set", setting]);
-    Bank::start(&flags.iter().copied().chain(soon).collect::<Vec<_>>()).await
+/// Flags, and those that make a server notice sooner.
+fn flags<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    flags.iter().copied().chain(SOON.iter().flat_map(|setting| ["--set", setting])).collect()
 }
 
 async fn bank_on(redis: &Redis) -> Bank {
-    bank_with(&["--redis-url", &redis.url()]).await
+    Bank::on_redis_with(redis, &flags(&[])).await
 }
 
 /// The server has seen no error but those that a fault of its surroundings explains.

@@ -6,7 +6,7 @@ use rand::RngExt;
 use tokio::time::sleep;
 
 use crate::{
-    assert_unharmed, bank_on, bank_with, outage,
+    assert_unharmed, bank_on, flags, outage,
     proxy::{Proxy, Towards},
     support::{Bank, Redis},
     trial::{Trial, up_to_ms},
@@ -53,7 +53,7 @@ async fn redis_freezes() {
 async fn apart() -> (Redis, Proxy, Bank) {
     let redis = Redis::start_durable().await;
     let proxy = Proxy::start(redis.address()).await;
-    let bank = bank_with(&["--redis-url", &proxy.url()]).await;
+    let bank = Bank::start(&flags(&["--redis-url", &proxy.url()])).await;
     (redis, proxy, bank)
 }
 

@@ -75,8 +75,9 @@ impl Trial {
     /// Runs the rounds. In each the fault comes while tellers are at work, as often as `fault` returns,
     /// and is over then. Its argument is for what differs from round to round.
     ///
-    /// After each round the servers are back by themselves, and the checker passes on all that has
-    /// happened since the beginning: nothing acknowledged is lost, and nothing is applied twice.
+    /// After each round the servers are back by themselves, the checker passes on all that has happened
+    /// since the beginning (nothing acknowledged is lost, and nothing is applied twice), and so does
+    /// the bank's own audit.
     pub(crate) async fn run(self, mut fault: impl AsyncFnMut(&mut StdRng) -> usize) {
         let (mut faults, mut returns, mut findings) = (0, Vec::new(), Findings::default());
         for round in 0..self.rounds {
@@ -116,6 +117,7 @@ impl Trial {
 
     async fn check(&self, round: usize) -> Findings {
         let books = books::read(&self.recorder, &self.endpoints[0]).await;
+        assert_eq!(books::audit(&self.endpoints[0]).await, []);
         checker::check(&self.recorder.operations(), &books).unwrap_or_else(|violations| {
             panic!("{}, seed {}, round {round}: {violations:?}", self.fault, self.seed)
         })

@@ -28,7 +28,6 @@ pub use redis::Redis;
 pub struct Bank {
     process: Process,
     port: u16,
-    flags: Vec<String>,
 }
 
 impl Bank {
@@ -50,18 +49,20 @@ impl Bank {
 
     /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.
     pub async fn start(flags: &[&str]) -> Self {
-        let process = Process::start(flags);
+        Self::of(Process::start(flags)).await
+    }
+
+    /// One that is about to take calls.
+    pub async fn of(process: Process) -> Self {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
-        Self { process, port, flags: flags.iter().map(|&flag| flag.to_owned()).collect() }
+        Self { process, port }
     }
 
     /// Starts it again on its port, once it has ended.
     pub async fn start_again(&mut self) {
-        let address = format!("127.0.0.1:{}", self.port);
-        let flags: Vec<_> = self.flags.iter().map(String::as_str).chain(["--listen", &address]).collect();
-        self.process = Process::start(&flags);
+        self.process.start_again(self.port);
         self.process.said("Server started on port ").await;
     }
 

@@ -1,8 +1,8 @@
-//! Reads all that a bank holds, once it is still.
+//! Reads all that a bank holds, once it is still, and lets it audit itself.
 
 use std::time::Duration;
 
-use bank_client::{BankClient, ListOrder, TryStreamExt as _};
+use bank_client::{AuditFinding, AuditNews, BankClient, ListOrder, TryStreamExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -35,6 +35,18 @@ pub async fn read(recorder: &Recorder, endpoint: &str) -> Books {
         assert!(Instant::now() < give_up_at, "the bank has not come to rest within {PATIENCE:?}");
         sleep(PAUSE).await;
     }
+}
+
+/// What the bank itself finds wrong with its accounts, and with the chains of their entries.
+pub async fn audit(endpoint: &str) -> Vec<AuditFinding> {
+    let client = BankClient::builder(endpoint).timeout(PATIENCE).connect_lazy().unwrap();
+    let news: Vec<_> = client.audit_accounts().stream().try_collect().await.unwrap();
+    assert!(matches!(news.last(), Some(AuditNews::Summary(_))), "{news:?}");
+    let findings = news.into_iter().filter_map(|news| match news {
+        AuditNews::Finding(finding) => Some(finding),
+        _ => None,
+    });
+    findings.collect()
 }
 
 async fn list(recorder: &Recorder, client: &BankClient) -> Vec<Seen> {
