@@ -88,8 +88,9 @@ pub trait Store: Send + Sync + 'static {
     /// Accounts, each exactly once over all pages: all of them in the order of their partition and
     /// then their id, those of one owner in the order of their id.
     ///
-    /// Fewer than asked for means that there are no more. An account that is opened meanwhile may
-    /// or may not be among them.
+    /// They are as they all were at one instant, so money that is moved meanwhile is seen once, on one
+    /// side or on the other. Fewer than asked for means that there are no more. An account that is
+    /// opened meanwhile may or may not be among them.
     ///
     /// # Errors
     /// [`StoreError`]; a read is always safe to repeat.

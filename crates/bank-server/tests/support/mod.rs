@@ -76,6 +76,12 @@ impl Bank {
         Self { process, port }
     }
 
+    /// Starts it again on its port, once it has ended.
+    pub async fn start_again(&mut self) {
+        self.process.start_again(self.port);
+        self.process.said("Server started on port ").await;
+    }
+
     /// For clients: `http://127.0.0.1:port`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
