@@ -11,7 +11,7 @@ use bank_domain::Timestamp;
 use bank_proto::v1::{self, AuditFindingKind as Kind, audit_accounts_response::News};
 use bank_server::audit::{self, Scope};
 use bank_store::{
-    RedisStore, Store,
+    DurabilityLevel, RedisStore, Store,
     redis::{RedisOptions, RedisUrl},
 };
 use support::{
@@ -421,7 +421,8 @@ async fn a_transfer_with_a_broken_side_is_found_on_both() {
 
 /// The walk itself, on a Redis, at a time when all transfers are settled.
 async fn audit_later(redis: &Redis, now_ms: i64) -> Vec<audit::Finding> {
-    let options = RedisOptions { url: RedisUrl::new(redis.url()), ..RedisOptions::default() };
+    let (url, durability) = (RedisUrl::new(redis.url()), DurabilityLevel::None);
+    let options = RedisOptions { url, durability, ..RedisOptions::default() };
     let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&options).await.unwrap());
     let (teller, mut told) = mpsc::channel(1);
     let now = Timestamp::try_from_unix_ms(now_ms).unwrap();

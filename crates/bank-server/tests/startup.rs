@@ -64,13 +64,14 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
             "bank-server starts",
             "opening the file of the bank",
             "the store is open",
+            "answering /metrics, /healthz, /readyz and /log",
             "listening for gRPC calls",
             &started
         ]
     );
     assert_eq!(lines[2]["store"], "embedded in data/bank.redb");
     assert_eq!(lines[2]["durability"], "what is acknowledged is on this machine's disk");
-    assert_eq!(lines[3]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert_eq!(lines[4]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
     assert_serves(&bank, "a").await;

@@ -31,7 +31,10 @@ impl Server {
 
     /// On a free port, with the accounts in a Redis.
     pub(crate) fn on_redis(redis: &Redis) -> Self {
-        Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url()])
+        let durability = ["--set", "store.redis.durability=none"];
+        Self::start_with(
+            &[&["--listen", "127.0.0.1:0", "--redis-url", &redis.url()], &durability[..]].concat(),
+        )
     }
 
     fn start_with(flags: &[&str]) -> Self {
