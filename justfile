@@ -3,7 +3,7 @@
 _default:
     @just --list
 
-# Start a bank on the in-memory store.
+# Start a bank in the file data/bank.redb.
 run *arguments:
     cargo run --release -p bank-server -- {{arguments}}
 

@@ -1,6 +1,6 @@
 //! The store that the configuration names: opened, or checked.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use bank_store::{EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, embedded::Checked};
@@ -52,17 +52,14 @@ pub async fn check(config: &Config) -> anyhow::Result<(String, bool)> {
     let path = options.path.display().to_string();
     let checked = EmbeddedStore::check(options).await.with_context(|| format!("cannot check {path}"))?;
     let Checked { accounts, entries, request_records, problems, problem_count } = checked;
-    let mut report = format!(
-        "{path}: {accounts} accounts with {entries} entries, and {request_records} records of requests, \
-         can be read\n"
-    );
-    for problem in &problems {
-        // Writing to a string cannot fail.
-        let _ = writeln!(report, "{path}: {problem}");
-    }
-    report += &match problem_count {
-        0 => format!("{path}: everything is in order\n"),
-        count => format!("{path}: {count} problems were found; restore the bank from a backup\n"),
-    };
-    Ok((report, problem_count == 0))
+    let mut lines = vec![format!(
+        "{accounts} accounts with {entries} entries, and {request_records} records of requests, can be read"
+    )];
+    lines.extend(problems);
+    lines.push(match problem_count {
+        0 => "everything is in order".to_owned(),
+        count => format!("{count} problems were found; restore the bank from a backup"),
+    });
+    let report: Vec<_> = lines.iter().map(|line| format!("{path}: {line}\n")).collect();
+    Ok((report.concat(), problem_count == 0))
 }
