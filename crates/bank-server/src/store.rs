@@ -60,9 +60,9 @@ pub async fn check(config: &Config) -> anyhow::Result<(String, bool)> {
         // Writing to a string cannot fail.
         let _ = writeln!(report, "{path}: {problem}");
     }
-    report += &match problem_count {
-        0 => format!("{path}: everything is in order\n"),
-        count => format!("{path}: {count} problems were found; restore the bank from a backup\n"),
+    let _ = match problem_count {
+        0 => writeln!(report, "{path}: everything is in order"),
+        count => writeln!(report, "{path}: {count} problems were found; restore the bank from a backup"),
     };
     Ok((report, problem_count == 0))
 }

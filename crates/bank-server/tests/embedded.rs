@@ -110,7 +110,7 @@ async fn nothing_acknowledged_is_lost_when_it_is_killed_under_load() {
         let entries = history(&mut client, "a").await;
         assert_sound(&entries);
         expected += i64::try_from(acknowledged.len() + outcomes.len()).unwrap();
-        assert_eq!(entries.len() as i64, expected + 1, "each is there once");
+        assert_eq!(i64::try_from(entries.len()).unwrap(), expected + 1, "each is there once");
         bank.kill();
     }
     let (code, said) = file.check().await;
