@@ -11,7 +11,7 @@
 //! version that was checked or not.
 //!
 //! In the books such a transfer would show as money that came from nowhere. Both its sides have one
-//! time, so the books of the whole bank balance the transfers from before [`SETTLED_AFTER_MS`] ahead of
+//! time, so the books of the whole bank balance the transfers from before `SETTLED_AFTER_MS` ahead of
 //! the audit among themselves: those have both sides in every account that is read, unless the clock
 //! of a server is behind by more than that, which it is not allowed to be. Later ones are told as
 //! `transferred`, and count as money that is under way.
@@ -20,7 +20,7 @@
 //!
 //! Every entry is read once, and once more if it is the other side of a transfer; an entry costs a
 //! hash or two. Memory is bounded, however long the histories are: a page of entries for each of
-//! [`ACCOUNTS_IN_FLIGHT`], and [`LOOKUPS_IN_FLIGHT`] look-ups for each. Findings and progress go
+//! `ACCOUNTS_IN_FLIGHT`, and `LOOKUPS_IN_FLIGHT` look-ups for each. Findings and progress go
 //! through a channel; where its reader is slow, the audit is.
 
 use std::{
