@@ -185,12 +185,7 @@ impl<'a> Verifier<'a> {
         self.trouble.is_some()
     }
 
-    /// Whether the rest of the history cannot change the verdict.
-    pub fn is_decided(&self) -> bool {
-        self.has_newer || matches!(self.trouble, Some(Trouble::Fault(_)))
-    }
-
-    /// The verdict, once there are no more entries or it [is decided](Self::is_decided).
+    /// The verdict, once there are no more entries, or [newer ones](Self::has_newer).
     ///
     /// # Errors
     /// The first [`Fault`].

@@ -8,6 +8,9 @@
 //! The centre is [`decide`]: given the accounts as they are, a [`Command`] and the time, it returns
 //! the [`Plan`] of what to write, or the [`Refusal`] that says why nothing may be.
 //!
+//! Entries are tied together by hashes ([`chain`]), and [`audit`] says whether a history is what the
+//! bank has written.
+//!
 //! ```
 //! use bank_domain::{
 //!     Account, AccountId, AccountType, Amount, Command, Context, Currency, Deposit, Description,

@@ -8,7 +8,7 @@ use bank_domain::{
     Account, AccountId, AccountType, Amount, ApplyInterest, ChangeState, Command, Context, Currency, Deposit,
     Description, Entry, EntryHash, EntryKind, Labels, Money, OpenAccount, OverdraftLimit, SetOverdraftLimit,
     Timestamp, Transfer, Withdraw,
-    audit::{BrokenRule, Fault, Verifier},
+    audit::{Books, BrokenRule, Extent, Fault, Mismatch, Verifier, match_sides},
     decide,
     interest::{DateRange, Terms},
 };
@@ -308,7 +308,6 @@ fn what_comes_after_the_newest_entry_is_no_fault_if_it_follows() {
     for (entry, number) in entries.iter().zip(1..) {
         verifier.check(entry);
         assert_eq!(verifier.has_newer(), number > 6);
-        assert_eq!(verifier.is_decided(), number > 6);
     }
     assert_eq!(verifier.verified(), 6);
     assert_eq!(verifier.finish(), Ok(()));
@@ -369,4 +368,86 @@ fn a_history_that_is_written_anew_must_keep_to_the_rules() {
         ..account
     };
     assert_eq!(verify(&shorter, &entries), Ok(()), "only against a hash that was kept elsewhere");
+}
+
+#[test]
+fn the_sides_of_a_transfer_belong_together() {
+    type Change = fn(&mut Entry);
+    let mut bank = Bank::default();
+    bank.open("123", &[], "");
+    bank.open("456", &[], "");
+    bank.transfer(1, "r", "123", "456", 500);
+    let sides = ["123", "456"].map(|account_id| bank.entries[&id(account_id)][1].clone());
+    let [out, into] = &sides;
+    assert_eq!((match_sides(out, Some(into)), match_sides(into, Some(out))), (Ok(()), Ok(())));
+    assert_eq!(match_sides(&bank.entries[&id("123")][0], None), Ok(()), "it has no other side");
+
+    let changes: [(&str, Change); 7] = [
+        ("account", |entry| entry.account_id = id("789")),
+        ("transaction id", |entry| entry.transaction_id = "123/1-1".parse().unwrap()),
+        ("kind", |entry| entry.kind = EntryKind::Deposit),
+        ("amount", |entry| entry.amount.minor_units += 1),
+        ("time", |entry| entry.time = Timestamp::UNIX_EPOCH),
+        ("request id", |entry| entry.request_id = None),
+        ("description", |entry| entry.description = text("other")),
+    ];
+    for (one, other) in [(out, into), (into, out)] {
+        let account_id = other.account_id.clone();
+        assert_eq!(match_sides(one, None), Err(Mismatch::Missing { account_id: account_id.clone() }));
+        for (field, change) in changes {
+            let mut changed = other.clone();
+            change(&mut changed);
+            let expected = Mismatch::Differs { account_id: account_id.clone(), field };
+            assert_eq!(match_sides(one, Some(&changed)), Err(expected));
+        }
+        let mut elsewhere = other.clone();
+        elsewhere.kind = match elsewhere.kind {
+            EntryKind::TransferIn { .. } => EntryKind::TransferIn { source: id("789") },
+            _ => EntryKind::TransferOut { destination: id("789") },
+        };
+        let expected = Mismatch::Differs { account_id, field: "counterparty" };
+        assert_eq!(match_sides(one, Some(&elsewhere)), Err(expected));
+    }
+}
+
+#[test]
+fn the_books_of_a_whole_bank_balance_and_those_of_an_account_too() {
+    let mut bank = Bank::default();
+    bank.open("123", &[], "");
+    bank.open("456", &[], "");
+    bank.deposit(1, 1_000, "");
+    bank.transfer(2, "", "123", "456", 300);
+    bank.transfer(9, "", "123", "456", 50);
+    let at = |offset_ms| Timestamp::try_from_unix_ms(NEW_YEAR_2026_MS + offset_ms).unwrap();
+    let books = |account_ids: &[&str], settled_before| {
+        let mut books = Books::default();
+        for account_id in account_ids {
+            let mut of_account = Books::default();
+            of_account.hold(&bank.accounts[&id(account_id)]);
+            for entry in &bank.entries[&id(account_id)] {
+                of_account.book(entry, settled_before);
+            }
+            books.merge(&of_account);
+        }
+        *books.iter().next().unwrap()
+    };
+    let all = books(&["123", "456"], Timestamp::MAX);
+    assert!(all.are_balanced(Extent::Bank) && all.are_balanced(Extent::Accounts));
+    assert_eq!(
+        (all.money_in.minor_units, all.held.minor_units, all.transferred.minor_units),
+        (1_000, 1_000, 0)
+    );
+
+    // An account that only paid is no fault of its own; a bank where nobody was paid is wrong.
+    let one = books(&["123"], Timestamp::MAX);
+    assert_eq!((one.excess().minor_units, one.transferred.minor_units), (0, -350));
+    assert!(one.are_balanced(Extent::Accounts) && !one.are_balanced(Extent::Bank));
+    // But for what may still be under way.
+    assert!(books(&["123"], at(2)).are_balanced(Extent::Bank));
+    assert!(!books(&["123"], at(3)).are_balanced(Extent::Bank));
+
+    let mut more = all;
+    more.held += Money { currency: Currency::USD, minor_units: 7 };
+    assert_eq!(more.excess().minor_units, 7);
+    assert!(!more.are_balanced(Extent::Bank) && !more.are_balanced(Extent::Accounts));
 }

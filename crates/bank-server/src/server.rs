@@ -1,7 +1,8 @@
 //! The gRPC server: the socket, the services on it, and an orderly end.
 //!
 //! A connection that is open does not keep the server from ending, and neither does a caller that
-//! watches the server's health: only calls to the bank itself are waited for.
+//! watches the server's health: only calls to the bank itself are waited for. Of those, the ones with a
+//! stream of replies end by themselves when it drains, and are not waited for.
 
 mod accept;
 mod calls;
@@ -115,7 +116,8 @@ impl Server {
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
         let mut router = transport::Server::builder()
-            // For calls whose message never comes; the bank watches the deadlines of the others.
+            // For calls whose message never comes; the bank watches the deadlines of the others. It
+            // ends with the headers of a reply, so streams may go on for longer.
             .timeout(options.request_timeout + DEADLINE_MARGIN)
             .http2_keepalive_interval(Some(options.keepalive_interval))
             .http2_keepalive_timeout(Some(options.keepalive_timeout))

@@ -122,7 +122,9 @@ async fn fill(client: &mut Client) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sound_bank_passes_and_its_books_are_shown() {
     let redis = Redis::start().await;
-    for bank in [Bank::memory().await, Bank::on_redis(&redis).await] {
+    let directory = tempfile::tempdir().unwrap();
+    let on_file = Bank::on_file(&directory.path().join("bank.redb")).await;
+    for bank in [Bank::memory().await, Bank::on_redis(&redis).await, on_file] {
         let mut client = connect(&bank.endpoint()).await;
         assert_eq!(audit(&mut client, "").await.summary, v1::AuditSummary::default());
         fill(&mut client).await;
@@ -376,6 +378,9 @@ async fn whatever_is_tampered_with_is_found_by_its_first_entry() {
                 "{account_id}: {audited:#?}"
             );
         }
+        if ["description", "request", "head", "state", "owner"].contains(account_id) {
+            assert_eq!(found.len(), 1, "{account_id} has its money: {audited:#?}");
+        }
         assert!(audited.findings.iter().all(|it| !it.message.is_empty()));
     }
     // The whole bank tells the same of each, and that the money does not add up.
@@ -421,8 +426,11 @@ async fn a_transfer_with_a_broken_side_is_found_on_both() {
 
 /// The walk itself, on a Redis, at a time when all transfers are settled.
 async fn audit_later(redis: &Redis, now_ms: i64) -> Vec<audit::Finding> {
-    let (url, durability) = (RedisUrl::new(redis.url()), DurabilityLevel::None);
-    let options = RedisOptions { url, durability, ..RedisOptions::default() };
+    let options = RedisOptions {
+        url: RedisUrl::new(redis.url()),
+        durability: DurabilityLevel::None,
+        ..RedisOptions::default()
+    };
     let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&options).await.unwrap());
     let (teller, mut told) = mpsc::channel(1);
     let now = Timestamp::try_from_unix_ms(now_ms).unwrap();
@@ -459,7 +467,7 @@ async fn money_that_went_where_nobody_looks_is_missing() {
     let findings = audit_later(&redis, in_an_hour).await;
     assert_eq!(findings.len(), 1, "{findings:?}");
     let message = findings[0].problem.to_string();
-    assert_eq!(message, "transfers brought -$0.30 more than they took, before the audit began");
+    assert_eq!(message, "transfers brought $0.30 less than they took, before the audit began");
 }
 
 #[tokio::test]

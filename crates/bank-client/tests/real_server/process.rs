@@ -31,10 +31,8 @@ impl Server {
 
     /// On a free port, with the accounts in a Redis.
     pub(crate) fn on_redis(redis: &Redis) -> Self {
-        let durability = ["--set", "store.redis.durability=none"];
-        Self::start_with(
-            &[&["--listen", "127.0.0.1:0", "--redis-url", &redis.url()], &durability[..]].concat(),
-        )
+        let nothing_on_disk = "store.redis.durability=none";
+        Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url(), "--set", nothing_on_disk])
     }
 
     fn start_with(flags: &[&str]) -> Self {
