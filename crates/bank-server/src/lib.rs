@@ -11,7 +11,6 @@
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
-//! | [`watch`] | histories as they are written | the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
@@ -29,4 +28,3 @@ mod movement;
 pub mod server;
 pub mod store;
 pub mod telemetry;
-pub mod watch;
