@@ -58,13 +58,14 @@ impl BankApi {
         Mutation: ParseWith<Message>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
-        let deadline = call.deadline();
+        let (caller, deadline) = (call.caller(), call.deadline());
         call.run(async {
+            let caller = caller?;
             let Mutation { command, request_id, validate_only } =
                 Mutation::parse_with(request.into_inner(), &self.options)?;
             tracing::debug!(target: "bank::call", ?command, validate_only, "parsed");
             let request = ledger::Request {
-                caller: Caller::anonymous(),
+                caller: Caller::new(caller.subject().as_str()),
                 command: command.clone(),
                 request_id,
                 deadline,
@@ -92,7 +93,9 @@ impl BankApi {
         Answer: Future<Output = Result<Reply, Failure>>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
+        let caller = call.caller();
         call.run(async {
+            caller?;
             let query = Query::parse_with(request.into_inner(), &self.options)?;
             answer(Arc::clone(self.ledger.store()), query).await
         })

@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
-//! | [`ledger`] | the one place where commands take effect | the domain, the store |
+//! | [`auth`] | who calls, and what they may do | the domain |
+//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
@@ -17,6 +18,7 @@
 //! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
 
 pub mod admin;
+pub mod auth;
 pub mod config;
 pub mod grpc;
 pub mod ledger;

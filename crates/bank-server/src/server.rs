@@ -20,10 +20,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::LayerExt as _, transport};
+use tower::{ServiceBuilder, util::MapRequestLayer};
 
 use self::calls::CountCalls;
 pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
-use crate::{grpc::BankApi, metrics::Metrics};
+use crate::{auth::Identity, grpc::BankApi, metrics::Metrics};
 
 /// How long connections have to close once their calls are done. Clients close them at once when
 /// they are told to; one that does not is gone, or never was a gRPC client.
@@ -115,6 +116,14 @@ impl Server {
         let bank = BankServiceServer::new(api)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
+        let bank = ServiceBuilder::new()
+            .layer(CountCalls::new(calls.clone(), metrics))
+            // Nobody is asked for a name.
+            .layer(MapRequestLayer::new(|mut request: http::Request<_>| {
+                request.extensions_mut().insert(Identity::operator());
+                request
+            }))
+            .named_layer(bank);
         let mut router = transport::Server::builder()
             // For calls whose message never comes; the bank watches the deadlines of the others.
             .timeout(options.request_timeout + DEADLINE_MARGIN)
@@ -122,7 +131,7 @@ impl Server {
             .http2_keepalive_timeout(Some(options.keepalive_timeout))
             .http2_max_header_list_size(options.header_bytes_max)
             .max_concurrent_streams(options.concurrent_streams_max)
-            .add_service(CountCalls::new(calls.clone(), metrics).named_layer(bank))
+            .add_service(bank)
             .add_service(health.max_decoding_message_size(options.message_bytes_max));
         if options.reflection {
             let max = options.message_bytes_max;

@@ -8,6 +8,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::status::{Failure, status};
+use crate::auth::Identity;
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
@@ -66,6 +67,7 @@ impl Names for v1::ListAccountsRequest {
 
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {
+    caller: Option<Identity>,
     span: Span,
     method: &'static str,
     started: Instant,
@@ -80,6 +82,7 @@ impl Call {
         timeout_max: Duration,
     ) -> Self {
         let message = request.get_ref();
+        let caller = request.extensions().get::<Identity>().cloned();
         let span = tracing::info_span!(
             target: "bank::call",
             "call",
@@ -94,7 +97,12 @@ impl Call {
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self { span, method, started, deadline: started + timeout, ended: false }
+        Self { caller, span, method, started, deadline: started + timeout, ended: false }
+    }
+
+    /// Who calls.
+    pub(super) fn caller(&self) -> Result<Identity, Failure> {
+        self.caller.clone().ok_or(Failure::Unidentified)
     }
 
     /// When the work on it must be done.

@@ -20,6 +20,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why a call is not answered with what it asked for.
 pub(super) enum Failure {
+    /// Nothing said who calls: the server does not let a call so far without it.
+    Unidentified,
     /// The message is not as documented: every violation.
     Invalid(Vec<FieldViolation>),
     /// There is no such account, or was none at the time.
@@ -49,6 +51,10 @@ impl From<StoreError> for Failure {
 /// Makes the status of a failure.
 pub(super) fn status(failure: Failure) -> Status {
     match failure {
+        Failure::Unidentified => {
+            tracing::error!("this is a bug: a call without an identity");
+            internal()
+        }
         Failure::Invalid(violations) => invalid(violations),
         Failure::AccountNotFound { account_id, as_of } => account_not_found(&account_id, as_of),
         Failure::TransactionNotFound { transaction_id } => transaction_not_found(&transaction_id),
@@ -197,9 +203,13 @@ fn store_status(error: StoreError) -> Status {
         }
         StoreError::Misconfigured(reason) => {
             tracing::error!(reason, "the store cannot be used");
-            Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
+            internal()
         }
     }
+}
+
+fn internal() -> Status {
+    Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
 }
 
 fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
