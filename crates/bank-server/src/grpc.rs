@@ -17,10 +17,10 @@ use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::{Caller, Store};
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::status::{Failure, refusal};
 use self::{
     call::Call,
     parse::{Mutation, ParseWith},
-    status::Failure,
 };
 use crate::ledger::{self, Executed, Ledger};
 

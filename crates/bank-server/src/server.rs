@@ -4,31 +4,41 @@
 //! watches the server's health: only calls to the bank itself are waited for.
 
 mod accept;
+mod activity;
+mod admission;
 mod calls;
+mod connection;
+mod descriptors;
 mod health;
 mod signals;
 mod socket;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
 use bank_store::Store;
+use http::{Request, Response};
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service::LayerExt as _, transport};
-use tower::{ServiceBuilder, util::MapRequestLayer};
+use tonic::{body::Body, service::Routes};
+use tower::{Service, ServiceBuilder, util::MapRequestLayer};
 
-use self::calls::CountCalls;
-pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
+use self::{
+    accept::{Accepted, Door},
+    activity::GOODBYE,
+    admission::Admission,
+    calls::Services,
+    connection::Protocol,
+};
+pub use self::{
+    activity::Patience, admission::ConnectionBounds, calls::Peer, health::HealthOptions, signals::Signals,
+    socket::Socket,
+};
 use crate::{auth::Identity, grpc::BankApi, metrics::Metrics};
-
-/// How long connections have to close once their calls are done. Clients close them at once when
-/// they are told to; one that does not is gone, or never was a gRPC client.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How much later than the bank the server below it gives up on a call.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
@@ -46,6 +56,14 @@ pub struct ServerOptions {
     pub header_bytes_max: u32,
     /// How many calls one connection may have in flight.
     pub concurrent_streams_max: u32,
+    /// How many calls that were reset before the server looked at them one connection may have.
+    pub resets_pending_max: usize,
+    /// How many calls the server may reset on one connection, because its client broke the rules.
+    pub resets_by_server_max: usize,
+    /// How many connections there may be.
+    pub connections: ConnectionBounds,
+    /// How long a connection may be of no use.
+    pub patience: Patience,
     /// After how much silence a connection is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it has to answer.
@@ -84,7 +102,7 @@ pub struct Server {
     draining: CancellationToken,
     closing: CancellationToken,
     health: JoinHandle<()>,
-    serving: JoinHandle<Result<(), transport::Error>>,
+    serving: JoinHandle<()>,
 }
 
 /// How a server ended.
@@ -110,47 +128,46 @@ impl Server {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let (now_ready, ready) = watch::channel(false);
-        let (health, watch_store) =
-            health::service(store, Arc::clone(&metrics), now_ready, &options.health, &draining);
         let bank = BankServiceServer::new(api)
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
-        let bank = ServiceBuilder::new()
-            .layer(CountCalls::new(calls.clone(), metrics))
-            // Nobody is asked for a name.
-            .layer(MapRequestLayer::new(|mut request: http::Request<_>| {
-                request.extensions_mut().insert(Identity::operator());
-                request
-            }))
-            .named_layer(bank);
-        let mut router = transport::Server::builder()
-            // For calls whose message never comes; the bank watches the deadlines of the others.
-            .timeout(options.request_timeout + DEADLINE_MARGIN)
-            .http2_keepalive_interval(Some(options.keepalive_interval))
-            .http2_keepalive_timeout(Some(options.keepalive_timeout))
-            .http2_max_header_list_size(options.header_bytes_max)
-            .max_concurrent_streams(options.concurrent_streams_max)
-            .add_service(bank)
-            .add_service(health.max_decoding_message_size(options.message_bytes_max));
+        let (now_ready, ready) = watch::channel(false);
+        let (health, watch_store) =
+            health::service(store, Arc::clone(&metrics), now_ready, &options.health, &draining);
+        let mut others = Routes::new(health.max_decoding_message_size(options.message_bytes_max));
         if options.reflection {
             let max = options.message_bytes_max;
             // grpcurl and others still ask for the older of the two first, or only.
-            router = router
+            others = others
                 .add_service(reflection().build_v1()?.max_decoding_message_size(max))
                 .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
         }
         let (listener, address) = socket.listen()?;
-        let incoming = accept::connections(listener);
-        let serving = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+        let mut bounds = options.connections;
+        bounds.connections_max = descriptors::make_room(bounds.connections_max);
+        let door = Door::new(listener, Admission::new(bounds));
+        let services = Services {
+            bank: ServiceBuilder::new()
+                // Nobody is asked for a name.
+                .layer(MapRequestLayer::new(|mut request: Request<Body>| {
+                    request.extensions_mut().insert(Identity::operator());
+                    request
+                }))
+                .service(bank),
+            others: others.prepare(),
+            answer_timeout: options.request_timeout + DEADLINE_MARGIN,
+            calls: calls.clone(),
+            metrics,
+        };
+        let protocol = Protocol::new(options, closing.clone());
         Ok(Self {
             address,
             calls,
             ready,
             draining,
-            closing,
+            closing: closing.clone(),
             health: tokio::spawn(watch_store),
-            serving: tokio::spawn(serving),
+            serving: tokio::spawn(serve(door, protocol, services, closing)),
         })
     }
 
@@ -169,8 +186,7 @@ impl Server {
     /// Cancel safe.
     pub async fn stopped(&mut self) -> Error {
         match (&mut self.serving).await {
-            Ok(Ok(())) => Error::Stopped("it takes no more connections".to_owned()),
-            Ok(Err(error)) => Error::Stopped(error.to_string()),
+            Ok(()) => Error::Stopped("it takes no more connections".to_owned()),
             Err(error) => Error::Stopped(error.to_string()),
         }
     }
@@ -199,6 +215,26 @@ impl Server {
         }
         Drained { calls_cut_off: self.calls.len() }
     }
+}
+
+/// Lets connections in until `closing` is cancelled, and returns when all have ended.
+async fn serve<Bank>(mut door: Door, protocol: Protocol, services: Services<Bank>, closing: CancellationToken)
+where
+    Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    Bank::Future: Send,
+{
+    let connections = TaskTracker::new();
+    while let Some(accepted) = closing.run_until_cancelled(door.next()).await {
+        let (protocol, services) = (protocol.clone(), services.clone());
+        connections.spawn(async move {
+            let Accepted { stream, peer, place } = accepted;
+            protocol.serve(stream, peer, services).await;
+            drop(place);
+        });
+    }
+    drop(door);
+    connections.close();
+    connections.wait().await;
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -4,6 +4,8 @@
 //! `bank::call` for one line a call. The level in the configuration is for these; libraries say
 //! warnings and errors only, unless a directive of the filter says otherwise.
 
+mod seldom;
+
 use std::{
     io::{self, IsTerminal as _},
     panic,
@@ -14,6 +16,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub use self::seldom::Seldom;
 use crate::config::{Log, LogFormat};
 
 /// What begins the targets of the bank's own events. A directive is for all targets that begin

@@ -65,6 +65,12 @@ pub(super) const KEYS: &[Key] = &[
     // hyper needs some room for the headers that every call has.
     integer("server.header_bytes_max", 1024, 1 << 20),
     integer("server.concurrent_streams_max", 1, 100_000),
+    integer("server.connections_max", 1, 1_000_000),
+    integer("server.connections_per_peer_max", 1, 1_000_000),
+    integer("server.first_call_timeout_ms", 100, DAY_MS),
+    integer("server.idle_timeout_ms", 100, DAY_MS),
+    integer("server.resets_pending_max", 1, 100_000),
+    integer("server.resets_by_server_max", 1, 100_000),
     integer("server.keepalive_interval_ms", 100, DAY_MS),
     integer("server.keepalive_timeout_ms", 100, DAY_MS),
     flag("server.reflection"),

@@ -10,7 +10,7 @@ use super::Problem;
 use crate::{
     grpc::ApiOptions,
     ledger::LedgerOptions,
-    server::{HealthOptions, ServerOptions},
+    server::{ConnectionBounds, HealthOptions, Patience, ServerOptions},
 };
 
 /// Everything that can be set. The keys are documented in `config/default.toml`.
@@ -39,6 +39,12 @@ pub struct Server {
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
+    pub connections_max: usize,
+    pub connections_per_peer_max: usize,
+    pub first_call_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub resets_pending_max: usize,
+    pub resets_by_server_max: usize,
     pub keepalive_interval_ms: u64,
     pub keepalive_timeout_ms: u64,
     pub reflection: bool,
@@ -169,12 +175,22 @@ impl Config {
     /// What the server is started with.
     pub fn server_options(&self) -> ServerOptions {
         let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
+        let Server { connections_max, connections_per_peer_max, .. } = self.server;
+        let request_timeout = Duration::from_millis(self.server.request_timeout_ms_max);
         ServerOptions {
-            request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+            request_timeout,
             message_bytes_max,
             reply_bytes_max,
             header_bytes_max,
             concurrent_streams_max: self.server.concurrent_streams_max,
+            resets_pending_max: self.server.resets_pending_max,
+            resets_by_server_max: self.server.resets_by_server_max,
+            connections: ConnectionBounds { connections_max, connections_per_peer_max },
+            patience: Patience {
+                first_call_timeout: Duration::from_millis(self.server.first_call_timeout_ms),
+                idle_timeout: Duration::from_millis(self.server.idle_timeout_ms),
+                reply_timeout: request_timeout,
+            },
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(self.server.keepalive_timeout_ms),
             reflection: self.server.reflection,

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
 use bank_store::StoreError;
-use tonic::{Code, Status};
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::ledger;
@@ -19,7 +19,7 @@ const DOMAIN: &str = "bank.v1";
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why a call is not answered with what it asked for.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nothing said who calls: the server does not let a call so far without it.
     Unidentified,
     /// The message is not as documented: every violation.
@@ -46,6 +46,11 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// The answer to a call that the bank itself never saw.
+pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
+    status(failure).into_http()
 }
 
 /// Makes the status of a failure.
