@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
+//! | [`audit`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
@@ -18,6 +19,7 @@
 //! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod config;
 pub mod grpc;

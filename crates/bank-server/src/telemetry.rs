@@ -2,7 +2,8 @@
 //!
 //! Targets are `bank_*` for the crates, and `bank::*` for what has a meaning of its own, such as
 //! `bank::call` for one line a call. The level in the configuration is for these; libraries say
-//! warnings and errors only, unless a directive of the filter says otherwise.
+//! warnings and errors only, unless a directive of the filter says otherwise. The audit trail,
+//! `bank::audit`, is written whatever they say.
 
 mod seldom;
 
@@ -11,13 +12,20 @@ use std::{
     panic,
 };
 
+use tracing::Level;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::ParseError, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, ParseError, filter_fn},
+    layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
 pub use self::seldom::Seldom;
-use crate::config::{Log, LogFormat};
+use crate::{
+    audit,
+    config::{Log, LogFormat},
+};
 
 /// What begins the targets of the bank's own events. A directive is for all targets that begin
 /// with it.
@@ -91,8 +99,10 @@ pub fn init(log: &Log) -> Result<LogControl, Error> {
     } else {
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed()
     };
+    // Whatever the settings say of the rest, nothing silences the audit trail.
+    let audited = filter_fn(|metadata| metadata.target() == audit::TARGET).with_max_level_hint(Level::INFO);
     let (filter, handle) = reload::Layer::new(filter(log)?);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry().with(lines.with_filter(filter.or(audited))).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);

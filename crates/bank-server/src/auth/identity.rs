@@ -59,10 +59,15 @@ impl Identity {
         self.scopes
     }
 
+    /// Whether it is whoever reaches a server that asks nobody for a name.
+    pub fn is_operator(&self) -> bool {
+        self.subject.is_empty()
+    }
+
     /// Whether accounts of this owner are theirs. Nothing belongs to anybody else in the eyes of the
     /// operator.
     pub fn owns(&self, owner: &Owner) -> bool {
-        self.subject.is_empty() || self.subject == *owner
+        self.is_operator() || self.subject == *owner
     }
 }
 

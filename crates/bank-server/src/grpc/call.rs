@@ -1,6 +1,6 @@
 //! One call: how long it may take, and what is written down of it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bank_proto::v1;
 use tokio::time::{Instant, timeout_at};
@@ -8,7 +8,11 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::status::{Failure, status};
-use crate::auth::Identity;
+use crate::{
+    audit,
+    auth::{Access, Extent, Identity, Method, Scope},
+    server::Peer,
+};
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
@@ -65,11 +69,20 @@ impl Names for v1::ListAccountsRequest {
     }
 }
 
+/// What a call comes to, and how far it reached for that.
+pub(super) struct Answer<Reply> {
+    pub(super) reply: Reply,
+    pub(super) extent: Extent,
+}
+
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {
     caller: Option<Identity>,
+    peer: Option<SocketAddr>,
+    method: Method,
+    account: String,
+    request_id: String,
     span: Span,
-    method: &'static str,
     started: Instant,
     deadline: Instant,
     ended: bool,
@@ -77,18 +90,20 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn begin<Message: Names>(
-        method: &'static str,
+        method: Method,
         request: &Request<Message>,
         timeout_max: Duration,
     ) -> Self {
         let message = request.get_ref();
+        let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
         let caller = request.extensions().get::<Identity>().cloned();
         let span = tracing::info_span!(
             target: "bank::call",
             "call",
-            method,
-            account = shortened(message.account()),
-            request_id = shortened(message.request_id()),
+            method = method.name(),
+            caller = caller.as_ref().map(|caller| caller.subject().as_str()),
+            account,
+            request_id,
             outcome = Empty,
             latency_us = Empty,
         );
@@ -97,12 +112,17 @@ impl Call {
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self { caller, span, method, started, deadline: started + timeout, ended: false }
-    }
-
-    /// Who calls.
-    pub(super) fn caller(&self) -> Result<Identity, Failure> {
-        self.caller.clone().ok_or(Failure::Unidentified)
+        Self {
+            caller,
+            peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
+            method,
+            account: account.to_owned(),
+            request_id: request_id.to_owned(),
+            span,
+            started,
+            deadline: started + timeout,
+            ended: false,
+        }
     }
 
     /// When the work on it must be done.
@@ -110,38 +130,76 @@ impl Call {
         self.deadline
     }
 
-    /// Answers the call with what `work` comes to before the deadline.
+    /// Answers the call with what `work` comes to before the deadline, if its caller has leave for it.
     pub(super) async fn run<Reply>(
         mut self,
-        work: impl Future<Output = Result<Reply, Failure>>,
+        work: impl AsyncFnOnce(Access) -> Result<Answer<Reply>, Failure>,
     ) -> Result<Response<Reply>, Status> {
         // The ledger watches the deadline of what it was given, and says more when it passes.
         let late = self.deadline + DEADLINE_MARGIN_MAX;
-        let result = timeout_at(late, work).instrument(self.span.clone()).await;
-        let result = result.unwrap_or(Err(Failure::DeadlineExceeded)).map_err(status);
-        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok));
-        result.map(Response::new)
+        let work = async {
+            let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
+            work(Access::grant(caller, self.method)?).await
+        };
+        let result = timeout_at(late, work.instrument(self.span.clone())).await;
+        let result = result.unwrap_or(Err(Failure::DeadlineExceeded));
+        let extent = result.as_ref().map_or_else(Failure::extent, |answer| answer.extent);
+        let result = result.map_err(status);
+        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok), extent);
+        result.map(|answer| Response::new(answer.reply))
     }
 
-    fn end(&mut self, outcome: Code) {
+    fn end(&mut self, outcome: Code, extent: Extent) {
         self.ended = true;
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
         self.span.in_scope(|| {
             if outcome == Code::Ok {
-                tracing::debug!(target: "bank::call", "{} done", self.method);
+                tracing::debug!(target: "bank::call", "{} done", self.method.name());
             } else {
-                tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method);
+                tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method.name());
             }
         });
+        if let Some(kind) = self.audited(outcome, extent) {
+            audit::Event {
+                kind,
+                subject: self.caller.as_ref().map_or("", |caller| caller.subject().as_str()),
+                peer: self.peer,
+                method: self.method.name(),
+                account: &self.account,
+                request_id: &self.request_id,
+                outcome: &format!("{outcome:?}"),
+                times: 1,
+            }
+            .write();
+        }
+    }
+
+    /// What the audit trail calls it, if it is for the audit trail.
+    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit::Kind> {
+        let caller = self.caller.as_ref()?;
+        let administers = caller.scopes().contains(Scope::Admin);
+        match (outcome, extent) {
+            (Code::PermissionDenied, _) => Some(audit::Kind::PermissionDenied),
+            (_, Extent::Beyond) if administers => Some(audit::Kind::Administrative),
+            (_, Extent::Beyond) => Some(audit::Kind::Concealed),
+            _ if self.method.rule().scope == Scope::Admin => Some(audit::Kind::Administrative),
+            // It may be done all the same, and nobody could say to whom.
+            (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
+                if administers && !caller.is_operator() =>
+            {
+                Some(audit::Kind::Administrative)
+            }
+            _ => None,
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Code::Cancelled);
+            self.end(Code::Cancelled, Extent::Unknown);
         }
     }
 }

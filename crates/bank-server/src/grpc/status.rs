@@ -11,7 +11,10 @@ use bank_store::StoreError;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::ledger;
+use crate::{
+    auth::{Extent, ScopeMissing},
+    ledger,
+};
 
 const DOMAIN: &str = "bank.v1";
 
@@ -24,16 +27,41 @@ pub(crate) enum Failure {
     Unidentified,
     /// The message is not as documented: every violation.
     Invalid(Vec<FieldViolation>),
-    /// There is no such account, or was none at the time.
-    AccountNotFound { account_id: AccountId, as_of: Option<Timestamp> },
-    /// There is no such movement.
-    TransactionNotFound { transaction_id: TransactionId },
+    /// The caller lacks a scope.
+    ScopeMissing(ScopeMissing),
+    /// There is no such account, or was none at the time; or it is not there for the caller.
+    AccountNotFound { account_id: AccountId, as_of: Option<Timestamp>, extent: Extent },
+    /// There is no such movement; or it is not there for the caller.
+    TransactionNotFound { transaction_id: TransactionId, extent: Extent },
     /// A read took too long.
     DeadlineExceeded,
     /// The ledger did not carry it out.
     Ledger(ledger::Error),
     /// The store did not answer a read.
     Store(StoreError),
+}
+
+impl Failure {
+    /// How far the call reached.
+    pub(super) fn extent(&self) -> Extent {
+        match self {
+            Self::AccountNotFound { extent, .. }
+            | Self::TransactionNotFound { extent, .. }
+            | Self::Ledger(ledger::Error::Refused { extent, .. }) => *extent,
+            Self::Unidentified
+            | Self::Invalid(_)
+            | Self::ScopeMissing(_)
+            | Self::DeadlineExceeded
+            | Self::Ledger(_)
+            | Self::Store(_) => Extent::Unknown,
+        }
+    }
+}
+
+impl From<ScopeMissing> for Failure {
+    fn from(error: ScopeMissing) -> Self {
+        Self::ScopeMissing(error)
+    }
 }
 
 impl From<ledger::Error> for Failure {
@@ -61,8 +89,11 @@ pub(super) fn status(failure: Failure) -> Status {
             internal()
         }
         Failure::Invalid(violations) => invalid(violations),
-        Failure::AccountNotFound { account_id, as_of } => account_not_found(&account_id, as_of),
-        Failure::TransactionNotFound { transaction_id } => transaction_not_found(&transaction_id),
+        Failure::ScopeMissing(missing) => Answer::new(Code::PermissionDenied, "SCOPE_MISSING", missing)
+            .with("scope", missing.scope)
+            .status(),
+        Failure::AccountNotFound { account_id, as_of, .. } => account_not_found(&account_id, as_of),
+        Failure::TransactionNotFound { transaction_id, .. } => transaction_not_found(&transaction_id),
         Failure::DeadlineExceeded => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
@@ -157,7 +188,7 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
 fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
-        ledger::Error::Refused { refusal, replayed } => refusal_status(&refusal, replayed),
+        ledger::Error::Refused { refusal, replayed, .. } => refusal_status(&refusal, replayed),
         ledger::Error::RequestIdReused { request_id, account_id } => {
             Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
                 .with("request_id", request_id)
