@@ -40,6 +40,8 @@ pub struct Event<'a> {
     pub request_id: &'a str,
     /// What became of it: a code of gRPC.
     pub outcome: &'a str,
+    /// Why, where that is for the operator only.
+    pub reason: &'a str,
     /// How many events this one stands for.
     pub times: u64,
 }
@@ -47,7 +49,7 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// Writes it down.
     pub fn write(self) {
-        let Self { kind, subject, peer, method, account, request_id, outcome, times } = self;
+        let Self { kind, subject, peer, method, account, request_id, outcome, reason, times } = self;
         let peer = peer.map(tracing::field::display);
         tracing::info!(
             target: TARGET,
@@ -59,6 +61,7 @@ impl Event<'_> {
             account,
             request_id,
             outcome,
+            reason,
             times,
             "audit: {}",
             kind.name(),

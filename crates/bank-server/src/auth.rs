@@ -6,11 +6,13 @@
 //! neither the ledger nor a read does anything.
 
 mod access;
+pub mod authentication;
 mod identity;
 pub mod rules;
 
 pub use self::{
     access::{Access, Extent, ScopeMissing},
+    authentication::Authentication,
     identity::{Identity, InvalidSubject, Scope, Scopes},
     rules::Method,
 };

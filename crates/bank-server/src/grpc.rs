@@ -3,6 +3,7 @@
 //! `parse` is the only place that reads what callers send, and `status` the only one that makes
 //! an error status. What lies between knows domain types only.
 
+mod authenticate;
 mod call;
 mod page;
 mod parse;
@@ -17,6 +18,7 @@ use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::authenticate::Authenticate;
 pub(crate) use self::status::{Failure, refusal};
 use self::{
     call::{Answer, Call},

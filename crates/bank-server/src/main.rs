@@ -15,7 +15,7 @@ use bank_server::{
     grpc::BankApi,
     ledger::Ledger,
     metrics::Metrics,
-    server::{Server, Signals, Socket},
+    server::{Gate, Server, Signals, Socket},
     telemetry::{self, LogControl},
 };
 use bank_store::{MemoryStore, RedisStore, Store, StoreError};
@@ -67,6 +67,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let socket = Socket::bind(config.server.listen)?;
+    let gate = Gate::open(config).await?;
     let store = tokio::select! {
         store = open_store(config) => store?,
         signal = signals.next() => {
@@ -78,7 +79,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new()?);
     let ledger = Ledger::start(Arc::clone(&store), Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());
-    let mut server = Server::start(socket, api, store, Arc::clone(&metrics), &config.server_options())?;
+    let mut server = Server::start(socket, api, store, Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
             let admin = Admin::start(address, metrics, server.ready(), log).await?;

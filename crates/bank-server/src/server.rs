@@ -9,6 +9,7 @@ mod admission;
 mod calls;
 mod connection;
 mod descriptors;
+mod gate;
 mod health;
 mod signals;
 mod socket;
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
-use tower::{Service, ServiceBuilder, util::MapRequestLayer};
+use tower::{Service, ServiceBuilder};
 
 use self::{
     accept::{Accepted, Door},
@@ -35,10 +36,14 @@ use self::{
     connection::Protocol,
 };
 pub use self::{
-    activity::Patience, admission::ConnectionBounds, calls::Peer, health::HealthOptions, signals::Signals,
-    socket::Socket,
+    activity::Patience, admission::ConnectionBounds, calls::Peer, gate::Gate, health::HealthOptions,
+    signals::Signals, socket::Socket,
 };
-use crate::{auth::Identity, grpc::BankApi, metrics::Metrics};
+use crate::{
+    grpc::{Authenticate, BankApi},
+    metrics::Metrics,
+    tls::Tls,
+};
 
 /// How much later than the bank the server below it gives up on a call.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
@@ -123,6 +128,7 @@ impl Server {
         api: BankApi,
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
+        gate: Gate,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
         let calls = TaskTracker::new();
@@ -147,13 +153,7 @@ impl Server {
         bounds.connections_max = descriptors::make_room(bounds.connections_max);
         let door = Door::new(listener, Admission::new(bounds));
         let services = Services {
-            bank: ServiceBuilder::new()
-                // Nobody is asked for a name.
-                .layer(MapRequestLayer::new(|mut request: Request<Body>| {
-                    request.extensions_mut().insert(Identity::operator());
-                    request
-                }))
-                .service(bank),
+            bank: ServiceBuilder::new().layer(Authenticate(gate.authentication)).service(bank),
             others: others.prepare(),
             answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
@@ -167,7 +167,7 @@ impl Server {
             draining,
             closing: closing.clone(),
             health: tokio::spawn(watch_store),
-            serving: tokio::spawn(serve(door, protocol, services, closing)),
+            serving: tokio::spawn(serve(door, gate.tls, protocol, services, closing)),
         })
     }
 
@@ -218,17 +218,32 @@ impl Server {
 }
 
 /// Lets connections in until `closing` is cancelled, and returns when all have ended.
-async fn serve<Bank>(mut door: Door, protocol: Protocol, services: Services<Bank>, closing: CancellationToken)
-where
+async fn serve<Bank>(
+    mut door: Door,
+    tls: Option<Tls>,
+    protocol: Protocol,
+    services: Services<Bank>,
+    closing: CancellationToken,
+) where
     Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     Bank::Future: Send,
 {
     let connections = TaskTracker::new();
     while let Some(accepted) = closing.run_until_cancelled(door.next()).await {
-        let (protocol, services) = (protocol.clone(), services.clone());
+        let (tls, protocol, services) = (tls.clone(), protocol.clone(), services.clone());
+        let closing = closing.clone();
         connections.spawn(async move {
             let Accepted { stream, peer, place } = accepted;
-            protocol.serve(stream, peer, services).await;
+            match tls {
+                None => protocol.serve(stream, peer, services).await,
+                // A handshake takes a place, but nobody's time: each is in a task of its own.
+                Some(tls) => {
+                    let secured = closing.run_until_cancelled(tls.accept(stream, peer)).await;
+                    if let Some(stream) = secured.flatten() {
+                        protocol.serve(stream, peer, services).await;
+                    }
+                }
+            }
             drop(place);
         });
     }

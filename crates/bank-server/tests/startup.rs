@@ -85,10 +85,18 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
     let lines = bank.lines();
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     let started = format!("Server started on port {}", bank.port());
-    assert_eq!(messages, ["bank-server starts", "the store is open", "listening for gRPC calls", &started]);
-    assert_eq!(lines[1]["store"], "memory");
-    assert_eq!(lines[1]["durability"], "none: everything is lost when this process ends");
-    assert_eq!(lines[2]["address"], format!("127.0.0.1:{}", bank.port()));
+    let expected = [
+        "bank-server starts",
+        "connections are not secured: TLS is off",
+        "callers are not asked who they are: authentication is off",
+        "the store is open",
+        "listening for gRPC calls",
+        &started,
+    ];
+    assert_eq!(messages, expected);
+    assert_eq!(lines[3]["store"], "memory");
+    assert_eq!(lines[3]["durability"], "none: everything is lost when this process ends");
+    assert_eq!(lines[4]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
     assert_serves(&bank, "a").await;
@@ -321,7 +329,8 @@ async fn an_address_that_is_taken_or_not_to_be_had_is_told() {
     assert_eq!(code, 1);
     assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
 
-    let (code, said) = ends(&["--listen", "192.0.2.1:50051"], &[]).await;
+    let elsewhere = ["--listen", "192.0.2.1:50051", "--set", "auth.allow_unauthenticated_network=true"];
+    let (code, said) = ends(&elsewhere, &[]).await;
     assert_eq!(code, 1);
     assert!(said.contains("this machine does not have that address"), "{said}");
 }

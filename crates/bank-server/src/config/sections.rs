@@ -6,7 +6,7 @@ use bank_domain::Currency;
 use bank_store::redis::{RedisOptions, RedisUrl};
 use serde::{Deserialize, Deserializer};
 
-use super::Problem;
+use super::{Auth, Problem, Tls};
 use crate::{
     grpc::ApiOptions,
     ledger::LedgerOptions,
@@ -20,6 +20,8 @@ use crate::{
 pub struct Config {
     pub server: Server,
     pub admin: Admin,
+    pub tls: Tls,
+    pub auth: Auth,
     pub health: Health,
     pub bank: Bank,
     pub store: Store,
@@ -169,6 +171,7 @@ impl Config {
                  server.request_timeout_ms_max and ledger.outcome_timeout_ms come to"
             )));
         }
+        problems.extend(self.open_doors());
         problems
     }
 

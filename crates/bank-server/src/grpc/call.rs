@@ -170,6 +170,7 @@ impl Call {
                 account: &self.account,
                 request_id: &self.request_id,
                 outcome: &format!("{outcome:?}"),
+                reason: "",
                 times: 1,
             }
             .write();

@@ -8,11 +8,11 @@ use std::{collections::HashMap, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
 use bank_store::StoreError;
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
-    auth::{Extent, ScopeMissing},
+    auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
     ledger,
 };
 
@@ -23,6 +23,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why a call is not answered with what it asked for.
 pub(crate) enum Failure {
+    /// The caller did not show who they are.
+    Unauthenticated(Rejection),
     /// Nothing said who calls: the server does not let a call so far without it.
     Unidentified,
     /// The message is not as documented: every violation.
@@ -48,7 +50,8 @@ impl Failure {
             Self::AccountNotFound { extent, .. }
             | Self::TransactionNotFound { extent, .. }
             | Self::Ledger(ledger::Error::Refused { extent, .. }) => *extent,
-            Self::Unidentified
+            Self::Unauthenticated(_)
+            | Self::Unidentified
             | Self::Invalid(_)
             | Self::ScopeMissing(_)
             | Self::DeadlineExceeded
@@ -84,6 +87,7 @@ pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
 /// Makes the status of a failure.
 pub(super) fn status(failure: Failure) -> Status {
     match failure {
+        Failure::Unauthenticated(rejection) => unauthenticated(&rejection),
         Failure::Unidentified => {
             tracing::error!("this is a bug: a call without an identity");
             internal()
@@ -152,6 +156,35 @@ impl Answer {
     fn status(mut self) -> Status {
         self.details.set_error_info(self.reason, DOMAIN, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+/// Which token would do better is said only where it helps nobody who has none.
+fn unauthenticated(rejection: &Rejection) -> Status {
+    let refused = |reason, message: &str, challenge: &'static str| {
+        let mut status = Answer::new(Code::Unauthenticated, reason, message).status();
+        // <https://datatracker.ietf.org/doc/html/rfc6750#section-3>
+        status.metadata_mut().insert("www-authenticate", MetadataValue::from_static(challenge));
+        status
+    };
+    let invalid = "Bearer error=\"invalid_token\"";
+    match rejection {
+        Rejection::Missing => {
+            let message = "this call needs a token: send it as `authorization: Bearer <token>`";
+            refused("CREDENTIALS_MISSING", message, "Bearer")
+        }
+        Rejection::Expired => refused("CREDENTIALS_EXPIRED", "the token has expired: get a new one", invalid),
+        Rejection::UnfitSubject => {
+            let message = format!("the subject of the token {InvalidSubject}");
+            refused("CREDENTIALS_INVALID", &message, invalid)
+        }
+        Rejection::UnknownKey { .. } | Rejection::Invalid(_) => {
+            refused("CREDENTIALS_INVALID", "the token is not valid here", invalid)
+        }
+        Rejection::KeysUnavailable => {
+            let message = "tokens cannot be verified for now; nothing was done";
+            Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry().status()
+        }
     }
 }
 
