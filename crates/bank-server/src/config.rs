@@ -22,7 +22,7 @@ pub use self::{
     args::Args,
     error::{Error, Problem},
     layer::Origin,
-    sections::{Bank, Config, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind},
+    sections::{Bank, Callers, Config, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind},
 };
 
 /// The defaults, as they are documented and built in.

@@ -6,6 +6,8 @@
 mod accept;
 mod activity;
 mod admission;
+mod bounded;
+mod callers;
 mod calls;
 mod connection;
 mod descriptors;
@@ -20,7 +22,7 @@ use bank_proto::v1::bank_service_server::BankServiceServer;
 use bank_store::Store;
 use http::{Request, Response};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout_at},
 };
@@ -32,12 +34,13 @@ use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,
     admission::Admission,
+    bounded::BoundCalls,
     calls::Services,
     connection::Protocol,
 };
 pub use self::{
-    activity::Patience, admission::ConnectionBounds, calls::Peer, gate::Gate, health::HealthOptions,
-    signals::Signals, socket::Socket,
+    activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
+    health::HealthOptions, signals::Signals, socket::Socket,
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -69,6 +72,12 @@ pub struct ServerOptions {
     pub connections: ConnectionBounds,
     /// How long a connection may be of no use.
     pub patience: Patience,
+    /// How many calls to the bank may be in flight; one more is refused at once.
+    pub calls_in_flight_max: usize,
+    /// How many streams of the other services may be open, such as those that watch the health.
+    pub streams_max: usize,
+    /// What one caller may ask of the server.
+    pub callers: CallerBounds,
     /// After how much silence a connection is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it has to answer.
@@ -153,11 +162,16 @@ impl Server {
         bounds.connections_max = descriptors::make_room(bounds.connections_max);
         let door = Door::new(listener, Admission::new(bounds));
         let services = Services {
-            bank: ServiceBuilder::new().layer(Authenticate(gate.authentication)).service(bank),
+            bank: ServiceBuilder::new()
+                .layer(Authenticate(gate.authentication))
+                .layer(BoundCalls::new(options.calls_in_flight_max, options.callers))
+                .service(bank),
             others: others.prepare(),
             answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
             metrics,
+            streams: Arc::new(Semaphore::new(options.streams_max)),
+            streams_max: options.streams_max,
         };
         let protocol = Protocol::new(options, closing.clone());
         Ok(Self {

@@ -3,6 +3,8 @@
 //! A test holds the table against the description of the API, and another calls every method as
 //! somebody who may not.
 
+use bank_proto::v1::bank_service_server::SERVICE_NAME;
+
 use super::Scope;
 
 /// What a method is to its caller.
@@ -59,6 +61,14 @@ macro_rules! methods {
     };
 }
 
+impl Method {
+    /// The method that an HTTP path is of: `/bank.v1.BankService/Deposit`.
+    pub fn of_path(path: &str) -> Option<Self> {
+        let name = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')?;
+        Self::ALL.iter().copied().find(|method| method.name() == name)
+    }
+}
+
 methods! {
     // method           scope   accounts
     CreateAccount       Write   Opened
@@ -88,7 +98,7 @@ pub const OPEN_SERVICES: [&str; 3] = [
 mod tests {
     use std::collections::BTreeSet;
 
-    use bank_proto::{FILE_DESCRIPTOR_SET, v1::bank_service_server::SERVICE_NAME};
+    use bank_proto::FILE_DESCRIPTOR_SET;
     use prost::Message as _;
     use prost_types::FileDescriptorSet;
 
@@ -107,6 +117,21 @@ mod tests {
         }
         let ruled: BTreeSet<_> = Method::ALL.iter().map(|method| method.name().to_owned()).collect();
         assert_eq!(methods, ruled, "give the new method a line in the table above");
+    }
+
+    #[test]
+    fn methods_are_found_by_their_paths() {
+        assert_eq!(Method::of_path("/bank.v1.BankService/Deposit"), Some(Method::Deposit));
+        for path in [
+            "",
+            "/",
+            "Deposit",
+            "/bank.v1.BankService",
+            "/bank.v1.BankService/",
+            "/grpc.health.v1.Health/Check",
+        ] {
+            assert_eq!(Method::of_path(path), None, "{path:?}");
+        }
     }
 
     #[test]

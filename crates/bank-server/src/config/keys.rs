@@ -67,6 +67,8 @@ pub(super) const KEYS: &[Key] = &[
     // hyper needs some room for the headers that every call has.
     integer("server.header_bytes_max", 1024, 1 << 20),
     integer("server.concurrent_streams_max", 1, 100_000),
+    integer("server.calls_in_flight_max", 1, 1_000_000),
+    integer("server.streams_max", 1, 1_000_000),
     integer("server.connections_max", 1, 1_000_000),
     integer("server.connections_per_peer_max", 1, 1_000_000),
     integer("server.first_call_timeout_ms", 100, DAY_MS),
@@ -104,6 +106,10 @@ pub(super) const KEYS: &[Key] = &[
     integer("auth.jwt.refresh_pause_ms_min", 10, DAY_MS),
     integer("auth.jwt.fetch_timeout_ms", 10, 600_000),
     integer("auth.jwt.keys_unconfirmed_seconds_max", 1, YEAR_SECONDS),
+    integer("callers.calls_per_second_max", 1, 1_000_000_000),
+    integer("callers.calls_burst_max", 1, 1_000_000_000),
+    integer("callers.calls_in_flight_max", 1, 1_000_000),
+    integer("callers.remembered_max", 1, 100_000_000),
     integer("health.poll_interval_ms", 10, 600_000),
     integer("health.poll_timeout_ms", 10, 600_000),
     text(

@@ -1,6 +1,10 @@
 //! The configuration as types, and as the options of the components that it is for.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use bank_domain::Currency;
 use bank_store::redis::{RedisOptions, RedisUrl};
@@ -10,7 +14,7 @@ use super::{Auth, Problem, Tls};
 use crate::{
     grpc::ApiOptions,
     ledger::LedgerOptions,
-    server::{ConnectionBounds, HealthOptions, Patience, ServerOptions},
+    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions},
 };
 
 /// Everything that can be set. The keys are documented in `config/default.toml`.
@@ -22,6 +26,7 @@ pub struct Config {
     pub admin: Admin,
     pub tls: Tls,
     pub auth: Auth,
+    pub callers: Callers,
     pub health: Health,
     pub bank: Bank,
     pub store: Store,
@@ -41,6 +46,8 @@ pub struct Server {
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
+    pub calls_in_flight_max: usize,
+    pub streams_max: usize,
     pub connections_max: usize,
     pub connections_per_peer_max: usize,
     pub first_call_timeout_ms: u64,
@@ -59,6 +66,17 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+}
+
+/// What one caller may ask of the server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Callers {
+    pub calls_per_second_max: NonZeroU32,
+    pub calls_burst_max: NonZeroU32,
+    pub calls_in_flight_max: usize,
+    pub remembered_max: NonZeroUsize,
 }
 
 /// How the server knows whether it can serve.
@@ -193,6 +211,14 @@ impl Config {
                 first_call_timeout: Duration::from_millis(self.server.first_call_timeout_ms),
                 idle_timeout: Duration::from_millis(self.server.idle_timeout_ms),
                 reply_timeout: request_timeout,
+            },
+            calls_in_flight_max: self.server.calls_in_flight_max,
+            streams_max: self.server.streams_max,
+            callers: CallerBounds {
+                calls_per_second_max: self.callers.calls_per_second_max,
+                calls_burst_max: self.callers.calls_burst_max,
+                calls_in_flight_max: self.callers.calls_in_flight_max,
+                callers_remembered_max: self.callers.remembered_max,
             },
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(self.server.keepalive_timeout_ms),

@@ -93,13 +93,12 @@ where
 }
 
 fn write_down<Message>(request: &Request<Message>, rejection: &Rejection) {
-    let name = request.uri().path().rsplit('/').next();
-    let method = Method::ALL.iter().map(|method| method.name()).find(|method| Some(*method) == name);
+    let method = Method::of_path(request.uri().path());
     audit::Event {
         kind: audit::Kind::Unauthenticated,
         subject: "",
         peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
-        method: method.unwrap_or_default(),
+        method: method.map_or("", Method::name),
         account: "",
         request_id: "",
         outcome: if *rejection == Rejection::KeysUnavailable { "Unavailable" } else { "Unauthenticated" },

@@ -4,7 +4,7 @@
 //! values that the message names. What went wrong inside the server is logged here, once, and
 //! not told.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
 use bank_store::StoreError;
@@ -35,6 +35,14 @@ pub(crate) enum Failure {
     AccountNotFound { account_id: AccountId, as_of: Option<Timestamp>, extent: Extent },
     /// There is no such movement; or it is not there for the caller.
     TransactionNotFound { transaction_id: TransactionId, extent: Extent },
+    /// The caller calls too often.
+    RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
+    /// The caller has too many calls in flight.
+    TooManyCalls { calls_in_flight_max: usize },
+    /// All callers together have too many calls in flight.
+    Overloaded { calls_in_flight_max: usize },
+    /// Too many streams are open.
+    TooManyStreams { streams_max: usize },
     /// A read took too long.
     DeadlineExceeded,
     /// The ledger did not carry it out.
@@ -54,6 +62,10 @@ impl Failure {
             | Self::Unidentified
             | Self::Invalid(_)
             | Self::ScopeMissing(_)
+            | Self::RateLimited { .. }
+            | Self::TooManyCalls { .. }
+            | Self::Overloaded { .. }
+            | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
@@ -98,6 +110,35 @@ pub(super) fn status(failure: Failure) -> Status {
             .status(),
         Failure::AccountNotFound { account_id, as_of, .. } => account_not_found(&account_id, as_of),
         Failure::TransactionNotFound { transaction_id, .. } => transaction_not_found(&transaction_id),
+        Failure::RateLimited { calls_per_second_max, retry_after } => {
+            let message = format!("more than {calls_per_second_max} calls a second from one caller");
+            Answer::new(Code::ResourceExhausted, "RATE_LIMITED", message)
+                .with("calls_per_second_max", calls_per_second_max)
+                .quota("callers.calls_per_second_max", retry_after)
+                .status()
+        }
+        Failure::TooManyCalls { calls_in_flight_max } => {
+            let message = format!("more than {calls_in_flight_max} calls of one caller in flight");
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+                .with("calls_in_flight_max", calls_in_flight_max)
+                .quota("callers.calls_in_flight_max", RETRY_DELAY)
+                .status()
+        }
+        Failure::Overloaded { calls_in_flight_max } => {
+            let message = format!("more than {calls_in_flight_max} calls in flight");
+            Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
+                .with("calls_in_flight_max", calls_in_flight_max)
+                .quota("server.calls_in_flight_max", RETRY_DELAY)
+                .status()
+        }
+        Failure::TooManyStreams { streams_max } => Answer::new(
+            Code::ResourceExhausted,
+            "OVERLOADED",
+            format!("more than {streams_max} streams open"),
+        )
+        .with("streams_max", streams_max)
+        .quota("server.streams_max", RETRY_DELAY)
+        .status(),
         Failure::DeadlineExceeded => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
@@ -147,9 +188,14 @@ impl Answer {
         self
     }
 
-    fn retry(mut self) -> Self {
-        self.details.set_retry_info(Some(RETRY_DELAY));
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
         self
+    }
+
+    fn quota(mut self, setting: &str, retry_after: Duration) -> Self {
+        self.details.add_quota_failure_violation(setting, self.message.clone());
+        self.retry_after(retry_after)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes a status")]
@@ -183,7 +229,7 @@ fn unauthenticated(rejection: &Rejection) -> Status {
         }
         Rejection::KeysUnavailable => {
             let message = "tokens cannot be verified for now; nothing was done";
-            Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry().status()
+            Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
         }
     }
 }
@@ -230,11 +276,10 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .status()
         }
         ledger::Error::QueueFull { commands_max } => {
-            let mut answer = Answer::new(Code::ResourceExhausted, "QUEUE_FULL", &message)
+            Answer::new(Code::ResourceExhausted, "QUEUE_FULL", message)
                 .with("commands_max", commands_max)
-                .retry();
-            answer.details.add_quota_failure_violation("ledger.queue_commands_max", message);
-            answer.status()
+                .quota("ledger.queue_commands_max", RETRY_DELAY)
+                .status()
         }
         ledger::Error::DeadlineExceeded { request_id } => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
@@ -249,7 +294,7 @@ fn ledger_status(error: ledger::Error) -> Status {
             Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
         }
         ledger::Error::ShuttingDown => {
-            Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry().status()
+            Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).status()
         }
         ledger::Error::Store(error) => store_status(error),
     }
@@ -261,7 +306,7 @@ fn store_status(error: StoreError) -> Status {
         StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
             tracing::warn!(reason, "the store is unavailable");
             Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store is unavailable; nothing was done")
-                .retry()
+                .retry_after(RETRY_DELAY)
                 .status()
         }
         StoreError::Corrupt(reason) => {

@@ -11,17 +11,24 @@ use std::{
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
-use super::activity::{Activity, CallInFlight};
+use super::{
+    activity::{Activity, CallInFlight},
+    bounded::Places,
+};
 use crate::{
+    auth::Method,
     grpc::{Failure, refusal},
     metrics::Metrics,
 };
@@ -31,6 +38,9 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// The most that is left for the end. What a caller does not take of a reply counts until this is
 /// all there is.
 const LAST_CHUNK_BYTES: usize = 1024;
+
+/// What must be answered however much else there is to do: whoever watches over the server asks it.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +58,9 @@ pub(super) struct Services<Bank> {
     /// The calls to the bank in flight.
     pub(super) calls: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
+    /// How many streams of the others may be open.
+    pub(super) streams: Arc<Semaphore>,
+    pub(super) streams_max: usize,
 }
 
 /// The services as one connection calls them.
@@ -62,14 +75,21 @@ pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
     call: CallInFlight,
-    of_the_bank: Option<BankCall>,
+    held: Held,
 }
 
-/// A call to the bank that has not ended. It ends when this is dropped.
-struct BankCall {
+/// What a call takes up until the last of its reply was taken.
+enum Held {
+    Call { counted: CountedCall, _places: Option<Places> },
+    Stream { _place: OwnedSemaphorePermit },
+    Nothing,
+}
+
+/// A call to the bank, which is counted when this is dropped.
+struct CountedCall {
     _in_flight: TaskTrackerToken,
     metrics: Arc<Metrics>,
-    path: http::Uri,
+    method: &'static str,
     began_at: Instant,
     /// How it ended. Whoever leaves before the end has cancelled it.
     code: Code,
@@ -96,20 +116,28 @@ where
         request.extensions_mut().insert(self.peer);
         // No service of this server makes anybody wait until it is ready.
         if is_for_the_bank(&request) {
-            let mut of_the_bank = self.services.begin(request.uri().clone());
+            let mut counted = self.services.count(request.uri().path());
             let answer = timeout(self.services.answer_timeout, self.services.bank.clone().call(request));
-            Box::pin(async move {
-                let answer = match answer.await {
+            return Box::pin(async move {
+                let mut answer = match answer.await {
                     Ok(answer) => answer?,
                     Err(_) => refusal(Failure::DeadlineExceeded),
                 };
-                of_the_bank.look_at(answer.headers());
-                Ok(answer.map(|inner| Reply::new(inner, call, Some(of_the_bank))))
-            })
-        } else {
-            let answer = self.services.others.clone().call(request);
-            Box::pin(async move { Ok(answer.await?.map(|inner| Reply::new(inner, call, None))) })
+                counted.look_at(answer.headers());
+                let places = answer.extensions_mut().remove();
+                Ok(reply(answer, call, Held::Call { counted, _places: places }))
+            });
         }
+        let held = if request.uri().path() == HEALTH_CHECK {
+            Held::Nothing
+        } else if let Ok(place) = Arc::clone(&self.services.streams).try_acquire_owned() {
+            Held::Stream { _place: place }
+        } else {
+            let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
+            return Box::pin(ready(Ok(reply(refused, call, Held::Nothing))));
+        };
+        let answer = self.services.others.clone().call(request);
+        Box::pin(async move { Ok(reply(answer.await?, call, held)) })
     }
 }
 
@@ -118,20 +146,25 @@ fn is_for_the_bank(request: &Request<Body>) -> bool {
     path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
 }
 
+fn reply(answer: Response<Body>, call: CallInFlight, held: Held) -> Response<Reply> {
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, held })
+}
+
 impl<Bank> Services<Bank> {
-    fn begin(&self, path: http::Uri) -> BankCall {
+    fn count(&self, path: &str) -> CountedCall {
         self.metrics.call_began();
-        BankCall {
+        CountedCall {
             _in_flight: self.calls.token(),
             metrics: Arc::clone(&self.metrics),
-            path,
+            // Whatever else callers make up is one label.
+            method: Method::of_path(path).map_or("other", Method::name),
             began_at: Instant::now(),
             code: Code::Cancelled,
         }
     }
 }
 
-impl BankCall {
+impl CountedCall {
     /// Takes the code out of headers or trailers, if it is there.
     fn look_at(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get(Status::GRPC_STATUS) {
@@ -140,20 +173,13 @@ impl BankCall {
     }
 }
 
-impl Drop for BankCall {
+impl Drop for CountedCall {
     fn drop(&mut self) {
-        // The path has been matched to the service; a method that it does not have is one label.
-        let method = self.path.path().rsplit('/').next().unwrap_or_default();
-        let method = if self.code == Code::Unimplemented { "other" } else { method };
-        self.metrics.call_ended(method, self.code, self.began_at.elapsed());
+        self.metrics.call_ended(self.method, self.code, self.began_at.elapsed());
     }
 }
 
 impl Reply {
-    fn new(inner: Body, call: CallInFlight, of_the_bank: Option<BankCall>) -> Self {
-        Self { inner, rest: Bytes::new(), call, of_the_bank }
-    }
-
     /// Hands on what was read, in parts that the caller has to take one by one: what lies in the
     /// buffers of the connection is out of sight.
     fn part(&mut self, mut data: Bytes) -> Frame<Bytes> {
@@ -186,8 +212,8 @@ impl http_body::Body for Reply {
             let rest = std::mem::take(&mut this.rest);
             this.part(rest)
         };
-        if let Some((call, trailers)) = this.of_the_bank.as_mut().zip(frame.trailers_ref()) {
-            call.look_at(trailers);
+        if let (Held::Call { counted, .. }, Some(trailers)) = (&mut this.held, frame.trailers_ref()) {
+            counted.look_at(trailers);
         }
         this.call.given();
         Poll::Ready(Some(Ok(frame)))
