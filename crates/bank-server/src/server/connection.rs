@@ -48,7 +48,8 @@ impl Protocol {
             .max_pending_accept_reset_streams(options.resets_pending_max)
             .max_local_error_reset_streams(options.resets_by_server_max)
             .initial_stream_window_size(u32::try_from(window).ok())
-            .max_send_buf_size(SEND_BUFFER_BYTES);
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .auto_date_header(false);
         Self { http, patience: options.patience, closing }
     }
 

@@ -16,6 +16,7 @@
 pub mod api;
 mod process;
 mod redis;
+pub mod tokens;
 
 use std::ops::Deref;
 
@@ -51,6 +52,12 @@ impl Bank {
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
         Self { process, port }
+    }
+
+    /// In memory, with callers that the issuer names, and with more flags.
+    pub async fn with_tokens(issuer: &tokens::Issuer, more: &[&str]) -> Self {
+        let flags = issuer.flags(more);
+        Self::start(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
     /// For clients: `http://127.0.0.1:port`.
