@@ -396,3 +396,14 @@ async fn every_service_has_its_rule_and_the_bank_needs_a_token() {
     let status = nobody.get_account(v1::GetAccountRequest { account_id: "a".to_owned() }).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }
+
+#[tokio::test]
+async fn a_caller_without_leave_is_told_so_and_nothing_else() {
+    let issuer = Issuer::new();
+    let bank = Bank::with_tokens(&issuer, &[]).await;
+    let mut nobody = issuer.caller(&bank.endpoint(), "nobody", "").await;
+    // What is wrong with the message is for those who may send it.
+    let error = failed(nobody.deposit(v1::DepositRequest::default()).await);
+    assert_eq!((error.code, &*error.reason), (Code::PermissionDenied, "SCOPE_MISSING"));
+    assert!(error.details.bad_request().is_none());
+}

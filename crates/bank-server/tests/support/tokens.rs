@@ -13,7 +13,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-const SECRET: &str = "this-secret-is-for-tests-and-32-bytes-long";
+pub const SECRET: &str = "this-secret-is-for-tests-and-32-bytes-long";
 const HOUR_SECONDS: u64 = 60 * 60;
 
 /// Every scope there is.
