@@ -3,7 +3,11 @@
 //! Its events have a target of their own, [`TARGET`], and are written whatever `log.level` and
 //! `log.filter` say. They carry names and numbers of fixed kinds only, so nothing secret can be in them.
 
+mod strangers;
+
 use std::net::SocketAddr;
+
+pub use self::strangers::Strangers;
 
 /// The target of the events.
 pub const TARGET: &str = "bank::audit";

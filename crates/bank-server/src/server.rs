@@ -163,7 +163,7 @@ impl Server {
         let door = Door::new(listener, Admission::new(bounds));
         let services = Services {
             bank: ServiceBuilder::new()
-                .layer(Authenticate(gate.authentication))
+                .layer(Authenticate::new(gate.authentication))
                 .layer(BoundCalls::new(options.calls_in_flight_max, options.callers))
                 .service(bank),
             others: others.prepare(),

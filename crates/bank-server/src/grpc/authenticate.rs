@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,7 +13,7 @@ use tower::{Layer, Service};
 
 use super::status::{Failure, refusal};
 use crate::{
-    audit,
+    audit::{self, Strangers},
     auth::{
         Authentication, Identity, Method,
         authentication::{Authenticator, Rejection},
@@ -23,20 +24,29 @@ use crate::{
 /// Puts who calls into the extensions of each request, or answers for the service that it is not
 /// known.
 #[derive(Clone, Debug)]
-pub(crate) struct Authenticate(pub(crate) Authentication);
+pub(crate) struct Authenticate {
+    authentication: Authentication,
+    strangers: Arc<Strangers>,
+}
 
 /// A service that knows who calls it.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticated<S> {
     inner: S,
-    authentication: Authentication,
+    how: Authenticate,
+}
+
+impl Authenticate {
+    pub(crate) fn new(authentication: Authentication) -> Self {
+        Self { authentication, strangers: Arc::default() }
+    }
 }
 
 impl<S> Layer<S> for Authenticate {
     type Service = Authenticated<S>;
 
     fn layer(&self, inner: S) -> Authenticated<S> {
-        Authenticated { inner, authentication: self.0.clone() }
+        Authenticated { inner, how: self.clone() }
     }
 }
 
@@ -55,7 +65,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Message>) -> Self::Future {
-        match &self.authentication {
+        match &self.how.authentication {
             Authentication::Disabled => {
                 request.extensions_mut().insert(Identity::operator());
                 Box::pin(self.inner.call(request))
@@ -64,7 +74,8 @@ where
                 // The one that was found ready is the one to call.
                 let another = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, another);
-                Box::pin(identified(authenticator.clone(), inner, request))
+                let strangers = Arc::clone(&self.how.strangers);
+                Box::pin(identified(authenticator.clone(), strangers, inner, request))
             }
         }
     }
@@ -72,6 +83,7 @@ where
 
 async fn identified<S, Message>(
     authenticator: Authenticator,
+    strangers: Arc<Strangers>,
     mut inner: S,
     mut request: Request<Message>,
 ) -> Result<Response<Body>, S::Error>
@@ -86,24 +98,25 @@ where
             inner.call(request).await
         }
         Err(rejection) => {
-            write_down(&request, &rejection);
+            write_down(&request, &rejection, &strangers);
             Ok(refusal(Failure::Unauthenticated(rejection)))
         }
     }
 }
 
-fn write_down<Message>(request: &Request<Message>, rejection: &Rejection) {
-    let method = Method::of_path(request.uri().path());
+fn write_down<Message>(request: &Request<Message>, rejection: &Rejection, strangers: &Strangers) {
+    let peer = request.extensions().get::<Peer>();
+    let Some(times) = peer.map_or(Some(1), |peer| strangers.count(peer.network())) else { return };
     audit::Event {
         kind: audit::Kind::Unauthenticated,
         subject: "",
-        peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
-        method: method.map_or("", Method::name),
+        peer: peer.map(|Peer(address)| *address),
+        method: Method::of_path(request.uri().path()).map_or("", Method::name),
         account: "",
         request_id: "",
         outcome: if *rejection == Rejection::KeysUnavailable { "Unavailable" } else { "Unauthenticated" },
         reason: &rejection.to_string(),
-        times: 1,
+        times,
     }
     .write();
 }

@@ -48,7 +48,7 @@ impl Admission {
     }
 
     pub(super) fn admit(&self, address: IpAddr) -> Result<Place, Full> {
-        let peer = peer_of(address);
+        let peer = network_of(address);
         let mut open = lock(&self.open);
         if open.connections >= self.bounds.connections_max {
             return Err(Full::Server);
@@ -77,7 +77,7 @@ impl Drop for Place {
 }
 
 /// Who is behind an address: whoever has one of IPv6 commonly has all that share its first half.
-pub(super) fn peer_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address @ IpAddr::V4(_) => address,
@@ -124,7 +124,7 @@ mod tests {
             ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
             ("2001:db8:1:2::", "2001:db8:1:2::"),
         ] {
-            assert_eq!(peer_of(self::address(address)), self::address(peer));
+            assert_eq!(network_of(self::address(address)), self::address(peer));
         }
     }
 }

@@ -15,7 +15,7 @@ use governor::{
 use lru::LruCache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{admission::peer_of, calls::Peer};
+use super::calls::Peer;
 use crate::{auth::Identity, telemetry::Seldom};
 
 /// What a caller may ask of the server.
@@ -72,10 +72,10 @@ pub(super) enum Excess {
 
 impl Caller {
     /// Who a call counts for: an identity by its name, anybody else by their address.
-    pub(super) fn of(identity: Option<&Identity>, Peer(address): Peer) -> Self {
+    pub(super) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
         match identity {
             Some(identity) if !identity.is_operator() => Self::Named(identity.subject().clone()),
-            _ => Self::At(peer_of(address.ip())),
+            _ => Self::At(peer.network()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -25,6 +25,7 @@ use tower::Service;
 
 use super::{
     activity::{Activity, CallInFlight},
+    admission::network_of,
     bounded::Places,
 };
 use crate::{
@@ -45,6 +46,13 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// Who is behind the address, as far as it tells: all of a network that commonly one has.
+    pub fn network(self) -> IpAddr {
+        network_of(self.0.ip())
+    }
+}
 
 /// The services of the server; cheap to clone.
 #[derive(Clone)]
