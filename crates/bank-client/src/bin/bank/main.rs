@@ -2,9 +2,11 @@
 
 mod args;
 mod commands;
+mod connect;
 mod demo;
 mod failure;
 mod json;
+mod keys;
 mod output;
 mod table;
 mod value;
