@@ -114,8 +114,8 @@ impl Authenticator {
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Rejection> {
         let token = self.rules.bearer(headers)?;
         match self.verify(token) {
-            Err(Rejection::UnknownKey { id: Some(_) }) => {
-                self.keyring.look().await;
+            Err(Rejection::UnknownKey { id: Some(id) }) => {
+                self.keyring.look_for(&id).await;
                 self.verify(token)
             }
             result => result,

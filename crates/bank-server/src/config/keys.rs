@@ -101,7 +101,7 @@ pub(super) const KEYS: &[Key] = &[
     path("auth.jwt.development_secret_file"),
     integer("auth.jwt.leeway_seconds", 0, 600),
     integer("auth.jwt.token_bytes_max", 256, 1 << 20),
-    integer("auth.jwt.tokens_remembered_max", 1, 10_000_000),
+    integer("auth.jwt.tokens_remembered_max", 1, 1_000_000),
     integer("auth.jwt.refresh_interval_ms", 10, DAY_MS),
     integer("auth.jwt.refresh_pause_ms_min", 10, DAY_MS),
     integer("auth.jwt.fetch_timeout_ms", 10, 600_000),

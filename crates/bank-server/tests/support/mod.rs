@@ -14,14 +14,21 @@
 )]
 
 pub mod api;
+pub mod certificates;
+pub mod keys;
 mod process;
 mod redis;
 pub mod tokens;
 
-use std::ops::Deref;
+use std::{
+    fs, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 pub use process::Process;
 pub use redis::Redis;
+use tempfile::TempDir;
 
 /// A `bank-server` that takes calls. See [`Process`] for its log and its end.
 pub struct Bank {
@@ -47,7 +54,16 @@ impl Bank {
 
     /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.
     pub async fn start(flags: &[&str]) -> Self {
-        let process = Process::start(flags);
+        Self::started(Process::start(flags)).await
+    }
+
+    /// With any flags, and with these variables besides.
+    pub async fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let variables = [&[("BANK__SERVER__LISTEN", "127.0.0.1:0")], variables].concat();
+        Self::started(Process::start_in(flags, &variables)).await
+    }
+
+    async fn started(process: Process) -> Self {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
@@ -65,6 +81,11 @@ impl Bank {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// For clients that speak TLS: `https://localhost:port`.
+    pub fn secure_endpoint(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -76,5 +97,34 @@ impl Deref for Bank {
 
     fn deref(&self) -> &Process {
         &self.process
+    }
+}
+
+/// A directory with the files of one server, which a test may replace.
+pub struct Files(TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file at once: nobody sees half of it.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let new = self.path("new");
+        fs::write(&new, contents).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    /// `--set key=path`, for a file of these.
+    pub fn set(&self, key: &str, name: &str) -> [String; 2] {
+        ["--set".to_owned(), format!("{key}={}", Path::display(&self.path(name)))]
     }
 }

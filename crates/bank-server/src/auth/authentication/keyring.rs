@@ -36,7 +36,7 @@ pub(super) struct Keyring {
     state: watch::Receiver<State>,
     wanted: Arc<Notify>,
     upkeep: Upkeep,
-    _upkeep: Arc<AbortOnDropHandle<()>>,
+    _keeping: Arc<AbortOnDropHandle<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,8 +44,11 @@ struct State {
     keys: Arc<KeySet>,
     /// When the source last had them.
     confirmed_at: Instant,
-    looks: u64,
-    looked_at: Instant,
+    /// How many looks have begun and ended.
+    begun: u64,
+    ended: u64,
+    /// When the last look began that a token asked for.
+    asked_at: Option<Instant>,
 }
 
 impl Keyring {
@@ -57,9 +60,9 @@ impl Keyring {
         if keys.is_empty() {
             return Err(invalid(InvalidKeys::NoneUsable(unusable)));
         }
-        let now = Instant::now();
-        let (sender, state) =
-            watch::channel(State { keys: Arc::new(keys), confirmed_at: now, looks: 0, looked_at: now });
+        let state =
+            State { keys: Arc::new(keys), confirmed_at: Instant::now(), begun: 0, ended: 0, asked_at: None };
+        let (sender, state) = watch::channel(state);
         let wanted = Arc::new(Notify::new());
         let keeping = Keeping {
             source,
@@ -70,7 +73,7 @@ impl Keyring {
             in_effect: Fingerprint::of([contents.as_slice()]),
         };
         let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.run()));
-        Ok(Self { state, wanted, upkeep, _upkeep: Arc::new(keeping) })
+        Ok(Self { state, wanted, upkeep, _keeping: Arc::new(keeping) })
     }
 
     /// The keys in effect; `None` if they have not been confirmed for too long.
@@ -80,21 +83,29 @@ impl Keyring {
         reliable.then(|| Arc::clone(&state.keys))
     }
 
-    /// Has the source looked at, and waits until it was, unless it was just now.
+    /// Has the source looked at for a key that is not known, unless it was just now; waits until it was.
     ///
-    /// All who wait at a time wait for the same look.
-    pub(super) async fn look(&self) {
+    /// A look that is under way is waited for first, and all who ask at a time share one.
+    pub(super) async fn look_for(&self, id: &str) {
         let mut state = self.state.clone();
-        let looks = {
-            let state = state.borrow_and_update();
-            if state.looked_at.elapsed() < self.upkeep.refresh_pause_min {
+        let begun = state.borrow().begun;
+        // Waiting ends in error only with the upkeep, which ends with the last handle.
+        let _ = state.wait_for(|state| state.ended >= begun).await;
+        let begun = {
+            let state = state.borrow();
+            if state.keys.find(Some(id)).is_some() || state.asked_within(self.upkeep.refresh_pause_min) {
                 return;
             }
-            state.looks
+            state.begun
         };
         self.wanted.notify_one();
-        // It ends in error only with the upkeep, which ends with the last handle.
-        let _ = state.wait_for(|state| state.looks != looks).await;
+        let _ = state.wait_for(|state| state.ended > begun).await;
+    }
+}
+
+impl State {
+    fn asked_within(&self, pause: Duration) -> bool {
+        self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < pause)
     }
 }
 
@@ -113,11 +124,17 @@ impl Keeping {
     async fn run(mut self) {
         loop {
             let asked = timeout(self.upkeep.refresh_interval, self.wanted.notified()).await.is_ok();
-            // Whoever asked while the last look was under way was answered by it.
-            let recent = self.state.borrow().looked_at.elapsed() < self.upkeep.refresh_pause_min;
-            if !(asked && recent) {
-                self.look().await;
+            // Whoever asked while such a look was under way has waited for that one.
+            if asked && self.state.borrow().asked_within(self.upkeep.refresh_pause_min) {
+                continue;
             }
+            self.state.send_modify(|state| {
+                state.begun += 1;
+                if asked {
+                    state.asked_at = Some(Instant::now());
+                }
+            });
+            self.look().await;
         }
     }
 
@@ -139,10 +156,9 @@ impl Keeping {
         }
         self.seen = found;
         self.state.send_modify(|state| {
-            state.looks += 1;
-            state.looked_at = Instant::now();
+            state.ended += 1;
             if confirmed || new.is_some() {
-                state.confirmed_at = state.looked_at;
+                state.confirmed_at = Instant::now();
             }
             if let Some(keys) = new {
                 state.keys = Arc::new(keys);
