@@ -134,7 +134,7 @@ const CASES: &[(&str, Says)] = &[
     ("huge", Invalid("the token is too long")),
 ];
 
-/// Keys and tokens of PyJWT.
+/// Keys and tokens of another implementation.
 struct Foreign {
     files: Files,
     tokens: BTreeMap<String, String>,
@@ -383,7 +383,7 @@ async fn keys_that_cannot_be_used_end_it_at_start() {
     for (key, contents, said) in [
         ("jwks_file", "nonsense", "is not a JSON Web Key Set (line 1, column 2)"),
         ("jwks_file", "[]", "is not a JSON Web Key Set"),
-        ("jwks_file", "{\"keys\": []}", "has no key that the bank can use"),
+        ("jwks_file", "{\"keys\": []}", "RSA of 2048 to 8192 bits; it is empty"),
         (
             "jwks_file",
             "{\"keys\": [{\"kty\": \"oct\", \"kid\": \"s3cret\", \"k\": \"czNjcmV0\"}]}",

@@ -22,11 +22,12 @@ impl Server {
     }
 
     pub(crate) fn listen(address: &str) -> Self {
-        let mut process = Command::new(binary())
-            .args(["--listen", address, "--admin-listen", "off"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("bank-server starts");
+        Self::run(Command::new(binary()).args(["--listen", address, "--admin-listen", "off"]))
+    }
+
+    /// As a command starts it, which must become the server itself.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("bank-server starts");
         let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = log
             .by_ref()
@@ -54,7 +55,7 @@ impl Drop for Server {
 
 /// The server that was built with the tool: in its directory. `cargo test -p bank-client` does not
 /// build it, so it is built here if it is not there.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let path = Path::new(env!("CARGO_BIN_EXE_bank")).with_file_name("bank-server");

@@ -158,13 +158,9 @@ Examples:
     Demo,
     /// Make a key to sign tokens with, and the key set that a server verifies them with
     ///
-    /// Writes NAME.pem, which nobody else can read, and NAME.jwks.json, which is for everybody. Files that
-    /// are there already are left alone.
-    #[command(after_help = "\
-Examples:
-  bank keygen bank-key
-  bank-server --set auth.mode=jwt --set auth.jwt.jwks_file=bank-key.jwks.json \\
-      --set auth.jwt.issuer=dev --set auth.jwt.audience=bank")]
+    /// Writes NAME.pem, which nobody else can read, and NAME.jwks.json, which is for the server. Files
+    /// that are there already are left alone.
+    #[command(after_help = "Examples:\n  bank keygen bank-key")]
     Keygen(Keygen),
     /// Issue a token, for development and for trying things out
     ///

@@ -19,7 +19,7 @@ use ring::{
 
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
-    verifier_factory: verifier,
+    verifier_factory: |algorithm, key| verifier(*algorithm, key),
     // They make keys from others; the bank makes none.
     key_utils: KeyUtils::new_unimplemented(),
 };
@@ -42,7 +42,7 @@ enum Key {
     Secret(hmac::Key),
 }
 
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
+fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let public = |algorithm: &'static dyn VerificationAlgorithm, bytes: &[u8]| {
         Key::Public(UnparsedPublicKey::new(algorithm, bytes.to_vec()))
     };
@@ -61,7 +61,7 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         }
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),
     };
-    Ok(Box::new(VerifyingKey { algorithm: *algorithm, key }))
+    Ok(Box::new(VerifyingKey { algorithm, key }))
 }
 
 impl Verifier<Vec<u8>> for VerifyingKey {

@@ -65,7 +65,7 @@ pub enum InvalidKeys {
     },
     /// There is no key that tokens can be verified with. A server does not start so; one that runs
     /// takes it at its word.
-    #[error("has no key that the bank can use: Ed25519, P-256, or RSA of 2048 to 8192 bits{}", reasons(.0))]
+    #[error("has no key that the bank can use: Ed25519, P-256, or RSA of 2048 to 8192 bits; {}", why(.0))]
     NoneUsable(Vec<String>),
     /// It is not a public key in PEM form.
     #[error("holds no public key in PEM form (BEGIN PUBLIC KEY)")]
@@ -287,8 +287,8 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
     })
 }
 
-fn reasons(unusable: &[String]) -> String {
-    unusable.iter().map(|reason| format!("; {reason}")).collect()
+fn why(unusable: &[String]) -> String {
+    if unusable.is_empty() { "it is empty".to_owned() } else { unusable.join("; ") }
 }
 
 impl fmt::Debug for KeySet {

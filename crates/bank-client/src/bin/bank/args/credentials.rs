@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// What a connection is secured with, and what is shown over it.
+#[expect(clippy::doc_markdown, reason = "the comments are help texts, which show backticks as they are")]
 #[derive(Debug, Args)]
 pub(crate) struct Credentials {
     /// Trust only the authorities in this file, in PEM form; those of the system unless given
