@@ -9,10 +9,11 @@ use futures::{
 };
 
 use crate::{
-    AccountState, AccountType, BankClient, Compounding, DayCount, EntryKind, Error, ListOrder, RoundingMode,
+    AccountName, AccountState, AccountType, AuditNews, BankClient, Compounding, DayCount, EntryKind, Error,
+    ListOrder, RoundingMode, audit,
     choice::Choice as _,
     method::{Described, Method, Mutation, Paged},
-    methods::{CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions},
+    methods::{AuditAccounts, CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions},
     wire,
 };
 
@@ -44,11 +45,13 @@ pub struct Call<M> {
     timeout: Option<Duration>,
 }
 
-impl<M: Method> Call<M> {
+impl<M> Call<M> {
     pub(crate) fn new(client: BankClient, method: M) -> Self {
         Self { client, method, timeout: None }
     }
+}
 
+impl<M: Method> Call<M> {
     /// How long the call may take with all its repetitions, instead of what the client is set to.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -260,5 +263,45 @@ impl Call<ListTransactions> {
     pub fn kind(mut self, kind: EntryKind) -> Self {
         self.method.0.kinds.push(kind.to_wire());
         self
+    }
+}
+
+/// An audit has a stream of news and no single reply.
+impl Call<AuditAccounts> {
+    /// Only this account, instead of all.
+    pub fn account(mut self, account_id: impl AccountName) -> Self {
+        self.method.0.account_id = account_id.into_text();
+        self
+    }
+
+    /// How long the bank may say nothing, instead of what the client is set to. The audit as a whole
+    /// takes as long as it takes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Begins the audit once it is polled: the news as they come, and a summary as the last of them. A
+    /// stream that is read slowly slows the audit down, and one that is dropped ends it. It is not
+    /// repeated by itself; the stream ends at the first error.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// use bank_client::{AuditNews, TryStreamExt};
+    ///
+    /// let mut news = client.audit_accounts().stream();
+    /// while let Some(news) = news.try_next().await? {
+    ///     match news {
+    ///         AuditNews::Finding(finding) => println!("{}: {}", finding.kind, finding.message),
+    ///         AuditNews::Summary(summary) => println!("{} findings", summary.findings),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> BoxStream<'static, Result<AuditNews, Error>> {
+        let silence_max = self.timeout.unwrap_or_else(|| self.client.timeout());
+        audit::news(self.client, self.method.0, silence_max)
     }
 }

@@ -181,12 +181,51 @@ choice! {
 }
 
 choice! {
+    /// How firmly a change is kept before it is acknowledged.
+    DurabilityLevel {
+        /// Not on any disk.
+        None = "none",
+        /// On its way to the disk: a crash of the machine loses up to two seconds.
+        EverySecond = "everysec",
+        /// On the disk.
+        Always = "always",
+    }
+}
+
+choice! {
     /// Which end of a history comes first.
     ListOrder {
         /// The newest entry first.
         NewestFirst = "newest_first",
         /// The oldest entry first.
         OldestFirst = "oldest_first",
+    }
+}
+
+choice! {
+    /// What kind of thing is wrong.
+    AuditFindingKind {
+        /// The content of an entry does not fit its hash. For the first entry it may be what the account
+        /// was opened with.
+        EntryChanged = "entry_changed",
+        /// An entry is not there.
+        EntryRemoved = "entry_removed",
+        /// There is an entry that is not part of the history.
+        EntryInserted = "entry_inserted",
+        /// An entry is in the place of another.
+        EntryReordered = "entry_reordered",
+        /// An entry fits its hash and breaks a rule of the bank.
+        RuleBroken = "rule_broken",
+        /// The account is not what its entries make of it.
+        AccountChanged = "account_changed",
+        /// The account is in the list of accounts, and is not there.
+        AccountRemoved = "account_removed",
+        /// The account or an entry is not something that the bank writes.
+        Unreadable = "unreadable",
+        /// The other side of a transfer is not there, or is another.
+        TransferUnmatched = "transfer_unmatched",
+        /// More or less money is held than came in and did not go out.
+        MoneyUnbalanced = "money_unbalanced",
     }
 }
 
@@ -200,6 +239,10 @@ mod tests {
             let kind: EntryKind = name.parse().unwrap();
             assert_eq!(kind.as_str(), *name);
             assert_eq!(EntryKind::from_wire(kind.to_wire()), kind);
+        }
+        for name in AuditFindingKind::NAMES {
+            let kind: AuditFindingKind = name.parse().unwrap();
+            assert_eq!(AuditFindingKind::from_wire(kind.to_wire()), kind);
         }
         assert_eq!(
             "saving".parse::<AccountType>().unwrap_err().to_string(),

@@ -11,16 +11,24 @@ use std::{
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
-use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use opentelemetry::propagation::Injector;
+use tonic::{
+    Request, Response, Streaming,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
+    transport::Channel,
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
     choice::Choice as _,
     method::{Method, Stub},
     methods::{
-        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount, GetBalance,
-        GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit, Transfer, UnfreezeAccount,
-        Withdraw,
+        AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount,
+        GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit,
+        Transfer, UnfreezeAccount, Withdraw,
     },
     retry::{Attempts, Budget},
     wire::{self, FromWire as _, Malformed},
@@ -41,6 +49,7 @@ pub struct BankClient {
 
 struct Shared {
     endpoint: String,
+    health: HealthClient<Channel>,
     stubs: Vec<Stub>,
     next_stub: AtomicUsize,
     timeout: Duration,
@@ -193,6 +202,12 @@ impl BankClient {
         self.query(GetTransaction(v1::GetTransactionRequest { transaction_id: transaction_id.into() }))
     }
 
+    /// Checks all accounts against their entries, the chain of hashes and each other, while the bank is
+    /// in use. The call has no single reply: see [`Call::<AuditAccounts>::stream`].
+    pub fn audit_accounts(&self) -> Call<AuditAccounts> {
+        Call::new(self.clone(), AuditAccounts(v1::AuditAccountsRequest::default()))
+    }
+
     /// Sets how far below zero a checking account may go.
     pub fn set_overdraft_limit(&self, account_id: impl AccountName, limit: Money) -> Call<SetOverdraftLimit> {
         self.mutation(SetOverdraftLimit(v1::SetOverdraftLimitRequest {
@@ -218,6 +233,19 @@ impl BankClient {
         }))
     }
 
+    /// Asks the server what it is and what it promises.
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+    /// let info = client.server_info().await?;
+    /// println!("bank-server {}: {}", info.version, info.store.durability.description);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn server_info(&self) -> Call<GetServerInfo> {
+        self.query(GetServerInfo(v1::GetServerInfoRequest {}))
+    }
+
     /// Closes an account for good; its balance must be zero. Its history stays readable.
     pub fn close_account(&self, account_id: impl AccountName) -> Call<CloseAccount> {
         self.mutation(CloseAccount(v1::CloseAccountRequest {
@@ -231,6 +259,7 @@ impl BankClient {
 impl BankClient {
     pub(crate) fn from_channels(settings: Builder, channels: Vec<Channel>) -> Self {
         let shared = Shared {
+            health: HealthClient::new(channels[0].clone()),
             stubs: channels.into_iter().map(Stub::new).collect(),
             next_stub: AtomicUsize::new(0),
             timeout: settings.timeout,
@@ -240,6 +269,23 @@ impl BankClient {
             endpoint: settings.endpoint,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether the server can serve now, by `grpc.health.v1`: its store answers, and it does not stop.
+    /// It is asked once, within the client's timeout.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot, and whatever keeps it from being asked.
+    pub async fn health(&self) -> Result<(), Error> {
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(self.shared.timeout.min(TIMEOUT_ON_WIRE_MAX));
+        let answer = self.shared.health.clone().check(request).await;
+        let status = answer.map_err(|status| Error::from_status(status, None))?.into_inner().status();
+        if status == ServingStatus::Serving {
+            return Ok(());
+        }
+        let message = "it says that it is not serving: its store is away, or it is stopping".to_owned();
+        Err(Error::Unavailable { message, retry_after: None })
     }
 
     fn query<M: Method>(&self, method: M) -> Call<M> {
@@ -266,6 +312,21 @@ impl BankClient {
         };
         attempts.run(|left| shared.attempt(method, left, request_id)).await
     }
+
+    /// What the timeout of a call is unless it says otherwise.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    pub(crate) async fn audit(
+        &self,
+        request: v1::AuditAccountsRequest,
+    ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
+        let shared = &*self.shared;
+        let request = shared.authorized(Request::new(request)).await?;
+        let reply = shared.stub().audit_accounts(request).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    }
 }
 
 impl Shared {
@@ -277,21 +338,41 @@ impl Shared {
     ) -> Result<M::Reply, Error> {
         let mut request = Request::new(method.request().clone());
         request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
-        if let Some(source) = &self.token {
-            let token = source.token().await.map_err(Error::Token)?;
-            request.metadata_mut().insert("authorization", bearer(&token)?);
-        }
-        match M::send(self.stub(), request).await {
+        match M::send(self.stub(), self.authorized(request).await?).await {
             Ok(response) => M::Reply::from_wire(response.into_inner())
                 .map_err(|Malformed(problem)| Error::InvalidReply { problem }),
             Err(status) => Err(Error::from_status(status, request_id)),
         }
     }
 
+    /// The request with the trace that it is part of and the token of its caller, if there are.
+    async fn authorized<T>(&self, mut request: Request<T>) -> Result<Request<T>, Error> {
+        opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.inject(&mut TraceCarrier(request.metadata_mut()));
+        });
+        if let Some(source) = &self.token {
+            let token = source.token().await.map_err(Error::Token)?;
+            request.metadata_mut().insert("authorization", bearer(&token)?);
+        }
+        Ok(request)
+    }
+
     /// The next connection in turn.
     fn stub(&self) -> Stub {
         let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
         self.stubs[turn % self.stubs.len()].clone()
+    }
+}
+
+/// Where the trace that a call is part of is named.
+struct TraceCarrier<'a>(&'a mut MetadataMap);
+
+impl Injector for TraceCarrier<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // A trace is no reason for a call to fail.
+        if let (Ok(key), Ok(value)) = (AsciiMetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
     }
 }
 

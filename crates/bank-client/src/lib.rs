@@ -39,6 +39,7 @@
 //!
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
 
+mod audit;
 mod builder;
 mod call;
 mod choice;
@@ -49,17 +50,20 @@ mod model;
 mod name;
 mod reply;
 mod retry;
+mod server_info;
 mod token;
 mod wire;
 
+pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
 pub use bank_domain::{
     AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
-    InvalidRequestId, InvalidTimestamp, Money, Overflow, RequestId, Timestamp,
+    InvalidRequestId, InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,
 };
 pub use builder::{Builder, Keepalive};
 pub use call::Call;
 pub use choice::{
-    AccountState, AccountType, Compounding, DayCount, EntryKind, ListOrder, RoundingMode, UnknownName,
+    AccountState, AccountType, AuditFindingKind, Compounding, DayCount, DurabilityLevel, EntryKind,
+    ListOrder, RoundingMode, UnknownName,
 };
 pub use client::{BankClient, Route};
 pub use error::{Error, FieldViolation};
@@ -68,15 +72,16 @@ pub use model::{Account, Entry, InterestBreakdown, InterestTerms, Transaction, T
 pub use name::AccountName;
 pub use reply::{AccountReceipt, Balance, InterestReceipt, Page, Receipt};
 pub use retry::RetryPolicy;
+pub use server_info::{Durability, LostWrites, ServerInfo, ServerLimits, StoreInfo};
 pub use token::{TokenError, TokenSource};
 pub use tonic::Status;
 
 /// The methods of the bank, which tell the [`Call`]s of each apart.
 pub mod methods {
     pub use crate::method::{
-        CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount, GetAccount,
-        GetBalance, GetTransaction, ListAccounts, ListTransactions, Method, Mutation, Paged,
-        SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
+        AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount,
+        GetAccount, GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, Method,
+        Mutation, Paged, SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
     };
 }
 

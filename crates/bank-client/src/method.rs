@@ -7,7 +7,8 @@ use bank_proto::v1::{self, bank_service_client::BankServiceClient};
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    Account, AccountReceipt, Balance, Entry, InterestReceipt, Page, Receipt, Transaction, wire::FromWire,
+    Account, AccountReceipt, Balance, Entry, InterestReceipt, Page, Receipt, ServerInfo, Transaction,
+    wire::FromWire,
 };
 
 pub(crate) type Stub = BankServiceClient<Channel>;
@@ -186,7 +187,13 @@ queries! {
         list_transactions;
     /// Reads a movement: [`BankClient::transaction`](crate::BankClient::transaction).
     GetTransaction(GetTransactionRequest) -> GetTransactionResponse as Transaction, get_transaction;
+    /// Asks the server about itself: [`BankClient::server_info`](crate::BankClient::server_info).
+    GetServerInfo(GetServerInfoRequest) -> GetServerInfoResponse as ServerInfo, get_server_info;
 }
+
+/// Checks all accounts, or one: [`BankClient::audit_accounts`](crate::BankClient::audit_accounts).
+#[derive(Clone, Debug)]
+pub struct AuditAccounts(pub(crate) v1::AuditAccountsRequest);
 
 described! { Deposit, Withdraw, Transfer, CalculateInterest, FreezeAccount, UnfreezeAccount, CloseAccount }
 

@@ -12,8 +12,15 @@ use std::{
     time::Duration,
 };
 
-use bank_client::{BankClient, Builder, Currency, Error, Money, RetryPolicy, TokenError, TryStreamExt as _};
-use bank_proto::v1::{self, bank_service_server as server};
+use bank_client::{
+    AuditFinding, AuditFindingKind, AuditNews, AuditProgress, BankClient, Builder, Currency, Error, Money,
+    RetryPolicy, TokenError, TryStreamExt as _,
+};
+use bank_proto::v1::{self, audit_accounts_response::News, bank_service_server as server};
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::net::TcpListener;
 use tonic::{
     Code, Request, Response, Status,
@@ -112,6 +119,45 @@ impl Bank {
     }
 }
 
+impl Bank {
+    /// Begins, and goes on as the account's name says.
+    fn audit(
+        &self,
+        request: Request<v1::AuditAccountsRequest>,
+    ) -> Result<Response<BoxStream<'static, Result<v1::AuditAccountsResponse, Status>>>, Status> {
+        let headers = request.metadata().clone().into_headers();
+        let account_id = request.into_inner().account_id;
+        self.seen.lock().unwrap().push(Seen { request_id: account_id.clone(), headers });
+        let reply = |news| Ok(v1::AuditAccountsResponse { news: Some(news) });
+        let progress = v1::AuditProgress { accounts_checked: 1, accounts_total: 0, entries_checked: 5 };
+        let finding = v1::AuditFinding {
+            kind: v1::AuditFindingKind::EntryChanged.into(),
+            account_id: "1".into(),
+            sequence: 5,
+            message: "so".into(),
+        };
+        let books = v1::AuditBooks {
+            currency_code: "USD".into(),
+            money_in: "170141183460469231731687303715884105727".into(),
+            money_out: "1".into(),
+            interest: "-1".into(),
+            transferred: "0".into(),
+            held: "7".into(),
+            balanced: false,
+        };
+        let summary =
+            v1::AuditSummary { accounts_checked: 1, entries_checked: 5, findings: 1, books: vec![books] };
+        let begin = stream::iter([reply(News::Progress(progress)), reply(News::Finding(finding))]);
+        Ok(Response::new(match &*account_id {
+            "" => begin.chain(stream::iter([reply(News::Summary(summary))])).boxed(),
+            "cut" => begin.boxed(),
+            "silent" => begin.chain(stream::pending()).boxed(),
+            "failing" => begin.chain(stream::iter([Err(Status::new(Code::Unavailable, "gone"))])).boxed(),
+            other => return Err(Status::new(Code::InvalidArgument, other)),
+        }))
+    }
+}
+
 fn entry(account_id: &str, sequence: i64) -> v1::Entry {
     let zero = Some(v1::Money { currency_code: "USD".into(), minor_units: 0 });
     v1::Entry {
@@ -142,6 +188,15 @@ macro_rules! service {
             $(async fn $other(&self, _: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
                 Err(Status::new(Code::Unimplemented, "not scripted"))
             })+
+
+            type AuditAccountsStream = BoxStream<'static, Result<v1::AuditAccountsResponse, Status>>;
+
+            async fn audit_accounts(
+                &self,
+                request: Request<v1::AuditAccountsRequest>,
+            ) -> Result<Response<Self::AuditAccountsStream>, Status> {
+                self.audit(request)
+            }
         }
     };
 }
@@ -164,6 +219,7 @@ service! {
         freeze_account(FreezeAccountRequest) -> FreezeAccountResponse;
         unfreeze_account(UnfreezeAccountRequest) -> UnfreezeAccountResponse;
         close_account(CloseAccountRequest) -> CloseAccountResponse;
+        get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
     }
 }
 
@@ -262,4 +318,49 @@ async fn a_stream_fetches_page_after_page() {
     let mut stream = history.page_token("lost").stream();
     assert!(matches!(stream.try_next().await, Err(Error::InvalidArgument { .. })));
     assert_eq!(stream.try_next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_news_of_an_audit_come_up_to_its_summary() {
+    let (bank, builder) = Bank::start([]).await;
+    let client = builder.token("secret").connect().await.unwrap();
+    let news: Vec<_> = client.audit_accounts().stream().try_collect().await.unwrap();
+    let [AuditNews::Progress(progress), AuditNews::Finding(finding), AuditNews::Summary(summary)] = &news[..]
+    else {
+        panic!("{news:?}");
+    };
+    assert_eq!(*progress, AuditProgress { accounts_checked: 1, accounts_total: None, entries_checked: 5 });
+    let expected = AuditFinding {
+        kind: AuditFindingKind::EntryChanged,
+        account_id: "1".parse().ok(),
+        sequence: Some(5),
+        message: "so".into(),
+    };
+    assert_eq!(*finding, expected);
+    assert_eq!(summary.books[0].money_in.minor_units, i128::MAX);
+    assert_eq!(summary.books[0].interest.to_string(), "-$0.01");
+
+    // An audit has no deadline of its own.
+    assert!(!bank.seen()[0].headers.contains_key("grpc-timeout"));
+    assert_eq!(bank.seen()[0].header("authorization"), "Bearer secret");
+}
+
+#[tokio::test]
+async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
+    let (bank, builder) = Bank::start([]).await;
+    let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
+    for (account_id, count, reason) in [
+        ("cut", 2, "INVALID_REPLY"),
+        ("silent", 2, "DEADLINE_EXCEEDED"),
+        ("failing", 2, "CONNECTION_LOST"),
+        ("refused", 0, "INVALID_ARGUMENT"),
+    ] {
+        let mut news = client.audit_accounts().account(account_id).stream();
+        for _ in 0..count {
+            news.try_next().await.unwrap().unwrap();
+        }
+        assert_eq!(news.try_next().await.unwrap_err().reason(), reason, "{account_id}");
+        assert!(news.try_next().await.unwrap().is_none(), "{account_id}: it goes on after its error");
+    }
+    assert_eq!(bank.seen().len(), 4, "none is repeated");
 }

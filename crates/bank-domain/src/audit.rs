@@ -1,6 +1,7 @@
-//! Is an account what its entries make of it?
+//! Is an account what its entries make of it, and is all the money there?
 //!
-//! A [`Verifier`] is given an account and its entries, oldest first, one at a time, and names the
+//! [`match_sides`] holds the two sides of a transfer against each other, and [`Books`] add up what
+//! came in, went out and is held. A [`Verifier`] is given an account and its entries, oldest first, one at a time, and names the
 //! first one that is wrong: changed, removed, inserted or reordered in the store, or written against
 //! the rules. It costs one hash for each entry, three after the first that is wrong, and holds one
 //! entry at most.
@@ -25,10 +26,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod books;
 mod replay;
 mod suspect;
+mod transfer;
 
-pub use self::replay::BrokenRule;
+pub use self::{
+    books::{Books, Extent, Sums},
+    replay::BrokenRule,
+    transfer::{Mismatch, match_sides},
+};
 use self::{replay::Replay, suspect::Suspect};
 use crate::{Account, Entry, EntryHash};
 
@@ -171,6 +178,11 @@ impl<'a> Verifier<'a> {
     /// written after the account was read; then the account has a higher version by now.
     pub fn has_newer(&self) -> bool {
         self.has_newer
+    }
+
+    /// Whether an entry has been found to be wrong.
+    pub fn has_fault(&self) -> bool {
+        self.trouble.is_some()
     }
 
     /// Whether the rest of the history cannot change the verdict.

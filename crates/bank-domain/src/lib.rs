@@ -65,7 +65,7 @@ pub use entry::{Entry, EntryId, EntryKind, InvalidTransactionId, TransactionId};
 pub use fingerprint::Fingerprint;
 pub use id::{AccountId, InvalidAccountId, InvalidRequestId, RequestId};
 pub use money::{
-    Amount, Currency, InvalidAmount, InvalidCurrency, InvalidMoney, Money, OverdraftLimit, Overflow,
+    Amount, Currency, InvalidAmount, InvalidCurrency, InvalidMoney, Money, MoneySum, OverdraftLimit, Overflow,
 };
 pub use text::{Description, InvalidDescription, InvalidLabels, InvalidOwner, Labels, Owner};
 pub use time::{InvalidTimestamp, Timestamp};

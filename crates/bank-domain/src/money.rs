@@ -1,6 +1,10 @@
 //! Money: whole minor units of a currency, with checked arithmetic only.
 
+mod sum;
+
 use std::{fmt, str::FromStr};
+
+pub use sum::MoneySum;
 
 use serde::{Deserialize, Serialize};
 
@@ -179,8 +183,7 @@ impl Money {
 
     /// The amount in major units with every decimal of the currency and no sign of it: `1000.00`.
     pub fn to_decimal(self) -> String {
-        let sign = if self.minor_units < 0 { "-" } else { "" };
-        format!("{sign}{}", Digits(self))
+        MoneySum::from(self).to_decimal()
     }
 
     /// Reads an amount in major units: `1000.00`, `1000.5`, `1000`, `-3`.
@@ -225,29 +228,7 @@ impl Money {
 impl fmt::Display for Money {
     /// `$1000.00`, `-€5.00`, `¥500`, `1000.00 CHF`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.minor_units < 0 {
-            f.write_str("-")?;
-        }
-        match self.currency.sign() {
-            Some(sign) => write!(f, "{sign}{}", Digits(*self)),
-            None => write!(f, "{} {}", Digits(*self), self.currency),
-        }
-    }
-}
-
-/// The magnitude of an amount in major units.
-struct Digits(Money);
-
-impl fmt::Display for Digits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.minor_units.unsigned_abs();
-        let per_major = self.0.currency.minor_units_per_major();
-        let exponent = self.0.currency.exponent() as usize;
-        write!(f, "{}", magnitude / per_major)?;
-        if exponent > 0 {
-            write!(f, ".{:0exponent$}", magnitude % per_major)?;
-        }
-        Ok(())
+        MoneySum::from(*self).fmt(f)
     }
 }
 

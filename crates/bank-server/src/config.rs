@@ -22,7 +22,10 @@ pub use self::{
     args::Args,
     error::{Error, Problem},
     layer::Origin,
-    sections::{Bank, Callers, Config, Health, Ledger, Log, LogFormat, Redis, Server, Store, StoreKind},
+    sections::{
+        Admin, Bank, Callers, Config, Durability, Health, Ledger, Log, LogFormat, Redis, Server, Store,
+        StoreKind, Traces,
+    },
 };
 
 /// The defaults, as they are documented and built in.
@@ -41,6 +44,11 @@ pub struct Loaded {
 /// The names of all keys, such as `server.listen`, in the order of `config/default.toml`.
 pub fn keys() -> impl Iterator<Item = &'static str> {
     keys::KEYS.iter().map(|key| key.name)
+}
+
+/// What a key takes, in words; `None` if there is no such key.
+pub fn allowed(key: &str) -> Option<String> {
+    keys::Key::find(key).map(keys::Key::allowed)
 }
 
 /// Reads all layers, and checks them.

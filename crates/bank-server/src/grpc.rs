@@ -3,8 +3,10 @@
 //! `parse` is the only place that reads what callers send, and `status` the only one that makes
 //! an error status. What lies between knows domain types only.
 
+mod audit;
 mod authenticate;
 mod call;
+mod info;
 mod page;
 mod parse;
 mod read;
@@ -16,16 +18,23 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-pub(crate) use self::authenticate::Authenticate;
-pub(crate) use self::status::{Failure, refusal};
+pub use self::info::ServerFacts;
+pub(crate) use self::{
+    authenticate::Authenticate,
+    call::EndsWhenDraining,
+    status::{Failure, refusal},
+};
 use self::{
-    call::{Answer, Call},
+    call::{Answer, Call, Replies, ReplyTo},
+    info::Start,
     parse::{Assumed, Mutation, ParseWith},
 };
 use crate::{
-    auth::{Access, Method},
+    auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
 };
 
@@ -36,6 +45,12 @@ pub struct ApiOptions {
     pub default_currency: Currency,
     /// How long a call may take; a caller may ask for less, not for more.
     pub request_timeout: Duration,
+    /// What callers may know of the rest.
+    pub facts: ServerFacts,
+    /// The same, of a call with a stream of replies.
+    pub stream_timeout: Duration,
+    /// How many audits may run at once.
+    pub concurrent_audits_max: usize,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -43,12 +58,30 @@ pub struct ApiOptions {
 pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
+    start: Start,
+    /// One for each audit that may begin.
+    audits: Arc<Semaphore>,
+    /// Streams of replies end with it.
+    draining: CancellationToken,
 }
 
 impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
-        Self { ledger, options: Arc::new(options) }
+        let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        Self {
+            ledger,
+            options: Arc::new(options),
+            start: Start::now(),
+            audits,
+            draining: CancellationToken::new(),
+        }
+    }
+
+    /// The same, whose streams of replies end when this says so.
+    #[must_use]
+    pub fn until(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// Carries out a call that changes something.
@@ -103,6 +136,27 @@ impl BankApi {
 
     fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {
         Assumed { currency: self.options.default_currency, owner: access.caller().subject() }
+    }
+
+    /// Carries out a call that only reads, and has many replies.
+    fn stream<Message, Query, Reply, Work>(
+        &self,
+        method: Method,
+        request: Request<Message>,
+        work: impl FnOnce(Self, Access, Query, ReplyTo<Reply>) -> Work + Send + 'static,
+    ) -> Response<Replies<Reply>>
+    where
+        Message: call::Names + Send + 'static,
+        Query: ParseWith<Message> + Send,
+        Reply: Send + 'static,
+        Work: Future<Output = Result<Extent, Failure>> + Send,
+    {
+        let call = Call::begin(method, &request, self.options.stream_timeout);
+        let api = self.clone();
+        call.run_stream(self.draining.clone(), |access, reply_to| async move {
+            let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
+            work(api, access, query, reply_to).await
+        })
     }
 }
 
@@ -204,5 +258,27 @@ impl BankService for BankApi {
         request: Request<v1::CloseAccountRequest>,
     ) -> Result<Response<v1::CloseAccountResponse>, Status> {
         self.mutate(Method::CloseAccount, request, render::close_account).await
+    }
+
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        let ApiOptions { request_timeout, facts, .. } = &*self.options;
+        let call = Call::begin(Method::GetServerInfo, &request, *request_timeout);
+        call.run(async |_| {
+            let reply = info::server_info(&self.ledger, facts, *request_timeout, self.start).await;
+            Ok(Answer { reply, extent: Extent::Own })
+        })
+        .await
+    }
+
+    type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;
+
+    async fn audit_accounts(
+        &self,
+        request: Request<v1::AuditAccountsRequest>,
+    ) -> Result<Response<Self::AuditAccountsStream>, Status> {
+        Ok(self.stream(Method::AuditAccounts, request, audit::accounts))
     }
 }

@@ -8,6 +8,7 @@
 //! A command that has been queued belongs to the sequencer. It is finished even if its caller is
 //! gone; only one whose deadline passes before it is decided is dropped undone.
 
+mod acknowledged;
 mod error;
 mod sequencer;
 
@@ -20,13 +21,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Span;
 use uuid::Uuid;
 
-pub use self::error::Error;
-use self::sequencer::{Sequencer, Submission};
+use self::{
+    acknowledged::Acknowledged,
+    sequencer::{Sequencer, Submission},
+};
+pub use self::{acknowledged::LostWrites, error::Error};
 use crate::{
     auth::{Access, Extent},
     metrics::Metrics,
+    telemetry::TRACES,
 };
 
 /// The bounds of a ledger.
@@ -75,6 +81,7 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     lanes: Arc<[mpsc::Sender<Submission>]>,
+    acknowledged: Acknowledged,
     stop: CancellationToken,
     failed: CancellationToken,
     sequencers: TaskTracker,
@@ -85,6 +92,10 @@ impl Ledger {
     pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, options: &LedgerOptions) -> Self {
         let sequencers = TaskTracker::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
+        let remembered_max = options.accounts_remembered_max.saturating_mul(store.lanes());
+        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics));
+        let sweeps = acknowledged.clone().sweep_each_epoch(Arc::clone(&store));
+        sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
             .map(|_| {
                 let (lane, commands) = mpsc::channel(options.queue_commands_max);
@@ -93,6 +104,7 @@ impl Ledger {
                     Arc::clone(&metrics),
                     options.clone(),
                     commands,
+                    acknowledged.clone(),
                     stop.clone(),
                 );
                 let failed = failed.clone();
@@ -106,7 +118,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self { store, metrics, lanes, stop, failed, sequencers }
+        Self { store, metrics, lanes, acknowledged, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -126,6 +138,8 @@ impl Ledger {
         let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
         let request_id = key.request_id.clone();
         let (reply, outcome) = oneshot::channel();
+        let span = Span::current();
+        let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
         let submission = Submission {
             access,
             command,
@@ -136,6 +150,8 @@ impl Ledger {
             extent: Extent::Unknown,
             reply,
             metrics: Arc::clone(&self.metrics),
+            span,
+            waiting,
         };
         lane.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
@@ -172,6 +188,11 @@ impl Ledger {
     /// The store, to read from. What is acknowledged can be read there.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// What of that which this server has acknowledged it knows to be lost.
+    pub fn lost_writes(&self) -> LostWrites {
+        self.acknowledged.lost()
     }
 
     /// Waits until a sequencer has failed, which none should: its lane takes no commands any more.

@@ -8,10 +8,12 @@
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
-//! | [`audit`] | who was denied, and who used administrative leave | nothing |
+//! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
-//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
+//! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
+//! | [`watch`] | histories as they are written | the store |
+//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
 //! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
@@ -20,12 +22,15 @@
 
 pub mod admin;
 pub mod audit;
+pub mod audit_trail;
 pub mod auth;
 pub mod config;
 mod files;
 pub mod grpc;
 pub mod ledger;
 pub mod metrics;
+mod movement;
 pub mod server;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

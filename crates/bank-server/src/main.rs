@@ -40,25 +40,25 @@ fn main() -> ExitCode {
     if args.check {
         return print("ok\n");
     }
-    let log = match telemetry::init(&loaded.config.log) {
-        Ok(log) => log,
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("cannot start threads: {error}")),
+    };
+    // What sends spans runs on it.
+    let inside = runtime.enter();
+    let telemetry = match telemetry::init(&loaded.config.log, &loaded.config.traces) {
+        Ok(telemetry) => telemetry,
         Err(error) => return refuse(&error),
     };
-    match serve(&loaded, log) {
-        Ok(code) => code,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new().context("cannot start threads")?;
-    let ended = runtime.block_on(run(loaded, log));
+    drop(inside);
+    let code = runtime.block_on(run(&loaded, telemetry.log())).unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    });
+    telemetry.end();
     // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
     runtime.shutdown_background();
-    ended
+    code
 }
 
 async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
@@ -75,11 +75,13 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    tracing::info!(store = store.name(), durability = store.durability(), "the store is open");
+    let (bank_id, durability) = (store.bank_id(), store.durability());
+    tracing::info!(store = store.name(), bank_id, %durability, "the store is open");
     let metrics = Arc::new(Metrics::new()?);
-    let ledger = Ledger::start(Arc::clone(&store), Arc::clone(&metrics), &config.ledger_options());
+    let ledger = Ledger::start(store, Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());
-    let mut server = Server::start(socket, api, store, Arc::clone(&metrics), gate, &config.server_options())?;
+    let mut server =
+        Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
             let admin = Admin::start(address, metrics, server.ready(), log).await?;

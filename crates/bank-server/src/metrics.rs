@@ -38,6 +38,7 @@ pub struct Metrics {
     commit_resends: IntCounter,
     commands: IntCounterVec,
     store_up: IntGauge,
+    lost_entries: IntCounter,
 }
 
 /// What became of one command, as `bank_commands_total` counts it.
@@ -145,7 +146,11 @@ impl Metrics {
                 "Commits sent again because their outcome was unknown.",
             )?,
             commands,
-            store_up: register.gauge("bank_store_up", "1 while the store answers, else 0.")?,
+            store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
+            lost_entries: register.counter(
+                "bank_lost_entries_total",
+                "Entries that were acknowledged and then found gone, at least.",
+            )?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -200,7 +205,12 @@ impl Metrics {
         self.commit_resends.inc();
     }
 
-    /// Whether the store answers.
+    /// So many entries were acknowledged and are gone.
+    pub(crate) fn entries_lost(&self, count: u64) {
+        self.lost_entries.inc_by(count);
+    }
+
+    /// Whether the store takes commits.
     pub(crate) fn store_is_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
     }

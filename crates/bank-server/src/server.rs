@@ -19,7 +19,6 @@ mod socket;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
-use bank_store::Store;
 use http::{Request, Response};
 use tokio::{
     sync::{Semaphore, watch},
@@ -44,6 +43,7 @@ pub use self::{
 };
 use crate::{
     grpc::{Authenticate, BankApi},
+    ledger::Ledger,
     metrics::Metrics,
     tls::Tls,
 };
@@ -135,7 +135,7 @@ impl Server {
     pub fn start(
         socket: Socket,
         api: BankApi,
-        store: Arc<dyn Store>,
+        ledger: Ledger,
         metrics: Arc<Metrics>,
         gate: Gate,
         options: &ServerOptions,
@@ -143,12 +143,12 @@ impl Server {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let bank = BankServiceServer::new(api)
+        let bank = BankServiceServer::new(api.until(draining.clone()))
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
-            health::service(store, Arc::clone(&metrics), now_ready, &options.health, &draining);
+            health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
         let mut others = Routes::new(health.max_decoding_message_size(options.message_bytes_max));
         if options.reflection {
             let max = options.message_bytes_max;

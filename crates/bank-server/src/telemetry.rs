@@ -4,18 +4,28 @@
 //! `bank::call` for one line a call. The level in the configuration is for these; libraries say
 //! warnings and errors only, unless a directive of the filter says otherwise. The audit trail,
 //! `bank::audit`, is written whatever they say.
+//!
+//! Spans with the target [`TRACES`] are not for the log: they go to an OpenTelemetry collector, if
+//! there is one.
 
 mod seldom;
 
 use std::{
     io::{self, IsTerminal as _},
     panic,
+    time::Duration,
 };
 
-use tracing::Level;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
-    filter::{FilterExt as _, ParseError, filter_fn},
+    filter::{FilterExt as _, ParseError, Targets, filter_fn},
     layer::SubscriberExt as _,
     reload,
     util::SubscriberInitExt as _,
@@ -23,9 +33,15 @@ use tracing_subscriber::{
 
 pub use self::seldom::Seldom;
 use crate::{
-    audit,
-    config::{Log, LogFormat},
+    audit_trail,
+    config::{Log, LogFormat, Traces},
 };
+
+/// The target of spans for an OpenTelemetry collector.
+pub const TRACES: &str = "otlp";
+
+/// How long spans that were not sent yet have when the server ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What begins the targets of the bank's own events. A directive is for all targets that begin
 /// with it.
@@ -40,6 +56,9 @@ pub enum Error {
     /// The filter is not one.
     #[error("log.filter: {0}")]
     Filter(#[from] ParseError),
+    /// Spans cannot be sent where they should be.
+    #[error("traces.otlp_endpoint: {0}")]
+    Traces(#[from] ExporterBuildError),
     /// Something else listens to the events already.
     #[error(transparent)]
     Taken(#[from] tracing_subscriber::util::TryInitError),
@@ -80,11 +99,38 @@ impl LogControl {
     }
 }
 
-/// Starts writing events, panics among them, to standard output.
+/// What the server says, until it ends.
+#[derive(Debug)]
+pub struct Telemetry {
+    log: LogControl,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// For changing what is written.
+    pub fn log(&self) -> LogControl {
+        self.log.clone()
+    }
+
+    /// Sends the spans that were not sent yet. It blocks for at most two seconds.
+    pub fn end(self) {
+        if let Some(traces) = self.traces
+            && let Err(error) = traces.shutdown_with_timeout(FLUSH_TIMEOUT)
+        {
+            tracing::warn!(%error, "the last spans may not have reached the collector");
+        }
+    }
+}
+
+/// Starts writing events, panics among them, to standard output, and sending spans if there is a
+/// collector.
 ///
 /// # Errors
 /// [`Error`], once it has been called before, for one.
-pub fn init(log: &Log) -> Result<LogControl, Error> {
+///
+/// # Panics
+/// If spans are to be sent, outside of a Tokio runtime.
+pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
     let pretty = match log.format {
         LogFormat::Auto => io::stdout().is_terminal(),
         LogFormat::Pretty => true,
@@ -100,9 +146,19 @@ pub fn init(log: &Log) -> Result<LogControl, Error> {
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed()
     };
     // Whatever the settings say of the rest, nothing silences the audit trail.
-    let audited = filter_fn(|metadata| metadata.target() == audit::TARGET).with_max_level_hint(Level::INFO);
+    let audited =
+        filter_fn(|metadata| metadata.target() == audit_trail::TARGET).with_max_level_hint(Level::INFO);
     let (filter, handle) = reload::Layer::new(filter(log)?);
-    tracing_subscriber::registry().with(lines.with_filter(filter.or(audited))).try_init()?;
+    let traces = traces.otlp_endpoint.as_ref().map(|endpoint| provider(endpoint, traces)).transpose()?;
+    let spans = traces.as_ref().map(|traces| {
+        tracing_opentelemetry::layer()
+            .with_tracer(traces.tracer("bank-server"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO))
+    });
+    tracing_subscriber::registry().with(lines.with_filter(filter.or(audited))).with(spans).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -110,7 +166,20 @@ pub fn init(log: &Log) -> Result<LogControl, Error> {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(panic = message, location, "this is a bug: a task has panicked");
     }));
-    Ok(LogControl { configured: log.clone(), filter: handle })
+    Ok(Telemetry { log: LogControl { configured: log.clone(), filter: handle }, traces })
+}
+
+fn provider(endpoint: &str, traces: &Traces) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let resource = Resource::builder()
+        .with_service_name("bank-server")
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    // A caller that has decided for its trace has decided for its calls.
+    let share = f64::from(traces.sampled_percent) / 100.0;
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)));
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
+    Ok(provider.with_sampler(sampler).with_resource(resource).build())
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, ParseError> {

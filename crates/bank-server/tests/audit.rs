@@ -1,189 +1,564 @@
-//! The audit trail: every denied call and every act of administration, whatever the log is set to,
-//! and never a secret.
+//! The audit: a sound bank passes, also while it is in use, and whatever is tampered with in the
+//! store is found, by its first entry.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bank_proto::v1;
-use serde_json::Value;
+use bank_domain::Timestamp;
+use bank_proto::v1::{self, AuditFindingKind as Kind, audit_accounts_response::News};
+use bank_server::audit::{self, Scope};
+use bank_store::{
+    RedisStore, Store,
+    redis::{RedisOptions, RedisUrl},
+};
 use support::{
     Bank, Redis,
-    api::{checking, connect, deposit, failed, savings, transfer, withdraw},
-    tokens::{ALL, CUSTOMER, Issuer},
+    api::{Client, checking, connect, deposit, failed, interest, money, savings, transfer, usd, withdraw},
 };
-use tonic::Request;
+use tokio::{sync::mpsc, task::JoinSet};
+use tonic::{Code, Request, Status, Streaming};
 
-/// Nothing is written but that the server started, and the audit trail.
-const SILENT: [&str; 4] = [
-    "--log-level",
-    "error",
-    "--set",
-    "log.filter=off,bank_server=info,bank::audit=off,bank::audit[call]=off",
-];
+/// How long anything may take that takes no time.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The audit trail so far, each event as `event subject method account request_id outcome`.
-fn trail(bank: &Bank) -> Vec<String> {
-    let text = |line: &Value, field: &str| line[field].as_str().unwrap().to_owned();
-    let audited = |line: &Value| line["target"] == "bank::audit";
-    let event = |line: &Value| {
-        ["event", "subject", "method", "account", "request_id", "outcome"]
-            .map(|field| text(line, field))
-            .join(" ")
-    };
-    bank.lines().iter().filter(|line| audited(line)).map(event).collect()
+/// The news of an audit but its progress.
+#[derive(Debug, Default)]
+struct Audited {
+    findings: Vec<v1::AuditFinding>,
+    summary: v1::AuditSummary,
 }
 
-#[tokio::test]
-async fn denials_and_acts_of_administration_are_written_down_whatever_the_log_is_set_to() {
-    let issuer = Issuer::new();
-    let bank = Bank::with_tokens(&issuer, &SILENT).await;
-    let mut alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
-    let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
-    let freeze = || v1::FreezeAccountRequest {
-        account_id: "a".to_owned(),
-        request_id: "f1".to_owned(),
+impl Audited {
+    /// What was found: the account, the kind and the entry, in the order of the accounts.
+    fn found(&self) -> Vec<(&str, Kind, i64)> {
+        let found = self.findings.iter();
+        let mut found: Vec<_> = found.map(|it| (&*it.account_id, it.kind(), it.sequence)).collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+fn request(account_id: &str) -> v1::AuditAccountsRequest {
+    v1::AuditAccountsRequest { account_id: account_id.to_owned() }
+}
+
+async fn start(client: &mut Client, account_id: &str) -> Streaming<v1::AuditAccountsResponse> {
+    client.audit_accounts(request(account_id)).await.unwrap().into_inner()
+}
+
+/// Audits an account, or all, to the end.
+async fn audit(client: &mut Client, account_id: &str) -> Audited {
+    let mut replies = start(client, account_id).await;
+    let mut audited = Audited::default();
+    while let Some(reply) = replies.message().await.unwrap() {
+        match reply.news.unwrap() {
+            News::Progress(_) => {}
+            News::Finding(finding) => audited.findings.push(finding),
+            News::Summary(summary) => {
+                audited.summary = summary;
+                assert_eq!(replies.message().await.unwrap(), None, "nothing comes after the summary");
+                assert_eq!(usize::try_from(audited.summary.findings), Ok(audited.findings.len()));
+                return audited;
+            }
+        }
+    }
+    panic!("without a summary");
+}
+
+/// How an audit fails that does.
+async fn failure(client: &mut Client, request: impl tonic::IntoRequest<v1::AuditAccountsRequest>) -> Status {
+    let mut replies = match client.audit_accounts(request).await {
+        Ok(replies) => replies.into_inner(),
+        Err(status) => return status,
+    };
+    loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it has not failed"),
+            Err(status) => return status,
+        }
+    }
+}
+
+fn books(currency_code: &str, sums: [i64; 5]) -> v1::AuditBooks {
+    let [money_in, money_out, interest, transferred, held] = sums.map(|sum| sum.to_string());
+    let currency_code = currency_code.to_owned();
+    v1::AuditBooks { currency_code, money_in, money_out, interest, transferred, held, balanced: true }
+}
+
+/// Accounts in two currencies, with every kind of entry.
+async fn fill(client: &mut Client) {
+    client.create_account(savings("a")).await.unwrap();
+    client.create_account(checking("b", 5_000)).await.unwrap();
+    client.create_account(savings("closed")).await.unwrap();
+    let yen = v1::CreateAccountRequest { currency_code: "JPY".to_owned(), ..savings("yen") };
+    client.create_account(yen).await.unwrap();
+    client.deposit(deposit("a", 10_000)).await.unwrap();
+    client.deposit(v1::DepositRequest { amount: money("JPY", 777), ..deposit("yen", 0) }).await.unwrap();
+    client.withdraw(withdraw("a", 1_000)).await.unwrap();
+    client.transfer(transfer("a", "b", 2_000)).await.unwrap();
+    client.transfer(transfer("b", "a", 6_000)).await.unwrap();
+    client.calculate_interest(interest("a", "2.5")).await.unwrap();
+    client.calculate_interest(interest("b", "10")).await.unwrap();
+    let limit = v1::SetOverdraftLimitRequest {
+        account_id: "b".to_owned(),
+        overdraft_limit: usd(4_500),
         ..Default::default()
     };
-    let owned =
-        |account_id: &str| v1::CreateAccountRequest { owner: "bob".to_owned(), ..savings(account_id) };
-    let all = v1::ListAccountsRequest::default;
-
-    // What everybody does with what is theirs is nobody's business.
-    alice.create_account(savings("a")).await.unwrap();
-    alice.deposit(deposit("a", 10)).await.unwrap();
-    failed(alice.withdraw(withdraw("a", 11)).await);
-    failed(alice.withdraw(withdraw("absent", 1)).await);
-    admin.create_account(savings("r")).await.unwrap();
-    alice.transfer(transfer("a", "r", 1)).await.unwrap();
-    alice.list_accounts(all()).await.unwrap();
-    assert_eq!(trail(&bank), [""; 0]);
-
-    connect(&bank.endpoint()).await.deposit(deposit("a", 1)).await.unwrap_err();
-    failed(alice.freeze_account(freeze()).await);
-    failed(alice.create_account(owned("b")).await);
-    failed(alice.create_account(checking("b", 5)).await);
-    admin.create_account(owned("b")).await.unwrap();
-    admin.create_account(checking("r2", 5)).await.unwrap();
-    failed(alice.withdraw(withdraw("b", 1)).await);
-    failed(alice.get_account(v1::GetAccountRequest { account_id: "b".to_owned() }).await);
-    failed(alice.transfer(transfer("b", "a", 1)).await);
-    failed(alice.list_accounts(v1::ListAccountsRequest { owner: "bob".to_owned(), ..all() }).await);
-    admin.freeze_account(freeze()).await.unwrap();
-    failed(admin.freeze_account(v1::FreezeAccountRequest { request_id: String::new(), ..freeze() }).await);
-    admin.deposit(deposit("a", 1)).await.unwrap();
-    failed(admin.withdraw(v1::WithdrawRequest { validate_only: true, ..withdraw("b", 1) }).await);
-    admin.get_account(v1::GetAccountRequest { account_id: "a".to_owned() }).await.unwrap();
-    admin.list_accounts(all()).await.unwrap();
-    admin.get_account(v1::GetAccountRequest { account_id: "r".to_owned() }).await.unwrap();
-    let expected = [
-        "unauthenticated  Deposit   Unauthenticated",
-        "permission_denied alice FreezeAccount a f1 PermissionDenied",
-        "permission_denied alice CreateAccount b  PermissionDenied",
-        "permission_denied alice CreateAccount b  PermissionDenied",
-        "administrative root CreateAccount b  Ok",
-        "administrative root CreateAccount r2  Ok",
-        "concealed alice Withdraw b  NotFound",
-        "concealed alice GetAccount b  NotFound",
-        "concealed alice Transfer b  NotFound",
-        "permission_denied alice ListAccounts   PermissionDenied",
-        "administrative root FreezeAccount a f1 Ok",
-        "administrative root FreezeAccount a  FailedPrecondition",
-        "administrative root Deposit a  Ok",
-        "administrative root Withdraw b  FailedPrecondition",
-        "administrative root GetAccount a  Ok",
-        "administrative root ListAccounts   Ok",
-    ];
-    bank.terminate().await;
-    assert_eq!(trail(&bank), expected);
-    for line in bank.lines().iter().filter(|line| line["target"] == "bank::audit") {
-        assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
-        assert_eq!(line["level"], "INFO");
-    }
+    client.set_overdraft_limit(limit).await.unwrap();
+    let account_id = || "a".to_owned();
+    let freeze = v1::FreezeAccountRequest { account_id: account_id(), ..Default::default() };
+    client.freeze_account(freeze).await.unwrap();
+    client.deposit(deposit("a", 1)).await.unwrap();
+    let unfreeze = v1::UnfreezeAccountRequest { account_id: account_id(), ..Default::default() };
+    client.unfreeze_account(unfreeze).await.unwrap();
+    let close = v1::CloseAccountRequest { account_id: "closed".to_owned(), ..Default::default() };
+    client.close_account(close).await.unwrap();
 }
 
-#[tokio::test]
-async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
-    let issuer = Issuer::new();
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sound_bank_passes_and_its_books_are_shown() {
     let redis = Redis::start().await;
-    let bank = Bank::with_tokens(&issuer, &["--redis-url", &redis.url()]).await;
-    let mut alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
-    let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
-    alice.create_account(savings("a")).await.unwrap();
-    redis.freeze();
-    let mut hasty = Request::new(v1::DepositRequest { request_id: "d1".to_owned(), ..deposit("a", 1) });
-    hasty.set_timeout(Duration::from_millis(100));
-    admin.deposit(hasty).await.unwrap_err();
-    let mut hasty = Request::new(deposit("a", 1));
-    hasty.set_timeout(Duration::from_millis(100));
-    alice.deposit(hasty).await.unwrap_err();
-    let dropped = tokio::time::timeout(Duration::from_millis(100), admin.deposit(deposit("a", 1))).await;
-    assert!(dropped.is_err());
-    redis.thaw();
-    alice.deposit(deposit("a", 1)).await.unwrap();
-    bank.terminate().await;
-    let trail = trail(&bank);
-    let outcome = |event: &str| event.rsplit_once(' ').unwrap().1.to_owned();
-    assert_eq!(trail.len(), 2, "{trail:?}");
-    assert!(trail[0].starts_with("administrative root Deposit a d1 "), "{trail:?}");
-    // Either side may have been the first to give up.
-    assert!(matches!(&*outcome(&trail[0]), "DeadlineExceeded" | "Cancelled"), "{trail:?}");
-    assert!(trail[1].starts_with("administrative root Deposit a  "), "{trail:?}");
+    for bank in [Bank::memory().await, Bank::on_redis(&redis).await] {
+        let mut client = connect(&bank.endpoint()).await;
+        assert_eq!(audit(&mut client, "").await.summary, v1::AuditSummary::default());
+        fill(&mut client).await;
+
+        let audited = audit(&mut client, "").await;
+        assert_eq!(audited.findings, []);
+        // 13,000 earn 2.5 %, -4,000 cost 10 %.
+        let dollars = books("USD", [10_001, 1_000, 325 - 400, 0, 8_926]);
+        assert_eq!(
+            audited.summary,
+            v1::AuditSummary {
+                accounts_checked: 4,
+                entries_checked: 18,
+                findings: 0,
+                books: vec![books("JPY", [777, 0, 0, 0, 777]), dollars],
+            }
+        );
+
+        let audited = audit(&mut client, "b").await;
+        assert_eq!(audited.findings, []);
+        assert_eq!(audited.summary.books, [books("USD", [0, 0, -400, -4_000, -4_400])]);
+        assert_eq!((audited.summary.accounts_checked, audited.summary.entries_checked), (1, 5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_passes_while_it_is_in_use() {
+    const ACCOUNTS: usize = 6;
+    let redis = Redis::start().await;
+    let banks = [Bank::on_redis(&redis).await, Bank::on_redis(&redis).await];
+    let mut client = connect(&banks[0].endpoint()).await;
+    for number in 0..ACCOUNTS {
+        client.create_account(checking(&number.to_string(), 1_000_000)).await.unwrap();
+    }
+    let mut tellers = JoinSet::new();
+    for teller in 0..8 {
+        let endpoint = banks[teller % 2].endpoint();
+        tellers.spawn(async move {
+            let mut client = connect(&endpoint).await;
+            for step in 0.. {
+                let from = ((teller + step) % ACCOUNTS).to_string();
+                let to = ((teller + step + 1 + step % (ACCOUNTS - 1)) % ACCOUNTS).to_string();
+                match step % 5 {
+                    0 => drop(client.deposit(deposit(&from, 7)).await.unwrap()),
+                    1 => drop(client.withdraw(withdraw(&from, 3)).await.unwrap()),
+                    _ if from == to => {}
+                    _ => drop(client.transfer(transfer(&from, &to, 11)).await.unwrap()),
+                }
+                // Each audit looks at all that was written before it.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+    }
+    let mut entries = Vec::new();
+    for _ in 0..5 {
+        let audited = audit(&mut client, "").await;
+        assert_eq!(audited.findings, []);
+        assert!(audited.summary.books.iter().all(|books| books.balanced), "{:?}", audited.summary);
+        entries.push(audited.summary.entries_checked);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(tellers.try_join_next().is_none(), "no call has failed");
+    tellers.shutdown().await;
+    assert!(entries[4] > entries[0] + 100, "there was work: {entries:?}");
+    assert_eq!(audit(&mut client, "").await.findings, []);
+}
+
+/// Rewrites the history of an account. `change` is Lua, and has the `entries` as a list of their ids
+/// and fields; `get`, `set` and `id` read and change one.
+fn rewrite(redis: &Redis, account_id: &str, change: &str) {
+    let key = key(redis, "entries", account_id);
+    let script = format!(
+        r"
+        local entries = redis.call('XRANGE', KEYS[1], '-', '+')
+        local function get(n, name)
+            local fields = entries[n][2]
+            for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
+        end
+        local function set(n, name, value)
+            local fields = entries[n][2]
+            for i = 1, #fields, 2 do if fields[i] == name then fields[i + 1] = value; return end end
+            fields[#fields + 1] = name
+            fields[#fields + 1] = value
+        end
+        local function time(n) return string.match(entries[n][1], '^(%d+)-') end
+        {change}
+        redis.call('DEL', KEYS[1])
+        for _, entry in ipairs(entries) do redis.call('XADD', KEYS[1], entry[1], unpack(entry[2])) end
+        return 'done'"
+    );
+    assert_eq!(redis.run(&["EVAL", &script, "1", &key]), "done");
+}
+
+fn key(redis: &Redis, kind: &str, account_id: &str) -> String {
+    let keys = redis.run(&["KEYS", &format!("bank:*:{kind}:{account_id}")]);
+    assert_eq!(keys.lines().count(), 1, "{keys}");
+    keys
+}
+
+/// Removes an entry from a history.
+fn remove(redis: &Redis, account_id: &str, sequence: i64) {
+    let key = key(redis, "entries", account_id);
+    let script = "local ids = {} for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+')) do \
+                  ids[#ids + 1] = entry[1] end return ids";
+    let ids = redis.run(&["EVAL", script, "1", &key]);
+    let id = ids.lines().find(|id| id.ends_with(&format!("-{sequence}"))).unwrap();
+    assert_eq!(redis.run(&["XDEL", &key, id]), "1");
+}
+
+fn set_account(redis: &Redis, account_id: &str, field: &str, value: &str) {
+    assert_eq!(redis.run(&["HSET", &key(redis, "account", account_id), field, value]), "0");
+}
+
+type Tampering = fn(&Redis, &str);
+
+/// What is done to an account with seven entries: its opening, deposits of 10, 20 and 30, a transfer of
+/// 5 to `other`, a deposit of 40, a withdrawal of 7. What is found, with the money of the bank.
+const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
+    ("amount", |redis, id| rewrite(redis, id, "set(3, 'amount', '21')"), Kind::EntryChanged, 3),
+    ("description", |redis, id| rewrite(redis, id, "set(2, 'description', 'gift')"), Kind::EntryChanged, 2),
+    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', 'other')"), Kind::EntryChanged, 6),
+    ("time", |redis, id| rewrite(redis, id, "entries[7][1] = (time(7) + 1) .. '-7'"), Kind::EntryChanged, 7),
+    (
+        "amount-and-balances",
+        |redis, id| {
+            rewrite(
+                redis,
+                id,
+                "set(4, 'amount', '31') for n = 4, 7 do set(n, 'balance', get(n, 'balance') + 1) end",
+            );
+            set_account(redis, id, "balance", "89");
+        },
+        Kind::EntryChanged,
+        4,
+    ),
+    ("entry-hash", |redis, id| rewrite(redis, id, "set(4, 'hash', get(5, 'hash'))"), Kind::EntryChanged, 4),
+    ("kind", |redis, id| rewrite(redis, id, "set(7, 'kind', 'interest')"), Kind::Unreadable, 7),
+    ("malformed", |redis, id| rewrite(redis, id, "set(5, 'amount', 'ten')"), Kind::Unreadable, 5),
+    ("removed-first", |redis, id| remove(redis, id, 1), Kind::EntryRemoved, 1),
+    ("removed-middle", |redis, id| remove(redis, id, 3), Kind::EntryRemoved, 3),
+    ("removed-newest", |redis, id| remove(redis, id, 7), Kind::EntryRemoved, 7),
+    (
+        "removed-all",
+        |redis, id| assert_eq!(redis.run(&["DEL", &key(redis, "entries", id)]), "1"),
+        Kind::EntryRemoved,
+        1,
+    ),
+    (
+        "removed-renumbered",
+        |redis, id| {
+            rewrite(
+                redis,
+                id,
+                "table.remove(entries, 3) for n = 3, 6 do entries[n][1] = time(n) .. '-' .. n end",
+            );
+        },
+        Kind::EntryRemoved,
+        3,
+    ),
+    (
+        "inserted-middle",
+        |redis, id| {
+            rewrite(
+                redis,
+                id,
+                "local forged = cmsgpack.unpack(cmsgpack.pack(entries[3])) table.insert(entries, 3, forged) \
+                 for n = 4, 8 do entries[n][1] = time(n) .. '-' .. n end set(3, 'amount', '1000')",
+            );
+        },
+        Kind::EntryInserted,
+        3,
+    ),
+    (
+        "inserted-last",
+        |redis, id| {
+            let key = key(redis, "entries", id);
+            redis.run(&[
+                "XADD",
+                &key,
+                "9999999999999-8",
+                "kind",
+                "deposit",
+                "amount",
+                "5",
+                "balance",
+                "93",
+                "hash",
+                &"x".repeat(32),
+            ]);
+        },
+        Kind::EntryInserted,
+        8,
+    ),
+    (
+        "swapped",
+        |redis, id| rewrite(redis, id, "entries[3][2], entries[4][2] = entries[4][2], entries[3][2]"),
+        Kind::EntryReordered,
+        3,
+    ),
+    (
+        "swapped-apart",
+        |redis, id| rewrite(redis, id, "entries[2][2], entries[6][2] = entries[6][2], entries[2][2]"),
+        Kind::EntryReordered,
+        2,
+    ),
+    ("balance", |redis, id| set_account(redis, id, "balance", "1000088"), Kind::AccountChanged, 0),
+    ("balance-below-floor", |redis, id| set_account(redis, id, "balance", "-1"), Kind::Unreadable, 0),
+    ("head", |redis, id| set_account(redis, id, "hash", &"ab".repeat(32)), Kind::AccountChanged, 0),
+    ("state", |redis, id| set_account(redis, id, "state", "frozen"), Kind::AccountChanged, 0),
+    ("version", |redis, id| set_account(redis, id, "version", "6"), Kind::AccountChanged, 0),
+    ("owner", |redis, id| set_account(redis, id, "owner", "mallory"), Kind::EntryChanged, 1),
+    ("type", |redis, id| set_account(redis, id, "type", "checking"), Kind::EntryChanged, 1),
+    (
+        "account-removed",
+        |redis, id| assert_eq!(redis.run(&["DEL", &key(redis, "account", id)]), "1"),
+        Kind::AccountRemoved,
+        0,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_tampered_with_is_found_by_its_first_entry() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis(&redis).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("other")).await.unwrap();
+    for (account_id, ..) in TAMPERINGS {
+        client.create_account(savings(account_id)).await.unwrap();
+        for amount in [10, 20, 30] {
+            client.deposit(deposit(account_id, amount)).await.unwrap();
+        }
+        client.transfer(transfer(account_id, "other", 5)).await.unwrap();
+        client.deposit(deposit(account_id, 40)).await.unwrap();
+        client.withdraw(withdraw(account_id, 7)).await.unwrap();
+    }
+    assert_eq!(audit(&mut client, "").await.findings, []);
+
+    for (account_id, tamper, kind, sequence) in TAMPERINGS {
+        tamper(&redis, account_id);
+        if *kind == Kind::AccountRemoved {
+            continue;
+        }
+        let audited = audit(&mut client, account_id).await;
+        let found = audited.found();
+        assert!(found.contains(&(account_id, *kind, *sequence)), "{account_id}: {audited:#?}");
+        // Besides it, only the money and the other side of the transfer may show.
+        let rest = found.iter().filter(|it| **it != (*account_id, *kind, *sequence));
+        for (_, kind, _) in rest {
+            assert!(
+                matches!(kind, Kind::MoneyUnbalanced | Kind::TransferUnmatched),
+                "{account_id}: {audited:#?}"
+            );
+        }
+        assert!(audited.findings.iter().all(|it| !it.message.is_empty()));
+    }
+    // The whole bank tells the same of each, and that the money does not add up.
+    let audited = audit(&mut client, "").await;
+    for (account_id, _, kind, sequence) in TAMPERINGS {
+        assert!(audited.found().contains(&(account_id, *kind, *sequence)), "{account_id}: {audited:#?}");
+    }
+    assert!(audited.found().contains(&("", Kind::MoneyUnbalanced, 0)), "{audited:#?}");
+    assert!(!audited.summary.books[0].balanced);
+    assert_eq!(usize::try_from(audited.summary.accounts_checked), Ok(TAMPERINGS.len() + 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_with_a_broken_side_is_found_on_both() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis(&redis).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b", "c"] {
+        client.create_account(savings(account_id)).await.unwrap();
+        client.deposit(deposit(account_id, 100)).await.unwrap();
+    }
+    client.transfer(transfer("a", "b", 5)).await.unwrap();
+    client.transfer(transfer("b", "c", 7)).await.unwrap();
+
+    // On the side that was paid, then the side that paid: each is named, and what it misses.
+    rewrite(&redis, "b", "set(3, 'amount', '6')");
+    let audited = audit(&mut client, "a").await;
+    assert_eq!(audited.found(), [("a", Kind::TransferUnmatched, 3)]);
+    assert!(audited.findings[0].message.ends_with("on account b has another amount"), "{audited:#?}");
+    assert_eq!(
+        audit(&mut client, "b").await.found(),
+        [("", Kind::MoneyUnbalanced, 0), ("b", Kind::EntryChanged, 3), ("b", Kind::TransferUnmatched, 3)]
+    );
+    assert_eq!(audit(&mut client, "c").await.findings, []);
+
+    rewrite(&redis, "b", "set(3, 'amount', '5')");
+    assert_eq!(audit(&mut client, "").await.findings, []);
+    remove(&redis, "b", 4);
+    let audited = audit(&mut client, "c").await;
+    assert_eq!(audited.found(), [("c", Kind::TransferUnmatched, 3)]);
+    assert!(audited.findings[0].message.ends_with("account b has no entry of it"), "{audited:#?}");
+}
+
+/// The walk itself, on a Redis, at a time when all transfers are settled.
+async fn audit_later(redis: &Redis, now_ms: i64) -> Vec<audit::Finding> {
+    let options = RedisOptions { url: RedisUrl::new(redis.url()), ..RedisOptions::default() };
+    let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&options).await.unwrap());
+    let (teller, mut told) = mpsc::channel(1);
+    let now = Timestamp::try_from_unix_ms(now_ms).unwrap();
+    let auditing = tokio::spawn(audit::run(store, Scope::Bank, now, teller));
+    let mut findings = Vec::new();
+    while let Some(news) = told.recv().await {
+        if let audit::News::Finding(finding) = news {
+            findings.push(finding);
+        }
+    }
+    auditing.await.unwrap().unwrap();
+    findings
+}
+
+/// An account that was taken out of the list is not looked at. The money that it has from others is
+/// missing, once nobody can say that the transfer is under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_that_went_where_nobody_looks_is_missing() {
+    let redis = Redis::start().await;
+    let bank = Bank::on_redis(&redis).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+    }
+    client.deposit(deposit("a", 100)).await.unwrap();
+    let receipt = client.transfer(transfer("a", "b", 30)).await.unwrap().into_inner();
+    let transferred = receipt.entry.unwrap().create_time.unwrap().seconds * 1_000;
+    let in_an_hour = transferred + 60 * 60 * 1_000;
+    assert!(audit_later(&redis, in_an_hour).await.is_empty());
+
+    let key = redis.run(&["KEYS", "bank:*:account:b"]).replace(":account:b", ":accounts");
+    assert_eq!(redis.run(&["ZREM", &key, "b"]), "1");
+    assert!(audit_later(&redis, transferred).await.is_empty(), "it may be under way");
+    let findings = audit_later(&redis, in_an_hour).await;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let message = findings[0].problem.to_string();
+    assert_eq!(message, "transfers brought -$0.30 more than they took, before the audit began");
 }
 
 #[tokio::test]
-async fn without_authentication_only_the_methods_of_administration_are_written_down() {
+async fn an_audit_that_cannot_be_made_says_why() {
     let bank = Bank::memory().await;
-    let mut operator = connect(&bank.endpoint()).await;
-    operator
-        .create_account(v1::CreateAccountRequest { owner: "bob".to_owned(), ..savings("b") })
-        .await
-        .unwrap();
-    operator.deposit(deposit("b", 1)).await.unwrap();
-    operator.list_accounts(v1::ListAccountsRequest::default()).await.unwrap();
-    operator
-        .freeze_account(v1::FreezeAccountRequest { account_id: "b".to_owned(), ..Default::default() })
-        .await
-        .unwrap();
-    bank.terminate().await;
-    assert_eq!(trail(&bank), ["administrative  FreezeAccount b  Ok"]);
+    let mut client = connect(&bank.endpoint()).await;
+    let absent = failed::<()>(Err(failure(&mut client, request("nobody")).await));
+    assert_eq!((absent.code, &*absent.reason), (Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    let invalid = failed::<()>(Err(failure(&mut client, request("a b")).await));
+    assert_eq!((invalid.code, &*invalid.reason), (Code::InvalidArgument, "INVALID_ARGUMENT"));
+}
+
+/// A bank of one account on a Redis that has just stopped to answer, and waits for it.
+async fn frozen(flags: &[&str]) -> (Redis, Bank, Client) {
+    let redis = Redis::start().await;
+    let patient = ["--set", "store.redis.command_timeout_ms=60000"];
+    let bank = Bank::on_redis_with(&redis, &[&patient, flags].concat()).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    redis.freeze();
+    (redis, bank, client)
+}
+
+/// An audit that has begun and cannot go on.
+async fn begun(client: &mut Client) -> Streaming<v1::AuditAccountsResponse> {
+    let mut replies = start(client, "").await;
+    let first = replies.message().await.unwrap().unwrap();
+    assert!(matches!(first.news, Some(News::Progress(_))), "{first:?}");
+    replies
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_log_of_a_whole_run_however_much_is_said() {
-    let password = "redis-password-that-nobody-may-read";
-    let issuer = Issuer::new();
-    let redis = Redis::start_locked(password).await;
-    let url = redis.url();
-    let bank = Bank::with_tokens(
-        &issuer,
-        &["--redis-url", &url, "--log-level", "trace", "--set", "log.filter=trace"],
-    )
-    .await;
-    let good = issuer.token("alice", ALL);
-    let forged = format!("{}x", issuer.token("mallory", ALL));
-    let mut caller = issuer.caller(&bank.endpoint(), "alice", ALL).await;
-    caller.create_account(savings("a")).await.unwrap();
-    failed(caller.withdraw(withdraw("a", 1)).await);
-    failed(caller.get_account(v1::GetAccountRequest { account_id: "absent".to_owned() }).await);
-    for value in [format!("Bearer {good}"), format!("Bearer {forged}"), format!("Basic {good}"), good.clone()]
-    {
-        let mut request = Request::new(deposit("a", 1));
-        request.metadata_mut().insert("authorization", value.parse().unwrap());
-        let outcome = connect(&bank.endpoint()).await.deposit(request).await;
-        assert_eq!(outcome.is_ok(), value == format!("Bearer {good}"), "{outcome:?}");
+async fn an_audit_outlasts_the_time_of_other_calls() {
+    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=100"]).await;
+    let mut replies = begun(&mut client).await;
+    let thaw = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        redis.thaw();
+        redis
+    });
+    let mut progress = 0;
+    loop {
+        match replies.message().await.unwrap().unwrap().news.unwrap() {
+            News::Progress(_) => progress += 1,
+            News::Finding(finding) => panic!("{finding:?}"),
+            News::Summary(summary) => break assert_eq!(summary.accounts_checked, 1),
+        }
     }
-    bank.terminate().await;
-    let log = bank.log() + &bank.errors();
-    assert!(log.contains(r#""level":"TRACE""#) && log.contains("Deposit done"), "it said all it can");
-    assert!(log.contains("hyper") || log.contains("h2"), "and so did the libraries");
-    // The parts of a token that are in no other: what is after the header.
-    let parts = |token: &str| token.split('.').skip(1).map(str::to_owned).collect::<Vec<_>>();
-    let secrets =
-        [parts(&good), parts(&forged), vec![password.to_owned(), support::tokens::SECRET.to_owned()]];
-    for secret in secrets.concat() {
-        assert!(!log.contains(&secret), "{secret:?} is in the log");
+    assert!(progress > 1, "it says that it is still there");
+    drop(thaw.await.unwrap());
+}
+
+#[tokio::test]
+async fn an_audit_ends_at_its_callers_deadline_and_the_servers() {
+    let (_redis, _bank, mut client) = frozen(&["--set", "server.stream_timeout_ms_max=500"]).await;
+    for timeout in [Some(Duration::from_millis(200)), None] {
+        let mut request = Request::new(request(""));
+        if let Some(timeout) = timeout {
+            request.set_timeout(timeout);
+        }
+        let error = tokio::time::timeout(PATIENCE, failure(&mut client, request)).await.unwrap();
+        assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
     }
+}
+
+#[tokio::test]
+async fn only_so_many_audits_run_at_once() {
+    let (redis, _bank, mut client) = frozen(&["--set", "server.concurrent_audits_max=1"]).await;
+    let running = begun(&mut client).await;
+    let error = failed::<()>(Err(failure(&mut client, request("a")).await));
+    assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "TOO_MANY_AUDITS"));
+    assert!(error.details.retry_info().is_some() && error.details.quota_failure().is_some());
+    // Its caller leaves, and the next one can begin.
+    drop(running);
+    redis.thaw();
+    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    while let Err(status) = start(&mut client, "").await.message().await {
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(tokio::time::Instant::now() < give_up_at, "the audit goes on without its caller");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Read or not, an audit does not keep the server from ending.
+#[tokio::test]
+async fn an_audit_ends_when_the_server_drains() {
+    let (redis, bank, mut client) = frozen(&["--set", "server.shutdown_grace_ms=60000"]).await;
+    let mut replies = begun(&mut client).await;
+    let _unread = begun(&mut connect(&bank.endpoint()).await).await;
+    let ended = tokio::spawn(async move { bank.terminate().await });
+    let status = loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("as if it were done"),
+            Err(status) => break status,
+        }
+    };
+    let error = failed::<()>(Err(status));
+    assert_eq!((error.code, &*error.reason), (Code::Unavailable, "SHUTTING_DOWN"));
+    let exit = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
+    assert!(exit.success(), "{exit:?}");
+    redis.thaw();
 }

@@ -2,7 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::BTreeSet, ffi::OsString, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    env,
+    ffi::OsString,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bank_server::config::{self, Args, Config, Error, Loaded, LogFormat, StoreKind};
 use clap::Parser as _;
@@ -81,6 +89,50 @@ fn every_default_has_its_reason_beside_it_and_they_are_in_order() {
     assert_eq!(keys, config::keys().collect::<Vec<_>>());
 }
 
+/// The first sentence of what is said about each key, in the order of the keys.
+fn reasons() -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut comment = String::new();
+    for line in config::DEFAULTS.lines() {
+        if let Some(text) = line.strip_prefix("# ") {
+            comment += text;
+            comment.push(' ');
+        } else {
+            if line.contains(" = ") {
+                let sentence = comment.split_once(". ").map_or(comment.trim(), |(first, _)| first);
+                reasons.push(sentence.trim_end_matches('.').to_owned());
+            }
+            comment.clear();
+        }
+    }
+    reasons
+}
+
+/// `docs/configuration.md`, which `BANK_RECORD=1 cargo test -p bank-server --test config` writes anew.
+#[test]
+fn the_documentation_has_every_key() {
+    let defaults: toml::Table = config::DEFAULTS.parse().unwrap();
+    let mut table = String::from(
+        "# Configuration\n\nEvery key of `bank-server`; the reason for each default is in \
+         [`config/default.toml`](../config/default.toml). In the environment `server.listen` is \
+         `BANK__SERVER__LISTEN`. A test writes and checks this table.\n\n\
+         | key | default | takes | is |\n|---|---|---|---|\n",
+    );
+    for (key, reason) in config::keys().zip(reasons()) {
+        let mut names = key.split('.');
+        let first = &defaults[names.next().unwrap()];
+        let default = names.fold(first, |value, name| &value[name]);
+        let takes = config::allowed(key).unwrap();
+        writeln!(table, "| `{key}` | `{default}` | {takes} | {reason} |").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    if env::var_os("BANK_RECORD").is_some() {
+        fs::write(&path, &table).unwrap();
+    }
+    let written = fs::read_to_string(path).unwrap();
+    assert_eq!(written, table, "write it anew with BANK_RECORD=1");
+}
+
 #[test]
 fn numbers_say_their_unit_or_that_they_count() {
     let documented: toml::Table = config::DEFAULTS.parse().unwrap();
@@ -89,9 +141,10 @@ fn numbers_say_their_unit_or_that_they_count() {
         let first = &documented[sections.next().unwrap()];
         sections.fold(first, |value, name| &value[name]).is_integer()
     };
-    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max"];
+    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max", "_percent"];
     for key in config::keys().filter(|key| is_number(key)) {
-        assert!(units.iter().any(|unit| key.ends_with(unit)) || key.ends_with(".partitions"), "{key}");
+        let counts = [".partitions", ".replicas"];
+        assert!(units.iter().chain(&counts).any(|end| key.ends_with(end)), "{key}");
     }
 }
 
@@ -204,6 +257,12 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
             "= \"{x}\" (FILE, line 1): must be of A-Z a-z 0-9 . _ : - and not empty",
         ),
         ("bank.default_currency = \"usd\"", "must be an ISO 4217 code in upper case, such as USD"),
+        ("store.redis.durability = \"sometimes\"", "must be one of \"none\", \"everysec\", \"always\""),
+        ("store.redis.bank_id = \"my bank\"", "must be a UUID in lower case such as 67e55044"),
+        (
+            "store.redis.replicas = 1\nstore.redis.replicas_timeout_ms = 2000",
+            "store.redis.replicas_timeout_ms = 2000 is not less than store.redis.command_timeout_ms = 2000",
+        ),
         ("log.filter = \"a=b=c\"", "must be directives such as"),
         ("ledger.request_retention_seconds = 0", "must be a whole number from 60 to 31622400"),
         ("log.level = \"info", "FILE, line 1: "),

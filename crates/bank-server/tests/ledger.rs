@@ -21,7 +21,9 @@ use bank_server::{
     ledger::{Error, Executed, Ledger, LedgerOptions, Request},
     metrics::Metrics,
 };
-use bank_store::{AccountsQuery, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError};
+use bank_store::{
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// What the next commit does instead of answering.
@@ -110,8 +112,12 @@ impl Store for Stage {
         "stage".to_owned()
     }
 
-    fn durability(&self) -> String {
-        "none".to_owned()
+    fn durability(&self) -> Durability {
+        self.store.durability()
+    }
+
+    fn bank_id(&self) -> &str {
+        self.store.bank_id()
     }
 }
 

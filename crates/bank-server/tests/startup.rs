@@ -16,15 +16,11 @@ use http::uri::PathAndQuery;
 use support::{
     Bank, Process, Redis,
     api::{connect, deposit, savings},
+    health::{BANK_SERVICE, ServingStatus, becomes, channel, health, of},
 };
 use tokio::{net::TcpSocket, time::Instant};
-use tonic::{
-    Code, Request,
-    transport::{Channel, Endpoint},
-};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::{Code, Request, transport::Endpoint};
+use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 use tonic_reflection::pb::{
     v1::{
@@ -33,21 +29,6 @@ use tonic_reflection::pb::{
     },
     v1alpha,
 };
-
-const BANK_SERVICE: &str = "bank.v1.BankService";
-
-async fn channel(bank: &Bank) -> Channel {
-    Endpoint::from_shared(bank.endpoint()).unwrap().connect().await.unwrap()
-}
-
-fn of(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest { service: service.to_owned() }
-}
-
-async fn health(bank: &Bank, service: &str) -> ServingStatus {
-    let mut client = HealthClient::new(channel(bank).await);
-    client.check(of(service)).await.unwrap().into_inner().status()
-}
 
 /// A server that works: it opens an account.
 async fn assert_serves(bank: &Bank, account_id: &str) {
@@ -69,16 +50,6 @@ fn redis_that_is_not_there() -> (TcpSocket, String) {
     (socket, url)
 }
 
-/// Waits until the bank reports that it does, or does not serve.
-async fn becomes(bank: &Bank, status: ServingStatus) {
-    let give_up_at = Instant::now() + Duration::from_secs(20);
-    while health(bank, BANK_SERVICE).await != status {
-        assert!(Instant::now() < give_up_at, "it does not become {status:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(health(bank, "").await, status);
-}
-
 #[tokio::test]
 async fn it_starts_without_any_configuration_and_says_what_it_is() {
     let bank = Bank::start(&[]).await;
@@ -90,13 +61,14 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
         "connections are not secured: TLS is off",
         "callers are not asked who they are: authentication is off",
         "the store is open",
+        "answering /metrics, /healthz, /readyz and /log",
         "listening for gRPC calls",
         &started,
     ];
     assert_eq!(messages, expected);
     assert_eq!(lines[3]["store"], "memory");
     assert_eq!(lines[3]["durability"], "none: everything is lost when this process ends");
-    assert_eq!(lines[4]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert_eq!(lines[5]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
     assert_serves(&bank, "a").await;

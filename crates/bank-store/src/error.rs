@@ -9,6 +9,10 @@ pub enum StoreError {
     /// The store cannot be reached or cannot take writes now. Nothing was done.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The store answers, but holds another bank, or keeps writes less firmly than it must. Nothing
+    /// was done. The reason is fit for callers to read.
+    #[error("the store is not fit for use: {0}")]
+    Unfit(String),
     /// The connection was lost, or time ran out, before the answer came. It may have been done.
     #[error("the store did not answer: {0}")]
     OutcomeUnknown(String),
@@ -24,7 +28,7 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::OutcomeUnknown(_) => true,
+            Self::Unavailable(_) | Self::Unfit(_) | Self::OutcomeUnknown(_) => true,
             Self::Corrupt(_) | Self::Misconfigured(_) => false,
         }
     }
@@ -33,7 +37,7 @@ impl StoreError {
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::OutcomeUnknown(_) => true,
-            Self::Unavailable(_) | Self::Corrupt(_) | Self::Misconfigured(_) => false,
+            Self::Unavailable(_) | Self::Unfit(_) | Self::Corrupt(_) | Self::Misconfigured(_) => false,
         }
     }
 }

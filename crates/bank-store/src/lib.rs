@@ -13,6 +13,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod durability;
 mod error;
 mod memory;
 mod proposal;
@@ -22,6 +23,7 @@ pub mod redis;
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 
+pub use durability::{Durability, DurabilityLevel};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp};
@@ -98,17 +100,38 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError>;
 
-    /// Whether the store answers now.
+    /// How many accounts there are, if that takes no walk through all of them.
     ///
     /// # Errors
-    /// [`StoreError`] if it does not.
+    /// [`StoreError`]; a read is always safe to repeat.
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether the store can take commits now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot: why.
     async fn health(&self) -> Result<(), StoreError>;
 
     /// What it is, in words: `memory`, `redis at 127.0.0.1:6379`. Never a secret.
     fn name(&self) -> String;
 
-    /// What an acknowledged write survives, in words, and what it does not.
-    fn durability(&self) -> String;
+    /// What an acknowledged write survives, and what it does not.
+    fn durability(&self) -> Durability;
+
+    /// What tells this bank from any other: drawn when it was founded, and kept with it.
+    fn bank_id(&self) -> &str;
+
+    /// Waits for an epoch later than this one. They count from 0.
+    ///
+    /// An epoch ends when the store may have gone back to an earlier state without anybody being
+    /// told: when the connection to it was lost and made anew. Whoever remembers what was
+    /// acknowledged in earlier epochs can look whether it is still there. The epoch of a store that
+    /// never goes back does not end.
+    async fn epoch_after(&self, _epoch: u64) -> u64 {
+        std::future::pending().await
+    }
 
     /// How many lanes there are. Proposals on one lane can share a commit.
     fn lanes(&self) -> usize {

@@ -9,10 +9,11 @@ use std::{
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner};
+use uuid::Uuid;
 
 use crate::{
-    AccountsQuery, Committed, EntriesQuery, Order, Outcome, Proposal, Recorded, RequestKey, Stamp, Store,
-    StoreError, proposal::RequestRecord,
+    AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal, Recorded,
+    RequestKey, Stamp, Store, StoreError, proposal::RequestRecord,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -22,6 +23,7 @@ use crate::{
 /// last one to two retention times.
 #[derive(Debug)]
 pub struct MemoryStore {
+    bank_id: String,
     retention: Duration,
     state: Mutex<State>,
 }
@@ -47,6 +49,7 @@ impl MemoryStore {
     /// An empty bank that keeps request records at least for the time given.
     pub fn new(request_retention: Duration) -> Self {
         Self {
+            bank_id: Uuid::new_v4().to_string(),
             retention: request_retention,
             state: Mutex::new(State {
                 accounts: HashMap::new(),
@@ -224,6 +227,10 @@ impl Store for MemoryStore {
         Ok(self.state().ids_after(after, limit).cloned().collect())
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        Ok(Some(self.state().by_id.len() as u64))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -232,7 +239,15 @@ impl Store for MemoryStore {
         "memory".to_owned()
     }
 
-    fn durability(&self) -> String {
-        "none: everything is lost when this process ends".to_owned()
+    fn durability(&self) -> Durability {
+        Durability {
+            level: DurabilityLevel::None,
+            replicas: 0,
+            words: "none: everything is lost when this process ends".to_owned(),
+        }
+    }
+
+    fn bank_id(&self) -> &str {
+        &self.bank_id
     }
 }

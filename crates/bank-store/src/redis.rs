@@ -7,6 +7,7 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
+//! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
 //! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
 //! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
@@ -23,129 +24,112 @@
 mod codec;
 mod commit;
 mod connection;
+mod fitness;
+mod guard;
 mod identity;
+mod inspection;
 mod keys;
+mod link;
 mod options;
+mod reading;
 mod reply;
+mod script;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
-use fred::{
-    clients::{Client, Pipeline},
-    cmd,
-    interfaces::{
-        ClientLike as _, HashesInterface as _, LuaInterface as _, SortedSetsInterface as _,
-        StreamsInterface as _,
-    },
-    types::Value,
-};
-use tokio::{task::JoinHandle, time};
+use fred::interfaces::{HashesInterface as _, SortedSetsInterface as _, StreamsInterface as _};
+use tokio::time::{Duration, Instant, sleep};
 
+pub use self::options::{RedisOptions, RedisUrl};
 use self::{
     commit::Call,
-    connection::{Connection, reply_code},
+    connection::{Connection, Target},
+    fitness::Demand,
+    guard::{Guard, Role, ping},
     keys::Keys,
+    link::Link,
+    reading::Reading,
+    script::Script,
 };
-pub use self::{
-    identity::Persistence,
-    options::{RedisOptions, RedisUrl},
-};
-use crate::{AccountsQuery, Committed, EntriesQuery, Order, Proposal, Store, StoreError};
+use crate::{AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError};
 
 /// How many partitions a listing reads at a time.
 const PARTITIONS_PER_READ: u32 = 16;
 
+/// The pause between two tries to connect for the first time.
+const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
 /// A bank kept in Redis.
 #[derive(Debug)]
 pub struct RedisStore {
-    /// Commits have a connection of their own, so that they never wait behind a long read.
-    writer: Connection,
-    reader: Connection,
+    commits: Link,
+    reads: Link,
+    guard: Arc<Guard>,
+    script: Script,
     keys: Keys,
-    request_retention_seconds: u64,
-    request_window_seconds: u64,
-    script_digest: String,
-    persistence: Persistence,
-    watchdogs: [JoinHandle<()>; 2],
+    promise: Durability,
+    name: String,
 }
 
 impl RedisStore {
-    /// Connects to Redis, checks that it can hold a bank, and founds one if there is none.
+    /// Connects to Redis, checks that it can hold a bank and keeps it as firmly as asked, and founds
+    /// one if there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if Redis does not answer within the connect timeout;
     /// [`StoreError::Misconfigured`] if it cannot hold this bank, saying what to change.
     pub async fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
         options.validate()?;
-        let writer = Connection::open(options).await?;
-        let reader = Connection::open(options).await?;
+        let target = Arc::new(Target::new(options)?);
+        let deadline = Instant::now() + options.connect_timeout;
+        loop {
+            let error = match Self::start(&target, deadline).await {
+                Err(error) if error.is_retryable() => error,
+                done => return done,
+            };
+            if Instant::now() + CONNECT_PAUSE >= deadline {
+                let within_ms = options.connect_timeout.as_millis();
+                let address = target.address();
+                return Err(match error {
+                    StoreError::Unfit(what) => StoreError::Misconfigured(what),
+                    StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
+                        let text = format!(
+                            "redis at {address} could not be reached within {within_ms} ms: {reason}"
+                        );
+                        StoreError::Unavailable(text)
+                    }
+                    error @ (StoreError::Corrupt(_) | StoreError::Misconfigured(_)) => error,
+                });
+            }
+            sleep(CONNECT_PAUSE).await;
+        }
+    }
+
+    async fn start(target: &Arc<Target>, deadline: Instant) -> Result<Self, StoreError> {
+        let options = target.options();
         let keys = Keys::new(&options.key_prefix, options.partitions);
-        identity::require_version(&writer).await?;
-        let persistence = identity::persistence(&writer, options.check_config).await?;
-        identity::require_same_time(&writer).await?;
-        // Whole seconds, and no fewer than were asked for.
-        let retention = options.request_retention;
-        let request_retention_seconds = retention.as_secs() + u64::from(retention.subsec_nanos() > 0);
-        let request_window_seconds =
-            identity::found_or_join(&writer, &keys, request_retention_seconds).await?;
-        let load = writer.client().script_load(commit::SCRIPT);
-        let script_digest = writer.run(load).await?;
-        let watchdogs =
-            [&writer, &reader].map(|connection| tokio::spawn(watch(connection.clone(), options.clone())));
+        let commits = Connection::open(target, deadline).await?;
+        let founded = identity::join(&commits, &keys, options).await?;
+        let script = Script::load(&commits, &founded, options).await?;
+        let guard = Arc::new(Guard::new(options, &keys, founded.bank_id));
+        guard.admit(Role::Commits, &commits).await?;
+        let reads = Connection::open(target, deadline).await?;
+        guard.admit(Role::Reads, &reads).await?;
         Ok(Self {
-            writer,
-            reader,
+            commits: Link::keep(Role::Commits, target, &guard, commits),
+            reads: Link::keep(Role::Reads, target, &guard, reads),
+            promise: Demand::of(options).promise(),
+            name: format!("redis at {}", target.address()),
+            guard,
             keys,
-            request_retention_seconds,
-            request_window_seconds,
-            script_digest,
-            persistence,
-            watchdogs,
+            script,
         })
     }
 
-    async fn call_script(&self, call: &Call) -> Result<Value, StoreError> {
-        let client = self.writer.client();
-        let evaluate = || {
-            let arguments = vec![
-                Value::from(self.request_retention_seconds.to_string()),
-                Value::from(self.request_window_seconds.to_string()),
-                Value::from(call.payload.as_slice()),
-                Value::from(call.entry_hashes.as_slice()),
-            ];
-            client.evalsha::<Value, _, _, _>(&self.script_digest, call.keys.clone(), arguments)
-        };
-        match self.writer.attempt(evaluate()).await? {
-            // A Redis that was restarted, or is a new primary, does not know the script.
-            Err(error) if reply_code(&error) == Some("NOSCRIPT") => {
-                self.writer.run(client.script_load::<(), _>(commit::SCRIPT)).await?;
-                self.writer.run(evaluate()).await
-            }
-            answer => answer.map_err(|error| self.writer.explain(&error)),
-        }
-    }
-
-    /// A pipeline of reads. Its first answer says whether they were made on a primary: after a
-    /// failover, a connection may still lead to what was one.
-    async fn reading(&self) -> Result<Pipeline<Client>, StoreError> {
-        let pipeline = self.reader.client().pipeline();
-        self.reader.run(pipeline.custom::<(), _>(cmd!("ROLE"), Vec::<Value>::new())).await?;
-        Ok(pipeline)
-    }
-
-    /// The answers to what was asked in a pipeline of reads.
-    async fn answers(&self, pipeline: &Pipeline<Client>) -> Result<Vec<Value>, StoreError> {
-        let mut answers: Vec<Value> = self.reader.run(pipeline.all()).await?;
-        if answers.is_empty() {
-            return Err(reply::unexpected("redis answered nothing"));
-        }
-        let role = reply::list(answers.remove(0))?.into_iter().next();
-        if role.as_ref().and_then(Value::as_str).as_deref() == Some("master") {
-            return Ok(answers);
-        }
-        let reader = self.reader.clone();
-        tokio::spawn(async move { reader.reset().await });
-        Err(StoreError::Unavailable(format!("redis at {} is no primary any more", self.reader.address())))
+    async fn reading(&self) -> Result<Reading<'_>, StoreError> {
+        Reading::begin(&self.guard, &self.keys, self.reads.connection()?).await
     }
 
     /// Accounts as they are now; an account that cannot be read does not hide the others.
@@ -156,11 +140,11 @@ impl RedisStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let pipeline = self.reading().await?;
+        let reading = self.reading().await?;
         for id in ids {
-            self.reader.run(pipeline.hgetall::<(), _>(self.keys.account(id))).await?;
+            reading.ask(reading.pipeline().hgetall(self.keys.account(id))).await?;
         }
-        let hashes = self.answers(&pipeline).await?;
+        let hashes = reading.answers().await?;
         Ok(ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect())
     }
 
@@ -171,14 +155,13 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let pipeline = self.reading().await?;
+        let reading = self.reading().await?;
         for (key, after) in sets {
             let start = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-            let queued = pipeline.zrangebylex::<(), _, _, _>(key, start, "+", Some((0, limit)));
-            self.reader.run(queued).await?;
+            reading.ask(reading.pipeline().zrangebylex(key, start, "+", Some((0, limit)))).await?;
         }
         let mut ids = Vec::new();
-        for set in self.answers(&pipeline).await? {
+        for set in reading.answers().await? {
             ids.extend(reply::list(set)?);
         }
         ids.into_iter()
@@ -224,7 +207,10 @@ impl Store for RedisStore {
             return Ok(Committed::default());
         }
         let call = Call::new(&self.keys, proposals)?;
-        let answer = self.call_script(&call).await?;
+        // In this order: a connection is looked at before it is here.
+        let connection = self.commits.connection()?;
+        self.guard.require_fit()?;
+        let answer = self.script.call(&connection, &self.guard, &call).await?;
         // The script has run: whatever it answered, something may have been done.
         call.committed(proposals, answer).map_err(|error| {
             tracing::error!(%error, commands = proposals.len(), "the answer of a commit makes no sense");
@@ -237,15 +223,16 @@ impl Store for RedisStore {
         let id = &query.account_id;
         // A count that does not fit in Redis's integers is none.
         let limit = u64::try_from(query.limit).ok().filter(|limit| *limit < i64::MAX as u64);
-        let pipeline = self.reading().await?;
+        let reading = self.reading().await?;
         let key = self.keys.entries(id);
-        self.reader.run(pipeline.hget::<(), _, _>(self.keys.account(id), "currency")).await?;
-        let queued = match query.order {
-            Order::OldestFirst => pipeline.xrange::<(), _, _, _>(key, lowest, highest, limit).await,
-            Order::NewestFirst => pipeline.xrevrange::<(), _, _, _>(key, highest, lowest, limit).await,
-        };
-        queued.map_err(|error| self.reader.explain(&error))?;
-        let answers = self.answers(&pipeline).await?;
+        reading.ask(reading.pipeline().hget(self.keys.account(id), "currency")).await?;
+        match query.order {
+            Order::OldestFirst => reading.ask(reading.pipeline().xrange(key, lowest, highest, limit)).await,
+            Order::NewestFirst => {
+                reading.ask(reading.pipeline().xrevrange(key, highest, lowest, limit)).await
+            }
+        }?;
+        let answers = reading.answers().await?;
         let [currency, entries] =
             answers.try_into().map_err(|_| reply::unexpected("redis answered half a pipeline"))?;
         if currency.is_null() {
@@ -294,25 +281,38 @@ impl Store for RedisStore {
         self.ids_of_all(after, limit).await
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        let reading = self.reading().await?;
+        for partition in 0..self.keys.partitions() {
+            reading.ask(reading.pipeline().zcard(self.keys.accounts(partition))).await?;
+        }
+        let counts = reading.answers().await?;
+        let counts: Vec<_> = counts.iter().map(reply::integer).collect::<Result<_, _>>()?;
+        Ok(Some(counts.into_iter().filter_map(|count| u64::try_from(count).ok()).sum()))
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
-        self.writer.run(self.writer.client().ping::<()>(None)).await?;
-        self.reader.run(self.reader.client().ping::<()>(None)).await
+        let (commits, reads) = (self.commits.connection()?, self.reads.connection()?);
+        self.guard.require_fit()?;
+        self.guard.require_accepted()?;
+        ping(&commits).await?;
+        ping(&reads).await
     }
 
     fn name(&self) -> String {
-        format!("redis at {}", self.writer.address())
+        self.name.clone()
     }
 
-    fn durability(&self) -> String {
-        self.persistence.to_string()
+    fn durability(&self) -> Durability {
+        self.promise.clone()
     }
-}
 
-impl Drop for RedisStore {
-    fn drop(&mut self) {
-        for watchdog in &self.watchdogs {
-            watchdog.abort();
-        }
+    fn bank_id(&self) -> &str {
+        self.guard.bank_id()
+    }
+
+    async fn epoch_after(&self, epoch: u64) -> u64 {
+        self.guard.epoch_after(epoch).await
     }
 }
 
@@ -342,28 +342,4 @@ fn stretch(query: &EntriesQuery) -> Option<(String, String)> {
         _ => {}
     }
     Some((lowest, highest))
-}
-
-/// Closes a connection that does not answer a `PING`: steady writes can hide a frozen Redis from
-/// the client's own check.
-async fn watch(connection: Connection, options: RedisOptions) {
-    let mut ticks = time::interval(options.watchdog_interval);
-    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if connection.require_connected().is_ok() {
-            let ping = connection.client().ping::<()>(None);
-            let answered = match time::timeout(options.command_timeout, ping).await {
-                Ok(Ok(())) => true,
-                // A Redis that refuses writes refuses this, too. The client gives up on its own at
-                // about the same time as we do, which is no answer.
-                Ok(Err(error)) => reply_code(&error).is_some(),
-                Err(_) => false,
-            };
-            if !answered {
-                tracing::warn!(redis = connection.address(), "redis does not answer; connecting anew");
-                connection.reset().await;
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::process::Server;
+use crate::process::{Redis, Server};
 
 fn bank(server: &Server, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
@@ -113,6 +113,9 @@ fn a_recorded_session() {
 /// The line with what differs from run to run replaced: times, and ids and hashes made from them. They differ in
 /// width too, so wide gaps become two blanks.
 fn steady(line: &str) -> String {
+    if line.starts_with("Uptime") {
+        return "Uptime  <time>".to_owned();
+    }
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-:./_".contains(c);
     let mut steady = String::new();
     let mut rest = line;
@@ -171,6 +174,34 @@ fn a_transaction_from_a_history_is_shown() {
             "b  transfer_in  1.000 KWD  1.000 KWD  <time>",
         ]
     );
+}
+
+/// Somebody writes himself a balance, with `redis-cli`.
+#[test]
+fn an_audit_ends_with_a_code_of_its_own_if_something_is_wrong() {
+    let redis = Redis::start();
+    let server = Server::on_redis(&redis);
+    run(&server, "create 123 --currency USD");
+    run(&server, "deposit 123 10.00");
+    let output = run(&server, "audit");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "", "a bar is for terminals");
+
+    let key = redis.run(&["KEYS", "bank:*:account:123"]);
+    redis.run(&["HSET", &key, "balance", "1000000"]);
+    for account in ["", " 123"] {
+        let output = run(&server, &format!("audit{account}"));
+        assert_eq!(output.status.code(), Some(9));
+        assert!(stdout(&output).starts_with(
+            "account_changed: account 123: the account has the balance $10000.00, its entries come to $10.00\n\
+             money_unbalanced: $10000.00 are held, $9990.00 more than came in and did not go out"
+        ));
+        assert_eq!(stderr(&output), "error: the audit has found 2 things that are wrong\n");
+    }
+
+    // What cannot be audited at all ends differently.
+    drop(redis);
+    assert_eq!(run(&server, "audit").status.code(), Some(6));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Every method of the library, and its errors, as the real server answers them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bank_client::{
-    AccountId, AccountState, AccountType, BankClient, Compounding, Currency, DayCount, EntryKind, Error,
-    ListOrder, Money, Route, TryStreamExt as _,
+    AccountId, AccountState, AccountType, BankClient, Compounding, Currency, DayCount, DurabilityLevel,
+    EntryKind, Error, ListOrder, Money, Route, TryStreamExt as _,
 };
 
 use crate::process::Server;
@@ -78,6 +78,13 @@ async fn every_method_answers() {
     client.withdraw("till", usd(15_375)).await.unwrap();
     let close = client.close_account("till").await.unwrap();
     assert_eq!(close.entry.kind, EntryKind::AccountClosed);
+
+    let info = client.server_info().await.unwrap();
+    assert_eq!((info.version.as_str(), info.store.kind.as_str()), (env!("CARGO_PKG_VERSION"), "memory"));
+    assert_eq!(info.store.durability.level, DurabilityLevel::None);
+    assert_eq!((info.lost_writes.accounts, info.lost_writes.found_at), (0, None));
+    assert_eq!(info.limits.request_retention, Duration::from_hours(24));
+    assert!(info.started_at <= opened.entry.created_at);
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
-//! A `bank-server` on the in-memory store and a free port.
+//! A `bank-server` on a free port, and a Redis for it.
 
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
+    time::Duration,
 };
+
+use tempfile::TempDir;
 
 /// Runs until it is dropped.
 pub(crate) struct Server {
@@ -22,7 +26,16 @@ impl Server {
     }
 
     pub(crate) fn listen(address: &str) -> Self {
-        Self::run(Command::new(binary()).args(["--listen", address, "--admin-listen", "off"]))
+        Self::start_with(&["--listen", address])
+    }
+
+    /// On a free port, with the accounts in a Redis.
+    pub(crate) fn on_redis(redis: &Redis) -> Self {
+        Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url()])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
+        Self::run(Command::new(binary()).args(["--admin-listen", "off"]).args(flags))
     }
 
     /// As a command starts it, which must become the server itself.
@@ -69,4 +82,52 @@ pub(crate) fn binary() -> &'static Path {
         }
         path
     })
+}
+
+/// A Redis on a free port, which keeps nothing on disk.
+pub(crate) struct Redis {
+    process: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Redis {
+    /// Waits until it answers.
+    pub(crate) fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server 7.0 or newer must be installed");
+        let redis = Self { process, port, _directory: directory };
+        for _ in 0..1_000 {
+            if redis.run(&["PING"]) == "PONG" {
+                return redis;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// What it answers to a command.
+    pub(crate) fn run(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        let output = command.args(["-p", &self.port.to_string()]).args(words).output();
+        let output = output.expect("redis-cli 7.0 or newer must be installed");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

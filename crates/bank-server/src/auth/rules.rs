@@ -27,6 +27,8 @@ pub enum Accounts {
     OwnToAny,
     /// Their own; those of others are left out.
     Listed,
+    /// It names none.
+    Unnamed,
     /// All of them: the method itself needs [`Scope::Admin`].
     All,
 }
@@ -85,6 +87,8 @@ methods! {
     FreezeAccount       Admin   All
     UnfreezeAccount     Admin   All
     CloseAccount        Admin   All
+    GetServerInfo       Read    Unnamed
+    AuditAccounts       Admin   All
 }
 
 /// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.

@@ -60,6 +60,8 @@ pub(super) const KEYS: &[Key] = &[
         parses::<std::net::SocketAddr>,
     ),
     integer("server.request_timeout_ms_max", 1, DAY_MS),
+    integer("server.stream_timeout_ms_max", 1, 31 * DAY_MS),
+    integer("server.concurrent_audits_max", 1, 1_000),
     integer("server.shutdown_grace_ms", 1, DAY_MS),
     integer("server.message_bytes_max", 1024, 4 << 20),
     // A page of a list takes up to 2 MiB and one item more.
@@ -135,6 +137,14 @@ pub(super) const KEYS: &[Key] = &[
     integer("store.redis.reconnect_delay_ms_max", 1, 600_000),
     integer("store.redis.command_buffer_max", 1, 1_000_000),
     integer("store.redis.watchdog_interval_ms", 10, 600_000),
+    choice("store.redis.durability", &["none", "everysec", "always"]),
+    integer("store.redis.replicas", 0, 100),
+    integer("store.redis.replicas_timeout_ms", 1, 600_000),
+    text(
+        "store.redis.bank_id",
+        "a UUID in lower case such as 67e55044-10b1-426f-9247-bb680e5fe0c8, or empty",
+        is_bank_id,
+    ),
     flag("store.redis.check_config"),
     integer("ledger.queue_commands_max", 1, 1_000_000),
     integer("ledger.batch_commands_max", 1, 10_000),
@@ -145,6 +155,8 @@ pub(super) const KEYS: &[Key] = &[
     choice("log.level", &crate::telemetry::LEVELS),
     text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
     choice("log.format", &["auto", "pretty", "json"]),
+    text("traces.otlp_endpoint", "http://host:4317, or empty", is_otlp_endpoint),
+    integer("traces.sampled_percent", 0, 100),
 ];
 
 const fn integer(name: &'static str, min: i64, max: i64) -> Key {
@@ -229,7 +241,7 @@ impl Key {
         }
     }
 
-    fn allowed(&self) -> String {
+    pub(super) fn allowed(&self) -> String {
         match self.kind {
             Kind::Flag => "true or false".to_owned(),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
@@ -250,6 +262,10 @@ fn is_admin_listen(text: &str) -> bool {
     text == "off" || parses::<std::net::SocketAddr>(text)
 }
 
+fn is_otlp_endpoint(text: &str) -> bool {
+    text.is_empty() || (text.starts_with("http://") && parses::<http::Uri>(text))
+}
+
 fn is_redis_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
         matches!(scheme, "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel") && !rest.is_empty()
@@ -259,6 +275,10 @@ fn is_redis_url(text: &str) -> bool {
 fn is_key_prefix(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
     !text.is_empty() && text.bytes().all(plain)
+}
+
+fn is_bank_id(text: &str) -> bool {
+    text.is_empty() || text.parse::<uuid::Uuid>().is_ok_and(|id| id.to_string() == text)
 }
 
 fn is_filter(text: &str) -> bool {

@@ -7,12 +7,15 @@ use std::{
 };
 
 use bank_domain::Currency;
-use bank_store::redis::{RedisOptions, RedisUrl};
+use bank_store::{
+    DurabilityLevel,
+    redis::{RedisOptions, RedisUrl},
+};
 use serde::{Deserialize, Deserializer};
 
 use super::{Auth, Problem, Tls};
 use crate::{
-    grpc::ApiOptions,
+    grpc::{ApiOptions, ServerFacts},
     ledger::LedgerOptions,
     server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions},
 };
@@ -32,6 +35,7 @@ pub struct Config {
     pub store: Store,
     pub ledger: Ledger,
     pub log: Log,
+    pub traces: Traces,
 }
 
 /// How calls come in.
@@ -41,6 +45,8 @@ pub struct Config {
 pub struct Server {
     pub listen: SocketAddr,
     pub request_timeout_ms_max: u64,
+    pub stream_timeout_ms_max: u64,
+    pub concurrent_audits_max: usize,
     pub shutdown_grace_ms: u64,
     pub message_bytes_max: usize,
     pub reply_bytes_max: usize,
@@ -115,6 +121,16 @@ pub enum StoreKind {
     Redis,
 }
 
+impl StoreKind {
+    /// As it is spelled in `store.kind`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+        }
+    }
+}
+
 /// How to reach Redis.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +147,23 @@ pub struct Redis {
     pub reconnect_delay_ms_max: u64,
     pub command_buffer_max: usize,
     pub watchdog_interval_ms: u64,
+    pub durability: Durability,
+    pub replicas: u32,
+    pub replicas_timeout_ms: u64,
+    pub bank_id: String,
     pub check_config: bool,
+}
+
+/// How firmly Redis must keep a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// As its snapshots do.
+    None,
+    /// Synced to the disk every second.
+    Everysec,
+    /// Synced to the disk before it is acknowledged.
+    Always,
 }
 
 /// How commands are queued, committed and remembered.
@@ -157,6 +189,17 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// Where spans are sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// The collector; none for nowhere.
+    #[serde(deserialize_with = "unless_empty")]
+    pub otlp_endpoint: Option<String>,
+    /// The share of traces that begin here and are sent.
+    pub sampled_percent: u8,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -172,11 +215,18 @@ pub enum LogFormat {
 impl Config {
     /// Values that are each right, but not together.
     pub(super) fn contradictions(&self) -> Vec<Problem> {
-        let Redis { reconnect_delay_ms_min: min, reconnect_delay_ms_max: max, .. } = &self.store.redis;
+        let redis = &self.store.redis;
+        let Redis { reconnect_delay_ms_min: min, reconnect_delay_ms_max: max, .. } = redis;
         let mut problems = Vec::new();
         if min > max {
             problems.push(Problem::Contradiction(format!(
                 "store.redis.reconnect_delay_ms_min = {min} is more than store.redis.reconnect_delay_ms_max = {max}"
+            )));
+        }
+        let Redis { replicas_timeout_ms: wait, command_timeout_ms: command, .. } = redis;
+        if redis.replicas > 0 && wait >= command {
+            problems.push(Problem::Contradiction(format!(
+                "store.redis.replicas_timeout_ms = {wait} is not less than store.redis.command_timeout_ms = {command}"
             )));
         }
         // A commit must be recognised for as long as it may be sent again.
@@ -240,6 +290,27 @@ impl Config {
         ApiOptions {
             default_currency: self.bank.default_currency,
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+            stream_timeout: Duration::from_millis(self.server.stream_timeout_ms_max),
+            concurrent_audits_max: self.server.concurrent_audits_max,
+            facts: self.server_facts(),
+        }
+    }
+
+    /// What callers may know of the settings.
+    fn server_facts(&self) -> ServerFacts {
+        let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
+        let Ledger { queue_commands_max, batch_commands_max, .. } = self.ledger;
+        ServerFacts {
+            store_kind: self.store.kind.as_str(),
+            store_timeout: Duration::from_millis(self.health.poll_timeout_ms),
+            message_bytes_max,
+            reply_bytes_max,
+            header_bytes_max,
+            concurrent_streams_max: self.server.concurrent_streams_max,
+            queue_commands_max,
+            batch_commands_max,
+            outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
+            request_retention: self.request_retention(),
         }
     }
 
@@ -274,6 +345,14 @@ impl Config {
             reconnect_delay_max: Duration::from_millis(redis.reconnect_delay_ms_max),
             command_buffer_max: redis.command_buffer_max,
             watchdog_interval: Duration::from_millis(redis.watchdog_interval_ms),
+            durability: match redis.durability {
+                Durability::None => DurabilityLevel::None,
+                Durability::Everysec => DurabilityLevel::EverySecond,
+                Durability::Always => DurabilityLevel::Always,
+            },
+            replicas: redis.replicas,
+            replicas_timeout: Duration::from_millis(redis.replicas_timeout_ms),
+            bank_id: Some(redis.bank_id.clone()).filter(|id| !id.is_empty()),
             check_config: redis.check_config,
         }
     }
@@ -287,4 +366,9 @@ fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::
 fn admin_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
+/// Text that may be left out.
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()))
 }

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use super::status::{Failure, refusal};
 use crate::{
-    audit::{self, Strangers},
+    audit_trail::{self, Strangers},
     auth::{
         Authentication, Identity, Method,
         authentication::{Authenticator, Rejection},
@@ -107,8 +107,8 @@ where
 fn write_down<Message>(request: &Request<Message>, rejection: &Rejection, strangers: &Strangers) {
     let peer = request.extensions().get::<Peer>();
     let Some(times) = peer.map_or(Some(1), |peer| strangers.count(peer.network())) else { return };
-    audit::Event {
-        kind: audit::Kind::Unauthenticated,
+    audit_trail::Event {
+        kind: audit_trail::Kind::Unauthenticated,
         subject: "",
         peer: peer.map(|Peer(address)| *address),
         method: Method::of_path(request.uri().path()).map_or("", Method::name),

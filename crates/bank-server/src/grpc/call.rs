@@ -2,20 +2,36 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use bank_proto::v1;
-use tokio::time::{Instant, timeout_at};
-use tonic::{Code, Request, Response, Status};
+use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 use tracing::{Instrument as _, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::status::{Failure, status};
 use crate::{
-    audit,
+    audit_trail,
     auth::{Access, Extent, Identity, Method, Scope},
+    ledger,
     server::Peer,
+    telemetry::TRACES,
 };
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
+
+/// How many replies of one call wait for a caller who reads slowly.
+const REPLIES_WAITING_MAX: usize = 16;
 
 /// Names are logged up to here; longer ones are refused anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
@@ -57,17 +73,41 @@ names! {
     GetBalanceRequest { account_id }
     ListTransactionsRequest { account_id }
     GetTransactionRequest { transaction_id }
+    AuditAccountsRequest { account_id }
 }
 
-impl Names for v1::ListAccountsRequest {
-    fn account(&self) -> &'static str {
-        ""
-    }
+macro_rules! nameless {
+    ($($message:ident),*) => {
+        $(impl Names for v1::$message {
+            fn account(&self) -> &'static str {
+                ""
+            }
 
-    fn request_id(&self) -> &'static str {
-        ""
+            fn request_id(&self) -> &'static str {
+                ""
+            }
+        })*
+    };
+}
+
+nameless! { ListAccountsRequest, GetServerInfoRequest }
+
+/// The replies of a call that has many.
+pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
+
+/// Where the replies of a call go that has many.
+pub(super) struct ReplyTo<Reply>(mpsc::Sender<Result<Reply, Status>>);
+
+impl<Reply> ReplyTo<Reply> {
+    /// Hands a reply over; waits while the caller does not read.
+    pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
+        self.0.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
     }
 }
+
+/// Marks a reply that ends by itself when the server drains, so that nobody has to wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndsWhenDraining;
 
 /// What a call comes to, and how far it reached for that.
 pub(super) struct Answer<Reply> {
@@ -82,7 +122,10 @@ pub(super) struct Call {
     method: Method,
     account: String,
     request_id: String,
+    /// For the log.
     span: Span,
+    /// For an OpenTelemetry collector.
+    trace: Span,
     started: Instant,
     deadline: Instant,
     ended: bool,
@@ -97,6 +140,7 @@ impl Call {
         let message = request.get_ref();
         let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
         let caller = request.extensions().get::<Identity>().cloned();
+        let trace = trace(method.name(), request.metadata());
         let span = tracing::info_span!(
             target: "bank::call",
             "call",
@@ -119,6 +163,7 @@ impl Call {
             account: account.to_owned(),
             request_id: request_id.to_owned(),
             span,
+            trace,
             started,
             deadline: started + timeout,
             ended: false,
@@ -137,16 +182,59 @@ impl Call {
     ) -> Result<Response<Reply>, Status> {
         // The ledger watches the deadline of what it was given, and says more when it passes.
         let late = self.deadline + DEADLINE_MARGIN_MAX;
-        let work = async {
-            let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
-            work(Access::grant(caller, self.method)?).await
-        };
-        let result = timeout_at(late, work.instrument(self.span.clone())).await;
-        let result = result.unwrap_or(Err(Failure::DeadlineExceeded));
+        let access = self.access();
+        let work = async { work(access?).await };
+        // The inner one is what the ledger finds as the current span.
+        let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
+        let result = timeout_at(late, work).await.unwrap_or(Err(Failure::DeadlineExceeded));
         let extent = result.as_ref().map_or_else(Failure::extent, |answer| answer.extent);
         let result = result.map_err(status);
         self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok), extent);
         result.map(|answer| Response::new(answer.reply))
+    }
+
+    /// Answers the call with all that `work` replies, if its caller has leave for it, before the
+    /// deadline and before the server drains. The work ends when the caller leaves.
+    pub(super) fn run_stream<Reply, Work>(
+        mut self,
+        draining: CancellationToken,
+        work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
+    ) -> Response<Replies<Reply>>
+    where
+        Reply: Send + 'static,
+        Work: Future<Output = Result<Extent, Failure>> + Send,
+    {
+        let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
+        let (end, ended) = oneshot::channel();
+        let caller = sender.clone();
+        let access = self.access();
+        let work = async move { work(access?, ReplyTo(sender)).await };
+        let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
+        tokio::spawn(async move {
+            let result = tokio::select! {
+                result = work => result,
+                () = caller.closed() => Err(Failure::CallerGone),
+                () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
+                () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
+            };
+            let extent = result.as_ref().map_or_else(Failure::extent, |extent| *extent);
+            let result = result.map(|_| ()).map_err(status);
+            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
+            // An error means that the caller is gone.
+            let _ = end.send(result);
+        });
+        let replies = stream::unfold(replies, |mut replies| async { Some((replies.recv().await?, replies)) });
+        // How it ended has a place of its own: it must not wait for the replies before it to be read.
+        let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
+        let mut response = Response::new(replies.chain(end).boxed());
+        response.extensions_mut().insert(EndsWhenDraining);
+        response
+    }
+
+    /// Holds the caller against the rule of the method.
+    fn access(&self) -> Result<Access, Failure> {
+        let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
+        Ok(Access::grant(caller, self.method)?)
     }
 
     fn end(&mut self, outcome: Code, extent: Extent) {
@@ -154,6 +242,10 @@ impl Call {
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
+        self.trace.record("rpc.grpc.status_code", i32::from(outcome));
+        if is_failure_of_server(outcome) {
+            self.trace.record("otel.status_code", "ERROR");
+        }
         self.span.in_scope(|| {
             if outcome == Code::Ok {
                 tracing::debug!(target: "bank::call", "{} done", self.method.name());
@@ -162,7 +254,7 @@ impl Call {
             }
         });
         if let Some(kind) = self.audited(outcome, extent) {
-            audit::Event {
+            audit_trail::Event {
                 kind,
                 subject: self.caller.as_ref().map_or("", |caller| caller.subject().as_str()),
                 peer: self.peer,
@@ -178,19 +270,19 @@ impl Call {
     }
 
     /// What the audit trail calls it, if it is for the audit trail.
-    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit::Kind> {
+    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit_trail::Kind> {
         let caller = self.caller.as_ref()?;
         let administers = caller.scopes().contains(Scope::Admin);
         match (outcome, extent) {
-            (Code::PermissionDenied, _) => Some(audit::Kind::PermissionDenied),
-            (_, Extent::Beyond) if administers => Some(audit::Kind::Administrative),
-            (_, Extent::Beyond) => Some(audit::Kind::Concealed),
-            _ if self.method.rule().scope == Scope::Admin => Some(audit::Kind::Administrative),
+            (Code::PermissionDenied, _) => Some(audit_trail::Kind::PermissionDenied),
+            (_, Extent::Beyond) if administers => Some(audit_trail::Kind::Administrative),
+            (_, Extent::Beyond) => Some(audit_trail::Kind::Concealed),
+            _ if self.method.rule().scope == Scope::Admin => Some(audit_trail::Kind::Administrative),
             // It may be done all the same, and nobody could say to whom.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
                 if administers && !caller.is_operator() =>
             {
-                Some(audit::Kind::Administrative)
+                Some(audit_trail::Kind::Administrative)
             }
             _ => None,
         }
@@ -203,6 +295,53 @@ impl Drop for Call {
             self.end(Code::Cancelled, Extent::Unknown);
         }
     }
+}
+
+/// The span of a call for a collector, in the trace that its caller names. The names of the fields:
+/// <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
+fn trace(method: &'static str, metadata: &MetadataMap) -> Span {
+    let span = tracing::info_span!(
+        target: TRACES,
+        "call",
+        otel.name = format_args!("{SERVICE_NAME}/{method}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "grpc",
+        rpc.service = SERVICE_NAME,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+    );
+    if !span.is_disabled() && metadata.contains_key("traceparent") {
+        // An error means that the span is not sent anywhere.
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(metadata)));
+    }
+    span
+}
+
+/// Where a caller's trace is named.
+struct Carrier<'a>(&'a MetadataMap);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// The codes that say that a server has failed, and not its caller.
+const fn is_failure_of_server(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 fn shortened(name: &str) -> &str {

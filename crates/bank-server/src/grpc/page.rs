@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 use super::status::Failure;
 
 /// How many items a page has unless the caller says.
-const SIZE_DEFAULT: usize = 50;
+pub(super) const SIZE_DEFAULT: usize = 50;
 /// How many items a page has at most.
-const SIZE_MAX: usize = 1000;
+pub(super) const SIZE_MAX: usize = 1000;
 /// How large a page grows before it ends early, in bytes: below the 4 MiB that clients accept.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How many items are looked at for one page, where a filter leaves few of them.

@@ -18,6 +18,7 @@ use bank_store::Order;
 
 use self::violations::Violations;
 use super::{page::Page, status::Failure};
+use crate::audit::Scope;
 
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
@@ -76,6 +77,14 @@ pub(super) struct History {
 /// A call that reads a movement.
 pub(super) struct TransactionQuery {
     pub(super) transaction_id: TransactionId,
+}
+
+impl ParseWith<v1::AuditAccountsRequest> for Scope {
+    fn parse_with(message: v1::AuditAccountsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+        let mut violations = Violations::default();
+        let account_id = violations.optional("account_id", &message.account_id);
+        violations.finish(account_id.map(|account_id| account_id.map_or(Self::Bank, Self::Account)))
+    }
 }
 
 impl Violations {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bank_domain::{
-    Account, AccountId, AccountState, AccountType, Entry, EntryId, EntryKind, Owner, Timestamp, TransactionId,
+    Account, AccountId, AccountState, AccountType, Entry, EntryId, EntryKind, Owner, Timestamp,
 };
 use bank_proto::v1;
-use bank_store::{AccountsQuery, EntriesQuery, Order, Store};
-use futures::{TryFutureExt as _, future::try_join};
+use bank_store::{AccountsQuery, EntriesQuery, Order, Store, StoreError};
+use futures::future::try_join;
 
 use super::{
     call::Answer,
@@ -16,10 +16,10 @@ use super::{
     render,
     status::Failure,
 };
-use crate::auth::{Access, Extent};
-
-/// How many entries of one millisecond are read at a time to find the other side of a transfer.
-const ENTRIES_PER_READ: usize = 100;
+use crate::{
+    auth::{Access, Extent},
+    movement,
+};
 
 pub(super) async fn account(
     store: Arc<dyn Store>,
@@ -95,8 +95,7 @@ pub(super) async fn balance(
                 limit: 1,
                 ..EntriesQuery::all(account_id.clone())
             };
-            let (account, entries) =
-                try_join(load(&*store, &account_id), store.entries(&newest).map_err(Failure::from)).await?;
+            let (account, entries) = try_join(load(&*store, &account_id), store.entries(&newest)).await?;
             let extent = extent(&access, account.as_ref());
             let entry =
                 access.primary(account.as_ref()).and(entries.into_iter().next()).ok_or_else(|| {
@@ -170,11 +169,12 @@ pub(super) async fn transaction(
     query: TransactionQuery,
 ) -> Result<Answer<v1::GetTransactionResponse>, Failure> {
     let id = query.transaction_id;
-    let (account, primary) = try_join(load(&*store, &id.account_id), primary_entry(&*store, &id)).await?;
+    let (account, primary) =
+        try_join(load(&*store, &id.account_id), movement::primary_entry(&*store, &id)).await?;
     let mut sides = Vec::from_iter(account.zip(primary));
     if let Some((_, Entry { kind: EntryKind::TransferOut { destination }, .. })) = sides.first() {
         let (account, entry) =
-            try_join(load(&*store, destination), entry_of(&*store, &id, destination)).await?;
+            try_join(load(&*store, destination), movement::entry_on(&*store, destination, &id)).await?;
         sides.extend(account.zip(entry));
     }
     // Who is on one side of a transfer sees that side.
@@ -203,48 +203,10 @@ async fn visible(store: &dyn Store, access: &Access, account_id: AccountId) -> R
     })
 }
 
-async fn load(store: &dyn Store, account_id: &AccountId) -> Result<Option<Account>, Failure> {
+async fn load(store: &dyn Store, account_id: &AccountId) -> Result<Option<Account>, StoreError> {
     Ok(store.load(std::slice::from_ref(account_id)).await?.pop().flatten())
 }
 
 fn extent(access: &Access, account: Option<&Account>) -> Extent {
     account.map_or(Extent::Own, |account| access.extent_of(&account.owner))
-}
-
-/// The entry that the id of a transaction names.
-async fn primary_entry(store: &dyn Store, id: &TransactionId) -> Result<Option<Entry>, Failure> {
-    let Some(before) = id.entry_id.sequence.checked_sub(1) else { return Ok(None) };
-    let time = id.entry_id.time;
-    let query = EntriesQuery {
-        start: Some(time),
-        end: Some(time),
-        after: Some(EntryId { time, sequence: before }),
-        limit: 1,
-        ..EntriesQuery::all(id.account_id.clone())
-    };
-    Ok(store.entries(&query).await?.pop().filter(|entry| entry.transaction_id == *id))
-}
-
-/// The entry of a transaction on its other account: it has the time that is in the id.
-async fn entry_of(
-    store: &dyn Store,
-    transaction_id: &TransactionId,
-    account_id: &AccountId,
-) -> Result<Option<Entry>, Failure> {
-    let time = transaction_id.entry_id.time;
-    let mut query = EntriesQuery {
-        start: Some(time),
-        end: Some(time),
-        limit: ENTRIES_PER_READ,
-        ..EntriesQuery::all(account_id.clone())
-    };
-    loop {
-        let entries = store.entries(&query).await?;
-        let full = entries.len() == query.limit;
-        query.after = entries.last().map(Entry::id);
-        let found = entries.into_iter().find(|entry| entry.transaction_id == *transaction_id);
-        if found.is_some() || !full {
-            return Ok(found);
-        }
-    }
 }

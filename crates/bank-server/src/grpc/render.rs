@@ -134,7 +134,7 @@ pub(super) fn account(account: Account) -> v1::Account {
         .into(),
         balance: Some(money(account.balance)),
         overdraft_limit: Some(money(account.overdraft_limit)),
-        version: sequence(account.version),
+        version: count(account.version),
         create_time: Some(time(account.opened_at)),
         update_time: Some(time(account.updated_at)),
         labels: account.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -168,7 +168,7 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
     v1::Entry {
         transaction_id: entry.transaction_id.to_string(),
         account_id: entry.account_id.to_string(),
-        sequence: sequence(entry.sequence),
+        sequence: count(entry.sequence),
         kind: entry_kind(&entry.kind).into(),
         amount: Some(money(entry.amount)),
         balance_after: Some(money(entry.balance_after)),
@@ -182,9 +182,9 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
     }
 }
 
-/// Sequences count entries one by one, so they never come near the end of 63 bits.
-fn sequence(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
+/// What is counted one by one never comes near the end of 63 bits.
+pub(super) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn interest_terms(terms: &interest::Terms, period: Period) -> v1::InterestTerms {

@@ -12,6 +12,7 @@ use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
+    audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
     ledger,
 };
@@ -45,6 +46,10 @@ pub(crate) enum Failure {
     TooManyStreams { streams_max: usize },
     /// A read took too long.
     DeadlineExceeded,
+    /// As many audits run as may.
+    TooManyAudits { audits_max: usize },
+    /// The caller is gone; nobody hears of it.
+    CallerGone,
     /// The ledger did not carry it out.
     Ledger(ledger::Error),
     /// The store did not answer a read.
@@ -67,6 +72,8 @@ impl Failure {
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
+            | Self::TooManyAudits { .. }
+            | Self::CallerGone
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
         }
@@ -82,6 +89,18 @@ impl From<ScopeMissing> for Failure {
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         Self::Ledger(error)
+    }
+}
+
+impl From<audit::Error> for Failure {
+    fn from(error: audit::Error) -> Self {
+        match error {
+            audit::Error::AccountNotFound(account_id) => {
+                Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
+            }
+            audit::Error::Store(error) => Self::Store(error),
+            audit::Error::NobodyListens => Self::CallerGone,
+        }
     }
 }
 
@@ -142,6 +161,8 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::DeadlineExceeded => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
+        Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
@@ -264,6 +285,13 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
     .status()
 }
 
+fn too_many_audits(audits_max: usize) -> Status {
+    Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", format!("{audits_max} audits run already"))
+        .with("audits_max", audits_max)
+        .quota("server.concurrent_audits_max", RETRY_DELAY)
+        .status()
+}
+
 fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
@@ -308,6 +336,11 @@ fn store_status(error: StoreError) -> Status {
             Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store is unavailable; nothing was done")
                 .retry_after(RETRY_DELAY)
                 .status()
+        }
+        // The store says so itself, once; callers may know what it is about.
+        StoreError::Unfit(reason) => {
+            let message = format!("the store cannot be used now; nothing was done: {reason}");
+            Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
         }
         StoreError::Corrupt(reason) => {
             tracing::error!(reason, "the store holds what the bank did not write");

@@ -15,11 +15,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Level, Span};
 
-use super::{Error, Executed, LedgerOptions, decide, now};
+use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, decide, now};
 use crate::{
     auth::{Access, Extent},
     metrics::{CommandOutcome, Metrics},
+    telemetry::TRACES,
 };
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
@@ -41,6 +43,10 @@ pub(super) struct Submission {
     pub(super) extent: Extent,
     pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
     pub(super) metrics: Arc<Metrics>,
+    /// The call that it is of.
+    pub(super) span: Span,
+    /// That it waits. It ends when the command is taken.
+    pub(super) waiting: Span,
 }
 
 /// Accounts as far as they are known; `None` for one that does not exist.
@@ -52,6 +58,7 @@ pub(super) struct Sequencer {
     metrics: Arc<Metrics>,
     options: LedgerOptions,
     commands: mpsc::Receiver<Submission>,
+    acknowledged: Acknowledged,
     stop: CancellationToken,
     /// What the last commits left behind. It may be stale: a commit that was decided on stale
     /// state conflicts, and brings the current state with it.
@@ -60,7 +67,8 @@ pub(super) struct Sequencer {
 
 impl Submission {
     /// It is out of the queue.
-    fn taken(&self) {
+    fn taken(&mut self) {
+        self.waiting = Span::none();
         self.metrics.command_taken(self.queued_at.elapsed());
     }
 
@@ -82,10 +90,12 @@ impl Sequencer {
         metrics: Arc<Metrics>,
         options: LedgerOptions,
         commands: mpsc::Receiver<Submission>,
+        acknowledged: Acknowledged,
         stop: CancellationToken,
     ) -> Self {
         let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
-        Self { store, metrics, options, commands, stop, remembered: LruCache::new(capacity) }
+        let remembered = LruCache::new(capacity);
+        Self { store, metrics, options, commands, acknowledged, stop, remembered }
     }
 
     /// Runs until it is told to stop and the queue is empty.
@@ -104,7 +114,7 @@ impl Sequencer {
                         if taken == 0 {
                             return;
                         }
-                        for submission in &batch {
+                        for submission in &mut batch {
                             submission.taken();
                         }
                     }
@@ -133,7 +143,7 @@ impl Sequencer {
         let room = self.options.queue_commands_max.saturating_sub(again.len());
         let room = room.min(self.options.batch_commands_max - batch.len());
         for _ in 0..room {
-            let Ok(submission) = self.commands.try_recv() else { return };
+            let Ok(mut submission) = self.commands.try_recv() else { return };
             submission.taken();
             batch.push(submission);
         }
@@ -146,11 +156,13 @@ impl Sequencer {
             return batch;
         }
         let proposals = propose(&mut batch, accounts);
+        let spans = commit_spans(&batch);
         let began_at = Instant::now();
         let committed = self.commit(&proposals).await;
+        drop(spans);
         self.metrics.commit_ended(proposals.len(), began_at.elapsed());
         match committed {
-            Ok(committed) => self.settle(batch, proposals, committed),
+            Ok(committed) => self.settle(batch, proposals, committed, began_at),
             Err(error) => {
                 self.forget(&proposals);
                 for submission in batch {
@@ -181,9 +193,11 @@ impl Sequencer {
             accounts.insert(id.clone(), known.flatten());
         }
         let mut failures = HashMap::new();
+        let asked_at = Instant::now();
         match self.store.load(&missing).await {
             Ok(loaded) => {
                 for (id, account) in missing.into_iter().zip(loaded) {
+                    self.acknowledged.compare(&id, account.as_ref(), asked_at);
                     self.remembered.put(id.clone(), account.clone());
                     accounts.insert(id, account);
                 }
@@ -193,7 +207,9 @@ impl Sequencer {
                 for id in missing {
                     match self.store.load(std::slice::from_ref(&id)).await {
                         Ok(mut loaded) => {
-                            accounts.insert(id, loaded.pop().flatten());
+                            let account = loaded.pop().flatten();
+                            self.acknowledged.compare(&id, account.as_ref(), asked_at);
+                            accounts.insert(id, account);
                         }
                         Err(error) => {
                             failures.insert(id, error);
@@ -249,6 +265,7 @@ impl Sequencer {
         batch: Vec<Submission>,
         proposals: Vec<Proposal>,
         committed: Committed,
+        asked_at: Instant,
     ) -> Vec<Submission> {
         let mut again = Vec::new();
         for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
@@ -259,6 +276,7 @@ impl Sequencer {
             match (outcome, proposal.decision) {
                 (Outcome::Applied, Ok(plan)) => {
                     for account in plan.changes().map(|change| &change.account) {
+                        self.acknowledged.note(account);
                         self.remembered.put(account.id.clone(), Some(account.clone()));
                     }
                     submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false, extent }));
@@ -284,6 +302,7 @@ impl Sequencer {
             }
         }
         for (id, account) in committed.current {
+            self.acknowledged.compare(&id, account.as_ref(), asked_at);
             self.remembered.put(id, account);
         }
         again
@@ -307,13 +326,23 @@ fn drop_late(batch: Vec<Submission>) -> Vec<Submission> {
     batch
 }
 
+/// One span for each command of a commit, since each is in the trace of its call.
+fn commit_spans(batch: &[Submission]) -> Vec<Span> {
+    if !tracing::enabled!(target: TRACES, Level::INFO) {
+        return Vec::new();
+    }
+    let span = |submission: &Submission| tracing::info_span!(target: TRACES, parent: &submission.span, "commit", commands = batch.len());
+    batch.iter().map(span).collect()
+}
+
 /// Decides each command on the accounts as those before it leave them, as far as its caller may see
 /// them. What it is compared with is what is there: a refusal for what is concealed is as checked as any.
 fn propose(batch: &mut [Submission], mut accounts: Accounts) -> Vec<Proposal> {
     let now = now();
     batch
         .iter_mut()
-        .map(|Submission { access, command, key, named, extent, .. }| {
+        .map(|Submission { access, command, key, named, extent, span, .. }| {
+            let _deciding = tracing::info_span!(target: TRACES, parent: &*span, "decide").entered();
             let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
             *extent = access.extent(command, account(command.account_id()));
             let decided_on =

@@ -18,7 +18,7 @@ use super::{
     calls::Peer,
 };
 use crate::{
-    audit,
+    audit_trail,
     auth::{Identity, Method},
     grpc::{Failure, refusal},
     telemetry::Seldom,
@@ -89,8 +89,8 @@ impl BoundCalls {
 }
 
 fn write_down(request: &Request<Body>, identity: Option<&Identity>, peer: Option<Peer>, times: u64) {
-    audit::Event {
-        kind: audit::Kind::RateLimited,
+    audit_trail::Event {
+        kind: audit_trail::Kind::RateLimited,
         subject: identity.map_or("", |identity| identity.subject().as_str()),
         peer: peer.map(|Peer(address)| address),
         method: Method::of_path(request.uri().path()).map_or("", Method::name),

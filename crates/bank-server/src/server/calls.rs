@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     auth::Method,
-    grpc::{Failure, refusal},
+    grpc::{EndsWhenDraining, Failure, refusal},
     metrics::Metrics,
 };
 
@@ -95,7 +95,8 @@ enum Held {
 
 /// A call to the bank, which is counted when this is dropped.
 struct CountedCall {
-    _in_flight: TaskTrackerToken,
+    /// None where nobody has to wait for its end.
+    in_flight: Option<TaskTrackerToken>,
     metrics: Arc<Metrics>,
     method: &'static str,
     began_at: Instant,
@@ -132,6 +133,9 @@ where
                     Err(_) => refusal(Failure::DeadlineExceeded),
                 };
                 counted.look_at(answer.headers());
+                if answer.extensions().get::<EndsWhenDraining>().is_some() {
+                    counted.in_flight = None;
+                }
                 let places = answer.extensions_mut().remove();
                 Ok(reply(answer, call, Held::Call { counted, _places: places }))
             });
@@ -162,7 +166,7 @@ impl<Bank> Services<Bank> {
     fn count(&self, path: &str) -> CountedCall {
         self.metrics.call_began();
         CountedCall {
-            _in_flight: self.calls.token(),
+            in_flight: Some(self.calls.token()),
             metrics: Arc::clone(&self.metrics),
             // Whatever else callers make up is one label.
             method: Method::of_path(path).map_or("other", Method::name),

@@ -1,9 +1,12 @@
-//! `grpc.health.v1`: serving while the store answers, and not while the server drains.
+//! `grpc.health.v1`: serving while the store takes commits, and not while the server drains.
+//!
+//! A service of its own tells of acknowledged writes that are known to be lost. The bank goes on
+//! serving then: what there is adds up, and staying away would bring nothing back, but turn the loss
+//! of some writes into the loss of all service. An operator has to know, and decides.
 
 use std::{future::ready, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
-use bank_store::Store;
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -23,10 +26,17 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::metrics::Metrics;
+use crate::{
+    ledger::{Ledger, LostWrites},
+    metrics::Metrics,
+};
 
 /// The services whose state is reported; the one without a name is the server as a whole.
 const SERVICES: [&str; 2] = ["", SERVICE_NAME];
+
+/// Not serving once this server knows that writes which it acknowledged are lost, until it is
+/// started again.
+const ACKNOWLEDGED_WRITES: &str = "bank.v1.AcknowledgedWrites";
 
 /// How the server knows whether it can serve.
 #[derive(Clone, Debug)]
@@ -39,7 +49,7 @@ pub struct HealthOptions {
 
 /// The health service, and the task that feeds it, and `ready`, until the server drains.
 pub(super) fn service(
-    store: Arc<dyn Store>,
+    ledger: Ledger,
     metrics: Arc<Metrics>,
     ready: watch::Sender<bool>,
     options: &HealthOptions,
@@ -48,7 +58,7 @@ pub(super) fn service(
     let reporter = HealthReporter::new();
     let inner = HealthService::from_health_reporter(reporter.clone());
     let service = EndingHealth { inner, draining: draining.clone() };
-    let feed = feed(store, Report { reporter, ready, metrics }, options.clone(), draining.clone());
+    let feed = feed(ledger, Report { reporter, ready, metrics }, options.clone(), draining.clone());
     (HealthServer::new(service), feed)
 }
 
@@ -81,10 +91,11 @@ impl Health for EndingHealth {
     }
 }
 
-async fn feed(store: Arc<dyn Store>, report: Report, options: HealthOptions, draining: CancellationToken) {
+async fn feed(ledger: Ledger, report: Report, options: HealthOptions, draining: CancellationToken) {
     // The store has just been opened.
     report.store_is_up(true).await;
-    draining.run_until_cancelled(poll(&*store, &options, &report)).await;
+    report.acknowledged_writes_are_there(true).await;
+    draining.run_until_cancelled(poll(&ledger, &options, &report)).await;
     report.serving(false).await;
 }
 
@@ -108,11 +119,20 @@ impl Report {
         }
         self.ready.send_replace(serving);
     }
+
+    async fn acknowledged_writes_are_there(&self, there: bool) {
+        let status = if there { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(ACKNOWLEDGED_WRITES, status).await;
+    }
 }
 
-async fn poll(store: &dyn Store, options: &HealthOptions, report: &Report) {
+async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
+    let store = ledger.store();
     let mut away_since = None;
     loop {
+        if ledger.lost_writes() != LostWrites::default() {
+            report.acknowledged_writes_are_there(false).await;
+        }
         let reason = match timeout(options.poll_timeout, store.health()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

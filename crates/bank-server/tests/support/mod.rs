@@ -15,9 +15,11 @@
 
 pub mod api;
 pub mod certificates;
+pub mod health;
 pub mod keys;
 mod process;
 mod redis;
+pub mod sentinel;
 pub mod tokens;
 
 use std::{
@@ -49,7 +51,8 @@ impl Bank {
 
     /// On a Redis, with more flags, such as `&["--set", "server.shutdown_grace_ms=300"]`.
     pub async fn on_redis_with(redis: &Redis, flags: &[&str]) -> Self {
-        Self::start(&[&["--redis-url", &redis.url()], flags].concat()).await
+        let own = redis.flags();
+        Self::start(&[&own.iter().map(String::as_str).collect::<Vec<_>>(), flags].concat()).await
     }
 
     /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.

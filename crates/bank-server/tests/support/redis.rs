@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Mutex,
     time::Duration,
@@ -46,8 +47,22 @@ impl Redis {
         Self::start_with(&["--requirepass", password], Some(password)).await
     }
 
+    /// Follows another, once it has all that the other has.
+    pub async fn start_replica(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let replica =
+            Self::start_with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"], None)
+                .await;
+        let give_up_at = Instant::now() + PATIENCE;
+        while !replica.run(&["INFO", "replication"]).contains("link_status:up") {
+            assert!(Instant::now() < give_up_at, "the replica has not joined");
+            sleep(Duration::from_millis(10)).await;
+        }
+        replica
+    }
+
     /// With settings as on its command line.
-    async fn start_with(settings: &[&str], password: Option<&str>) -> Self {
+    pub async fn start_with(settings: &[&str], password: Option<&str>) -> Self {
         for _ in 0..STARTS_MAX {
             let directory = tempfile::tempdir().unwrap();
             // Nobody listens on it now; somebody else may before Redis does.
@@ -67,6 +82,15 @@ impl Redis {
         panic!("redis-server does not start");
     }
 
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is: `127.0.0.1:port`.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -76,6 +100,14 @@ impl Redis {
     pub fn url(&self) -> String {
         let credentials = self.password.as_ref().map(|password| format!(":{password}@"));
         format!("redis://{}{}", credentials.unwrap_or_default(), self.address())
+    }
+
+    /// What a server must be told to use it: where it is, and how much it keeps.
+    pub fn flags(&self) -> Vec<String> {
+        let is_durable = self.settings.iter().any(|word| word == "--appendonly");
+        let level = if is_durable { "always" } else { "none" };
+        let durability = format!("store.redis.durability={level}");
+        vec!["--redis-url".to_owned(), self.url(), "--set".to_owned(), durability]
     }
 
     /// What it answers to a command, such as `&["HGETALL", "bank:meta"]`, as text.

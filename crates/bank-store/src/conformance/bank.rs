@@ -235,6 +235,11 @@ impl Bank {
         insist(|| self.store.accounts(query)).await
     }
 
+    /// How many accounts there are, where the store can tell.
+    pub async fn account_count(&self) -> Option<u64> {
+        insist(|| self.store.account_count()).await
+    }
+
     /// One page of the ids of all accounts.
     pub async fn account_ids(&self, after: Option<&AccountId>, limit: usize) -> Vec<AccountId> {
         insist(|| self.store.account_ids(after, limit)).await

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{AccountsQuery, Committed, EntriesQuery, Proposal, Store, StoreError};
+use crate::{AccountsQuery, Committed, Durability, EntriesQuery, Proposal, Store, StoreError};
 
 /// How likely each fault is, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +185,11 @@ impl Store for FaultyStore {
         self.inner.account_ids(after, limit).await
     }
 
+    async fn account_count(&self) -> Result<Option<u64>, StoreError> {
+        self.before_read()?;
+        self.inner.account_count().await
+    }
+
     async fn health(&self) -> Result<(), StoreError> {
         self.inner.health().await
     }
@@ -193,8 +198,16 @@ impl Store for FaultyStore {
         self.inner.name()
     }
 
-    fn durability(&self) -> String {
+    fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn bank_id(&self) -> &str {
+        self.inner.bank_id()
+    }
+
+    async fn epoch_after(&self, epoch: u64) -> u64 {
+        self.inner.epoch_after(epoch).await
     }
 
     fn lanes(&self) -> usize {

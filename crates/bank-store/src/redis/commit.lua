@@ -6,6 +6,8 @@
 -- Redis does not roll a script back, so everything is checked before the first write.
 --
 -- KEYS  every key that is touched; the arguments name them by their number in this list
+--       1  what says which bank this is
+--       2  the barrier
 -- ARGV  1  how long request records are kept, in seconds
 --       2  how long a window of request records is, in seconds
 --       3  proposals, in MessagePack: a list of
@@ -14,7 +16,10 @@
 --            changes: a list of { account key, entries key, entry id, entry fields, account fields,
 --                                 index keys, account id, stamp with the change }
 --       4  the hash of each entry of each change, in order: 32 bytes each
--- Returns { outcomes, accounts, problem }
+--       5  the id of the bank that the proposals are for
+--       6  '1' to write the barrier: WAIT is sure to count only what its own connection has written,
+--          and a commit may have nothing else to write
+-- Returns { outcomes, accounts, problem }, or an error WRONGBANK with the id of the bank that is here
 --       outcomes  for each proposal  0 applied, 1 conflict, 2 request id reused,
 --                                    { 'replayed', outcome, entry }, { 'damaged', message }
 --       accounts  { account key, fields } of every account of a proposal that did not apply
@@ -31,6 +36,11 @@ local APPLIED, CONFLICT, REUSED = 0, 1, 2
 local CLOCK_SKEW_SECONDS_MAX = 300
 local HASH_LENGTH = 32
 local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than some 8000
+
+local bank_id = redis.pcall('HGET', KEYS[1], 'bank_id')
+if bank_id ~= ARGV[5] then
+  return redis.error_reply('WRONGBANK ' .. (type(bank_id) == 'string' and bank_id or ''))
+end
 
 local retention = tonumber(ARGV[1])
 local window_length = tonumber(ARGV[2])
@@ -171,6 +181,7 @@ end
 -- 3. Write.
 
 local function write()
+  if ARGV[6] == '1' then redis.call('SET', KEYS[2], now) end
   local account_fields = {} -- account key -> field -> value, the newest of the whole commit
   local new_records = {}    -- requests key -> { field, record, ... }
   for _, proposal in ipairs(fresh) do

@@ -71,6 +71,9 @@ struct Change {
 impl Call {
     pub(super) fn new(keys: &Keys, proposals: &[Proposal]) -> Result<Self, StoreError> {
         let mut builder = CallBuilder { names: keys, numbers: HashMap::new(), account_ids: HashMap::new() };
+        // The script expects these two first.
+        builder.number(keys.meta());
+        builder.number(keys.barrier());
         let arguments = proposals.iter().map(|it| builder.argument(it)).collect::<Result<Vec<_>, _>>()?;
         let payload = rmp_serde::to_vec(&arguments)
             .map_err(|error| StoreError::Misconfigured(format!("a commit cannot be encoded: {error}")))?;

@@ -1,92 +1,145 @@
-//! The connection to Redis, bounded in every direction, and what its errors mean.
+//! One connection to Redis, bounded in every direction, and what its errors mean.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use fred::{
-    clients::Client,
+    clients::{Client, Pipeline},
     error::{Error as FredError, ErrorKind},
-    interfaces::ClientLike,
+    interfaces::ClientLike as _,
     types::{
-        Builder, ClientState,
-        config::{
-            Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, ServerConfig,
-            TcpConfig, UnresponsiveConfig,
-        },
+        Builder,
+        config::{Config, ConnectionConfig, PerformanceConfig, ServerConfig, TcpConfig, UnresponsiveConfig},
     },
 };
 use tokio::{
     sync::Semaphore,
     task::AbortHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{RedisOptions, RedisUrl};
 use crate::StoreError;
-
-/// One multiplexed connection that comes back by itself. It is closed with its last clone.
-#[derive(Clone, Debug)]
-pub(super) struct Connection {
-    client: Client,
-    /// Where it leads, for messages; never with the password.
-    address: String,
-    /// A place for each command that may wait. The client's own bound is not used: once a command
-    /// was turned away by it, the client leaves later ones unsent until something else happens on
-    /// the connection, and if it is reached when a connection breaks, the client gives up for good.
-    places: Arc<Semaphore>,
-    _driver: Arc<Driver>,
-}
-
-/// The task that reads and writes for a client, and connects it anew. It would outlive the client.
-#[derive(Debug)]
-struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// What a URL may begin with. That of a Cluster is known, to be told that it is not supported.
 const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
-/// The pause between two tries to connect for the first time.
-const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// Where Redis is, and within which bounds to speak with it.
+#[derive(Debug)]
+pub(super) struct Target {
+    config: Config,
+    /// For messages; never with the password.
+    address: Arc<str>,
+    options: RedisOptions,
+}
+
+/// One connection, for as long as it lasts; it does not come back. It is closed with its last clone.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    client: Client,
+    address: Arc<str>,
+    /// A place for each command that may wait. The client's own bound is not used: once a command
+    /// was turned away by it, the client leaves later ones unsent until something else happens on
+    /// the connection.
+    places: Arc<Semaphore>,
+    driver: Arc<Driver>,
+}
+
+/// The task that reads and writes for a client. It would outlive the client.
+#[derive(Debug)]
+struct Driver {
+    task: AbortHandle,
+    ended: CancellationToken,
+    /// Why it was ended from here, if it was.
+    reason: OnceLock<String>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Target {
+    pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
+        let config = config(&options.url)?;
+        let address = address(&config.server)?.into();
+        Ok(Self { config, address, options: options.clone() })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn options(&self) -> &RedisOptions {
+        &self.options
+    }
+
+    /// The client's settings. It is given no leave to connect anew, so that every connection can be
+    /// looked at before it is used, and nothing queued for one is sent on the next.
+    fn client(&self) -> Result<Client, StoreError> {
+        let options = &self.options;
+        let config = Config { fail_fast: true, ..self.config.clone() };
+        Builder::from_config(config)
+            .set_performance_config(PerformanceConfig {
+                default_command_timeout: options.command_timeout,
+                ..PerformanceConfig::default()
+            })
+            .set_connection_config(ConnectionConfig {
+                connection_timeout: options.connect_timeout,
+                internal_command_timeout: options.command_timeout,
+                // What was in flight when a connection died is reported as unknown, not sent again
+                // behind our back: the caller decides.
+                max_command_attempts: 1,
+                max_command_buffer_len: 0,
+                unresponsive: UnresponsiveConfig {
+                    max_timeout: Some(options.command_timeout),
+                    interval: options.command_timeout / 4,
+                },
+                tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+                ..ConnectionConfig::default()
+            })
+            .build()
+            .map_err(|error| StoreError::Misconfigured(format!("redis client: {}", error.details())))
+    }
+}
 
 impl Connection {
-    /// Connects, and keeps trying until `connect_timeout` has passed.
-    pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        let config = config(&options.url)?;
-        let address = address(&config.server)?;
-        let deadline = Instant::now() + options.connect_timeout;
-        loop {
-            let client = build(config.clone(), options)?;
-            let reason = match timeout_at(deadline, client.init()).await {
-                Ok(Ok(task)) => {
-                    let places = Arc::new(Semaphore::new(options.command_buffer_max));
-                    let driver = Arc::new(Driver(task.abort_handle()));
-                    return Ok(Self { client, address, places, _driver: driver });
-                }
-                Ok(Err(error)) if is_final(&error) => {
-                    return Err(StoreError::Misconfigured(format!(
-                        "redis at {address} refuses the connection: {}",
-                        error.details()
-                    )));
-                }
-                Ok(Err(error)) => error.details().to_owned(),
-                Err(_) => {
-                    // Should it answer yet, nobody is there to close the connection.
-                    tokio::spawn(async move { client.quit().await });
-                    "it does not answer".to_owned()
-                }
-            };
-            if Instant::now() + CONNECT_PAUSE >= deadline {
-                return Err(StoreError::Unavailable(format!(
-                    "redis at {address} could not be reached within {} ms: {reason}",
-                    options.connect_timeout.as_millis()
-                )));
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] if trying again cannot help as long as nobody changes anything;
+    /// [`StoreError::Unavailable`] otherwise.
+    pub(super) async fn open(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
+        let address = Arc::clone(&target.address);
+        let client = target.client()?;
+        match timeout_at(deadline, client.init()).await {
+            Ok(Ok(task)) => {
+                let places = Arc::new(Semaphore::new(target.options.command_buffer_max));
+                let ended = CancellationToken::new();
+                let (task_handle, reason) = (task.abort_handle(), OnceLock::new());
+                let driver = Arc::new(Driver { task: task_handle, ended: ended.clone(), reason });
+                tokio::spawn(async move {
+                    let _guard = ended.drop_guard();
+                    // However it ended: the connection is gone.
+                    let _ = task.await;
+                });
+                Ok(Self { client, address, places, driver })
             }
-            sleep(CONNECT_PAUSE).await;
+            Ok(Err(error)) if is_final(&error) => Err(StoreError::Misconfigured(format!(
+                "redis at {address} refuses the connection: {}",
+                error.details()
+            ))),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.details().to_owned())),
+            Err(_) => {
+                // Should it answer yet, nobody is there to close the connection.
+                tokio::spawn(async move { client.quit().await });
+                Err(StoreError::Unavailable("it does not answer".to_owned()))
+            }
         }
     }
 
@@ -98,54 +151,99 @@ impl Connection {
         &self.client
     }
 
+    pub(super) fn pipeline(&self) -> Pipeline<Client> {
+        self.client.pipeline()
+    }
+
     /// Runs one command or pipeline.
-    pub(super) async fn run<T>(
+    pub(super) fn run<T>(
         &self,
         command: impl Future<Output = Result<T, FredError>>,
-    ) -> Result<T, StoreError> {
-        self.attempt(command).await?.map_err(|error| self.explain(&error))
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let answer = self.attempt(command);
+        async { answer.await?.map_err(|error| self.explain(&error)) }
     }
 
-    /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means. A
-    /// client that is not connected is not asked: what it has queued could still be sent long after
-    /// its caller was told that nothing was done.
-    pub(super) async fn attempt<T>(
+    /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means.
+    pub(super) fn attempt<T>(
         &self,
-        command: impl Future<Output = Result<T, FredError>>,
-    ) -> Result<Result<T, FredError>, StoreError> {
-        self.require_connected()?;
-        let _place = self.places.try_acquire().map_err(|_| {
-            StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
-        })?;
+        command: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let answer = self.attempt_at_once(command);
+        async {
+            let _place = self.places.try_acquire().map_err(|_| {
+                StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
+            })?;
+            answer.await
+        }
+    }
+
+    /// As [`Connection::attempt`], however many commands wait: for those that look after the connection.
+    pub(super) fn attempt_at_once<T>(
+        &self,
+        command: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
         // The client's futures are large: on the heap, those that contain them are not.
-        Ok(Box::pin(command).await)
-    }
-
-    pub(super) fn require_connected(&self) -> Result<(), StoreError> {
-        match self.client.state() {
-            ClientState::Connected => Ok(()),
-            ClientState::Disconnected | ClientState::Disconnecting | ClientState::Connecting => {
-                Err(StoreError::Unavailable(format!("not connected to redis at {}", self.address)))
+        let command = Box::pin(command);
+        async {
+            if self.has_ended() {
+                let (address, reason) = (&self.address, self.reason());
+                let text = format!("not connected to redis at {address}: {reason}");
+                return Err(StoreError::Unavailable(text));
+            }
+            tokio::select! {
+                // The driver answers all that is in flight before it ends; what came after has no answer.
+                biased;
+                answer = command => Ok(answer),
+                () = self.ended() => {
+                    let text = format!("the connection to redis at {} was lost", self.address);
+                    Err(StoreError::OutcomeUnknown(text))
+                }
             }
         }
     }
 
+    /// What an error means. One that says that there is a better Redis to ask ends the connection.
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
         let text = format!("redis at {}: {}", self.address, error.details());
         match reply_code(error) {
+            Some("READONLY" | "LOADING" | "MASTERDOWN") => {
+                self.close(error.details());
+                StoreError::Unavailable(text)
+            }
             Some(
-                "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "NOREPLICAS"
-                | "CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM" | "NOSCRIPT",
+                "OOM" | "MISCONF" | "BUSY" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM"
+                | "NOSCRIPT",
             ) => StoreError::Unavailable(text),
             Some(_) => StoreError::Corrupt(text),
             None => StoreError::OutcomeUnknown(text),
         }
     }
 
-    /// Closes the connection, and waits for it to come back.
-    pub(super) async fn reset(&self) {
-        // An error means that there is no connection to close.
-        let _ = self.client.force_reconnection().await;
+    /// Ends the connection; what is in flight has no answer any more.
+    pub(super) fn close(&self, reason: &str) {
+        // The first one counts.
+        let _ = self.driver.reason.set(reason.to_owned());
+        self.driver.task.abort();
+    }
+
+    /// Why there is no connection any more.
+    pub(super) fn reason(&self) -> &str {
+        self.driver.reason.get().map_or("the connection was lost", String::as_str)
+    }
+
+    /// Can end the connection, but does not keep it open.
+    pub(super) fn closer(&self) -> AbortHandle {
+        self.driver.task.clone()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.driver.ended.is_cancelled()
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn ended(&self) {
+        self.driver.ended.cancelled().await;
     }
 }
 
@@ -193,44 +291,4 @@ fn address(server: &ServerConfig) -> Result<String, StoreError> {
         #[expect(unreachable_patterns, reason = "fred has more kinds with other features")]
         _ => Err(StoreError::Misconfigured("this kind of redis URL is not supported".to_owned())),
     }
-}
-
-fn build(config: Config, options: &RedisOptions) -> Result<Client, StoreError> {
-    let config = Config { fail_fast: true, ..config };
-    Builder::from_config(config)
-        .set_performance_config(PerformanceConfig {
-            default_command_timeout: options.command_timeout,
-            ..PerformanceConfig::default()
-        })
-        .set_connection_config(ConnectionConfig {
-            connection_timeout: options.connect_timeout,
-            internal_command_timeout: options.command_timeout,
-            // What was in flight when a connection died is reported as unknown, not sent again
-            // behind our back: the caller decides.
-            max_command_attempts: 1,
-            max_command_buffer_len: 0,
-            unresponsive: UnresponsiveConfig {
-                max_timeout: Some(options.command_timeout),
-                interval: options.command_timeout / 4,
-            },
-            reconnect_errors: vec![
-                ReconnectError::ReadOnly,
-                ReconnectError::Loading,
-                ReconnectError::MasterDown,
-            ],
-            tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-            ..ConnectionConfig::default()
-        })
-        .set_policy(ReconnectPolicy::new_exponential(
-            0,
-            milliseconds(options.reconnect_delay_min),
-            milliseconds(options.reconnect_delay_max),
-            2,
-        ))
-        .build()
-        .map_err(|error| StoreError::Misconfigured(format!("redis client: {}", error.details())))
-}
-
-fn milliseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

@@ -2,19 +2,18 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use fred::{
     cmd,
-    interfaces::{ClientLike as _, HashesInterface as _},
+    interfaces::{ClientLike as _, HashesInterface as _, KeysInterface as _},
     types::{InfoKind, Value},
 };
 use uuid::Uuid;
 
 use super::{
-    connection::{Connection, reply_code},
+    RedisOptions, connection::Connection, fitness::Demand, guard::require_usable, inspection::inspect,
     keys::Keys,
 };
 use crate::StoreError;
@@ -28,42 +27,34 @@ const WINDOWS_MAX: u64 = 31;
 /// How far the clocks of a server and of its Redis may be apart.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 60;
 
-/// What Redis does to keep what it has acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// There is no append-only file.
-    None,
-    /// The append-only file is synced as this says: `always`, `everysec`, `no`.
-    AppendOnlyFile {
-        /// Redis's own setting, `appendfsync`.
-        sync: String,
-    },
-    /// Redis was not asked.
-    Unchecked,
+/// What of a bank is fixed when it is founded.
+#[derive(Clone, Debug)]
+pub(super) struct Founded {
+    pub(super) bank_id: String,
+    /// How long its windows of request records are: as long as records were kept on that day.
+    pub(super) request_window_seconds: u64,
 }
 
-impl fmt::Display for Persistence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str(
-                "a restart of redis loses what was acknowledged since its last snapshot; set appendonly yes",
-            ),
-            Self::AppendOnlyFile { sync } if sync == "always" => {
-                f.write_str("what is acknowledged is on redis's disk")
-            }
-            Self::AppendOnlyFile { sync } if sync == "everysec" => f.write_str(
-                "a crash of redis's machine loses up to the last two seconds; set appendfsync always to lose none",
-            ),
-            Self::AppendOnlyFile { sync } => write!(
-                f,
-                "a crash of redis's machine loses what its system had not written yet (appendfsync {sync})"
-            ),
-            Self::Unchecked => f.write_str("as redis is set up; it was not asked (store.redis.check_config)"),
-        }
+/// Makes sure that Redis can hold the bank as it is asked to, and founds or joins it.
+pub(super) async fn join(
+    connection: &Connection,
+    keys: &Keys,
+    options: &RedisOptions,
+) -> Result<Founded, StoreError> {
+    require_version(connection).await?;
+    let inspection = inspect(connection, keys, options.check_config).await?;
+    require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
+    if let Some(shortfall) = Demand::of(options).shortfall(&inspection, false) {
+        let text = format!("redis at {} is not fit for the bank: {shortfall}", connection.address());
+        let is_final = !shortfall.may_pass;
+        return Err(if is_final { StoreError::Misconfigured(text) } else { StoreError::Unfit(text) });
     }
+    require_same_time(connection).await?;
+    found_or_join(connection, keys, options).await
 }
 
-pub(super) async fn require_version(connection: &Connection) -> Result<(), StoreError> {
+/// Asked on its own, since older ones do not understand all of an [`inspect`].
+async fn require_version(connection: &Connection) -> Result<(), StoreError> {
     let info: String = connection.run(connection.client().info(Some(InfoKind::Server))).await?;
     let version =
         info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
@@ -77,55 +68,23 @@ pub(super) async fn require_version(connection: &Connection) -> Result<(), Store
     )))
 }
 
-/// Asks what Redis promises, and refuses one that may throw accounts away.
-pub(super) async fn persistence(connection: &Connection, check: bool) -> Result<Persistence, StoreError> {
-    if !check {
-        return Ok(Persistence::Unchecked);
-    }
-    let setting = async |name: &str| -> Result<String, StoreError> {
-        let command = connection.client().custom(cmd!("CONFIG"), vec!["GET", name]);
-        match command.await {
-            Ok(answer) => {
-                let answer: HashMap<String, String> = answer;
-                Ok(answer.into_values().next().unwrap_or_default())
-            }
-            Err(error) if matches!(reply_code(&error), Some("ERR" | "NOPERM")) => {
-                Err(StoreError::Misconfigured(format!(
-                    "redis at {} does not tell its settings ({}); make sure that maxmemory-policy is \
-                     noeviction, then set store.redis.check_config = false",
-                    connection.address(),
-                    error.details()
-                )))
-            }
-            Err(error) => Err(connection.explain(&error)),
-        }
-    };
-    let policy = setting("maxmemory-policy").await?;
-    if policy != "noeviction" {
-        return Err(StoreError::Misconfigured(format!(
-            "redis at {} has maxmemory-policy {policy}, which throws accounts away when memory runs out; \
-             set it to noeviction",
-            connection.address()
-        )));
-    }
-    if setting("appendonly").await? != "yes" {
-        return Ok(Persistence::None);
-    }
-    Ok(Persistence::AppendOnlyFile { sync: setting("appendfsync").await? })
-}
-
 /// Founds the bank where there is none; else makes sure that it is laid out as this server expects.
-/// Returns how long its windows of request records are, in seconds: as long as records were kept
-/// when it was founded.
-pub(super) async fn found_or_join(
+async fn found_or_join(
     connection: &Connection,
     keys: &Keys,
-    request_retention_seconds: u64,
-) -> Result<u64, StoreError> {
+    options: &RedisOptions,
+) -> Result<Founded, StoreError> {
+    let request_retention_seconds = options.request_retention_seconds();
     let client = connection.client();
     let meta = keys.meta();
+    let bank_id: Option<String> = connection.run(client.hget(&meta, "bank_id")).await?;
+    require_wanted(connection, bank_id.as_deref(), options)?;
+    if bank_id.is_none() {
+        require_no_accounts(connection, keys).await?;
+    }
+    let new_id = Uuid::new_v4().to_string();
     let wanted = [
-        ("bank_id", Uuid::new_v4().to_string()),
+        ("bank_id", new_id.clone()),
         ("layout", LAYOUT.to_owned()),
         ("partitions", keys.partitions().to_string()),
         ("request_window_seconds", request_retention_seconds.to_string()),
@@ -165,12 +124,53 @@ pub(super) async fn found_or_join(
             window_seconds * WINDOWS_MAX,
         )));
     }
-    Ok(window_seconds)
+    if of("bank_id") == new_id {
+        tracing::info!(
+            bank_id = new_id,
+            redis = connection.address(),
+            "a new bank is founded: there was none"
+        );
+    }
+    Ok(Founded { bank_id: of("bank_id").to_owned(), request_window_seconds: window_seconds })
+}
+
+/// Refuses another bank than the one that is to be joined, if any is named.
+fn require_wanted(
+    connection: &Connection,
+    found: Option<&str>,
+    options: &RedisOptions,
+) -> Result<(), StoreError> {
+    let Some(wanted) = options.bank_id.as_deref().filter(|wanted| found != Some(wanted)) else {
+        return Ok(());
+    };
+    let found = found.map_or_else(|| "no bank".to_owned(), |found| format!("the bank {found}"));
+    Err(StoreError::Misconfigured(format!(
+        "redis at {} holds {found}, and store.redis.bank_id = \"{wanted}\"; bring the data of that bank back, \
+         or leave store.redis.bank_id empty to found or join another",
+        connection.address(),
+    )))
+}
+
+/// Refuses to found a bank over the accounts of one that has lost its identity.
+async fn require_no_accounts(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
+    let client = connection.client();
+    let indexes: Vec<_> = (0..keys.partitions()).map(|partition| keys.accounts(partition)).collect();
+    let count: u64 = connection.run(client.exists(indexes)).await?;
+    // Another server may have founded it, and opened accounts, just now.
+    if count == 0 || connection.run(client.hexists(keys.meta(), "bank_id")).await? {
+        return Ok(());
+    }
+    Err(StoreError::Misconfigured(format!(
+        "redis at {} holds accounts, but {}, which says what bank they are of, is gone; bring it back from a \
+         backup, or delete what is left",
+        connection.address(),
+        keys.meta(),
+    )))
 }
 
 /// Refuses a Redis whose clock and this machine's differ by much: histories carry the time of the
 /// server that wrote them, and one that is far ahead takes its accounts there for good.
-pub(super) async fn require_same_time(connection: &Connection) -> Result<(), StoreError> {
+async fn require_same_time(connection: &Connection) -> Result<(), StoreError> {
     let time: Vec<i64> =
         connection.run(connection.client().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
     let theirs = time.first().copied().unwrap_or_default();

@@ -18,6 +18,11 @@ impl Keys {
         format!("{}:meta", self.prefix)
     }
 
+    /// Written where there is nothing else to write, to see whether a write gets through.
+    pub(super) fn barrier(&self) -> String {
+        format!("{}:barrier", self.prefix)
+    }
+
     pub(super) fn account(&self, id: &AccountId) -> String {
         format!("{}:{{{}}}:account:{id}", self.prefix, self.partition_of(id))
     }
@@ -66,6 +71,7 @@ mod tests {
         let keys = Keys::new("bank", 256);
         let id: AccountId = "123".parse().unwrap();
         assert_eq!(keys.meta(), "bank:meta");
+        assert_eq!(keys.barrier(), "bank:barrier");
         assert_eq!(keys.account(&id), "bank:{27}:account:123");
         assert_eq!(keys.entries(&id), "bank:{27}:entries:123");
         assert_eq!(keys.requests(&id), "bank:{27}:requests");

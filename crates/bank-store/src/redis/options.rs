@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::StoreError;
+use crate::{DurabilityLevel, StoreError};
 
 /// What a [`RedisStore`](super::RedisStore) is opened with.
 #[derive(Clone, Debug)]
@@ -26,8 +26,16 @@ pub struct RedisOptions {
     pub reconnect_delay_max: Duration,
     /// How many commands wait for the connection at most.
     pub command_buffer_max: usize,
-    /// The pause between two checks that Redis answers.
+    /// The pause between two looks at Redis: whether it answers, and is still fit for the bank.
     pub watchdog_interval: Duration,
+    /// How firmly Redis must keep what it acknowledges.
+    pub durability: DurabilityLevel,
+    /// How many replicas must have a commit before it is acknowledged.
+    pub replicas: u32,
+    /// How long they have for that; less than `command_timeout`.
+    pub replicas_timeout: Duration,
+    /// The only bank to join, by its id; none is founded then.
+    pub bank_id: Option<String>,
     /// Whether `CONFIG GET` is asked what Redis promises. Managed servers may hide it.
     pub check_config: bool,
 }
@@ -45,12 +53,22 @@ impl Default for RedisOptions {
             reconnect_delay_max: Duration::from_secs(2),
             command_buffer_max: 10_000,
             watchdog_interval: Duration::from_secs(1),
+            durability: DurabilityLevel::Always,
+            replicas: 0,
+            replicas_timeout: Duration::from_secs(1),
+            bank_id: None,
             check_config: true,
         }
     }
 }
 
 impl RedisOptions {
+    /// Whole seconds, and no fewer than were asked for.
+    pub(super) fn request_retention_seconds(&self) -> u64 {
+        let retention = self.request_retention;
+        retention.as_secs() + u64::from(retention.subsec_nanos() > 0)
+    }
+
     pub(super) fn validate(&self) -> Result<(), StoreError> {
         let refuse = |what: &str| Err(StoreError::Misconfigured(what.to_owned()));
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
@@ -62,6 +80,12 @@ impl RedisOptions {
         }
         if self.request_retention < Duration::from_secs(1) {
             return refuse("ledger.request_retention_seconds must be at least 1");
+        }
+        // Else a commit that waits for replicas looks like a Redis that does not answer.
+        if self.replicas > 0 && self.replicas_timeout >= self.command_timeout {
+            return refuse(
+                "store.redis.replicas_timeout_ms must be less than store.redis.command_timeout_ms",
+            );
         }
         Ok(())
     }

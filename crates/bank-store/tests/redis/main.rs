@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod damage;
+mod durability;
 mod expiry;
+mod identity;
 mod layout;
 mod outages;
 mod proxy;
+mod refusals;
 mod sentinel;
 mod server;
 mod setup;

@@ -1,7 +1,6 @@
 //! What happens to Redis while a bank is kept in it, and how the store goes on by itself.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,100 +20,21 @@ use tokio::{
 
 use crate::{
     proxy::Proxy,
-    server::{self, Server, connect, free_port, options},
+    server::{self, Server, connect, options},
 };
 
 /// How soon the store is back once Redis is.
-const BACK_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(2);
 
 /// A bank on a Redis, with the account `1` of 100.
-async fn bank_with(options: &RedisOptions) -> Bank {
+pub(crate) async fn bank_with(options: &RedisOptions) -> Bank {
     let bank = Bank::new(Arc::new(connect(options).await));
     bank.open_with("1", 100).await;
     bank
 }
 
-async fn commit_error(bank: &Bank, proposal: &Proposal) -> StoreError {
+pub(crate) async fn commit_error(bank: &Bank, proposal: &Proposal) -> StoreError {
     bank.store().commit(std::slice::from_ref(proposal)).await.unwrap_err()
-}
-
-/// Redis says no, for a reason that passes: nothing is done, and once it has passed, all is well.
-async fn assert_turned_away(server: &Server, reason: &str, from: &[&str], back: &[&str]) {
-    let bank = bank_with(&server.options()).await;
-    let replayed = bank.propose(named("r", deposit("1", 1))).await;
-    bank.commit_one(&replayed).await;
-    let proposal = bank.propose(deposit("1", 1)).await;
-    server.run(from);
-    let error = commit_error(&bank, &proposal).await;
-    assert!(matches!(&error, StoreError::Unavailable(message) if message.contains(reason)), "{error:?}");
-    // Neither is what would write nothing.
-    let error = commit_error(&bank, &replayed).await;
-    assert!(error.is_retryable(), "{error:?}");
-
-    server.run(back);
-    let started = Instant::now();
-    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
-    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
-    assert_eq!(bank.balance("1").await, 102);
-    bank.assert_sound().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_out_of_memory_turns_commits_away() {
-    let server = Server::start(&[]);
-    let full = ["CONFIG", "SET", "maxmemory", "1"];
-    assert_turned_away(&server, "OOM", &full, &["CONFIG", "SET", "maxmemory", "0"]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_without_its_replicas_turns_commits_away() {
-    let server = Server::start(&[]);
-    let lonely = ["CONFIG", "SET", "min-replicas-to-write", "1"];
-    let content = ["CONFIG", "SET", "min-replicas-to-write", "0"];
-    assert_turned_away(&server, "NOREPLICAS", &lonely, &content).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_becomes_a_replica_turns_commits_away() {
-    let server = Server::start(&["--replica-serve-stale-data", "yes"]);
-    let port = free_port().to_string();
-    let demoted = ["REPLICAOF", "127.0.0.1", &port];
-    assert_turned_away(&server, "READONLY", &demoted, &["REPLICAOF", "NO", "ONE"]).await;
-}
-
-/// Reads went on at what was the primary, behind what was acknowledged elsewhere, without end.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_becomes_a_replica_is_not_read_from() {
-    let server = Server::start(&["--replica-serve-stale-data", "yes"]);
-    let bank = bank_with(&server.options()).await;
-    bank.account("1").await;
-    server.run(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
-    let ids = ["1".parse().unwrap()];
-    for _ in 0..3 {
-        let error = bank.store().load(&ids).await.unwrap_err();
-        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
-    server.run(&["REPLICAOF", "NO", "ONE"]);
-    while bank.store().load(&ids).await.is_err() {
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_cannot_save_turns_commits_away() {
-    let server = Server::start(&["--save", "3600 1000000"]);
-    let bank = bank_with(&server.options()).await;
-    let proposal = bank.propose(deposit("1", 1)).await;
-    fs::remove_dir_all(server.directory()).unwrap();
-    server.run(&["BGSAVE"]);
-    while !server.run(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err") {
-        sleep(Duration::from_millis(10)).await;
-    }
-    let error = commit_error(&bank, &proposal).await;
-    assert!(matches!(&error, StoreError::Unavailable(message) if message.contains("MISCONF")), "{error:?}");
-    server.run(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
-    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -271,21 +191,23 @@ async fn a_redis_that_freezes_is_given_up_and_found_again() {
     let command_timeout = Duration::from_millis(400);
     let bank = bank_with(&RedisOptions { command_timeout, ..server.options() }).await;
     let proposal = bank.propose(deposit("1", 1)).await;
+    server.freeze();
     let frozen_at = Instant::now();
-    let freeze = std::thread::spawn(move || {
-        server.run(&["DEBUG", "SLEEP", "2"]);
-        server
-    });
-    sleep(Duration::from_millis(100)).await;
-
     let error = commit_error(&bank, &proposal).await;
     assert!(error.is_outcome_unknown(), "{error:?}");
     assert!(frozen_at.elapsed() < Duration::from_secs(1), "{:?}", frozen_at.elapsed());
-    let answered = bank.commit_one(&proposal).await;
-    assert_eq!(answered, Outcome::Applied);
-    assert!(frozen_at.elapsed() < Duration::from_secs(2) + BACK_WITHIN, "{:?}", frozen_at.elapsed());
+    // Soon nothing is sent to it any more, and nothing in doubt.
+    while commit_error(&bank, &proposal).await.is_outcome_unknown() {
+        assert!(frozen_at.elapsed() < Duration::from_secs(3), "{:?}", frozen_at.elapsed());
+    }
+    assert!(bank.store().health().await.is_err());
+
+    server.thaw();
+    let thawed_at = Instant::now();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(thawed_at.elapsed() < BACK_WITHIN, "{:?}", thawed_at.elapsed());
     assert_eq!(bank.balance("1").await, 101);
-    drop(freeze.join().unwrap());
+    bank.assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bank_store::{
-    RedisStore, StoreError,
+    DurabilityLevel, RedisStore, StoreError,
     redis::{RedisOptions, RedisUrl},
 };
 use tempfile::TempDir;
@@ -58,6 +58,18 @@ impl Server {
         )
     }
 
+    /// A replica of another, once it has all that the other has.
+    pub(crate) fn start_replica(primary: &Self, settings: &[&str]) -> Self {
+        let of = ["--replicaof", "127.0.0.1", &primary.port.to_string()];
+        let replica = Self::start(&[&of, settings].concat());
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !replica.run(&["INFO", "replication"]).contains("link_status:up") {
+            assert!(Instant::now() < deadline, "the replica has not joined");
+            thread::sleep(Duration::from_millis(10));
+        }
+        replica
+    }
+
     /// A Sentinel by its configuration.
     pub(crate) fn start_sentinel(configuration: &str) -> Self {
         let directory = TempDir::new().unwrap();
@@ -85,10 +97,31 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Stops it from doing anything; its connections stay open.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // The shell's own `kill`: the one of procps misreads some arguments as other processes.
+        let command = format!("kill -s {name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+    }
+
     /// Starts it again, with what it has on its disk.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.arguments, self.directory.path());
         assert!(self.is_up(), "redis-server does not start again");
+    }
+
+    /// Starts it again, and does not wait until it has read what is on its disk.
+    pub(crate) fn start_again_loading(&mut self) {
+        self.child = spawn(self.port, &self.arguments, self.directory.path());
     }
 
     pub(crate) fn address(&self) -> String {
@@ -123,12 +156,21 @@ impl Server {
         self.run_in("0", words)
     }
 
-    /// What Redis answers to a command in one of its databases, as text.
-    pub(crate) fn run_in(&self, database: &str, words: &[&str]) -> String {
+    /// Asks Redis something without waiting for the answer.
+    pub(crate) fn spawn(&self, words: &[&str]) -> Child {
+        self.cli("0", words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect(INSTALL)
+    }
+
+    fn cli(&self, database: &str, words: &[&str]) -> Command {
         let port = self.port.to_string();
         let mut command = Command::new("redis-cli");
         command.args(["-p", &port, "-n", database]).args(words);
-        let output = command.output().expect(INSTALL);
+        command
+    }
+
+    /// What Redis answers to a command in one of its databases, as text.
+    pub(crate) fn run_in(&self, database: &str, words: &[&str]) -> String {
+        let output = self.cli(database, words).output().expect(INSTALL);
         String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
     }
 
@@ -184,7 +226,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// How to reach a Redis, with short times and an empty bank.
+/// How to reach a Redis, with short times and an empty bank. What a test does not ask for is not kept.
 pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
     static BANKS: AtomicUsize = AtomicUsize::new(1);
     RedisOptions {
@@ -195,6 +237,7 @@ pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
         reconnect_delay_min: Duration::from_millis(10),
         reconnect_delay_max: Duration::from_millis(200),
         watchdog_interval: Duration::from_millis(100),
+        durability: DurabilityLevel::None,
         ..RedisOptions::default()
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use bank_store::{
     Store as _, StoreError,
     conformance::{Bank, commands::*},
-    redis::{Persistence, RedisOptions, RedisUrl},
+    redis::{RedisOptions, RedisUrl},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -49,27 +49,7 @@ async fn a_redis_that_hides_its_settings_is_taken_at_its_operators_word() {
     assert_misconfigured(&error, &["maxmemory-policy", "noeviction", "store.redis.check_config = false"]);
 
     let store = connect(&RedisOptions { check_config: false, ..options }).await;
-    assert_eq!(store.durability(), Persistence::Unchecked.to_string());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_says_what_redis_promises() {
-    for (settings, expected) in [
-        (["--appendonly", "no", "--appendfsync", "always"], Persistence::None),
-        (
-            ["--appendonly", "yes", "--appendfsync", "everysec"],
-            Persistence::AppendOnlyFile { sync: "everysec".to_owned() },
-        ),
-        (
-            ["--appendonly", "yes", "--appendfsync", "always"],
-            Persistence::AppendOnlyFile { sync: "always".to_owned() },
-        ),
-    ] {
-        let server = Server::start(&settings);
-        let store = server.store().await;
-        assert_eq!(store.durability(), expected.to_string());
-        assert_eq!(store.name(), format!("redis at {}", server.address()));
-    }
+    assert!(store.durability().words.contains("so says the operator"), "{}", store.durability());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,6 +31,7 @@ Exit codes:
   7  it is not known whether the change was made: run the command again with the
      --request-id that the error names, and it is made once
   8  not authenticated, or not permitted
+  9  an audit has found something wrong; what it is, is in the results
 
 Results go to standard output, everything else to standard error. With --output json
 every result is one line of JSON, and so is an error. Its fields have the names of
@@ -150,6 +151,19 @@ Examples:
     /// Close an account for good; its balance must be zero
     #[command(after_help = "Examples:\n  bank close 123")]
     Close(ChangeState),
+    /// Show what the server is, what it promises, and what it has lost
+    #[command(after_help = "Examples:\n  bank info\n  bank info --output json")]
+    Info,
+    /// Check all accounts, or one, against their entries, while the bank is in use
+    ///
+    /// Sequences, times, balances and rules, the chain of hashes, both sides of every transfer, and that
+    /// money in = money out + money held. Exits with 0 only if all holds, with 9 if something does not.
+    /// It takes as long as it takes: --timeout is how long the bank may say nothing meanwhile.
+    #[command(after_help = "Examples:\n  bank audit\n  bank audit 123\n  bank audit --output json")]
+    Audit(Audit),
+    /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
+    #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
+    Health,
     /// Run a small session: open account 123, pay in and out, book interest
     ///
     /// The session has request ids of its own, so the bank carries it out once and answers the same
@@ -332,6 +346,12 @@ pub(crate) struct ChangeState {
     pub(crate) description: Description,
     #[command(flatten)]
     pub(crate) mutation: Mutation,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// Its id; all accounts unless given
+    pub(crate) account: Option<AccountId>,
 }
 
 #[derive(Debug, Args)]

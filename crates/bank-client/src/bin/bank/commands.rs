@@ -5,10 +5,11 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
+    audit,
     connect::connect,
     demo,
     failure::Failure,
-    keys,
+    json, keys,
     output::Output,
     table,
 };
@@ -63,6 +64,15 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
         Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
         Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Info => {
+            let info = client.server_info().await?;
+            Ok(output.result(&info, &table::server_info(&info))?)
+        }
+        Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Health => {
+            client.health().await?;
+            Ok(output.result(&json::Serving, "serving")?)
+        }
         Command::Demo => demo::run(&client, output).await,
         Command::Completions(_) | Command::Keygen(_) | Command::Token(_) => Ok(()),
     }

@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     Unavailable = 6,
     OutcomeUnknown = 7,
     NotPermitted = 8,
+    Unsound = 9,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(crate) enum Failure {
     Incomplete { given: &'static str, missing: &'static str },
     #[error("the system has no random bytes for a key")]
     NoRandomness,
+    /// The command has done what it was to do, and so many things are wrong with the bank.
+    #[error("the audit has found {0} things that are wrong")]
+    Findings(u64),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -75,6 +79,7 @@ impl Failure {
             | Self::File { .. }
             | Self::Incomplete { .. }
             | Self::NoRandomness
+            | Self::Findings(_)
             | Self::Output(_) => None,
         }
     }
@@ -84,6 +89,7 @@ impl Failure {
             Self::Bank(error) | Self::Demo(error) => error,
             Self::Amount(_) => return Exit::Invalid,
             Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
+            Self::Findings(_) => return Exit::Unsound,
             Self::NoRandomness | Self::Output(_) => return Exit::Failed,
         };
         match error {
@@ -111,6 +117,7 @@ impl Failure {
             Self::File { .. } => "FILE",
             Self::Incomplete { .. } => "INCOMPLETE",
             Self::NoRandomness => "NO_RANDOMNESS",
+            Self::Findings(_) => "AUDIT_FINDINGS",
             Self::Output(_) => "OUTPUT",
         }
     }

@@ -2,14 +2,24 @@
 
 #![expect(clippy::struct_field_names, reason = "the names are those of the API")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bank_client as client;
 use serde::Serialize;
+use serde_json::json;
 
 /// A result that has a JSON document.
 pub(crate) trait Json {
     fn json(&self) -> impl Serialize;
+}
+
+/// The answer of a bank that can serve, as `grpc.health.v1` spells it.
+pub(crate) struct Serving;
+
+impl Json for Serving {
+    fn json(&self) -> impl Serialize {
+        BTreeMap::from([("status", "SERVING")])
+    }
 }
 
 #[derive(Serialize)]
@@ -26,6 +36,18 @@ impl From<client::Money> for Money {
             minor_units: money.minor_units,
             amount: money.to_decimal(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct MoneySum {
+    minor_units: String,
+    amount: String,
+}
+
+impl From<client::MoneySum> for MoneySum {
+    fn from(sum: client::MoneySum) -> Self {
+        Self { minor_units: sum.minor_units.to_string(), amount: sum.to_decimal() }
     }
 }
 
@@ -261,6 +283,118 @@ impl Json for client::Transaction {
             transaction_id: self.transaction_id.as_str(),
             create_time: self.created_at.to_string(),
             entries: self.entries.iter().map(Entry::from).collect(),
+        }
+    }
+}
+
+impl Json for client::ServerInfo {
+    fn json(&self) -> impl Serialize {
+        let client::StoreInfo { kind, name, bank_id, durability, problem } = &self.store;
+        let limits = &self.limits;
+        json!({
+            "version": self.version,
+            "start_time": self.started_at.to_string(),
+            "uptime_seconds": self.uptime.as_secs(),
+            "store": {
+                "kind": kind,
+                "name": name,
+                "bank_id": bank_id,
+                "durability": {
+                    "level": durability.level.as_str(),
+                    "replicas": durability.replicas,
+                    "description": durability.description,
+                },
+                "problem": problem,
+            },
+            "limits": {
+                "message_bytes_max": limits.message_bytes_max,
+                "reply_bytes_max": limits.reply_bytes_max,
+                "header_bytes_max": limits.header_bytes_max,
+                "concurrent_streams_max": limits.concurrent_streams_max,
+                "page_size_default": limits.page_size_default,
+                "page_size_max": limits.page_size_max,
+                "queue_commands_max": limits.queue_commands_max,
+                "batch_commands_max": limits.batch_commands_max,
+                "request_timeout_max_ms": milliseconds(limits.request_timeout_max),
+                "outcome_timeout_ms": milliseconds(limits.outcome_timeout),
+                "request_retention_seconds": limits.request_retention.as_secs(),
+            },
+            "lost_writes": {
+                "accounts": self.lost_writes.accounts,
+                "entries_min": self.lost_writes.entries_min,
+                "found_time": self.lost_writes.found_at.map(|time| time.to_string()),
+            },
+        })
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Json for client::AuditFinding {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Finding<'a> {
+            kind: &'static str,
+            account_id: Option<&'a str>,
+            sequence: Option<u64>,
+            message: &'a str,
+        }
+        #[derive(Serialize)]
+        struct News<'a> {
+            finding: Finding<'a>,
+        }
+        News {
+            finding: Finding {
+                kind: self.kind.as_str(),
+                account_id: self.account_id.as_ref().map(client::AccountId::as_str),
+                sequence: self.sequence,
+                message: &self.message,
+            },
+        }
+    }
+}
+
+impl Json for client::AuditSummary {
+    fn json(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Books {
+            currency_code: &'static str,
+            money_in: MoneySum,
+            money_out: MoneySum,
+            interest: MoneySum,
+            transferred: MoneySum,
+            held: MoneySum,
+            balanced: bool,
+        }
+        #[derive(Serialize)]
+        struct Summary {
+            accounts_checked: u64,
+            entries_checked: u64,
+            findings: u64,
+            books: Vec<Books>,
+        }
+        #[derive(Serialize)]
+        struct News {
+            summary: Summary,
+        }
+        let books = self.books.iter().map(|books| Books {
+            currency_code: books.held.currency.code(),
+            money_in: books.money_in.into(),
+            money_out: books.money_out.into(),
+            interest: books.interest.into(),
+            transferred: books.transferred.into(),
+            held: books.held.into(),
+            balanced: books.balanced,
+        });
+        News {
+            summary: Summary {
+                accounts_checked: self.accounts_checked,
+                entries_checked: self.entries_checked,
+                findings: self.findings,
+                books: books.collect(),
+            },
         }
     }
 }

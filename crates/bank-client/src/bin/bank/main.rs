@@ -1,6 +1,7 @@
 //! The `bank` command line tool.
 
 mod args;
+mod audit;
 mod commands;
 mod connect;
 mod demo;

@@ -1,6 +1,11 @@
 //! Results as aligned columns.
 
-use bank_client::{Account, Compounding, Entry, InterestBreakdown, Transaction};
+use std::time::Duration;
+
+use bank_client::{
+    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
+    Transaction,
+};
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
@@ -109,6 +114,44 @@ pub(crate) fn account(account: &Account) -> String {
     ])
 }
 
+/// Something that an audit has found: where, and what.
+pub(crate) fn finding(finding: &AuditFinding) -> String {
+    match &finding.account_id {
+        Some(account_id) => format!("{}: account {account_id}: {}", finding.kind, finding.message),
+        None => format!("{}: {}", finding.kind, finding.message),
+    }
+}
+
+/// What an audit came to, and the books of each currency.
+pub(crate) fn audit(summary: &AuditSummary) -> String {
+    let facts = facts([
+        ("Accounts", summary.accounts_checked.to_string()),
+        ("Entries", summary.entries_checked.to_string()),
+        ("Findings", summary.findings.to_string()),
+    ]);
+    let columns = [
+        ("CURRENCY", Left),
+        ("IN", Right),
+        ("OUT", Right),
+        ("INTEREST", Right),
+        ("TRANSFERRED", Right),
+        ("HELD", Right),
+        ("BALANCED", Left),
+    ];
+    let cells = |books: &AuditBooks| {
+        let sums = [books.money_in, books.money_out, books.interest, books.transferred, books.held];
+        let balanced = if books.balanced { "yes" } else { "no" };
+        std::iter::once(books.held.currency.to_string())
+            .chain(sums.iter().map(ToString::to_string))
+            .chain([balanced.to_owned()])
+            .collect()
+    };
+    if summary.books.is_empty() {
+        return facts;
+    }
+    format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
+}
+
 /// How an amount of interest came about, a line for each step.
 pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
     let terms = &breakdown.terms;
@@ -133,6 +176,36 @@ pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
         ("Exact interest", breakdown.exact_interest.clone()),
         ("Rounding", terms.rounding_mode.to_string()),
         ("Interest", breakdown.interest.to_string()),
+    ])
+}
+
+/// What a server is and what it promises, a line for each.
+pub(crate) fn server_info(info: &ServerInfo) -> String {
+    let ServerInfo { store, limits, lost_writes, .. } = info;
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
+    let lost = match lost_writes.found_at {
+        None => "none that it knows of".to_owned(),
+        Some(time) => format!(
+            "at least {} entries of {} accounts, found {time}: see its log",
+            lost_writes.entries_min, lost_writes.accounts
+        ),
+    };
+    facts([
+        ("Version", info.version.clone()),
+        ("Started", info.started_at.to_string()),
+        ("Uptime", seconds(Duration::from_secs(info.uptime.as_secs()))),
+        ("Bank", store.bank_id.clone()),
+        ("Store", store.name.clone()),
+        ("Durability", store.durability.level.to_string()),
+        ("Replicas", store.durability.replicas.to_string()),
+        ("That means", store.durability.description.clone()),
+        ("Problem", store.problem.clone().unwrap_or_default()),
+        ("Lost writes", lost),
+        ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
+        ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
+        ("Unknown after", seconds(limits.outcome_timeout)),
+        ("Request ids kept", seconds(limits.request_retention)),
     ])
 }
 

@@ -1,14 +1,17 @@
 //! Recorded outputs: what is printed for what the bank answers.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use bank_client::{
-    Account, AccountState, AccountType, Compounding, Currency, DayCount, Entry, EntryHash, EntryKind, Error,
-    InterestBreakdown, InterestTerms, Money, RoundingMode, StreamExt as _, Timestamp, Transaction,
+    Account, AccountState, AccountType, AuditBooks, AuditFinding, AuditFindingKind, AuditNews, AuditProgress,
+    AuditSummary, Compounding, Currency, DayCount, Durability, DurabilityLevel, Entry, EntryHash, EntryKind,
+    Error, InterestBreakdown, InterestTerms, LostWrites, Money, MoneySum, RoundingMode, ServerInfo,
+    ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
 };
 use futures::stream;
 
 use super::*;
+use crate::audit;
 
 /// What was written, shared with the test.
 #[derive(Clone, Default)]
@@ -215,6 +218,71 @@ fn an_answer_is_the_message_of_the_bank() {
 }
 
 #[test]
+fn a_server_that_has_lost_writes_says_so() {
+    let second = Duration::from_secs(1);
+    let info = ServerInfo {
+        version: "0.1.0".into(),
+        started_at: time(1),
+        uptime: 90 * second,
+        store: StoreInfo {
+            kind: "redis".into(),
+            name: "redis at h:1".into(),
+            bank_id: "b".into(),
+            durability: Durability {
+                level: DurabilityLevel::EverySecond,
+                replicas: 2,
+                description: "somewhat".into(),
+            },
+            problem: Some("it is away".into()),
+        },
+        limits: ServerLimits {
+            message_bytes_max: 1,
+            reply_bytes_max: 2,
+            header_bytes_max: 3,
+            concurrent_streams_max: 4,
+            page_size_default: 5,
+            page_size_max: 6,
+            queue_commands_max: 7,
+            batch_commands_max: 8,
+            request_timeout_max: 9 * second,
+            outcome_timeout: second / 2,
+            request_retention: 11 * second,
+        },
+        lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
+    };
+    let (mut output, results, _) = record(Format::Text);
+    output.result(&info, &table::server_info(&info)).unwrap();
+    assert_eq!(
+        results.text(),
+        "\
+Version           0.1.0
+Started           2026-01-01T00:00:01Z
+Uptime            90 s
+Bank              b
+Store             redis at h:1
+Durability        everysec
+Replicas          2
+That means        somewhat
+Problem           it is away
+Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: see its log
+Request           1 bytes, 9 s
+Page              5 items, 6 at most
+Queue             7 changes, 8 a commit
+Unknown after     0.5 s
+Request ids kept  11 s
+"
+    );
+
+    let (mut output, results, _) = record(Format::Json);
+    output.result(&info, "").unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    assert_eq!(shown["store"]["durability"]["level"], "everysec");
+    assert_eq!(shown["store"]["problem"], "it is away");
+    assert_eq!(shown["limits"]["outcome_timeout_ms"], 500);
+    assert_eq!(shown["lost_writes"]["found_time"], "2026-01-01T00:00:02Z");
+}
+
+#[test]
 fn interest_is_explained() {
     let terms = InterestTerms {
         annual_interest_rate: "2.5".into(),
@@ -343,4 +411,103 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     let failure = Failure::from(output.text("result").unwrap_err());
     assert_eq!(output.fail(&failure), ExitCode::SUCCESS);
     assert_eq!(notes.text(), "");
+}
+
+fn summary(findings: u64) -> AuditSummary {
+    let sum = |minor_units| MoneySum { currency: Currency::USD, minor_units };
+    AuditSummary {
+        accounts_checked: 2,
+        entries_checked: 9,
+        findings,
+        books: vec![AuditBooks {
+            money_in: sum(i128::from(i64::MAX) * 2),
+            money_out: sum(500),
+            interest: sum(-5),
+            transferred: sum(0),
+            held: sum(97_500),
+            balanced: findings == 0,
+        }],
+    }
+}
+
+/// What is printed of an audit, and how the command ends.
+async fn audited(format: Format, findings: Vec<AuditFinding>) -> (String, Result<(), Failure>) {
+    let (mut output, results, _) = record(format);
+    let count = findings.len() as u64;
+    let progress = AuditProgress { accounts_checked: 1, accounts_total: Some(2), entries_checked: 3 };
+    let news = [AuditNews::Progress(progress)]
+        .into_iter()
+        .chain(findings.into_iter().map(AuditNews::Finding))
+        .chain([AuditNews::Summary(summary(count))]);
+    let ended = audit::tell(stream::iter(news.map(Ok)), &mut output).await;
+    output.flush().unwrap();
+    (results.text(), ended)
+}
+
+#[tokio::test]
+async fn an_audit_without_findings_is_a_summary() {
+    let (results, ended) = audited(Format::Text, vec![]).await;
+    assert!(ended.is_ok());
+    assert_eq!(
+        results,
+        "\
+Accounts  2
+Entries   9
+Findings  0
+CURRENCY                      IN    OUT  INTEREST  TRANSFERRED     HELD  BALANCED
+USD       $184467440737095516.14  $5.00    -$0.05        $0.00  $975.00  yes
+"
+    );
+}
+
+#[tokio::test]
+async fn the_findings_of_an_audit_are_lines_and_an_exit_code() {
+    let findings = || {
+        vec![
+            AuditFinding {
+                kind: AuditFindingKind::EntryChanged,
+                account_id: "123".parse().ok(),
+                sequence: Some(4),
+                message: "entry 4 was changed".into(),
+            },
+            AuditFinding {
+                kind: AuditFindingKind::MoneyUnbalanced,
+                account_id: None,
+                sequence: None,
+                message: "$1.00 too much".into(),
+            },
+        ]
+    };
+    let (results, ended) = audited(Format::Text, findings()).await;
+    let lines: Vec<_> = results.lines().collect();
+    assert_eq!(lines[0], "entry_changed: account 123: entry 4 was changed");
+    assert_eq!(lines[1], "money_unbalanced: $1.00 too much");
+    assert_eq!(lines[4], "Findings  2");
+    let failure = ended.unwrap_err();
+    assert_eq!(failure.to_string(), "the audit has found 2 things that are wrong");
+    assert_eq!((failure.exit() as u8, failure.reason()), (9, "AUDIT_FINDINGS"));
+
+    let (results, ended) = audited(Format::Json, findings()).await;
+    assert!(ended.is_err());
+    let lines: Vec<_> = results.lines().collect();
+    assert_eq!(
+        lines[0],
+        r#"{"finding":{"kind":"entry_changed","account_id":"123","sequence":4,"message":"entry 4 was changed"}}"#
+    );
+    assert_eq!(
+        lines[1],
+        r#"{"finding":{"kind":"money_unbalanced","account_id":null,"sequence":null,"message":"$1.00 too much"}}"#
+    );
+    assert_eq!(
+        lines[2],
+        concat!(
+            r#"{"summary":{"accounts_checked":2,"entries_checked":9,"findings":2,"books":[{"#,
+            r#""currency_code":"USD","#,
+            r#""money_in":{"minor_units":"18446744073709551614","amount":"184467440737095516.14"},"#,
+            r#""money_out":{"minor_units":"500","amount":"5.00"},"#,
+            r#""interest":{"minor_units":"-5","amount":"-0.05"},"#,
+            r#""transferred":{"minor_units":"0","amount":"0.00"},"#,
+            r#""held":{"minor_units":"97500","amount":"975.00"},"balanced":false}]}}"#
+        )
+    );
 }

@@ -1,0 +1,58 @@
+# bank-server and the `bank` tool in one small image.
+#
+#   docker build -t bank .
+#   docker run --rm -p 127.0.0.1:50051:50051 -v bank:/data bank
+#
+# BUILD_IMAGE needs Rust and a C compiler; RUNTIME_IMAGE needs glibc and nothing else.
+ARG BUILD_IMAGE=rust:1.95-slim-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /build
+
+# A layer with the dependencies alone: it is built again only when they change.
+COPY Cargo.toml Cargo.lock ./
+COPY crates/bank-client/Cargo.toml crates/bank-client/
+COPY crates/bank-domain/Cargo.toml crates/bank-domain/
+COPY crates/bank-proto/Cargo.toml crates/bank-proto/
+COPY crates/bank-server/Cargo.toml crates/bank-server/
+COPY crates/bank-store/Cargo.toml crates/bank-store/
+RUN set -e; \
+    for crate in crates/*; do mkdir "$crate/src"; touch "$crate/src/lib.rs"; done; \
+    for main in bank-server/src bank-client/src/bin/bank bank-client/tests/real_server; do \
+      mkdir -p "crates/$main"; \
+      echo 'fn main() {}' >"crates/$main/main.rs"; \
+    done; \
+    cargo build --release --locked --bins --features bank-client/cli; \
+    rm -r crates/*/src crates/bank-client/tests
+
+COPY config config
+COPY proto proto
+COPY crates crates
+# The stand-ins above are newer than what was checked out.
+RUN find crates -name '*.rs' -exec touch {} + \
+    && cargo build --release --locked --bins --features bank-client/cli \
+    && mkdir -p /image/data /image/usr/local/bin \
+    && cp target/release/bank-server target/release/bank /image/usr/local/bin
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="bank-server" \
+      org.opencontainers.image.description="A bank over gRPC: accounts, transfers, interest and history" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The user `nonroot` of the runtime image, by number so that Kubernetes can see that it is not root.
+COPY --from=build --chown=65532:65532 /image/ /
+USER 65532:65532
+WORKDIR /
+VOLUME /data
+# Inside a container all addresses are the container's own: what is published decides who gets in.
+ENV BANK__SERVER__LISTEN=0.0.0.0:50051 \
+    BANK__ADMIN__LISTEN=0.0.0.0:9464 \
+    BANK__STORE__EMBEDDED__PATH=/data/bank.redb
+EXPOSE 50051 9464
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["bank", "health", "--timeout", "4s"]
+ENTRYPOINT ["bank-server"]

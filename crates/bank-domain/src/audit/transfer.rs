@@ -1,0 +1,52 @@
+//! Do the two sides of a transfer belong together?
+
+use crate::{AccountId, Entry, EntryKind};
+
+/// The other side of a transfer is not as this side says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// It is not there.
+    #[error("account {account_id} has no entry of it")]
+    Missing {
+        /// The account that it should be on.
+        account_id: AccountId,
+    },
+    /// It says something else.
+    #[error("the entry of it on account {account_id} has another {field}")]
+    Differs {
+        /// The account that it is on.
+        account_id: AccountId,
+        /// What differs.
+        field: &'static str,
+    },
+}
+
+/// Whether an entry on the other account is the other side of a transfer: an opposite amount in the
+/// same currency, from or to this account, of one movement, one time, one request and one purpose.
+///
+/// # Errors
+/// The first [`Mismatch`]; an entry that is not of a transfer has no other side.
+pub fn match_sides(entry: &Entry, other: Option<&Entry>) -> Result<(), Mismatch> {
+    let Some(account_id) = entry.kind.counterparty() else { return Ok(()) };
+    let account_id = account_id.clone();
+    let Some(other) = other else { return Err(Mismatch::Missing { account_id }) };
+    let opposite = other.amount.checked_neg();
+    let is_opposite_kind = match entry.kind {
+        EntryKind::TransferOut { .. } => matches!(other.kind, EntryKind::TransferIn { .. }),
+        _ => matches!(other.kind, EntryKind::TransferOut { .. }),
+    };
+    let differs = [
+        ("account", other.account_id != account_id),
+        ("transaction id", other.transaction_id != entry.transaction_id),
+        ("kind", !is_opposite_kind),
+        ("counterparty", other.kind.counterparty() != Some(&entry.account_id)),
+        ("amount", opposite != Ok(entry.amount)),
+        ("time", other.time != entry.time),
+        ("request id", other.request_id != entry.request_id),
+        ("description", other.description != entry.description),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        Some((field, _)) => Err(Mismatch::Differs { account_id, field }),
+        None => Ok(()),
+    }
+}

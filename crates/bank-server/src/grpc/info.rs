@@ -1,0 +1,131 @@
+//! What the server is and what it promises.
+
+use std::time::Duration;
+
+use bank_domain::Timestamp;
+use bank_proto::v1;
+use bank_store::{DurabilityLevel, Store};
+use tokio::time::{Instant, timeout};
+
+use super::{page, render};
+use crate::ledger::{self, Ledger, LostWrites};
+
+/// What the server was started with, as callers may know it.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// The kind of store, as it is set.
+    pub store_kind: &'static str,
+    /// How long the store has to say whether it is well.
+    pub store_timeout: Duration,
+    /// The largest message that a caller may send, in bytes.
+    pub message_bytes_max: usize,
+    /// The largest message that a caller gets, in bytes.
+    pub reply_bytes_max: usize,
+    /// The largest set of headers that a caller may send, in bytes.
+    pub header_bytes_max: u32,
+    /// How many calls one connection may have in flight.
+    pub concurrent_streams_max: u32,
+    /// How many commands may wait.
+    pub queue_commands_max: usize,
+    /// How many commands share one commit.
+    pub batch_commands_max: usize,
+    /// How long an unknown outcome is looked for.
+    pub outcome_timeout: Duration,
+    /// How long the outcome of a request is kept.
+    pub request_retention: Duration,
+}
+
+/// When the server started, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    time: Timestamp,
+    instant: Instant,
+}
+
+impl Start {
+    pub(super) fn now() -> Self {
+        Self { time: ledger::now(), instant: Instant::now() }
+    }
+}
+
+pub(super) async fn server_info(
+    ledger: &Ledger,
+    facts: &ServerFacts,
+    request_timeout: Duration,
+    start: Start,
+) -> v1::GetServerInfoResponse {
+    v1::GetServerInfoResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        start_time: Some(render::time(start.time)),
+        uptime: Some(duration(start.instant.elapsed())),
+        store: Some(store_info(&**ledger.store(), facts).await),
+        limits: Some(limits(facts, request_timeout)),
+        lost_writes: Some(lost_writes(ledger.lost_writes())),
+    }
+}
+
+async fn store_info(store: &dyn Store, facts: &ServerFacts) -> v1::StoreInfo {
+    let problem = match timeout(facts.store_timeout, store.health()).await {
+        Ok(Ok(())) => String::new(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the store does not answer".to_owned(),
+    };
+    let durability = store.durability();
+    let level = match durability.level {
+        DurabilityLevel::None => v1::DurabilityLevel::None,
+        DurabilityLevel::EverySecond => v1::DurabilityLevel::EverySecond,
+        DurabilityLevel::Always => v1::DurabilityLevel::Always,
+    };
+    v1::StoreInfo {
+        kind: facts.store_kind.to_owned(),
+        name: store.name(),
+        bank_id: store.bank_id().to_owned(),
+        durability: Some(v1::Durability {
+            level: level.into(),
+            replicas: small(durability.replicas),
+            description: durability.words,
+        }),
+        problem,
+    }
+}
+
+fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
+    v1::ServerLimits {
+        message_bytes_max: large(facts.message_bytes_max),
+        reply_bytes_max: large(facts.reply_bytes_max),
+        header_bytes_max: facts.header_bytes_max.into(),
+        concurrent_streams_max: small(facts.concurrent_streams_max),
+        page_size_default: small(page::SIZE_DEFAULT),
+        page_size_max: small(page::SIZE_MAX),
+        queue_commands_max: small(facts.queue_commands_max),
+        batch_commands_max: small(facts.batch_commands_max),
+        request_timeout_max: Some(duration(request_timeout)),
+        outcome_timeout: Some(duration(facts.outcome_timeout)),
+        request_retention: Some(duration(facts.request_retention)),
+    }
+}
+
+fn lost_writes(lost: LostWrites) -> v1::LostWrites {
+    v1::LostWrites {
+        accounts: large(lost.accounts),
+        entries_min: large(lost.entries_min),
+        found_time: lost.found_at.map(render::time),
+    }
+}
+
+/// The bounds of the configuration are far below those of the wire.
+fn small(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}
+
+fn large(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: large(duration.as_secs()),
+        // Below a thousand million.
+        nanos: small(duration.subsec_nanos()),
+    }
+}

@@ -1,0 +1,237 @@
+//! What this server has acknowledged, and whether it is still there.
+//!
+//! A store may go back: a Redis that crashes with `everysec` loses its last writes, and so does a
+//! failover to a replica that had not got them. Nobody tells the bank. But a server remembers the
+//! newest entry of each account that it has acknowledged, and knows better where it sees an account
+//! without that entry: whenever it reads one, and by a sweep of all that it remembers at the
+//! beginning of each epoch of the store.
+//!
+//! There is no false alarm: entries are never removed and never change, so what was acknowledged
+//! before a read began is in what was read, whoever else has written to it. What another server has
+//! acknowledged, or this one has forgotten, is not noticed.
+
+use std::{
+    cmp::Ordering,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bank_domain::{Account, AccountId, EntryHash, EntryId, Timestamp};
+use bank_store::{EntriesQuery, Store, StoreError};
+use lru::LruCache;
+use tokio::time::{Instant, sleep};
+
+use super::now;
+use crate::metrics::Metrics;
+
+/// How many accounts a sweep reads at a time: few enough that it holds up nobody.
+const SWEEP_ACCOUNTS_MAX: usize = 256;
+
+/// The pause before a sweep tries again to read what it could not.
+const SWEEP_PAUSE: Duration = Duration::from_millis(200);
+
+/// What of that which this server has acknowledged is known to be lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LostWrites {
+    /// How many accounts were found without an entry that was acknowledged.
+    pub accounts: u64,
+    /// How many entries they lack at least: the store does not say what was overwritten.
+    pub entries_min: u64,
+    /// When the last of them was found.
+    pub found_at: Option<Timestamp>,
+}
+
+/// A handle to what was acknowledged; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Acknowledged {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    metrics: Arc<Metrics>,
+    marks: Mutex<LruCache<AccountId, Mark>>,
+    lost: Mutex<LostWrites>,
+}
+
+/// The newest entry of an account that was acknowledged. All before it follows from its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    entry_id: EntryId,
+    hash: EntryHash,
+    noted_at: Instant,
+}
+
+impl Mark {
+    fn of(account: &Account) -> Self {
+        Self {
+            entry_id: EntryId { time: account.updated_at, sequence: account.version },
+            hash: account.head,
+            noted_at: Instant::now(),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.entry_id.sequence
+    }
+
+    /// Whether the history of the account has the very entry.
+    async fn is_in_history(&self, store: &dyn Store, id: &AccountId) -> Result<bool, StoreError> {
+        let EntryId { time, sequence } = self.entry_id;
+        let query = EntriesQuery {
+            start: Some(time),
+            end: Some(time),
+            after: sequence.checked_sub(1).map(|sequence| EntryId { time, sequence }),
+            limit: 1,
+            ..EntriesQuery::all(id.clone())
+        };
+        match store.entries(&query).await {
+            Ok(entries) => Ok(entries.first().is_some_and(|entry| entry.hash == self.hash)),
+            Err(error) if error.is_retryable() => Err(error),
+            // It is there, if damaged: whoever reads it is told.
+            Err(_) => Ok(true),
+        }
+    }
+}
+
+/// Whether an account that was read has what was acknowledged before.
+enum Finding {
+    Kept,
+    /// It has gone on since; its history tells.
+    Newer {
+        found_version: u64,
+    },
+    Lost {
+        found_version: u64,
+    },
+}
+
+impl Acknowledged {
+    /// Remembers up to so many accounts, those that were written to last.
+    pub(super) fn new(accounts_max: usize, metrics: Arc<Metrics>) -> Self {
+        let capacity = NonZeroUsize::new(accounts_max).unwrap_or(NonZeroUsize::MIN);
+        let marks = Mutex::new(LruCache::new(capacity));
+        Self { shared: Arc::new(Shared { metrics, marks, lost: Mutex::default() }) }
+    }
+
+    /// A commit that leaves an account so is about to be acknowledged.
+    pub(super) fn note(&self, account: &Account) {
+        self.marks().put(account.id.clone(), Mark::of(account));
+    }
+
+    /// An account has been read by a call that began at `asked_at`.
+    pub(super) fn compare(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) {
+        if let Some((mark, Finding::Lost { found_version })) = self.finding(id, found, asked_at) {
+            self.report(id, &mark, found_version);
+        }
+    }
+
+    pub(super) fn lost(&self) -> LostWrites {
+        *self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at all that is remembered whenever the store may have gone back. Runs for ever.
+    pub(super) async fn sweep_each_epoch(self, store: Arc<dyn Store>) {
+        let mut epoch = 0;
+        loop {
+            epoch = store.epoch_after(epoch).await;
+            tokio::select! {
+                () = self.sweep(&*store) => {}
+                // It has to begin anew.
+                _ = store.epoch_after(epoch) => {}
+            }
+        }
+    }
+
+    async fn sweep(&self, store: &dyn Store) {
+        let ids: Vec<_> = self.marks().iter().map(|(id, _)| id.clone()).collect();
+        for ids in ids.chunks(SWEEP_ACCOUNTS_MAX) {
+            while self.sweep_some(store, ids).await.is_err_and(|error| error.is_retryable()) {
+                sleep(SWEEP_PAUSE).await;
+            }
+        }
+        tracing::debug!(accounts = ids.len(), "looked whether what was acknowledged is still there");
+    }
+
+    async fn sweep_some(&self, store: &dyn Store, ids: &[AccountId]) -> Result<(), StoreError> {
+        let asked_at = Instant::now();
+        match store.load(ids).await {
+            Ok(accounts) => {
+                for (id, found) in ids.iter().zip(accounts) {
+                    self.look_into(store, id, found.as_ref(), asked_at).await?;
+                }
+                Ok(())
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            // One that cannot be read must not hide the others.
+            Err(_) if ids.len() > 1 => {
+                for id in ids {
+                    Box::pin(self.sweep_some(store, std::slice::from_ref(id))).await?;
+                }
+                Ok(())
+            }
+            // Whoever needs it is told.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Compares an account, by its history if that has gone on.
+    async fn look_into(
+        &self,
+        store: &dyn Store,
+        id: &AccountId,
+        found: Option<&Account>,
+        asked_at: Instant,
+    ) -> Result<(), StoreError> {
+        let Some((mark, finding)) = self.finding(id, found, asked_at) else { return Ok(()) };
+        let found_version = match finding {
+            Finding::Kept => return Ok(()),
+            Finding::Newer { .. } if mark.is_in_history(store, id).await? => return Ok(()),
+            Finding::Newer { found_version } | Finding::Lost { found_version } => found_version,
+        };
+        self.report(id, &mark, found_version);
+        Ok(())
+    }
+
+    fn finding(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) -> Option<(Mark, Finding)> {
+        // What was acknowledged since may not be in what was read.
+        let mark = self.marks().peek(id).copied().filter(|mark| mark.noted_at < asked_at)?;
+        let found_version = found.map_or(0, |account| account.version);
+        let finding = match found_version.cmp(&mark.version()) {
+            Ordering::Greater => Finding::Newer { found_version },
+            Ordering::Equal if found.is_some_and(|account| account.head == mark.hash) => Finding::Kept,
+            Ordering::Equal | Ordering::Less => Finding::Lost { found_version },
+        };
+        Some((mark, finding))
+    }
+
+    /// Says once what is lost, however many find out.
+    fn report(&self, id: &AccountId, mark: &Mark, found_version: u64) {
+        let mut marks = self.marks();
+        if marks.peek(id) != Some(mark) {
+            return;
+        }
+        marks.pop(id);
+        drop(marks);
+        // Others may have been written in the place of those that are gone.
+        let entries_min = mark.version().saturating_sub(found_version).max(1);
+        self.shared.metrics.entries_lost(entries_min);
+        let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.accounts += 1;
+        lost.entries_min += entries_min;
+        lost.found_at = Some(now());
+        tracing::error!(
+            account = id.as_str(),
+            acknowledged_version = mark.version(),
+            found_version,
+            entries_min,
+            accounts_so_far = lost.accounts,
+            "acknowledged writes are lost: the store has gone back to an earlier state"
+        );
+    }
+
+    fn marks(&self) -> MutexGuard<'_, LruCache<AccountId, Mark>> {
+        // Nothing panics while it is held.
+        self.shared.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,336 @@
+//! What the server promises, what it does when Redis does not keep to it, and what it says then.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use bank_proto::v1;
+use support::{
+    Bank, Process, Redis,
+    api::{self, balance, connect, deposit, failed, savings},
+    health::{ServingStatus, becomes, health, service_becomes},
+    sentinel::Sentinels,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tonic::Code;
+
+const ACKNOWLEDGED_WRITES: &str = "bank.v1.AcknowledgedWrites";
+/// Quick to notice, so that tests are.
+const QUICK: [&str; 6] = [
+    "--set",
+    "health.poll_interval_ms=20",
+    "--set",
+    "store.redis.watchdog_interval_ms=50",
+    "--set",
+    "store.redis.reconnect_delay_ms_max=100",
+];
+
+async fn info(client: &mut api::Client) -> v1::GetServerInfoResponse {
+    client.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner()
+}
+
+/// How often it has said something that begins so.
+fn times(bank: &Bank, beginning: &str) -> usize {
+    bank.lines().iter().filter(|line| line["message"].as_str().unwrap().starts_with(beginning)).count()
+}
+
+#[tokio::test]
+async fn a_redis_that_keeps_too_little_ends_the_start_with_what_to_do() {
+    let redis = Redis::start().await;
+    for (flags, parts) in [
+        (
+            &[][..],
+            &[
+                "appendonly no",
+                "store.redis.durability = \"always\" needs",
+                "`redis-cli CONFIG SET appendonly yes`",
+                "store.redis.durability = \"none\"",
+            ][..],
+        ),
+        (
+            &[
+                "--set",
+                "store.redis.durability=none",
+                "--set",
+                "store.redis.replicas=1",
+                "--set",
+                "store.redis.connect_timeout_ms=300",
+            ],
+            &["redis has 0 replicas", "store.redis.replicas = 1"],
+        ),
+    ] {
+        let process = Process::start(&[&["--redis-url", &redis.url()], flags].concat());
+        assert_eq!(process.wait_exit().await.code(), Some(1));
+        for part in parts {
+            assert!(process.log().contains(&part.replace('"', "\\\"")), "{part}: {}", process.log());
+        }
+    }
+    assert_eq!(redis.run(&["DBSIZE"]), "0");
+}
+
+#[tokio::test]
+async fn it_says_what_it_is_and_promises() {
+    let redis = Redis::start_with(
+        &["--requirepass", "s3cret", "--appendonly", "yes", "--appendfsync", "always"],
+        Some("s3cret"),
+    )
+    .await;
+    let bank = Bank::on_redis_with(&redis, &["--set", "server.message_bytes_max=70000"]).await;
+    let mut client = connect(&bank.endpoint()).await;
+    let info = info(&mut client).await;
+    assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
+    assert!(info.start_time.is_some() && info.uptime.unwrap().seconds < 60);
+    let shown = format!("{info:?}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let store = info.store.unwrap();
+    assert_eq!((store.kind.as_str(), store.name), ("redis", format!("redis at {}", redis.address())));
+    assert_eq!(store.bank_id, redis.run(&["HGET", "bank:meta", "bank_id"]));
+    assert_eq!(bank.said("the store is open").await["bank_id"], store.bank_id);
+    assert_eq!(bank.said("a new bank is founded").await["bank_id"], store.bank_id);
+    assert_eq!(store.problem, "");
+    let durability = store.durability.unwrap();
+    assert_eq!((durability.level(), durability.replicas), (v1::DurabilityLevel::Always, 0));
+    assert_eq!(durability.description, "what is acknowledged is on redis's disk");
+    let limits = info.limits.unwrap();
+    assert_eq!((limits.message_bytes_max, limits.page_size_max), (70_000, 1_000));
+    assert_eq!(limits.request_retention.unwrap().seconds, 24 * 60 * 60);
+    assert_eq!(info.lost_writes, Some(v1::LostWrites::default()));
+
+    // Another start on the same Redis is the same bank, and may insist on it.
+    let again =
+        Bank::on_redis_with(&redis, &["--set", &format!("store.redis.bank_id={}", store.bank_id)]).await;
+    assert_eq!(again.said("the store is open").await["bank_id"], store.bank_id);
+    assert_eq!(times(&again, "a new bank is founded"), 0);
+}
+
+#[tokio::test]
+async fn while_redis_keeps_too_little_changes_are_refused_and_reads_go_on() {
+    let redis = Redis::start_durable().await;
+    let bank = Bank::on_redis_with(&redis, &QUICK).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    client.deposit(deposit("a", 5)).await.unwrap();
+
+    redis.run(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    becomes(&bank, ServingStatus::NotServing).await;
+    for _ in 0..50 {
+        let error = failed(client.deposit(deposit("a", 7)).await);
+        assert_eq!((error.code, &*error.reason), (Code::Unavailable, "STORE_UNAVAILABLE"));
+        assert!(error.details.retry_info().is_some());
+        let needed = "redis has appendfsync everysec, and store.redis.durability = \"always\" needs \
+                      appendfsync always";
+        assert!(error.message.ends_with(needed) && error.message.contains("nothing was done"), "{error:?}");
+        assert_eq!(balance(&mut client, "a").await, 5);
+    }
+    let problem = info(&mut client).await.store.unwrap().problem;
+    assert!(problem.contains("appendfsync everysec"), "{problem}");
+    let said = bank.said("redis is not fit for the bank").await;
+    assert_eq!((said["level"].as_str(), said["refused"].as_str()), (Some("ERROR"), Some("commits")));
+    assert!(said["remedy"].as_str().unwrap().contains("CONFIG SET appendfsync always"), "{said}");
+
+    redis.run(&["CONFIG", "SET", "appendfsync", "always"]);
+    becomes(&bank, ServingStatus::Serving).await;
+    client.deposit(deposit("a", 7)).await.unwrap();
+    assert_eq!(balance(&mut client, "a").await, 12);
+    assert_eq!(times(&bank, "redis is not fit for the bank"), 1);
+    assert_eq!(times(&bank, "redis is fit for the bank again"), 1);
+    let errors = bank.lines().iter().filter(|line| line["level"] == "ERROR").count();
+    assert_eq!(errors, 2, "that, and that it is not serving: {}", bank.log());
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_empty_is_not_taken_for_the_bank() {
+    let mut redis = Redis::start().await;
+    let bank = Bank::on_redis_with(&redis, &QUICK).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    client.deposit(deposit("a", 5)).await.unwrap();
+    let bank_id = info(&mut client).await.store.unwrap().bank_id;
+    redis.run(&["SAVE"]);
+    let (kept, away) = (redis.directory().join("dump.rdb"), redis.directory().join("away"));
+    redis.kill();
+    fs::rename(&kept, &away).unwrap();
+    redis.restart().await;
+
+    bank.said("redis is not fit for the bank").await;
+    becomes(&bank, ServingStatus::NotServing).await;
+    for number in 0..20 {
+        let opened = client.create_account(savings(&format!("new-{number}"))).await;
+        let read = v1::GetBalanceRequest { account_id: "a".to_owned(), as_of: None };
+        for error in [failed(opened), failed(client.get_balance(read).await)] {
+            assert_eq!((error.code, &*error.reason), (Code::Unavailable, "STORE_UNAVAILABLE"));
+            let told = format!("the bank {bank_id} is gone: redis holds none");
+            assert!(error.message.contains(&told), "{error:?}");
+        }
+    }
+    assert_eq!(redis.run(&["DBSIZE"]), "0");
+    assert_eq!(times(&bank, "redis is not fit for the bank"), 1);
+
+    redis.kill();
+    fs::rename(&away, &kept).unwrap();
+    redis.restart().await;
+    becomes(&bank, ServingStatus::Serving).await;
+    client.deposit(deposit("a", 7)).await.unwrap();
+    assert_eq!(balance(&mut client, "a").await, 12);
+    assert_eq!(info(&mut client).await.lost_writes, Some(v1::LostWrites::default()), "nothing is lost");
+}
+
+/// Redis crashes, and comes back as it was some time before.
+#[tokio::test]
+async fn acknowledged_writes_that_a_crash_loses_are_reported_and_the_bank_goes_on() {
+    let mut redis = Redis::start().await;
+    let (bank, other) =
+        tokio::join!(Bank::on_redis_with(&redis, &QUICK), Bank::on_redis_with(&redis, &QUICK));
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b", "kept"] {
+        client.create_account(savings(account_id)).await.unwrap();
+        client.deposit(deposit(account_id, 100)).await.unwrap();
+    }
+    redis.run(&["SAVE"]);
+    for _ in 0..3 {
+        client.deposit(deposit("a", 1)).await.unwrap();
+    }
+    client.transfer(api::transfer("b", "a", 10)).await.unwrap();
+    client.create_account(savings("new")).await.unwrap();
+    assert_eq!(health(&bank, ACKNOWLEDGED_WRITES).await, ServingStatus::Serving);
+    redis.restart().await;
+
+    service_becomes(&bank, ACKNOWLEDGED_WRITES, ServingStatus::NotServing).await;
+    // Nobody has called since. All of the sweep is done soon.
+    let give_up_at = Instant::now() + Duration::from_secs(10);
+    let lost = loop {
+        let lost = info(&mut client).await.lost_writes.unwrap();
+        if lost.accounts == 3 {
+            break lost;
+        }
+        assert!(Instant::now() < give_up_at, "{lost:?}");
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(lost.entries_min, 3 + 2 + 1, "of a, of the transfer on both sides, and the opening");
+    assert!(lost.found_time.is_some());
+    let lines = bank.lines();
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line["message"].as_str().unwrap().starts_with("acknowledged writes are lost"))
+        .map(|line| (line["account"].as_str().unwrap(), line["acknowledged_version"].as_u64().unwrap()))
+        .collect();
+    assert!(told.contains(&("a", 6)) && told.contains(&("b", 3)) && told.contains(&("new", 1)), "{told:?}");
+    assert_eq!(told.len(), 3);
+
+    // What there is adds up, and goes on.
+    becomes(&bank, ServingStatus::Serving).await;
+    for (account_id, expected) in [("a", 101), ("b", 101), ("kept", 101)] {
+        client.deposit(deposit(account_id, 1)).await.unwrap();
+        assert_eq!(balance(&mut client, account_id).await, expected);
+    }
+    client.create_account(savings("new")).await.unwrap();
+    assert_eq!(info(&mut client).await.lost_writes.unwrap().accounts, 3);
+    // The other server had acknowledged nothing.
+    let mut other = connect(&other.endpoint()).await;
+    other.deposit(deposit("a", 1)).await.unwrap();
+    assert_eq!(info(&mut other).await.lost_writes, Some(v1::LostWrites::default()));
+}
+
+/// Pays one minor unit in again and again, until told to stop, and counts what was acknowledged.
+fn pay(clients: &[api::Client], stop: &tokio::sync::watch::Receiver<bool>) -> JoinSet<(String, usize)> {
+    let mut tellers = JoinSet::new();
+    for (number, client) in clients.iter().enumerate() {
+        let (mut client, stop) = (client.clone(), stop.clone());
+        tellers.spawn(async move {
+            let account_id = format!("a{number}");
+            let mut acknowledged = 0;
+            for payment in 0.. {
+                let request_id = format!("p{payment}");
+                let request = v1::DepositRequest { request_id, ..deposit(&account_id, 1) };
+                // The same until it has an outcome, or is given up.
+                loop {
+                    if *stop.borrow() {
+                        return (account_id, acknowledged);
+                    }
+                    match client.deposit(request.clone()).await {
+                        Ok(_) => break acknowledged += 1,
+                        Err(_) => sleep(Duration::from_millis(10)).await,
+                    }
+                }
+            }
+            unreachable!("payments do not end");
+        });
+    }
+    tellers
+}
+
+/// Waits until the Redis is the primary and takes changes.
+async fn takes_changes(client: &mut api::Client, account_id: &str) {
+    let give_up_at = Instant::now() + Duration::from_secs(30);
+    while let Err(status) = client.create_account(savings(account_id)).await {
+        assert!(Instant::now() < give_up_at, "{status:?}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failover_loses_nothing_that_a_replica_was_waited_for() {
+    let mut primary = Redis::start().await;
+    let _replicas = tokio::join!(Redis::start_replica(&primary), Redis::start_replica(&primary));
+    let sentinels = Sentinels::watch_over(&primary, 2).await;
+    let url = sentinels.url();
+    let flags =
+        ["--redis-url", &url, "--set", "store.redis.durability=none", "--set", "store.redis.replicas=1"];
+    let bank = Bank::start(&[&flags[..], &QUICK].concat()).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for number in 0..4 {
+        client.create_account(savings(&format!("a{number}"))).await.unwrap();
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let tellers = pay(&vec![client.clone(); 4], &stopped);
+    sleep(Duration::from_millis(500)).await;
+    primary.kill();
+    takes_changes(&mut client, "after").await;
+    sleep(Duration::from_millis(500)).await;
+    stop.send_replace(true);
+    for (account_id, acknowledged) in tellers.join_all().await {
+        let history = api::history(&mut client, &account_id).await;
+        api::assert_sound(&history);
+        // The last one may have been given up with its outcome unknown.
+        let paid = history.len() - 1;
+        assert!((acknowledged..=acknowledged + 1).contains(&paid), "{paid} of {acknowledged}");
+        assert!(acknowledged > 10, "{acknowledged} are not many");
+    }
+    assert_eq!(info(&mut client).await.lost_writes, Some(v1::LostWrites::default()));
+    assert_eq!(times(&bank, "acknowledged writes are lost"), 0);
+}
+
+#[tokio::test]
+async fn what_a_failover_loses_is_reported() {
+    let mut primary = Redis::start().await;
+    let replica = Redis::start_replica(&primary).await;
+    let sentinels = Sentinels::watch_over(&primary, 1).await;
+    let url = sentinels.url();
+    let flags = ["--redis-url", &url, "--set", "store.redis.durability=none"];
+    let bank = Bank::start(&[&flags[..], &QUICK].concat()).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+        client.deposit(deposit(account_id, 100)).await.unwrap();
+    }
+    assert_eq!(primary.run(&["WAIT", "1", "5000"]), "1");
+    // The replica is thrown out, and cannot come back: it does not get what follows.
+    primary.run(&["CONFIG", "SET", "requirepass", "other"]);
+    primary.run(&["-a", "other", "CLIENT", "KILL", "TYPE", "replica"]);
+    for _ in 0..5 {
+        client.deposit(deposit("a", 1)).await.unwrap();
+    }
+    primary.kill();
+
+    service_becomes(&bank, ACKNOWLEDGED_WRITES, ServingStatus::NotServing).await;
+    assert!(replica.run(&["ROLE"]).starts_with("master"));
+    let lost = info(&mut client).await.lost_writes.unwrap();
+    assert_eq!((lost.accounts, lost.entries_min), (1, 5));
+    takes_changes(&mut client, "after").await;
+    assert_eq!((balance(&mut client, "a").await, balance(&mut client, "b").await), (100, 100));
+}

@@ -1,0 +1,270 @@
+//! A store that goes back to an earlier state: what was acknowledged and is gone is noticed, and
+//! nothing else is.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bank_domain::{
+    Account, AccountId, AccountType, Amount, ChangeState, Command, Currency, Deposit, Description, Entry,
+    Labels, OpenAccount, Owner,
+};
+use bank_server::{
+    auth::{Access, Identity, Method},
+    ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites, Request},
+    metrics::Metrics,
+};
+use bank_store::{
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+};
+use tokio::{sync::watch, time::Instant};
+
+/// A store in memory that can lose what was committed last, and says then that an epoch has ended.
+struct Rewindable {
+    state: Mutex<State>,
+    epoch: watch::Sender<u64>,
+}
+
+struct State {
+    store: Arc<MemoryStore>,
+    commits: Vec<Vec<Proposal>>,
+}
+
+fn empty() -> Arc<MemoryStore> {
+    Arc::new(MemoryStore::new(Duration::from_mins(1)))
+}
+
+impl Rewindable {
+    fn new() -> Arc<Self> {
+        let state = Mutex::new(State { store: empty(), commits: Vec::new() });
+        Arc::new(Self { state, epoch: watch::Sender::new(0) })
+    }
+
+    fn store(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.state.lock().unwrap().store)
+    }
+
+    /// Loses the last commits.
+    async fn lose(&self, count: usize) {
+        let store = empty();
+        let commits = {
+            let mut state = self.state.lock().unwrap();
+            let kept = state.commits.len() - count;
+            state.commits.truncate(kept);
+            state.commits.clone()
+        };
+        for proposals in commits {
+            store.commit(&proposals).await.unwrap();
+        }
+        self.state.lock().unwrap().store = store;
+    }
+
+    fn end_epoch(&self) {
+        self.epoch.send_modify(|epoch| *epoch += 1);
+    }
+}
+
+#[async_trait]
+impl Store for Rewindable {
+    async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        self.store().load(ids).await
+    }
+
+    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        let committed = self.store().commit(proposals).await?;
+        self.state.lock().unwrap().commits.push(proposals.to_vec());
+        Ok(committed)
+    }
+
+    async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
+        self.store().entries(query).await
+    }
+
+    async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+        self.store().accounts(query).await
+    }
+
+    async fn account_ids(
+        &self,
+        after: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.store().account_ids(after, limit).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        "rewindable".to_owned()
+    }
+
+    fn durability(&self) -> Durability {
+        self.store().durability()
+    }
+
+    fn bank_id(&self) -> &'static str {
+        "rewindable"
+    }
+
+    async fn epoch_after(&self, epoch: u64) -> u64 {
+        *self.epoch.subscribe().wait_for(|now| *now > epoch).await.unwrap()
+    }
+}
+
+fn start(store: &Arc<Rewindable>) -> Ledger {
+    let options = LedgerOptions {
+        queue_commands_max: 1_000,
+        batch_commands_max: 100,
+        accounts_remembered_max: 1_000,
+        outcome_timeout: Duration::from_secs(5),
+        resend_pause: Duration::from_millis(1),
+    };
+    Ledger::start(Arc::clone(store) as Arc<dyn Store>, Arc::new(Metrics::new().unwrap()), &options)
+}
+
+async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
+    ledger.execute(Request { access, command, request_id: None, deadline }).await
+}
+
+async fn open(ledger: &Ledger, account_id: &str) {
+    let account_id = account_id.parse().unwrap();
+    let (owner, labels) = (Owner::default(), Labels::default());
+    let open = OpenAccount::try_new(account_id, AccountType::Savings, Currency::USD, owner, labels, None);
+    execute(ledger, Command::OpenAccount(open.unwrap())).await.unwrap();
+}
+
+/// Pays money in, and returns the version that the account has then.
+async fn deposit(ledger: &Ledger, account_id: &str, minor_units: i64) -> u64 {
+    let command = Command::Deposit(Deposit {
+        account_id: account_id.parse().unwrap(),
+        amount: Amount::try_new(None, minor_units).unwrap(),
+        description: Description::default(),
+    });
+    execute(ledger, command).await.unwrap().entry.sequence
+}
+
+fn lost(ledger: &Ledger) -> (u64, u64) {
+    let LostWrites { accounts, entries_min, found_at } = ledger.lost_writes();
+    assert_eq!(found_at.is_some(), accounts > 0);
+    (accounts, entries_min)
+}
+
+async fn becomes_lost(ledger: &Ledger, expected: (u64, u64)) {
+    let give_up_at = Instant::now() + Duration::from_secs(10);
+    while lost(ledger) != expected {
+        assert!(Instant::now() < give_up_at, "{:?}", lost(ledger));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Long enough for a sweep of a few accounts in memory.
+async fn swept() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn a_lower_version_is_noticed_by_the_next_command() {
+    let store = Rewindable::new();
+    let ledger = start(&store);
+    open(&ledger, "a").await;
+    for minor_units in 1..=5 {
+        deposit(&ledger, "a", minor_units).await;
+    }
+    assert_eq!(lost(&ledger), (0, 0));
+    store.lose(3).await;
+    // It goes on from what there is.
+    assert_eq!(deposit(&ledger, "a", 100).await, 4);
+    assert_eq!(lost(&ledger), (1, 3));
+    deposit(&ledger, "a", 1).await;
+    assert_eq!(lost(&ledger), (1, 3), "it is told once");
+    // Another loss is another.
+    store.lose(1).await;
+    deposit(&ledger, "a", 1).await;
+    assert_eq!(lost(&ledger), (2, 4));
+}
+
+#[tokio::test]
+async fn the_same_version_with_another_history_is_noticed() {
+    let store = Rewindable::new();
+    let (one, other) = (start(&store), start(&store));
+    open(&one, "a").await;
+    deposit(&one, "a", 5).await;
+    store.lose(1).await;
+    // The very same amount; only the time may differ.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    deposit(&other, "a", 5).await;
+    deposit(&one, "a", 1).await;
+    assert_eq!((lost(&one), lost(&other)), ((1, 1), (0, 0)));
+}
+
+#[tokio::test]
+async fn all_that_is_remembered_is_looked_at_when_an_epoch_ends() {
+    let store = Rewindable::new();
+    let (one, other) = (start(&store), start(&store));
+    let mut names = Vec::new();
+    for number in 0..600 {
+        names.push(format!("a{number}"));
+        open(&one, &names[number]).await;
+    }
+    for name in &names[..3] {
+        deposit(&one, name, 5).await;
+    }
+    store.end_epoch();
+    swept().await;
+    assert_eq!(lost(&one), (0, 0), "nothing is gone");
+
+    // The last opening, and the three deposits. One account is written to by another server before
+    // anybody looks, beyond the version that was acknowledged.
+    store.lose(4).await;
+    for minor_units in [5, 6] {
+        deposit(&other, "a0", minor_units).await;
+    }
+    store.end_epoch();
+    becomes_lost(&one, (4, 4)).await;
+    swept().await;
+    assert_eq!((lost(&one), lost(&other)), ((4, 4), (0, 0)));
+    // It is in order now.
+    for name in &names[..3] {
+        deposit(&one, name, 1).await;
+    }
+    open(&one, "a599").await;
+    store.end_epoch();
+    swept().await;
+    assert_eq!(lost(&one), (4, 4));
+}
+
+/// Two servers that dispute an account see each other's entries, and conflicts, without end.
+#[tokio::test]
+async fn servers_that_share_a_store_lose_nothing() {
+    let store = Rewindable::new();
+    let ledgers = [start(&store), start(&store), start(&store)];
+    open(&ledgers[0], "a").await;
+    open(&ledgers[0], "b").await;
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..600 {
+        let ledger = ledgers[number % 3].clone();
+        calls.spawn(async move { deposit(&ledger, if number % 2 == 0 { "a" } else { "b" }, 1).await });
+        if number % 50 == 0 {
+            store.end_epoch();
+            tokio::task::yield_now().await;
+        }
+    }
+    calls.join_all().await;
+    open(&ledgers[1], "c").await;
+    let close = ChangeState { account_id: "c".parse().unwrap(), description: Description::default() };
+    execute(&ledgers[2], Command::Close(close)).await.unwrap();
+    store.end_epoch();
+    swept().await;
+    for ledger in &ledgers {
+        assert_eq!(lost(ledger), (0, 0));
+        ledger.drain().await;
+    }
+}

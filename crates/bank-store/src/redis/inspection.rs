@@ -1,0 +1,162 @@
+//! What a Redis is, holds and promises, as it says itself.
+
+use std::collections::HashMap;
+
+use fred::{
+    cmd,
+    error::Error as FredError,
+    interfaces::{ClientLike as _, HashesInterface as _},
+    types::Value,
+};
+
+use super::{
+    connection::{Connection, reply_code},
+    keys::Keys,
+    reply,
+};
+use crate::StoreError;
+
+/// The settings that a promise depends on.
+const SETTINGS: [&str; 4] = ["appendfsync", "appendonly", "maxmemory-policy", "no-appendfsync-on-rewrite"];
+
+/// One look at a Redis.
+#[derive(Clone, Debug)]
+pub(super) struct Inspection {
+    /// Another one for each start of a Redis.
+    pub(super) run_id: String,
+    pub(super) is_primary: bool,
+    /// Whether it is still reading its files.
+    pub(super) is_loading: bool,
+    /// Of the bank that it holds; empty where there is none.
+    pub(super) bank_id: String,
+    /// How many replicas follow it.
+    pub(super) replicas: u32,
+    /// Whether its append-only file is being written anew, or could not be.
+    pub(super) is_rewriting: bool,
+    pub(super) settings: Settings,
+}
+
+/// What it says about its settings.
+#[derive(Clone, Debug)]
+pub(super) enum Settings {
+    /// It was not asked.
+    NotAsked,
+    /// It does not tell, for this reason.
+    Hidden(String),
+    /// As it has them.
+    Told(HashMap<String, String>),
+}
+
+/// Looks at a Redis, in one round trip.
+///
+/// # Errors
+/// [`StoreError::OutcomeUnknown`] if it does not answer; another if it answers with an error.
+pub(super) async fn inspect(
+    connection: &Connection,
+    keys: &Keys,
+    check_config: bool,
+) -> Result<Inspection, StoreError> {
+    let pipeline = connection.pipeline();
+    let queued = async {
+        pipeline.custom::<(), _>(cmd!("INFO"), vec!["server", "replication", "persistence"]).await?;
+        pipeline.hget::<(), _, _>(keys.meta(), "bank_id").await?;
+        if check_config {
+            pipeline.custom::<(), _>(cmd!("CONFIG"), [&["GET"], SETTINGS.as_slice()].concat()).await?;
+        }
+        Ok::<_, FredError>(())
+    };
+    queued.await.map_err(|error| connection.explain(&error))?;
+
+    let answers: Vec<Result<Value, FredError>> = connection.attempt_at_once(pipeline.try_all()).await?;
+    let mut answers = answers.into_iter();
+    let mut next = || {
+        let missing = || Err(FredError::new(fred::error::ErrorKind::Protocol, "half an answer"));
+        answers.next().unwrap_or_else(missing)
+    };
+    let info = next().map_err(|error| connection.explain(&error))?;
+    let info = Info(reply::text(info)?);
+    let is_loading = info.flag("loading");
+    let bank_id = match next() {
+        Err(_) if is_loading => Value::Null,
+        answer => answer.map_err(|error| connection.explain(&error))?,
+    };
+    let settings = if check_config { settings(connection, next())? } else { Settings::NotAsked };
+    Ok(Inspection {
+        run_id: info.value("run_id").unwrap_or_default().to_owned(),
+        is_primary: info.value("role") == Some("master"),
+        is_loading,
+        bank_id: bank_id.into_string().unwrap_or_default(),
+        replicas: info.replicas(),
+        is_rewriting: info.flag("aof_rewrite_in_progress")
+            || info.flag("aof_rewrite_scheduled")
+            || info.value("aof_last_bgrewrite_status") == Some("err"),
+        settings,
+    })
+}
+
+impl Inspection {
+    /// Whether it has an append-only file, as far as it says.
+    pub(super) fn has_file(&self) -> bool {
+        match &self.settings {
+            Settings::NotAsked | Settings::Hidden(_) => true,
+            Settings::Told(settings) => settings.get("appendonly").is_some_and(|value| value == "yes"),
+        }
+    }
+}
+
+fn settings(connection: &Connection, answer: Result<Value, FredError>) -> Result<Settings, StoreError> {
+    match answer {
+        Ok(told) => match told.convert() {
+            Ok(settings) => Ok(Settings::Told(settings)),
+            Err(_) => Err(reply::unexpected("redis answered something else than settings")),
+        },
+        Err(error) if matches!(reply_code(&error), Some("ERR" | "NOPERM")) => {
+            Ok(Settings::Hidden(error.details().to_owned()))
+        }
+        Err(error) => Err(connection.explain(&error)),
+    }
+}
+
+/// What `INFO` answers: lines of `name:value`.
+struct Info(String);
+
+impl Info {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|value| value != "0")
+    }
+
+    /// `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=0`
+    fn replicas(&self) -> u32 {
+        let is_online = |line: &str| {
+            let rest = line.strip_prefix("slave").unwrap_or_default();
+            rest.starts_with(|first: char| first.is_ascii_digit()) && rest.contains(",state=online,")
+        };
+        u32::try_from(self.0.lines().filter(|line| is_online(line)).count()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_info_answers_is_read() {
+        let info = Info(
+            "# Replication\r\nrole:master\r\nconnected_slaves:3\r\n\
+             slave0:ip=127.0.0.1,port=1,state=online,offset=14,lag=0\r\n\
+             slave1:ip=127.0.0.1,port=2,state=wait_bgsave,offset=0,lag=0\r\n\
+             slave2:ip=127.0.0.1,port=3,state=online,offset=14,lag=1\r\n\
+             slave_read_only:1\r\nloading:0\r\nasync_loading:1\r\n"
+                .to_owned(),
+        );
+        assert_eq!((info.value("role"), info.value("rol"), info.replicas()), (Some("master"), None, 2));
+        assert_eq!(
+            (info.flag("loading"), info.flag("async_loading"), info.flag("none")),
+            (false, true, false)
+        );
+    }
+}

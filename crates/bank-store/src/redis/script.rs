@@ -1,0 +1,134 @@
+//! Calls `commit.lua`, and waits until as many replicas as asked have what it wrote.
+
+use fred::{
+    cmd,
+    error::Error as FredError,
+    interfaces::{ClientLike as _, LuaInterface as _},
+    types::Value,
+};
+
+use super::{
+    RedisOptions,
+    commit::{Call, SCRIPT},
+    connection::{Connection, reply_code},
+    guard::Guard,
+    identity::Founded,
+};
+use crate::StoreError;
+
+/// The script as Redis knows it, with what it is told at each call.
+#[derive(Debug)]
+pub(super) struct Script {
+    digest: String,
+    bank_id: String,
+    request_retention_seconds: u64,
+    request_window_seconds: u64,
+    replicas: u32,
+    replicas_timeout_ms: i64,
+}
+
+impl Script {
+    pub(super) async fn load(
+        connection: &Connection,
+        founded: &Founded,
+        options: &RedisOptions,
+    ) -> Result<Self, StoreError> {
+        let digest = connection.run(connection.client().script_load(SCRIPT)).await?;
+        Ok(Self {
+            digest,
+            bank_id: founded.bank_id.clone(),
+            request_retention_seconds: options.request_retention_seconds(),
+            request_window_seconds: founded.request_window_seconds,
+            replicas: options.replicas,
+            replicas_timeout_ms: i64::try_from(options.replicas_timeout.as_millis()).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Runs it, and tells the guard how Redis took it.
+    pub(super) async fn call(
+        &self,
+        connection: &Connection,
+        guard: &Guard,
+        call: &Call,
+    ) -> Result<Value, StoreError> {
+        let mut answer = self.evaluate(connection, call).await?;
+        // A Redis that was restarted, or is a new primary, does not know the script.
+        if answer.as_ref().is_err_and(|error| reply_code(error) == Some("NOSCRIPT")) {
+            connection.run(connection.client().script_load::<(), _>(SCRIPT)).await?;
+            answer = self.evaluate(connection, call).await?;
+        }
+        let error = match answer {
+            Ok(answer) => {
+                guard.accepted();
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        if reply_code(&error) == Some("WRONGBANK") {
+            return Err(guard.other_bank(error.details().trim_start_matches("WRONGBANK").trim()));
+        }
+        let explained = connection.explain(&error);
+        if matches!(explained, StoreError::Unavailable(_)) {
+            guard.refused(&explained);
+        }
+        Err(explained)
+    }
+
+    /// One round trip, with the wait for replicas or without.
+    async fn evaluate(
+        &self,
+        connection: &Connection,
+        call: &Call,
+    ) -> Result<Result<Value, FredError>, StoreError> {
+        let (key_count, script) = (call.keys.len().to_string(), cmd!("EVALSHA"));
+        let mut arguments = vec![Value::from(self.digest.as_str()), Value::from(key_count)];
+        arguments.extend(call.keys.iter().map(|key| Value::from(key.as_str())));
+        arguments.extend([
+            Value::from(self.request_retention_seconds.to_string()),
+            Value::from(self.request_window_seconds.to_string()),
+            Value::from(call.payload.as_slice()),
+            Value::from(call.entry_hashes.as_slice()),
+            Value::from(self.bank_id.as_str()),
+            Value::from(if self.replicas > 0 { "1" } else { "0" }),
+        ]);
+        if self.replicas == 0 {
+            return connection.attempt(connection.client().custom(script, arguments)).await;
+        }
+
+        let pipeline = connection.pipeline();
+        let queued = async {
+            pipeline.custom::<(), _>(script, arguments).await?;
+            let wait = vec![i64::from(self.replicas), self.replicas_timeout_ms];
+            pipeline.custom::<(), _>(cmd!("WAIT"), wait).await
+        };
+        queued.await.map_err(|error| connection.explain(&error))?;
+        let mut answers = connection.attempt(pipeline.try_all::<Value>()).await?.into_iter();
+        match (answers.next(), answers.next()) {
+            (Some(Ok(answer)), waited) => {
+                self.require_replicas(waited)?;
+                Ok(Ok(answer))
+            }
+            (Some(Err(error)), _) => Ok(Err(error)),
+            (None, _) => Err(StoreError::OutcomeUnknown("redis answered nothing".to_owned())),
+        }
+    }
+
+    /// What the primary has and the replicas may not is neither done nor undone.
+    fn require_replicas(&self, waited: Option<Result<Value, FredError>>) -> Result<(), StoreError> {
+        let unknown = |what: &str| Err(StoreError::OutcomeUnknown(format!("{what}; the primary has it")));
+        let count = match waited {
+            Some(Ok(count)) => count.as_u64().unwrap_or_default(),
+            Some(Err(error)) => {
+                return unknown(&format!("the wait for replicas failed: {}", error.details()));
+            }
+            None => return unknown("the wait for replicas has no answer"),
+        };
+        if count >= u64::from(self.replicas) {
+            return Ok(());
+        }
+        unknown(&format!(
+            "{count} of {} replicas had it within {} ms",
+            self.replicas, self.replicas_timeout_ms
+        ))
+    }
+}

@@ -1,0 +1,254 @@
+//! How firmly Redis keeps what it acknowledges, and what happens when that is less than asked for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bank_store::{
+    DurabilityLevel::{self, Always, EverySecond, None as Nothing},
+    Outcome, Proposal, Store as _, StoreError,
+    conformance::{Bank, commands::*},
+    redis::RedisOptions,
+};
+use tokio::time::sleep;
+
+use crate::server::{Server, connect, connect_error};
+
+/// Nothing here takes long; only a broken store is waited for until then.
+const PATIENCE: Duration = Duration::from_secs(10);
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+/// Replicas follow at once.
+const PROMPT: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
+
+fn at(level: DurabilityLevel, options: RedisOptions) -> RedisOptions {
+    RedisOptions { durability: level, ..options }
+}
+
+async fn bank_with(options: &RedisOptions) -> Bank {
+    let bank = Bank::new(Arc::new(connect(options).await));
+    bank.open_with("1", 100).await;
+    bank
+}
+
+/// What a commit comes to, if it is sent but once.
+async fn commit(bank: &Bank, proposal: &Proposal) -> Result<Outcome, StoreError> {
+    let committed = bank.store().commit(std::slice::from_ref(proposal)).await;
+    committed.map(|mut committed| committed.outcomes.pop().unwrap())
+}
+
+/// Waits until commits are refused for a reason, and sees that reads go on and nothing is done.
+async fn assert_becomes_unfit(bank: &Bank, reason: &str) {
+    let proposal = bank.propose(deposit("1", 1)).await;
+    let version = bank.account("1").await.version;
+    let deadline = Instant::now() + PATIENCE;
+    let health = loop {
+        match bank.store().health().await {
+            Err(StoreError::Unfit(health)) if health.contains(reason) => break health,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+        sleep(Duration::from_millis(5)).await;
+    };
+    let error = commit(bank, &proposal).await.unwrap_err();
+    let StoreError::Unfit(found) = &error else { panic!("{error:?}") };
+    assert_eq!(*found, health);
+    assert!(error.is_retryable() && !error.is_outcome_unknown());
+    assert_eq!(bank.account("1").await.version, version);
+}
+
+async fn assert_becomes_fit(bank: &Bank) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = bank.store().health().await {
+        assert!(Instant::now() < deadline, "{error}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    bank.apply(deposit("1", 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_keeps_less_than_asked_for_is_refused() {
+    let server = Server::start(&DURABLE);
+    let options = server.options();
+    for (settings, level, hints) in [
+        (&[][..], Always, &[][..]),
+        (&[], EverySecond, &[]),
+        (&[], Nothing, &[]),
+        (&["appendfsync", "everysec"], EverySecond, &[]),
+        (
+            &["appendfsync", "everysec"],
+            Always,
+            &["appendfsync everysec", "CONFIG SET appendfsync always", "durability = \"everysec\""],
+        ),
+        (&["appendfsync", "no"], EverySecond, &["appendfsync no", "durability = \"none\""]),
+        (&["no-appendfsync-on-rewrite", "yes"], Always, &["no-appendfsync-on-rewrite no"]),
+        (&["no-appendfsync-on-rewrite", "yes"], EverySecond, &["no-appendfsync-on-rewrite no"]),
+        (&["appendonly", "no"], Nothing, &[]),
+        (&["appendonly", "no"], EverySecond, &["appendonly no", "CONFIG SET appendonly yes"]),
+    ] {
+        server.run(&["CONFIG", "SET", "appendfsync", "always", "no-appendfsync-on-rewrite", "no"]);
+        server.run(&[&["CONFIG", "SET"], settings].concat());
+        let options = at(level, options.clone());
+        if hints.is_empty() {
+            let store = connect(&options).await;
+            assert_eq!((store.durability().level, store.durability().replicas), (level, 0));
+            continue;
+        }
+        let started = Instant::now();
+        let error = connect_error(&options).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "it was tried again");
+        let StoreError::Misconfigured(message) = &error else { panic!("{error:?}") };
+        for hint in [server.address().as_str(), "store.redis.durability"].iter().chain(hints) {
+            assert!(message.contains(hint), "{message:?} does not say {hint:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_set_to_less_while_it_runs_takes_no_commits_until_it_is_put_right() {
+    let server = Server::start(&DURABLE);
+    let bank = bank_with(&at(Always, server.options())).await;
+    for (name, wrong, right) in [
+        ("appendfsync", "everysec", "always"),
+        ("no-appendfsync-on-rewrite", "yes", "no"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ("appendonly", "no", "yes"),
+    ] {
+        server.run(&["CONFIG", "SET", name, wrong]);
+        assert_becomes_unfit(&bank, name).await;
+        server.run(&["CONFIG", "SET", name, right]);
+        assert_becomes_fit(&bank).await;
+    }
+    bank.assert_sound().await;
+}
+
+/// After `CONFIG SET appendonly yes` nothing is kept until the file is written for the first time:
+/// what was acknowledged meanwhile was lost with a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_still_being_written_for_the_first_time_keeps_nothing() {
+    let server = Server::start(&DURABLE);
+    let options = at(Always, server.options());
+    let bank = bank_with(&options).await;
+    server.run(&["CONFIG", "SET", "appendonly", "no"]);
+    assert_becomes_unfit(&bank, "appendonly").await;
+    // A second for each key.
+    server.run(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    server.run(&["CONFIG", "SET", "appendonly", "yes"]);
+    assert!(server.run(&["INFO", "persistence"]).contains("aof_rewrite_in_progress:1"));
+    assert_becomes_unfit(&bank, "anew").await;
+    // Nor does a server begin on it.
+    let connect_timeout = Duration::from_millis(500);
+    let error = connect_error(&RedisOptions { connect_timeout, ..options }).await;
+    assert!(matches!(&error, StoreError::Misconfigured(message) if message.contains("anew")), "{error:?}");
+
+    server.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
+    server.run(&["CONFIG", "SET", "appendonly", "no"]);
+    server.run(&["CONFIG", "SET", "appendonly", "yes"]);
+    assert_becomes_fit(&bank).await;
+    // Once it is there, it may be written anew as often as Redis likes.
+    server.run(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    server.run(&["BGREWRITEAOF"]);
+    sleep(Duration::from_millis(300)).await;
+    bank.store().health().await.unwrap();
+    bank.apply(deposit("1", 1)).await;
+}
+
+/// What a connection leads to is known before the first commit is sent on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_commit_is_sent_on_a_new_connection_before_redis_was_asked() {
+    let server = Server::start(&DURABLE);
+    let watchdog_interval = Duration::from_mins(1);
+    let options = RedisOptions { watchdog_interval, ..at(Always, server.options()) };
+    let bank = bank_with(&options).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    server.run(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    server.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match commit(&bank, &proposal).await {
+            Err(StoreError::Unfit(reason)) => {
+                assert!(reason.contains("appendfsync"), "{reason}");
+                break;
+            }
+            Err(error) if error.is_retryable() => assert!(Instant::now() < deadline, "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    server.run(&["CONFIG", "SET", "appendfsync", "always"]);
+    server.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+    assert_becomes_fit(&bank).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_are_needed_have_each_commit_before_it_is_answered() {
+    let primary = Server::start(&PROMPT);
+    let options = RedisOptions { replicas: 1, ..primary.options() };
+    let too_few = RedisOptions { connect_timeout: Duration::from_millis(300), ..options.clone() };
+    let error = connect_error(&too_few).await;
+    let StoreError::Misconfigured(message) = &error else { panic!("{error:?}") };
+    for hint in ["0 replicas", "store.redis.replicas = 1", "REPLICAOF"] {
+        assert!(message.contains(hint), "{message:?} does not say {hint:?}");
+    }
+
+    let replica = Server::start_replica(&primary, &PROMPT);
+    let bank = bank_with(&options).await;
+    assert_eq!(bank.store().durability().replicas, 1);
+    let account = primary.key(&options, ":account:1");
+    for balance in 101..150 {
+        bank.apply(deposit("1", 1)).await;
+        assert_eq!(replica.run(&["HGET", &account, "balance"]), balance.to_string());
+    }
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_replay() {
+    let primary = Server::start(&PROMPT);
+    let replica = Server::start_replica(&primary, &PROMPT);
+    let replicas_timeout = Duration::from_millis(300);
+    let command_timeout = Duration::from_millis(900);
+    let options = RedisOptions { replicas: 1, replicas_timeout, command_timeout, ..primary.options() };
+    let bank = bank_with(&options).await;
+    let connections = || {
+        let stats = primary.run(&["INFO", "stats"]);
+        let line = stats.lines().find(|line| line.starts_with("total_connections_received:")).unwrap();
+        line.trim().rsplit(':').next().unwrap().parse::<i32>().unwrap()
+    };
+
+    replica.freeze();
+    let before = connections();
+    let proposal = bank.propose(named("r", deposit("1", 1))).await;
+    let started = Instant::now();
+    let error = commit(&bank, &proposal).await.unwrap_err();
+    let took = started.elapsed();
+    assert!(error.is_outcome_unknown() && error.to_string().contains("0 of 1 replicas"), "{error}");
+    assert!((replicas_timeout..command_timeout).contains(&took), "{took:?}");
+    // It is there, and so is the record; but nobody is told before the replica has them.
+    assert_eq!(bank.balance("1").await, 101);
+    for _ in 0..4 {
+        let error = commit(&bank, &proposal).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+    }
+    let again = bank.propose(named("r", deposit("1", 1))).await;
+    assert!(commit(&bank, &again).await.unwrap_err().is_outcome_unknown());
+    // A connection that waits for replicas is not taken for one to a Redis that does not answer. The
+    // one that there was more is that which counts them.
+    assert_eq!(connections(), before + 1);
+
+    replica.thaw();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(matches!(commit(&bank, &again).await, Ok(Outcome::Replayed(_))));
+    assert_eq!(bank.balance("1").await, 101);
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_there_are_too_few_replicas_nothing_is_begun() {
+    let primary = Server::start(&PROMPT);
+    let mut replica = Server::start_replica(&primary, &PROMPT);
+    let bank = bank_with(&RedisOptions { replicas: 1, ..primary.options() }).await;
+    replica.kill();
+    assert_becomes_unfit(&bank, "0 replicas").await;
+    replica.start_again();
+    assert_becomes_fit(&bank).await;
+    bank.assert_sound().await;
+}

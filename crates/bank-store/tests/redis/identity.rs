@@ -1,0 +1,154 @@
+//! A Redis that has lost the bank, or holds another, is not taken for it.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bank_store::{
+    AccountsQuery, EntriesQuery, Outcome, Store as _, StoreError,
+    conformance::{Bank, commands::*},
+    redis::RedisOptions,
+};
+use tokio::time::sleep;
+
+use crate::server::{self, Server, connect, connect_error};
+
+async fn bank_with(options: &RedisOptions) -> Bank {
+    let bank = Bank::new(Arc::new(connect(options).await));
+    bank.open_with("1", 100).await;
+    bank
+}
+
+/// Everything that a store can be asked is refused, for a reason that says these things.
+async fn assert_refused(bank: &Bank, hints: &[&str]) {
+    let store = bank.store();
+    let unnamed = AccountsQuery { limit: 10, ..AccountsQuery::default() };
+    let owned = AccountsQuery { owner: Some("alice".parse().unwrap()), ..unnamed.clone() };
+    let errors = [
+        store.load(&[id("1")]).await.unwrap_err(),
+        store.entries(&EntriesQuery::all(id("1"))).await.unwrap_err(),
+        store.accounts(&unnamed).await.unwrap_err(),
+        store.accounts(&owned).await.unwrap_err(),
+        store.health().await.unwrap_err(),
+    ];
+    for error in errors {
+        let StoreError::Unfit(reason) = &error else { panic!("{error:?}") };
+        assert!(hints.iter().all(|hint| reason.contains(hint)), "{reason} does not say {hints:?}");
+    }
+}
+
+/// The watchdog is slow here, so it is the calls themselves that notice.
+fn unwatched(options: RedisOptions) -> RedisOptions {
+    RedisOptions { watchdog_interval: Duration::from_mins(1), ..options }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_was_emptied_is_noticed_by_the_next_commit_and_not_written_to() {
+    let server = Server::start(&[]);
+    let bank = bank_with(&unwatched(server.options())).await;
+    let (proposal, opening) = (bank.propose(deposit("1", 1)).await, bank.propose(open("2")).await);
+    server.run(&["FLUSHALL"]);
+    for proposal in [proposal, opening] {
+        let error = bank.store().commit(&[proposal]).await.unwrap_err();
+        assert!(error.is_retryable() && !error.is_outcome_unknown(), "{error:?}");
+        assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is gone")), "{error:?}");
+    }
+    assert_refused(&bank, &["the bank", bank.store().bank_id(), "is gone"]).await;
+    assert_eq!(server.run(&["DBSIZE"]), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_was_emptied_is_noticed_by_the_next_read() {
+    let server = Server::start(&[]);
+    let bank = bank_with(&unwatched(server.options())).await;
+    server.run(&["FLUSHALL"]);
+    let error = bank.store().load(&[id("1")]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is gone")), "{error:?}");
+    assert_refused(&bank, &["is gone"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_bank_in_the_same_place_is_not_touched() {
+    let server = Server::start(&[]);
+    let options = unwatched(server.options());
+    let bank = bank_with(&options).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    server.run(&["FLUSHALL"]);
+    let other = bank_with(&options).await;
+    let error = bank.store().commit(&[proposal]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unfit(_)), "{error:?}");
+    let ids = [bank.store().bank_id(), other.store().bank_id()];
+    assert_ne!(ids[0], ids[1]);
+    assert_refused(&bank, &ids).await;
+    assert_eq!((other.balance("1").await, other.history("1").await.len()), (100, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_restarts_empty_is_refused_until_its_data_is_back() {
+    let mut server = Server::start(&[]);
+    let bank = bank_with(&server.options()).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    server.run(&["SAVE"]);
+    let (kept, away) = (server.directory().join("dump.rdb"), server.directory().join("away"));
+    server.kill();
+    fs::rename(&kept, &away).unwrap();
+    server.start_again();
+
+    let refused = async || {
+        let error = bank.store().health().await.unwrap_err();
+        matches!(error, StoreError::Unfit(_))
+    };
+    while !refused().await {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_refused(&bank, &["is gone"]).await;
+    let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unfit(_)), "{error:?}");
+    assert_eq!(server.run(&["DBSIZE"]), "0");
+
+    server.kill();
+    fs::rename(&away, &kept).unwrap();
+    server.start_again();
+    let started = Instant::now();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    bank.store().health().await.unwrap();
+    bank.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_may_be_told_which_bank_it_is_for() {
+    let server = server::shared().await;
+    let options = server.options();
+    let named = |bank_id: &str| RedisOptions { bank_id: Some(bank_id.to_owned()), ..options.clone() };
+    let error = connect_error(&named("b")).await;
+    assert!(matches!(&error, StoreError::Misconfigured(message)
+        if message.contains("no bank") && message.contains("store.redis.bank_id = \"b\"")));
+    let meta = format!("{}:meta", options.key_prefix);
+    assert_eq!(server.run(&["EXISTS", &meta]), "0", "none is founded");
+
+    let bank_id = connect(&options).await.bank_id().to_owned();
+    let error = connect_error(&named("b")).await;
+    assert!(matches!(&error, StoreError::Misconfigured(message) if message.contains(&bank_id)), "{error:?}");
+    assert_eq!(connect(&named(&bank_id)).await.bank_id(), bank_id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_bank_is_founded_over_the_accounts_of_another() {
+    let server = server::shared().await;
+    let options = server.options();
+    let bank = bank_with(&options).await;
+    let meta = format!("{}:meta", options.key_prefix);
+    server.run(&["RENAME", &meta, "away"]);
+    let error = connect_error(&options).await;
+    assert!(
+        matches!(&error, StoreError::Misconfigured(message)
+        if message.contains(&meta) && message.contains("holds accounts")),
+        "{error:?}"
+    );
+    assert_eq!(server.run(&["EXISTS", &meta]), "0");
+    server.run(&["RENAME", "away", &meta]);
+    assert_eq!(bank.commit_one(&bank.propose(deposit("1", 1)).await).await, Outcome::Applied);
+}
