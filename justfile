@@ -11,6 +11,10 @@ run *arguments:
 test *arguments:
     scripts/test {{arguments}}
 
+# Run real servers through every fault, so many rounds of each, and print the figures.
+faults rounds="20":
+    BANK_FAULT_ROUNDS={{rounds}} cargo test --locked -p bank-server --test faults -- --nocapture --test-threads=1
+
 # Run the original client's session against a running bank.
 demo *arguments:
     cargo run -p bank-client --features cli --bin bank -- demo {{arguments}}

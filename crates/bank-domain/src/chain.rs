@@ -56,7 +56,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 use crate::{Account, Entry, EntryKind, RequestId, encoding::Encoder};
 
@@ -73,8 +76,7 @@ use crate::{Account, Entry, EntryKind, RequestId, encoding::Encoder};
 /// assert_eq!(hash.as_bytes()[1], 0xff);
 /// # Ok::<(), bank_domain::InvalidEntryHash>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryHash([u8; 32]);
 
 /// The text is not the hash of an entry.
@@ -173,16 +175,41 @@ impl FromStr for EntryHash {
     }
 }
 
-impl TryFrom<String> for EntryHash {
-    type Error = InvalidEntryHash;
-
-    fn try_from(text: String) -> Result<Self, InvalidEntryHash> {
-        text.parse()
+impl Serialize for EntryHash {
+    /// As text for people, as bytes elsewhere.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.0)
+        }
     }
 }
 
-impl From<EntryHash> for String {
-    fn from(hash: EntryHash) -> Self {
-        hash.to_string()
+impl<'de> Deserialize<'de> for EntryHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Hash;
+
+        impl Visitor<'_> for Hash {
+            type Value = EntryHash;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the hash of an entry")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<EntryHash, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<EntryHash, E> {
+                bytes.try_into().map(EntryHash).map_err(|_| E::custom(InvalidEntryHash))
+            }
+        }
+
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Hash)
+        } else {
+            deserializer.deserialize_bytes(Hash)
+        }
     }
 }

@@ -23,8 +23,8 @@ pub use self::{
     error::{Error, Problem},
     layer::Origin,
     sections::{
-        Admin, Bank, Callers, Config, Durability, Health, Ledger, Log, LogFormat, Redis, Server, Store,
-        StoreKind, Traces,
+        Admin, Bank, Callers, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis, Server,
+        Store, StoreKind, Traces,
     },
 };
 

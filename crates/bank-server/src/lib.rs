@@ -7,6 +7,7 @@
 //! | module | is | knows |
 //! |---|---|---|
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
+//! | [`store`] | which store it is | `config`, the backends |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
@@ -31,6 +32,7 @@ pub mod ledger;
 pub mod metrics;
 mod movement;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod watch;

@@ -4,6 +4,7 @@ use std::{
     env,
     fmt::Display,
     io::{self, Write as _},
+    panic,
     process::ExitCode,
     sync::Arc,
 };
@@ -11,14 +12,14 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use bank_server::{
     admin::Admin,
-    config::{self, Args, Config, Loaded, StoreKind},
+    config::{self, Args, Config, Loaded},
     grpc::BankApi,
     ledger::Ledger,
     metrics::Metrics,
     server::{Gate, Server, Signals, Socket},
+    store,
     telemetry::{self, LogControl},
 };
-use bank_store::{MemoryStore, RedisStore, Store, StoreError};
 use clap::Parser as _;
 use tokio::{
     runtime::Runtime,
@@ -44,6 +45,30 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("cannot start threads: {error}")),
     };
+    let code = if args.check_store {
+        runtime.block_on(check_store(&loaded.config))
+    } else {
+        serve(&runtime, &loaded)
+    };
+    // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
+    runtime.shutdown_background();
+    code
+}
+
+async fn check_store(config: &Config) -> ExitCode {
+    // What is damaged is told below.
+    panic::set_hook(Box::new(|_| {}));
+    match store::check(config).await {
+        Ok((report, is_in_order)) if print(&report) == ExitCode::SUCCESS && is_in_order => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            refuse(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
     // What sends spans runs on it.
     let inside = runtime.enter();
     let telemetry = match telemetry::init(&loaded.config.log, &loaded.config.traces) {
@@ -51,13 +76,11 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     drop(inside);
-    let code = runtime.block_on(run(&loaded, telemetry.log())).unwrap_or_else(|error| {
+    let code = runtime.block_on(run(loaded, telemetry.log())).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     });
     telemetry.end();
-    // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
-    runtime.shutdown_background();
     code
 }
 
@@ -69,7 +92,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let socket = Socket::bind(config.server.listen)?;
     let gate = Gate::open(config).await?;
     let store = tokio::select! {
-        store = open_store(config) => store?,
+        store = store::open(config) => store?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it was started");
             return Ok(ExitCode::SUCCESS);
@@ -110,31 +133,14 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    match config.store.kind {
-        StoreKind::Memory => Ok(Arc::new(MemoryStore::new(config.request_retention()))),
-        StoreKind::Redis => {
-            let options = config.redis_options();
-            let within_ms = config.store.redis.connect_timeout_ms;
-            tracing::info!(url = %options.url, within_ms, "connecting to redis");
-            match RedisStore::connect(&options).await {
-                Ok(store) => Ok(Arc::new(store)),
-                Err(error @ StoreError::Unavailable(_)) => Err(anyhow!(
-                    "{error}; start Redis there, or say where it is with --redis-url (store.redis.url), or \
-                     try the bank without it: --store memory",
-                )),
-                Err(error) => Err(error).context("cannot keep the bank in this Redis"),
-            }
-        }
-    }
-}
-
 /// Finishes what was begun, as far as the grace period allows.
 async fn drain(server: Server, ledger: Ledger, config: &Config) -> ExitCode {
     let began_at = Instant::now();
     let give_up_at = began_at + config.shutdown_grace();
     let calls_cut_off = server.drain(give_up_at).await.calls_cut_off;
     let ledger_drained = timeout_at(give_up_at, ledger.drain()).await.is_ok();
+    // What is acknowledged is safe without it.
+    let _ = timeout_at(give_up_at, ledger.store().close()).await;
     let took_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     if calls_cut_off == 0 && ledger_drained {
         tracing::info!(took_ms, "stopped: everything was finished");

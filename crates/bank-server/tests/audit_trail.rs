@@ -108,7 +108,7 @@ async fn denials_and_acts_of_administration_are_written_down_whatever_the_log_is
 async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
     let issuer = Issuer::new();
     let redis = Redis::start().await;
-    let bank = Bank::with_tokens(&issuer, &["--redis-url", &redis.url()]).await;
+    let bank = Bank::with_tokens_on(&redis, &issuer, &[]).await;
     let mut alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
     let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
     alice.create_account(savings("a")).await.unwrap();
@@ -156,12 +156,8 @@ async fn no_secret_is_in_the_log_of_a_whole_run_however_much_is_said() {
     let password = "redis-password-that-nobody-may-read";
     let issuer = Issuer::new();
     let redis = Redis::start_locked(password).await;
-    let url = redis.url();
-    let bank = Bank::with_tokens(
-        &issuer,
-        &["--redis-url", &url, "--log-level", "trace", "--set", "log.filter=trace"],
-    )
-    .await;
+    let verbose = ["--log-level", "trace", "--set", "log.filter=trace"];
+    let bank = Bank::with_tokens_on(&redis, &issuer, &verbose).await;
     let good = issuer.token("alice", ALL);
     let forged = format!("{}x", issuer.token("mallory", ALL));
     let mut caller = issuer.caller(&bank.endpoint(), "alice", ALL).await;

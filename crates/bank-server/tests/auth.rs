@@ -618,7 +618,8 @@ async fn who_may_call_is_decided_before_it_starts() {
 
     // Whoever insists is warned.
     let bank =
-        Bank::start(&["--listen", "0.0.0.0:0", "--set", "auth.allow_unauthenticated_network=true"]).await;
+        Bank::memory_with(&["--listen", "0.0.0.0:0", "--set", "auth.allow_unauthenticated_network=true"])
+            .await;
     assert_eq!(bank.said("whoever reaches the port can move anyone's money").await["level"], "WARN");
     let files = Files::new();
     files.write("jwks", jwks(&[&Signer::new("a")]));

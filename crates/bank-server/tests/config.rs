@@ -141,7 +141,7 @@ fn numbers_say_their_unit_or_that_they_count() {
         let first = &documented[sections.next().unwrap()];
         sections.fold(first, |value, name| &value[name]).is_integer()
     };
-    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_max", "_max", "_percent"];
+    let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_min", "_bytes_max", "_max", "_percent"];
     for key in config::keys().filter(|key| is_number(key)) {
         let counts = [".partitions", ".replicas"];
         assert!(units.iter().chain(&counts).any(|end| key.ends_with(end)), "{key}");
@@ -152,7 +152,8 @@ fn numbers_say_their_unit_or_that_they_count() {
 fn nothing_at_all_is_a_configuration() {
     let config = load(&[], &[]).unwrap().config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
-    assert_eq!(config.store.kind, StoreKind::Memory);
+    assert_eq!(config.store.kind, StoreKind::Embedded);
+    assert_eq!(config.embedded_options().path, Path::new("data/bank.redb"));
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.request_retention(), Duration::from_hours(24));
     // A caller whose outcome is unknown is told so before its call is over, and a call in flight
@@ -195,10 +196,15 @@ fn flags_set_what_they_are_named_after() {
     assert_eq!(config.server.listen.to_string(), "[::1]:1");
     assert_eq!(config.store.redis.url.to_string(), "redis://h:2");
     assert!(!config.store.redis.check_config);
-    // Whoever says which Redis means Redis, unless they say otherwise.
+    // Whoever says which Redis or which file means that, unless they say otherwise.
     assert_eq!(config.store.kind, StoreKind::Redis);
     let config = load(&["--redis-url", "redis://h:2", "--store", "memory"], &[]).unwrap().config;
     assert_eq!(config.store.kind, StoreKind::Memory);
+    let variable = ("BANK__STORE__KIND", "redis");
+    let config = load(&["--data", "/srv/bank.redb"], &[variable]).unwrap().config;
+    assert_eq!(config.store.kind, StoreKind::Embedded);
+    assert_eq!(config.store.embedded.path, Path::new("/srv/bank.redb"));
+    assert!(Args::try_parse_from(["bank-server", "--data", "x", "--redis-url", "redis://h:2"]).is_err());
 }
 
 #[test]
@@ -249,8 +255,12 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
             "server.reflection.on = true",
             "server.reflection = a section (FILE, line 1): must be true or false",
         ),
+        ("store.embedded.path = \"\"", "= \"\" (FILE, line 1): must be the path of a file"),
         ("store = 1", "store (FILE, line 1): this is a section, not a key"),
-        ("store.kind = \"postgres\"", "= \"postgres\" (FILE, line 1): must be one of \"memory\", \"redis\""),
+        (
+            "store.kind = \"postgres\"",
+            "= \"postgres\" (FILE, line 1): must be one of \"embedded\", \"memory\", \"redis\"",
+        ),
         ("store.redis.url = \"s3cret\"", "= (not shown) (FILE, line 1): must be redis://"),
         (
             "store.redis.key_prefix = \"{x}\"",

@@ -119,6 +119,10 @@ impl Store for Stage {
     fn bank_id(&self) -> &str {
         self.store.bank_id()
     }
+
+    fn partitions(&self) -> u32 {
+        self.store.partitions()
+    }
 }
 
 fn options() -> LedgerOptions {

@@ -151,7 +151,7 @@ async fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_s
 #[tokio::test]
 async fn without_authentication_a_peer_is_a_caller() {
     let flags = ["--set", "callers.calls_per_second_max=1", "--set", "callers.calls_burst_max=1"];
-    let bank = Bank::start(&flags).await;
+    let bank = Bank::memory_with(&flags).await;
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();
     assert_eq!(failed(client.deposit(deposit("a", 1)).await).reason, "RATE_LIMITED");
@@ -166,7 +166,7 @@ async fn calls_in_flight_are_bounded_for_each_caller_and_for_all_and_health_is_a
     let issuer = Issuer::new();
     let redis = Redis::start().await;
     let flags = ["--set", "server.calls_in_flight_max=3", "--set", "callers.calls_in_flight_max=2"];
-    let bank = Bank::with_tokens(&issuer, &[&["--redis-url", &redis.url()], &flags[..]].concat()).await;
+    let bank = Bank::with_tokens_on(&redis, &issuer, &flags).await;
     let alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
     let bob = issuer.caller(&bank.endpoint(), "bob", CUSTOMER).await;
     alice.clone().create_account(savings("a")).await.unwrap();
@@ -198,7 +198,7 @@ async fn calls_in_flight_are_bounded_for_each_caller_and_for_all_and_health_is_a
 
 #[tokio::test]
 async fn streams_beside_the_bank_are_bounded_and_a_health_check_is_always_answered() {
-    let bank = Bank::start(&["--set", "server.streams_max=2"]).await;
+    let bank = Bank::memory_with(&["--set", "server.streams_max=2"]).await;
     let channel = tonic::transport::Endpoint::from_shared(bank.endpoint()).unwrap().connect().await.unwrap();
     let mut health = HealthClient::new(channel);
     let first = health.watch(HealthCheckRequest::default()).await.unwrap();
@@ -222,9 +222,15 @@ async fn idle_connections_are_bounded_for_each_peer_and_for_all() {
     let limits = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).unwrap();
     let bounds = ["server.connections_max=1500", "server.connections_per_peer_max=600"];
-    let bank =
-        Bank::start(&["--set", bounds[0], "--set", bounds[1], "--set", "server.first_call_timeout_ms=60000"])
-            .await;
+    let bank = Bank::memory_with(&[
+        "--set",
+        bounds[0],
+        "--set",
+        bounds[1],
+        "--set",
+        "server.first_call_timeout_ms=60000",
+    ])
+    .await;
     let before_kib = bank.memory_kib();
     let good = WellBehaved::start(&bank).await;
     let mut let_in = Vec::new();
@@ -272,7 +278,7 @@ async fn keep_open_ones(streams: &mut Vec<TcpStream>) {
 #[tokio::test]
 async fn a_connection_that_makes_no_call_is_closed_and_one_that_is_idle_is_told_to_close() {
     let flags = ["--set", "server.first_call_timeout_ms=300", "--set", "server.idle_timeout_ms=600"];
-    let bank = Bank::start(&flags).await;
+    let bank = Bank::memory_with(&flags).await;
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -380,7 +386,7 @@ async fn oversized_headers_and_messages_are_refused() {
 
 /// An account with a history whose page is more than a megabyte.
 async fn with_long_history(flags: &[&str]) -> Bank {
-    let bank = Bank::start(flags).await;
+    let bank = Bank::memory_with(flags).await;
     let client = connect(&bank.endpoint()).await;
     client.clone().create_account(savings("long")).await.unwrap();
     let mut writers = JoinSet::new();
@@ -463,7 +469,7 @@ async fn replies_that_nobody_takes_are_bounded_and_their_connection_is_cut_off()
 #[tokio::test]
 async fn a_message_that_never_comes_ends_with_the_deadline() {
     let flags = ["--set", "server.request_timeout_ms_max=300", "--set", "ledger.outcome_timeout_ms=200"];
-    let bank = Bank::start(&flags).await;
+    let bank = Bank::memory_with(&flags).await;
     let (requests, _connection) = speak(&bank, &h2::client::Builder::new()).await;
     let (response, mut body) = requests.ready().await.unwrap().send_request(post(DEPOSIT), false).unwrap();
     body.send_data(Bytes::from_static(&[0, 0, 0]), false).unwrap();

@@ -37,7 +37,7 @@ async fn a_call_that_fails_is_one_line_with_its_span_and_without_amounts() {
 
 #[tokio::test]
 async fn at_debug_level_every_call_is_a_line_and_amounts_are_there() {
-    let bank = Bank::start(&["--log-level", "debug"]).await;
+    let bank = Bank::memory_with(&["--log-level", "debug"]).await;
     run_session(&bank).await;
     let done = bank.said("Deposit done").await;
     assert_eq!((&done["span"]["method"], &done["span"]["outcome"]), (&"Deposit".into(), &"Ok".into()));

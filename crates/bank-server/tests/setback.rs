@@ -112,6 +112,10 @@ impl Store for Rewindable {
         "rewindable"
     }
 
+    fn partitions(&self) -> u32 {
+        self.store().partitions()
+    }
+
     async fn epoch_after(&self, epoch: u64) -> u64 {
         *self.epoch.subscribe().wait_for(|now| *now > epoch).await.unwrap()
     }

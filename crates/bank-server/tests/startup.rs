@@ -52,25 +52,40 @@ fn redis_that_is_not_there() -> (TcpSocket, String) {
 
 #[tokio::test]
 async fn it_starts_without_any_configuration_and_says_what_it_is() {
-    let bank = Bank::start(&[]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [("BANK__SERVER__LISTEN", "127.0.0.1:0")];
+    let bank = Bank::of(Process::start_from(directory.path(), &[], &variables)).await;
     let lines = bank.lines();
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     let started = format!("Server started on port {}", bank.port());
-    let expected = [
-        "bank-server starts",
-        "connections are not secured: TLS is off",
-        "callers are not asked who they are: authentication is off",
-        "the store is open",
-        "answering /metrics, /healthz, /readyz and /log",
-        "listening for gRPC calls",
-        &started,
-    ];
-    assert_eq!(messages, expected);
-    assert_eq!(lines[3]["store"], "memory");
-    assert_eq!(lines[3]["durability"], "none: everything is lost when this process ends");
-    assert_eq!(lines[5]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert_eq!(
+        messages,
+        [
+            "bank-server starts",
+            "connections are not secured: TLS is off",
+            "callers are not asked who they are: authentication is off",
+            "opening the file of the bank",
+            "the store is open",
+            "answering /metrics, /healthz, /readyz and /log",
+            "listening for gRPC calls",
+            &started
+        ]
+    );
+    assert_eq!(lines[4]["store"], "embedded in data/bank.redb");
+    assert_eq!(lines[4]["durability"], "what is acknowledged is on this machine's disk");
+    assert_eq!(lines[6]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
+    assert_serves(&bank, "a").await;
+    assert!(directory.path().join("data/bank.redb").exists());
+}
+
+#[tokio::test]
+async fn in_memory_it_says_that_nothing_lasts() {
+    let bank = Bank::memory().await;
+    let line = bank.said("the store is open").await;
+    assert_eq!(line["store"], "memory");
+    assert_eq!(line["durability"], "none: everything is lost when this process ends");
     assert_serves(&bank, "a").await;
 }
 
@@ -142,7 +157,7 @@ async fn health_and_reflection_answer() {
 
 #[tokio::test]
 async fn reflection_can_be_turned_off() {
-    let bank = Bank::start(&["--set", "server.reflection=false"]).await;
+    let bank = Bank::memory_with(&["--set", "server.reflection=false"]).await;
     let mut client = ServerReflectionClient::new(channel(&bank).await);
     let refused = client.server_reflection_info(stream::empty()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
@@ -200,7 +215,7 @@ async fn it_finishes_the_calls_in_flight_and_takes_no_more() {
 /// A call whose message never came was waited for without end, and so was the server's own end.
 #[tokio::test]
 async fn a_call_whose_message_never_comes_is_given_up() {
-    let bank = Bank::start(&["--set", "server.request_timeout_ms_max=300"]).await;
+    let bank = Bank::memory_with(&["--set", "server.request_timeout_ms_max=300"]).await;
     let mut caller = tonic::client::Grpc::new(channel(&bank).await);
     caller.ready().await.unwrap();
     let began_at = Instant::now();
@@ -279,7 +294,7 @@ async fn a_redis_that_is_not_there_ends_it_after_a_bounded_wait() {
     assert_eq!(code, 1);
     assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
     for part in
-        ["connecting to redis", &url, "could not be reached within 700 ms", "--redis-url", "--store memory"]
+        ["connecting to redis", &url, "could not be reached within 700 ms", "--redis-url", "--store embedded"]
     {
         assert!(said.contains(part), "{part:?} is not in: {said}");
     }
@@ -312,7 +327,11 @@ async fn wrong_settings_end_it_before_anything_starts() {
     for (flags, variables, parts) in [
         (&["--set", "server.listn=x"][..], &[][..], &["server.listn (the flag --set)", "server.listen?"][..]),
         (&[], &[("BANK__SERVER__LISTEN", "x")], &["the environment variable BANK__SERVER__LISTEN"]),
-        (&["--store", "redsi"], &[], &["\"redsi\" (the flag --store)", "\"memory\", \"redis\""]),
+        (
+            &["--store", "redsi"],
+            &[],
+            &["\"redsi\" (the flag --store)", "\"embedded\", \"memory\", \"redis\""],
+        ),
         (&["--config", "/nowhere.toml"], &[], &["/nowhere.toml cannot be read"]),
         (&[], &[("BANK_CONFIG", "/nowhere.toml")], &["/nowhere.toml cannot be read"]),
         (&["--check"], &[("BANK__LOG__LEVEL", "loud")], &["log.level = \"loud\""]),

@@ -42,7 +42,8 @@ struct Setup {
 impl Setup {
     fn new(server: &Certified) -> Self {
         let files = Files::new();
-        let mut flags = vec!["--set".to_owned(), "tls.reload_interval_ms=20".to_owned()];
+        let mut flags =
+            ["--store", "memory", "--set", "tls.reload_interval_ms=20"].map(str::to_owned).to_vec();
         flags.extend(files.set("tls.certificate_file", "tls.pem"));
         flags.extend(files.set("tls.key_file", "tls.key"));
         let setup = Self { files, flags };

@@ -111,6 +111,7 @@ macro_rules! conformance_tests {
             racing_sends_of_one_request_apply_once
             readers_never_see_half_a_transfer
             readers_never_see_an_account_without_its_entries
+            a_list_of_accounts_is_of_one_instant
             concurrent_transfers_keep_the_total
 
             the_store_is_healthy_and_says_what_it_is

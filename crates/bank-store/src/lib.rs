@@ -6,16 +6,20 @@
 //!
 //! | backend | holds | for |
 //! |---|---|---|
-//! | [`MemoryStore`] | this process's memory | tests, trying the bank out; the reference of the contract |
-//! | [`RedisStore`] | Redis 7.0 or newer, or Valkey | production: many servers, one bank |
+//! | [`MemoryStore`] | this process's memory | tests; the reference of the contract |
+//! | [`EmbeddedStore`] | one file, on redb | one durable server that needs nothing else |
+//! | [`RedisStore`] | Redis 7.0 or newer, or Valkey | many servers, one bank |
 //!
 //! The feature `conformance` has the suite that every backend passes.
 
+mod checks;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod durability;
+pub mod embedded;
 mod error;
 mod memory;
+mod partition;
 mod proposal;
 mod query;
 pub mod redis;
@@ -24,6 +28,7 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 
 pub use durability::{Durability, DurabilityLevel};
+pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp};
@@ -80,10 +85,12 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; a read is always safe to repeat.
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError>;
 
-    /// Accounts, each exactly once over all pages, in an order that is stable but unspecified.
+    /// Accounts, each exactly once over all pages: all of them in the order of their partition and
+    /// then their id, those of one owner in the order of their id.
     ///
-    /// Fewer than asked for means that there are no more. An account that is opened meanwhile may
-    /// or may not be among them.
+    /// They are as they all were at one instant, so money that is moved meanwhile is seen once, on one
+    /// side or on the other. Fewer than asked for means that there are no more. An account that is
+    /// opened meanwhile may or may not be among them.
     ///
     /// # Errors
     /// [`StoreError`]; a read is always safe to repeat.
@@ -132,6 +139,13 @@ pub trait Store: Send + Sync + 'static {
     async fn epoch_after(&self, _epoch: u64) -> u64 {
         std::future::pending().await
     }
+
+    /// How many partitions the accounts are spread over: fixed when the bank was founded.
+    fn partitions(&self) -> u32;
+
+    /// Writes down what makes the next opening fast, and lets go of what only one process may
+    /// hold. Nothing acknowledged depends on it. Every call after it fails.
+    async fn close(&self) {}
 
     /// How many lanes there are. Proposals on one lane can share a commit.
     fn lanes(&self) -> usize {

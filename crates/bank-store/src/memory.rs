@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal, Recorded,
-    RequestKey, Stamp, Store, StoreError, proposal::RequestRecord,
+    RequestKey, Stamp, Store, StoreError, partition::Partitions, proposal::RequestRecord,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -25,13 +25,15 @@ use crate::{
 pub struct MemoryStore {
     bank_id: String,
     retention: Duration,
+    partitions: Partitions,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     accounts: HashMap<AccountId, History>,
-    by_id: BTreeSet<AccountId>,
+    /// In the order of the list: by partition first.
+    listed: BTreeSet<(u32, AccountId)>,
     by_owner: HashMap<Owner, BTreeSet<AccountId>>,
     /// Records written since `window_started_at`, and those of the window before.
     records: [HashMap<RequestKey, RequestRecord>; 2],
@@ -51,14 +53,23 @@ impl MemoryStore {
         Self {
             bank_id: Uuid::new_v4().to_string(),
             retention: request_retention,
+            partitions: Partitions::default(),
             state: Mutex::new(State {
                 accounts: HashMap::new(),
-                by_id: BTreeSet::new(),
+                listed: BTreeSet::new(),
                 by_owner: HashMap::new(),
                 records: Default::default(),
                 window_started_at: Instant::now(),
             }),
         }
+    }
+
+    /// The same with another number of partitions.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] unless there are from 1 to 16384.
+    pub fn with_partitions(self, count: u32) -> Result<Self, StoreError> {
+        Ok(Self { partitions: Partitions::try_new(count)?, ..self })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -108,11 +119,11 @@ impl State {
         if proposal.decided_on.iter().any(stale) { Outcome::Conflict } else { Outcome::Applied }
     }
 
-    fn apply(&mut self, proposal: &Proposal) {
+    fn apply(&mut self, proposal: &Proposal, partitions: Partitions) {
         let recorded = match &proposal.decision {
             Ok(plan) => {
                 for change in plan.changes() {
-                    self.write(change);
+                    self.write(change, partitions);
                 }
                 Recorded::Entry(Box::new(plan.primary.entry.clone()))
             }
@@ -126,14 +137,14 @@ impl State {
         }
     }
 
-    fn write(&mut self, change: &Change) {
+    fn write(&mut self, change: &Change, partitions: Partitions) {
         let Change { account, entry } = change;
         if let Some(history) = self.accounts.get_mut(&account.id) {
             history.account = account.clone();
             history.entries.push(entry.clone());
             return;
         }
-        self.by_id.insert(account.id.clone());
+        self.listed.insert((partitions.of(&account.id), account.id.clone()));
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
@@ -141,13 +152,10 @@ impl State {
             .insert(account.id.clone(), History { account: account.clone(), entries: vec![entry.clone()] });
     }
 
-    fn ids_after(&self, after: Option<&AccountId>, limit: usize) -> impl Iterator<Item = &AccountId> {
+    fn accounts_after(&self, after: Option<(u32, AccountId)>, limit: usize) -> Vec<Account> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_id.range::<AccountId, _>((start, Bound::Unbounded)).take(limit)
-    }
-
-    fn accounts_after(&self, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
-        self.ids_after(after, limit).filter_map(|id| self.account(id)).collect()
+        let listed = self.listed.range((start, Bound::Unbounded));
+        listed.take(limit).filter_map(|(_, id)| self.account(id)).collect()
     }
 
     fn accounts_of(&self, owner: &Owner, after: Option<&AccountId>, limit: usize) -> Vec<Account> {
@@ -175,7 +183,7 @@ impl Store for MemoryStore {
             if outcome != Outcome::Applied {
                 tainted.extend(proposal.decided_on.iter().map(|(id, _)| id.clone()));
             } else if !known {
-                state.apply(proposal);
+                state.apply(proposal, self.partitions);
             }
             committed.outcomes.push(outcome);
         }
@@ -214,7 +222,10 @@ impl Store for MemoryStore {
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
         let state = self.state();
         Ok(match &query.owner {
-            None => state.accounts_after(query.after.as_ref(), query.limit),
+            None => {
+                let after = query.after.clone().map(|id| (self.partitions.of(&id), id));
+                state.accounts_after(after, query.limit)
+            }
             Some(owner) => state.accounts_of(owner, query.after.as_ref(), query.limit),
         })
     }
@@ -224,11 +235,15 @@ impl Store for MemoryStore {
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
-        Ok(self.state().ids_after(after, limit).cloned().collect())
+        let after = after.cloned().map(|id| (self.partitions.of(&id), id));
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let listed = state.listed.range((start, Bound::Unbounded));
+        Ok(listed.take(limit).map(|(_, id)| id.clone()).collect())
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.state().by_id.len() as u64))
+        Ok(Some(self.state().listed.len() as u64))
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -249,5 +264,9 @@ impl Store for MemoryStore {
 
     fn bank_id(&self) -> &str {
         &self.bank_id
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions.count()
     }
 }

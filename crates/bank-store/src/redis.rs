@@ -39,7 +39,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
-use fred::interfaces::{HashesInterface as _, SortedSetsInterface as _, StreamsInterface as _};
+use fred::{
+    cmd,
+    interfaces::{ClientLike as _, HashesInterface as _, SortedSetsInterface as _, StreamsInterface as _},
+    types::Value,
+};
 use tokio::time::{Duration, Instant, sleep};
 
 pub use self::options::{RedisOptions, RedisUrl};
@@ -53,13 +57,19 @@ use self::{
     reading::Reading,
     script::Script,
 };
-use crate::{AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError};
+use crate::{
+    AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
+    partition::Partitions,
+};
 
 /// How many partitions a listing reads at a time.
 const PARTITIONS_PER_READ: u32 = 16;
 
 /// The pause between two tries to connect for the first time.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads accounts as they are at one instant. Commands in a pipeline are not one: commits get in between.
+const READ_ACCOUNTS: &str = include_str!("redis/read_accounts.lua");
 
 /// A bank kept in Redis.
 #[derive(Debug)]
@@ -109,7 +119,7 @@ impl RedisStore {
 
     async fn start(target: &Arc<Target>, deadline: Instant) -> Result<Self, StoreError> {
         let options = target.options();
-        let keys = Keys::new(&options.key_prefix, options.partitions);
+        let keys = Keys::new(&options.key_prefix, Partitions::try_new(options.partitions)?);
         let commits = Connection::open(target, deadline).await?;
         let founded = identity::join(&commits, &keys, options).await?;
         let script = Script::load(&commits, &founded, options).await?;
@@ -132,20 +142,25 @@ impl RedisStore {
         Reading::begin(&self.guard, &self.keys, self.reads.connection()?).await
     }
 
-    /// Accounts as they are now; an account that cannot be read does not hide the others.
-    async fn load_each(
-        &self,
-        ids: &[AccountId],
-    ) -> Result<Vec<Result<Option<Account>, StoreError>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Those of the accounts that there are and that can be read, as they all are at one instant.
+    async fn load_together(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
+        let mut arguments = vec![Value::from(READ_ACCOUNTS), Value::from(ids.len().to_string())];
+        arguments.extend(ids.iter().map(|id| Value::from(self.keys.account(id))));
         let reading = self.reading().await?;
-        for id in ids {
-            reading.ask(reading.pipeline().hgetall(self.keys.account(id))).await?;
+        reading.ask(reading.pipeline().custom(cmd!("EVAL_RO"), arguments)).await?;
+        let [hashes] = reading
+            .answers()
+            .await?
+            .try_into()
+            .map_err(|_| reply::unexpected("redis answered half a pipeline"))?;
+        let mut accounts = Vec::with_capacity(ids.len());
+        for (id, hash) in ids.iter().zip(reply::list(hashes)?) {
+            match reply::fields(hash).and_then(|fields| codec::account(id, &fields)) {
+                Ok(account) => accounts.extend(account),
+                Err(error) => tracing::error!(account = %id, %error, "an account is left out of a list"),
+            }
         }
-        let hashes = reading.answers().await?;
-        Ok(ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect())
+        Ok(accounts)
     }
 
     /// Ids from sorted sets of ids, read together, in the order of the sets.
@@ -199,7 +214,15 @@ impl RedisStore {
 #[async_trait]
 impl Store for RedisStore {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
-        self.load_each(ids).await?.into_iter().collect()
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reading = self.reading().await?;
+        for id in ids {
+            reading.ask(reading.pipeline().hgetall(self.keys.account(id))).await?;
+        }
+        let hashes = reading.answers().await?;
+        ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect()
     }
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
@@ -251,24 +274,22 @@ impl Store for RedisStore {
     }
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+        let mut ids = Vec::new();
         let mut accounts = Vec::new();
-        let mut after = query.after.clone();
+        // Once, unless accounts that cannot be read leave places to others.
         while accounts.len() < query.limit {
             let wanted = query.limit - accounts.len();
-            let ids = match &query.owner {
-                Some(owner) => self.ids([(self.keys.owner(owner), after.as_ref())], wanted).await?,
-                None => self.ids_of_all(after.as_ref(), wanted).await?,
+            let after = ids.last().or(query.after.as_ref());
+            let more = match &query.owner {
+                Some(owner) => self.ids([(self.keys.owner(owner), after)], wanted).await?,
+                None => self.ids_of_all(after, wanted).await?,
             };
-            for account in self.load_each(&ids).await? {
-                match account {
-                    Ok(account) => accounts.extend(account),
-                    Err(error) => tracing::error!(%error, "an account is left out of a list"),
-                }
-            }
-            if ids.len() < wanted {
+            let is_last = more.len() < wanted;
+            ids.extend(more);
+            accounts = self.load_together(&ids).await?;
+            if is_last {
                 break;
             }
-            after = ids.last().cloned();
         }
         Ok(accounts)
     }
@@ -305,6 +326,10 @@ impl Store for RedisStore {
 
     fn durability(&self) -> Durability {
         self.promise.clone()
+    }
+
+    fn partitions(&self) -> u32 {
+        self.keys.partitions()
     }
 
     fn bank_id(&self) -> &str {

@@ -26,7 +26,7 @@ impl Server {
     }
 
     pub(crate) fn listen(address: &str) -> Self {
-        Self::start_with(&["--listen", address])
+        Self::start_with(&["--listen", address, "--store", "memory"])
     }
 
     /// On a free port, with the accounts in a Redis.

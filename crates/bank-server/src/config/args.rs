@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  Try the bank out, in memory, on 127.0.0.1:50051:
+  A bank in the file data/bank.redb, on 127.0.0.1:50051:
       bank-server
+
+  Another file; and one that is lost in the end, to try things out:
+      bank-server --data /var/lib/bank/bank.redb
+      bank-server --store memory
 
   Keep it in Redis, and let other machines call:
       bank-server --redis-url redis://127.0.0.1:6379 --listen 0.0.0.0:50051
@@ -18,13 +22,16 @@ Examples:
       bank-server --config /etc/bank.toml --print-config
       bank-server --config /etc/bank.toml --check
 
+  See whether the file is whole, and whether all that is in it fits together; no server may have it open:
+      bank-server --data /var/lib/bank/bank.redb --check-store
+
 Settings, later over earlier: the defaults; the file; the environment, where BANK__SECTION__KEY sets
 section.key; flags. Every key, its unit and its reason: config/default.toml.
 
 SIGTERM or SIGINT ends the server once the calls in flight are done; a second one ends it at once.
 
-Exit codes: 0 all calls were finished; 1 it could not start, or calls were cut off; 2 the command
-line or a setting is wrong.";
+Exit codes: 0 all calls were finished, or the check found nothing; 1 it could not start, calls were cut
+off, or the check found something; 2 the command line or a setting is wrong.";
 
 /// The flags of `bank-server`.
 #[expect(clippy::doc_markdown, reason = "the comments are help texts, which show backticks as they are")]
@@ -43,9 +50,13 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<String>,
 
-    /// Keep accounts here: memory or redis [store.kind]
+    /// Keep accounts here: embedded, redis or memory [store.kind]
     #[arg(short, long, value_name = "KIND")]
     pub store: Option<String>,
+
+    /// Keep accounts in this file [store.embedded.path]
+    #[arg(long, value_name = "PATH", conflicts_with = "redis_url")]
+    pub data: Option<String>,
 
     /// Keep accounts in this Redis. Other users of this machine can read flags: put a password
     /// into a file [store.redis.url_file] instead [store.redis.url]
@@ -67,4 +78,8 @@ pub struct Args {
     /// Check all settings, and exit
     #[arg(long, conflicts_with = "print_config")]
     pub check: bool,
+
+    /// Check the whole file of the embedded store, say what was found, and exit
+    #[arg(long, conflicts_with_all = ["print_config", "check"])]
+    pub check_store: bool,
 }

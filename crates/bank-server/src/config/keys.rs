@@ -119,7 +119,11 @@ pub(super) const KEYS: &[Key] = &[
         "an ISO 4217 code in upper case, such as USD",
         parses::<bank_domain::Currency>,
     ),
-    choice("store.kind", &["memory", "redis"]),
+    choice("store.kind", &["embedded", "memory", "redis"]),
+    integer("store.partitions", 1, 16_384),
+    text("store.embedded.path", "the path of a file", |text| !text.is_empty()),
+    integer("store.embedded.cache_bytes_max", 1 << 20, 1 << 40),
+    integer("store.embedded.free_bytes_min", 0, 1 << 40),
     Key {
         name: "store.redis.url",
         kind: Kind::Secret {
@@ -130,7 +134,6 @@ pub(super) const KEYS: &[Key] = &[
     },
     path("store.redis.url_file"),
     text("store.redis.key_prefix", "of A-Z a-z 0-9 . _ : - and not empty", is_key_prefix),
-    integer("store.redis.partitions", 1, 16_384),
     integer("store.redis.connect_timeout_ms", 100, 600_000),
     integer("store.redis.command_timeout_ms", 10, 600_000),
     integer("store.redis.reconnect_delay_ms_min", 1, 600_000),

@@ -101,10 +101,14 @@ impl Layer {
 
     pub(super) fn flags(args: &Args) -> Result<Self, Error> {
         let mut layer = Self::default();
-        // A server that is told which Redis to use, and does not, would be a surprise.
-        let implied = args.redis_url.as_ref().map(|_| "redis".to_owned());
-        layer.flag("store.kind", "--redis-url", implied.as_ref());
-        layer.flag(URL, "--redis-url", args.redis_url.as_ref());
+        // A server that is told which Redis or file to use, and does not, would be a surprise.
+        for (flag, key, value, implied) in [
+            ("--data", "store.embedded.path", args.data.as_ref(), "embedded"),
+            ("--redis-url", URL, args.redis_url.as_ref(), "redis"),
+        ] {
+            layer.flag("store.kind", flag, value.map(|_| implied.to_owned()).as_ref());
+            layer.flag(key, flag, value);
+        }
         layer.flag("store.kind", "--store", args.store.as_ref());
         layer.flag("server.listen", "--listen", args.listen.as_ref());
         layer.flag("admin.listen", "--admin-listen", args.admin_listen.as_ref());

@@ -3,12 +3,14 @@
 use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     time::Duration,
 };
 
 use bank_domain::Currency;
 use bank_store::{
     DurabilityLevel,
+    embedded::EmbeddedOptions,
     redis::{RedisOptions, RedisUrl},
 };
 use serde::{Deserialize, Deserializer};
@@ -108,6 +110,8 @@ pub struct Bank {
 #[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
 pub struct Store {
     pub kind: StoreKind,
+    pub partitions: u32,
+    pub embedded: Embedded,
     pub redis: Redis,
 }
 
@@ -115,6 +119,8 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
+    /// One file.
+    Embedded,
     /// This process's memory.
     Memory,
     /// Redis or Valkey.
@@ -125,10 +131,21 @@ impl StoreKind {
     /// As it is spelled in `store.kind`.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Embedded => "embedded",
             Self::Memory => "memory",
             Self::Redis => "redis",
         }
     }
+}
+
+/// Which file, and within which bounds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Embedded {
+    pub path: PathBuf,
+    pub cache_bytes_max: usize,
+    pub free_bytes_min: u64,
 }
 
 /// How to reach Redis.
@@ -140,7 +157,6 @@ pub struct Redis {
     pub url: RedisUrl,
     pub url_file: String,
     pub key_prefix: String,
-    pub partitions: u32,
     pub connect_timeout_ms: u64,
     pub command_timeout_ms: u64,
     pub reconnect_delay_ms_min: u64,
@@ -331,13 +347,25 @@ impl Config {
         Duration::from_secs(self.ledger.request_retention_seconds)
     }
 
+    /// What the embedded store is opened with.
+    pub fn embedded_options(&self) -> EmbeddedOptions {
+        let Embedded { path, cache_bytes_max, free_bytes_min } = self.store.embedded.clone();
+        EmbeddedOptions {
+            path,
+            partitions: self.store.partitions,
+            request_retention: self.request_retention(),
+            cache_bytes_max,
+            free_bytes_min,
+        }
+    }
+
     /// What the Redis store is opened with.
     pub fn redis_options(&self) -> RedisOptions {
         let redis = &self.store.redis;
         RedisOptions {
             url: redis.url.clone(),
             key_prefix: redis.key_prefix.clone(),
-            partitions: redis.partitions,
+            partitions: self.store.partitions,
             request_retention: self.request_retention(),
             connect_timeout: Duration::from_millis(redis.connect_timeout_ms),
             command_timeout: Duration::from_millis(redis.command_timeout_ms),

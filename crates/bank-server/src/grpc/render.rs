@@ -138,7 +138,7 @@ pub(super) fn account(account: Account) -> v1::Account {
         create_time: Some(time(account.opened_at)),
         update_time: Some(time(account.updated_at)),
         labels: account.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        head_hash: account.head.into(),
+        head_hash: account.head.to_string(),
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
         description: entry.description.into(),
         interest_terms,
         overdraft_limit,
-        entry_hash: entry.hash.into(),
+        entry_hash: entry.hash.to_string(),
     }
 }
 

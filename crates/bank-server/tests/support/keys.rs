@@ -49,6 +49,7 @@ impl Signer {
 /// The flags of a server that takes tokens of [`ISSUER`] for [`AUDIENCE`].
 pub fn flags() -> Vec<String> {
     let settings = [
+        "store.kind=memory".to_owned(),
         "auth.mode=jwt".to_owned(),
         format!("auth.jwt.issuer={ISSUER}"),
         format!("auth.jwt.audience={AUDIENCE}"),

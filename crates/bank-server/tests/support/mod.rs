@@ -41,7 +41,22 @@ pub struct Bank {
 impl Bank {
     /// On the in-memory store.
     pub async fn memory() -> Self {
-        Self::start(&["--store", "memory"]).await
+        Self::memory_with(&[]).await
+    }
+
+    /// On the in-memory store, with more flags.
+    pub async fn memory_with(flags: &[&str]) -> Self {
+        Self::start(&[&["--store", "memory"], flags].concat()).await
+    }
+
+    /// On the embedded store, in a file.
+    pub async fn on_file(path: &Path) -> Self {
+        Self::on_file_with(path, &[]).await
+    }
+
+    /// On the embedded store, in a file, with more flags.
+    pub async fn on_file_with(path: &Path, flags: &[&str]) -> Self {
+        Self::start(&[&["--data", path.to_str().unwrap()], flags].concat()).await
     }
 
     /// On a Redis; several may share one.
@@ -55,28 +70,40 @@ impl Bank {
         Self::start(&[&own.iter().map(String::as_str).collect::<Vec<_>>(), flags].concat()).await
     }
 
-    /// With any flags, on a free port unless they say otherwise. Returns once clients can connect.
+    /// With flags that say which store, on a free port unless they say otherwise. Returns once clients
+    /// can connect.
     pub async fn start(flags: &[&str]) -> Self {
-        Self::started(Process::start(flags)).await
+        Self::of(Process::start(flags)).await
     }
 
-    /// With any flags, and with these variables besides.
+    /// The same with these variables besides.
     pub async fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let variables = [&[("BANK__SERVER__LISTEN", "127.0.0.1:0")], variables].concat();
-        Self::started(Process::start_in(flags, &variables)).await
+        Self::of(Process::start_in(flags, &variables)).await
     }
 
-    async fn started(process: Process) -> Self {
+    /// One that is about to take calls.
+    pub async fn of(process: Process) -> Self {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
         Self { process, port }
     }
 
-    /// In memory, with callers that the issuer names, and with more flags.
+    /// On the in-memory store, with callers that the issuer names, and with more flags.
     pub async fn with_tokens(issuer: &tokens::Issuer, more: &[&str]) -> Self {
-        let flags = issuer.flags(more);
-        Self::start(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await
+        Self::memory_with(&[&issuer.flags()[..], more].concat()).await
+    }
+
+    /// The same on a Redis.
+    pub async fn with_tokens_on(redis: &Redis, issuer: &tokens::Issuer, more: &[&str]) -> Self {
+        Self::on_redis_with(redis, &[&issuer.flags()[..], more].concat()).await
+    }
+
+    /// Starts it again on its port, once it has ended.
+    pub async fn start_again(&mut self) {
+        self.process.start_again(self.port);
+        self.process.said("Server started on port ").await;
     }
 
     /// For clients: `http://127.0.0.1:port`.

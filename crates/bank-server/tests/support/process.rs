@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -12,6 +13,8 @@ use std::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+const SERVER: &str = env!("CARGO_BIN_EXE_bank-server");
+const ANY_PORT: (&str, &str) = ("BANK__SERVER__LISTEN", "127.0.0.1:0");
 /// How long anything may take before a test fails. Only a broken server needs that long.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
@@ -21,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// Nothing blocks the async runtime: clients in the same test go on while it is waited for.
 pub struct Process {
+    command: Command,
     child: Mutex<Child>,
     log: Output,
     errors: Output,
@@ -35,12 +39,30 @@ struct Output {
 impl Process {
     /// Runs it with flags, on a free port unless they say otherwise.
     pub fn start(flags: &[&str]) -> Self {
-        Self::start_in(flags, &[("BANK__SERVER__LISTEN", "127.0.0.1:0")])
+        Self::start_in(flags, &[ANY_PORT])
     }
 
     /// Runs it with flags and with these variables as the only ones that it heeds.
     pub fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bank-server"));
+        Self::start_from(Path::new("."), flags, variables)
+    }
+
+    /// The same from a directory of its own.
+    pub fn start_from(directory: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(SERVER);
+        command.current_dir(directory).args(flags);
+        Self::run(command, variables)
+    }
+
+    /// Runs it with flags by way of a command that becomes it, such as
+    /// `&["sh", "-c", "umask 077; exec \"$0\" \"$@\""]`.
+    pub fn start_by(words: &[&str], flags: &[&str]) -> Self {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(SERVER).args(flags);
+        Self::run(command, &[ANY_PORT])
+    }
+
+    fn run(mut command: Command, variables: &[(&str, &str)]) -> Self {
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("BANK_") {
                 command.env_remove(name);
@@ -48,12 +70,21 @@ impl Process {
         }
         // Servers that run side by side cannot all have the admin port of the defaults.
         command.env("BANK__ADMIN__LISTEN", "127.0.0.1:0");
-        command.args(flags).envs(variables.iter().copied());
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let log = Output::collect(child.stdout.take().unwrap());
-        let errors = Output::collect(child.stderr.take().unwrap());
-        Self { child: Mutex::new(child), log, errors }
+        let (child, log, errors) = spawn(&mut command);
+        Self { command, child, log, errors }
+    }
+
+    /// Runs it once more as before, on this port, after it has ended.
+    pub fn start_again(&mut self, port: u16) {
+        self.command.env(ANY_PORT.0, format!("127.0.0.1:{port}"));
+        (self.child, self.log, self.errors) = spawn(&mut self.command);
+    }
+
+    /// The id of the process, for as long as it has not ended.
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     /// What it has written to standard output: its log, one JSON object a line.
@@ -145,6 +176,13 @@ impl Drop for Process {
             eprintln!("--- bank-server said:\n{}{}---", self.log(), self.errors());
         }
     }
+}
+
+fn spawn(command: &mut Command) -> (Mutex<Child>, Output, Output) {
+    let mut child = command.spawn().unwrap();
+    let log = Output::collect(child.stdout.take().unwrap());
+    let errors = Output::collect(child.stderr.take().unwrap());
+    (Mutex::new(child), log, errors)
 }
 
 /// Sends a signal to a child that has not ended.

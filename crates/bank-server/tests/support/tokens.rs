@@ -23,7 +23,9 @@ pub const CUSTOMER: &str = "bank.read bank.write";
 
 /// Issues tokens that a server with its flags takes.
 pub struct Issuer {
-    secret_file: NamedTempFile,
+    flags: Vec<String>,
+    /// Kept for as long as servers read it.
+    _secret_file: NamedTempFile,
 }
 
 /// A stub whose calls carry a token.
@@ -37,18 +39,19 @@ impl Issuer {
     pub fn new() -> Self {
         let secret_file = NamedTempFile::new().unwrap();
         std::fs::write(secret_file.path(), SECRET).unwrap();
-        Self { secret_file }
+        let settings = [
+            "auth.mode=jwt".to_owned(),
+            "auth.jwt.issuer=https://issuer.test".to_owned(),
+            "auth.jwt.audience=bank".to_owned(),
+            format!("auth.jwt.development_secret_file={}", secret_file.path().display()),
+        ];
+        let flags = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect();
+        Self { flags, _secret_file: secret_file }
     }
 
-    /// What a server is started with to take the tokens, and those flags.
-    pub fn flags(&self, more: &[&str]) -> Vec<String> {
-        let secret_file = format!("auth.jwt.development_secret_file={}", self.secret_file.path().display());
-        let settings =
-            ["auth.mode=jwt", "auth.jwt.issuer=https://issuer.test", "auth.jwt.audience=bank", &secret_file];
-        let mut flags: Vec<_> =
-            settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
-        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-        flags
+    /// What a server is started with to take the tokens.
+    pub fn flags(&self) -> Vec<&str> {
+        self.flags.iter().map(String::as_str).collect()
     }
 
     /// A token that is good for an hour.

@@ -210,6 +210,14 @@ impl Store for FaultyStore {
         self.inner.epoch_after(epoch).await
     }
 
+    fn partitions(&self) -> u32 {
+        self.inner.partitions()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     fn lanes(&self) -> usize {
         self.inner.lanes()
     }

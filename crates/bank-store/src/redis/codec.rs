@@ -10,7 +10,7 @@ use bank_domain::{
     EntryKind, Labels, Money, RequestId, TransactionId, interest,
 };
 
-use crate::{Proposal, StoreError};
+use crate::{Proposal, StoreError, checks};
 
 /// The fields of a hash or of one stream entry. All are text but the hash of an entry.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -84,15 +84,8 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
         updated_at: read.time("updated_at")?,
         head: read.parsed("hash")?,
     };
-    let limit = account.overdraft_limit.minor_units;
-    if limit < 0 || (limit > 0 && account.account_type == AccountType::Savings) {
-        return Err(read.damaged("overdraft_limit"));
-    }
-    if account.balance.minor_units < -limit {
-        return Err(read.damaged("balance"));
-    }
-    if account.version == 0 || i64::try_from(account.version).is_err() {
-        return Err(read.damaged("version"));
+    if let Some(field) = checks::unsound_field(&account) {
+        return Err(read.damaged(field));
     }
     Ok(Some(account))
 }

@@ -105,7 +105,7 @@ async fn found_or_join(
     }
     if of("partitions") != keys.partitions().to_string() {
         return Err(StoreError::Misconfigured(format!(
-            "the bank in redis at {} has {} partitions, store.redis.partitions is {}; set it to what the \
+            "the bank in redis at {} has {} partitions, store.partitions is {}; set it to what the \
              bank has",
             connection.address(),
             of("partitions"),

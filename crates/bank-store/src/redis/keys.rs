@@ -2,15 +2,17 @@
 
 use bank_domain::{AccountId, Owner};
 
+use crate::partition::Partitions;
+
 /// Makes key names.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: String,
-    partitions: u32,
+    partitions: Partitions,
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str, partitions: u32) -> Self {
+    pub(super) fn new(prefix: &str, partitions: Partitions) -> Self {
         Self { prefix: prefix.to_owned(), partitions }
     }
 
@@ -41,24 +43,15 @@ impl Keys {
     }
 
     pub(super) fn owner(&self, owner: &Owner) -> String {
-        format!("{}:{{{}}}:owner:{owner}", self.prefix, self.partition(owner.as_str()))
+        format!("{}:{{{}}}:owner:{owner}", self.prefix, self.partitions.of_name(owner.as_str()))
     }
 
     pub(super) fn partition_of(&self, id: &AccountId) -> u32 {
-        self.partition(id.as_str())
+        self.partitions.of(id)
     }
 
     pub(super) fn partitions(&self) -> u32 {
-        self.partitions
-    }
-
-    /// FNV-1a, 32 bits, modulo the number of partitions. It is part of the layout: it never changes.
-    /// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
-    fn partition(&self, name: &str) -> u32 {
-        let hash = name
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        hash % self.partitions
+        self.partitions.count()
     }
 }
 
@@ -68,7 +61,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_layout() {
-        let keys = Keys::new("bank", 256);
+        let keys = Keys::new("bank", Partitions::default());
         let id: AccountId = "123".parse().unwrap();
         assert_eq!(keys.meta(), "bank:meta");
         assert_eq!(keys.barrier(), "bank:barrier");
@@ -77,15 +70,5 @@ mod tests {
         assert_eq!(keys.requests(&id), "bank:{27}:requests");
         assert_eq!(keys.accounts(17), "bank:{17}:accounts");
         assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{231}:owner:alice");
-    }
-
-    #[test]
-    fn accounts_spread_evenly() {
-        let keys = Keys::new("bank", 256);
-        let mut counts = [0_u32; 256];
-        for number in 0..256_000 {
-            counts[keys.partition(&format!("account-{number}")) as usize] += 1;
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
     }
 }

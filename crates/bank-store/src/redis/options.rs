@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{DurabilityLevel, StoreError};
+use crate::{DurabilityLevel, StoreError, partition::PARTITIONS_DEFAULT};
 
 /// What a [`RedisStore`](super::RedisStore) is opened with.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Default for RedisOptions {
         Self {
             url: RedisUrl::new("redis://127.0.0.1:6379"),
             key_prefix: "bank".to_owned(),
-            partitions: 256,
+            partitions: PARTITIONS_DEFAULT,
             request_retention: Duration::from_hours(24),
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(2),
@@ -74,9 +74,6 @@ impl RedisOptions {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
         if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(plain) {
             return refuse("store.redis.key_prefix must be of A-Z a-z 0-9 . _ : - and not empty");
-        }
-        if !(1..=16_384).contains(&self.partitions) {
-            return refuse("store.redis.partitions must be from 1 to 16384");
         }
         if self.request_retention < Duration::from_secs(1) {
             return refuse("ledger.request_retention_seconds must be at least 1");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bank_domain::Command;
 use bank_store::{
-    EntriesQuery, Outcome, Store, StoreError,
+    AccountsQuery, EntriesQuery, Outcome, Store, StoreError,
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
@@ -98,6 +98,9 @@ async fn an_account_of_another_type_is_told() {
         .await;
     let error = scene.store().load(&[id("good"), id("bad")]).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    // In a list, others are not hidden by it, and take its place on the page.
+    assert_eq!(scene.bank.all_accounts(None, 10).await.len(), 2);
+    assert_eq!(scene.bank.accounts(&AccountsQuery { owner: None, after: None, limit: 2 }).await.len(), 2);
     let error = scene.store().entries(&EntriesQuery::all(id("bad"))).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
 }

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    proxy::Proxy,
+    proxy::{Proxy, Towards},
     server::{self, Server, connect, options},
 };
 
@@ -50,24 +50,47 @@ async fn a_forgotten_script_is_loaded_again() {
     assert_eq!(bank.balance("1").await, 103);
 }
 
+/// Before its effect or after it, at its first byte or in its middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_reply_is_an_unknown_outcome_that_is_found_out() {
+async fn a_commit_that_is_cut_is_an_unknown_outcome_that_is_found_out() {
     let server = server::shared().await;
     let proxy = Proxy::start(server.address()).await;
-    // The watchdog's answers would be lost instead.
+    // The watchdog's answers would be cut instead.
     let watchdog_interval = Duration::from_mins(1);
     let bank = bank_with(&RedisOptions { watchdog_interval, ..options(proxy.url()) }).await;
-    for balance in 101..104 {
+    let cuts = [(Towards::Redis, 0), (Towards::Redis, 100), (Towards::Store, 0), (Towards::Store, 5)];
+    for (balance, (towards, bytes)) in (101..).zip(cuts) {
         let proposal = bank.propose(deposit("1", 1)).await;
-        proxy.lose_replies(1);
+        proxy.cut_after(towards, bytes);
         let error = commit_error(&bank, &proposal).await;
         assert!(error.is_outcome_unknown() && error.is_retryable(), "{error:?}");
-        assert!(proxy.has_lost_all());
+        assert!(proxy.has_cut());
         let started = Instant::now();
         assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
         assert!(started.elapsed() < BACK_WITHIN);
         assert_eq!(bank.balance("1").await, balance);
     }
+    bank.assert_sound().await;
+}
+
+/// A network that comes back delivers what was sent before, on a connection that was given up since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_arrives_late_is_applied_once() {
+    let server = server::shared().await;
+    let proxy = Proxy::start(server.address()).await;
+    let command_timeout = Duration::from_millis(200);
+    let bank = bank_with(&RedisOptions { command_timeout, ..options(proxy.url()) }).await;
+    let proposal = bank.propose(deposit("1", 1)).await;
+    proxy.hold();
+    let error = commit_error(&bank, &proposal).await;
+    assert!(error.is_outcome_unknown(), "{error:?}");
+    proxy.release();
+    let started = Instant::now();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    proxy.reset();
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
+    assert_eq!(bank.balance("1").await, 101);
     bank.assert_sound().await;
 }
 

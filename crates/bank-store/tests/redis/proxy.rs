@@ -1,13 +1,20 @@
-//! A connection that can be made to lose answers.
+//! A connection to Redis that can be made to break, in every way that a network breaks.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+    sync::watch,
     task::{AbortHandle, JoinSet},
 };
 
@@ -18,13 +25,37 @@ pub(crate) struct Proxy {
     listener: AbortHandle,
 }
 
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Towards {
+    Redis,
+    Store,
+}
+
 #[derive(Default)]
 struct Faults {
-    replies_to_lose: AtomicUsize,
+    cut: Mutex<Option<Cut>>,
     /// So many connections there have been.
     connections: AtomicUsize,
-    /// So many of them pass nothing on any more.
-    stalled: AtomicUsize,
+    network: watch::Sender<Network>,
+}
+
+/// After so many bytes in a direction the connection breaks that they go by.
+#[derive(Clone, Copy)]
+struct Cut {
+    towards: Towards,
+    bytes_left: usize,
+}
+
+/// What becomes of connections. They are numbered from 0.
+#[derive(Clone, Copy, Default)]
+struct Network {
+    /// Those below this number pass nothing on any more.
+    stalled: usize,
+    /// Those below this number are reset.
+    reset: usize,
+    /// All pass nothing on for now.
+    is_held: bool,
 }
 
 impl Proxy {
@@ -37,9 +68,10 @@ impl Proxy {
             // The connections end with the listener.
             let mut connections = JoinSet::new();
             loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let redis = TcpStream::connect(&upstream).await.unwrap();
-                connections.spawn(forward(client, redis, Arc::clone(&shared)));
+                let (store, _) = listener.accept().await.unwrap();
+                // Redis may be away: so is the connection, then.
+                let Ok(redis) = TcpStream::connect(&upstream).await else { continue };
+                connections.spawn(forward(store, redis, Arc::clone(&shared)));
             }
         };
         let listener = tokio::spawn(serve).abort_handle();
@@ -50,18 +82,35 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// The next answers do not arrive: the connection breaks instead.
-    pub(crate) fn lose_replies(&self, count: usize) {
-        self.faults.replies_to_lose.store(count, Ordering::SeqCst);
-    }
-
     /// The connections that there are stay open, and pass nothing on any more.
     pub(crate) fn stall(&self) {
-        self.faults.stalled.store(self.faults.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+        let connections = self.faults.connections.load(Ordering::SeqCst);
+        self.faults.network.send_modify(|network| network.stalled = connections);
     }
 
-    pub(crate) fn has_lost_all(&self) -> bool {
-        self.faults.replies_to_lose.load(Ordering::SeqCst) == 0
+    /// The connections that there are end at once, at both ends.
+    pub(crate) fn reset(&self) {
+        let connections = self.faults.connections.load(Ordering::SeqCst);
+        self.faults.network.send_modify(|network| network.reset = connections);
+    }
+
+    /// Nothing is passed on until [`Proxy::release`]; then all is, even what its sender has given up.
+    pub(crate) fn hold(&self) {
+        self.faults.network.send_modify(|network| network.is_held = true);
+    }
+
+    pub(crate) fn release(&self) {
+        self.faults.network.send_modify(|network| network.is_held = false);
+    }
+
+    /// So many bytes more pass in a direction, on all connections together; then the one breaks that
+    /// the next would pass by. Towards Redis that is before the effect, towards the store after it.
+    pub(crate) fn cut_after(&self, towards: Towards, bytes: usize) {
+        *self.faults.cut.lock().unwrap() = Some(Cut { towards, bytes_left: bytes });
+    }
+
+    pub(crate) fn has_cut(&self) -> bool {
+        self.faults.cut.lock().unwrap().is_none()
     }
 }
 
@@ -71,32 +120,65 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, mut redis: TcpStream, faults: Arc<Faults>) {
+async fn forward(mut store: TcpStream, mut redis: TcpStream, faults: Arc<Faults>) {
     let number = faults.connections.fetch_add(1, Ordering::SeqCst);
-    let is_stalled = || number < faults.stalled.load(Ordering::SeqCst);
-    let (mut request, mut reply) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let (from_client, length) = tokio::select! {
-            read = client.read(&mut request) => (true, read.unwrap_or(0)),
-            read = redis.read(&mut reply) => (false, read.unwrap_or(0)),
+    let mut network = faults.network.subscribe();
+    let (from_store, to_store) = store.split();
+    let (from_redis, to_redis) = redis.split();
+    let is_reset = tokio::select! {
+        () = pass(from_store, to_redis, Towards::Redis, number, &faults) => false,
+        () = pass(from_redis, to_store, Towards::Store, number, &faults) => false,
+        _ = network.wait_for(|network| number < network.reset) => true,
+    };
+    if is_reset {
+        for end in [&store, &redis] {
+            // An error means that it is closed already.
+            let _ = end.set_zero_linger();
+        }
+    }
+}
+
+/// Passes bytes on in one direction until the connection is to end.
+async fn pass(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    towards: Towards,
+    number: usize,
+    faults: &Faults,
+) {
+    let mut network = faults.network.subscribe();
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        let Ok(state) = network.wait_for(|network| !network.is_held).await.map(|state| *state) else {
+            return;
         };
-        if length == 0 {
+        if number < state.stalled {
+            return pending().await;
+        }
+        let passed = faults.let_pass(towards, length);
+        if to.write_all(&bytes[..passed]).await.is_err() || passed < length {
             return;
         }
-        if is_stalled() {
-            continue;
-        }
-        let passed_on = if from_client {
-            redis.write_all(&request[..length]).await
-        } else {
-            let lose = |left: usize| left.checked_sub(1);
-            if faults.replies_to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
-                return;
-            }
-            client.write_all(&reply[..length]).await
-        };
-        if passed_on.is_err() {
-            return;
+    }
+}
+
+impl Faults {
+    /// How many of so many bytes are passed on; fewer if this is where the connection breaks.
+    fn let_pass(&self, towards: Towards, length: usize) -> usize {
+        let mut armed = self.cut.lock().unwrap();
+        match &mut *armed {
+            Some(cut) if cut.towards == towards => match cut.bytes_left.checked_sub(length) {
+                Some(left) => {
+                    cut.bytes_left = left;
+                    length
+                }
+                None => {
+                    let passed = cut.bytes_left;
+                    *armed = None;
+                    passed
+                }
+            },
+            _ => length,
         }
     }
 }

@@ -58,7 +58,7 @@ async fn a_bank_keeps_its_partitions() {
     let options = RedisOptions { partitions: 16, ..server.options() };
     connect(&options).await;
     let error = connect_error(&RedisOptions { partitions: 256, ..options.clone() }).await;
-    assert_misconfigured(&error, &["16 partitions", "store.redis.partitions is 256"]);
+    assert_misconfigured(&error, &["16 partitions", "store.partitions is 256"]);
     connect(&options).await;
 }
 

@@ -10,6 +10,7 @@ use crate::{
         Bank,
         commands::{close, deposit, id, open, owner},
     },
+    partition::Partitions,
 };
 
 fn ids(accounts: &[Account]) -> BTreeSet<&str> {
@@ -32,6 +33,8 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
 
     let whole = bank.all_accounts(None, 1_000).await;
     assert_eq!(ids(&whole), expected);
+    let partitions = Partitions::try_new(bank.store().partitions()).unwrap();
+    assert!(whole.is_sorted_by_key(|account| (partitions.of(&account.id), account.id.clone())));
     for page_size in [1, 7, 60, 61] {
         // The order is the same at every page size.
         assert_eq!(bank.all_accounts(None, page_size).await, whole);
@@ -72,6 +75,7 @@ pub async fn accounts_are_listed_by_owner(bank: Bank) {
     for (name, expected) in expected {
         let whole = bank.all_accounts(Some(name), 1_000).await;
         assert_eq!(ids(&whole), expected.iter().map(String::as_str).collect());
+        assert!(whole.is_sorted_by_key(|account| account.id.clone()));
         for page_size in [1, 2, 5, 6] {
             assert_eq!(bank.all_accounts(Some(name), page_size).await, whole);
         }

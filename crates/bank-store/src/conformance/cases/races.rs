@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::task::JoinSet;
 
 use crate::{
-    EntriesQuery, Outcome,
+    AccountsQuery, EntriesQuery, Outcome,
     conformance::{
         Bank,
         commands::{deposit, id, named, open, owner, transfer},
@@ -160,6 +160,48 @@ pub async fn readers_never_see_an_account_without_its_entries(bank: Bank) {
     }
     is_done.store(true, Ordering::Relaxed);
     reader.await.unwrap();
+}
+
+/// Money that is moved while accounts are listed is listed once, on one side or on the other.
+pub async fn a_list_of_accounts_is_of_one_instant(bank: Bank) {
+    const ACCOUNTS: usize = 12;
+    let names: Vec<_> = (0..ACCOUNTS).map(|number| format!("account-{number}")).collect();
+    for name in &names {
+        bank.apply(open(name).owned_by("alice")).await;
+        bank.apply(deposit(name, 100)).await;
+    }
+    let is_done = Arc::new(AtomicBool::new(false));
+    let mut readers = JoinSet::new();
+    for owned_by in [None, None, Some("alice")] {
+        let (bank, is_done) = (bank.clone(), Arc::clone(&is_done));
+        readers.spawn(async move {
+            let query = AccountsQuery { owner: owned_by.map(owner), after: None, limit: ACCOUNTS + 1 };
+            while !is_done.load(Ordering::Relaxed) {
+                let accounts = bank.accounts(&query).await;
+                let total: i64 = accounts.iter().map(|account| account.balance.minor_units).sum();
+                assert_eq!(total, 1_200, "{accounts:?}");
+                // A store that never waits would leave the tellers no turn.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut tellers = JoinSet::new();
+    for teller in 0..RACERS / 2 {
+        let (bank, names) = (bank.clone(), names.clone());
+        tellers.spawn(async move {
+            for number in 0..150 {
+                let source = &names[(teller + number) % ACCOUNTS];
+                let destination = &names[(teller + number * 5 + 1) % ACCOUNTS];
+                if source != destination {
+                    let transfer = transfer(source, destination, 1);
+                    while bank.submit(transfer.clone()).await == Outcome::Conflict {}
+                }
+            }
+        });
+    }
+    tellers.join_all().await;
+    is_done.store(true, Ordering::Relaxed);
+    readers.join_all().await;
 }
 
 pub async fn concurrent_transfers_keep_the_total(bank: Bank) {

@@ -1,0 +1,68 @@
+//! The store that the configuration names: opened, or checked.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use anyhow::{Context as _, anyhow};
+use bank_store::{EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, embedded::Checked};
+
+use crate::config::{Config, StoreKind};
+
+/// Opens the store, and founds a bank where there is none.
+///
+/// # Errors
+/// Whatever is in the way, with what to do about it.
+pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+    match config.store.kind {
+        StoreKind::Embedded => {
+            let options = config.embedded_options();
+            let path = options.path.display().to_string();
+            tracing::info!(path, "opening the file of the bank");
+            Ok(Arc::new(EmbeddedStore::open(options).await.context("cannot keep the bank in this file")?))
+        }
+        StoreKind::Memory => {
+            let store = MemoryStore::new(config.request_retention());
+            Ok(Arc::new(store.with_partitions(config.store.partitions)?))
+        }
+        StoreKind::Redis => {
+            let options = config.redis_options();
+            let within_ms = config.store.redis.connect_timeout_ms;
+            tracing::info!(url = %options.url, within_ms, "connecting to redis");
+            match RedisStore::connect(&options).await {
+                Ok(store) => Ok(Arc::new(store)),
+                Err(error @ StoreError::Unavailable(_)) => Err(anyhow!(
+                    "{error}; start Redis there, or say where it is with --redis-url (store.redis.url), or \
+                     keep the bank in a file: --store embedded",
+                )),
+                Err(error) => Err(error).context("cannot keep the bank in this Redis"),
+            }
+        }
+    }
+}
+
+/// Reads the whole file of the embedded store. Returns what is to be said of it, and whether it is in
+/// order.
+///
+/// # Errors
+/// If it cannot be read at all, or the store is another.
+pub async fn check(config: &Config) -> anyhow::Result<(String, bool)> {
+    if config.store.kind != StoreKind::Embedded {
+        return Err(anyhow!("only the embedded store can be checked: say which file with --data"));
+    }
+    let options = config.embedded_options();
+    let path = options.path.display().to_string();
+    let checked = EmbeddedStore::check(options).await.with_context(|| format!("cannot check {path}"))?;
+    let Checked { accounts, entries, request_records, problems, problem_count } = checked;
+    let mut report = format!(
+        "{path}: {accounts} accounts with {entries} entries, and {request_records} records of requests, \
+         can be read\n"
+    );
+    for problem in &problems {
+        // Writing to a string cannot fail.
+        let _ = writeln!(report, "{path}: {problem}");
+    }
+    report += &match problem_count {
+        0 => format!("{path}: everything is in order\n"),
+        count => format!("{path}: {count} problems were found; restore the bank from a backup\n"),
+    };
+    Ok((report, problem_count == 0))
+}

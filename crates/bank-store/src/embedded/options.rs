@@ -1,0 +1,32 @@
+//! Where the file is, and within which bounds.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::partition::PARTITIONS_DEFAULT;
+
+/// What an [`EmbeddedStore`](super::EmbeddedStore) is opened with.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOptions {
+    /// The file. It and the directories on the way to it are made where they are not there.
+    pub path: PathBuf,
+    /// How many partitions the accounts are spread over. Fixed when the bank is founded.
+    pub partitions: u32,
+    /// How long request records are kept at least.
+    pub request_retention: Duration,
+    /// How much memory is used for pages of the file.
+    pub cache_bytes_max: usize,
+    /// How much room must be left on the disk for a commit to be begun.
+    pub free_bytes_min: u64,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            path: "data/bank.redb".into(),
+            partitions: PARTITIONS_DEFAULT,
+            request_retention: Duration::from_hours(24),
+            cache_bytes_max: 256 << 20,
+            free_bytes_min: 64 << 20,
+        }
+    }
+}

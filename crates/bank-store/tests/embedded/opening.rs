@@ -1,0 +1,179 @@
+//! Which files are opened and which are refused, and what is said about it.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use bank_store::{
+    EmbeddedStore, StoreError,
+    conformance::{Bank, commands::*},
+    embedded::EmbeddedOptions,
+};
+use redb::{Database, TableDefinition};
+use tokio::task::JoinSet;
+
+use crate::{open, options};
+
+const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+
+async fn refused(options: &EmbeddedOptions) -> StoreError {
+    EmbeddedStore::open(options.clone()).await.err().unwrap()
+}
+
+fn assert_misconfigured(error: &StoreError, parts: &[&str]) {
+    assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
+    for part in parts {
+        assert!(error.to_string().contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_there_when_it_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { path: directory.path().join("a/b/bank.redb"), ..options(&directory) };
+    for round in 1..=3 {
+        let store = open(&options).await;
+        let bank = Bank::new(Arc::clone(&store));
+        if round == 1 {
+            bank.open_with("1", 0).await;
+        }
+        let entry = bank.apply(named(&format!("r{round}"), deposit("1", 5))).await;
+        assert_eq!((bank.balance("1").await, bank.newest("1").await), (5 * round, entry));
+        for earlier in 1..=round {
+            let again = bank.submit(named(&format!("r{earlier}"), deposit("1", 5))).await;
+            assert!(matches!(again, bank_store::Outcome::Replayed(_)), "{again:?}");
+        }
+        bank.assert_sound().await;
+        if round == 1 {
+            // In order; the other rounds just let go of it.
+            store.close().await;
+            assert!(matches!(store.load(&[id("1")]).await, Err(StoreError::Unavailable(_))));
+            assert!(matches!(store.health().await, Err(StoreError::Unavailable(_))));
+        }
+    }
+    assert_eq!(EmbeddedStore::check(options).await.unwrap().problems, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_server_at_a_time_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    // Of those that would found it at once, one does.
+    let mut openings = JoinSet::new();
+    for _ in 0..8 {
+        openings.spawn(EmbeddedStore::open(options.clone()));
+    }
+    let (opened, refusals): (Vec<_>, Vec<_>) = openings.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!(opened.len(), 1);
+    for refusal in refusals {
+        assert_misconfigured(&refusal.err().unwrap(), &["bank.redb is open in another bank-server"]);
+    }
+    assert_misconfigured(&refused(&options).await, &["another file with store.embedded.path"]);
+    let error = EmbeddedStore::check(options.clone()).await.unwrap_err();
+    assert_misconfigured(&error, &["is open in another bank-server"]);
+
+    drop(opened);
+    let names: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(names, ["bank.redb"]);
+    open(&options).await;
+}
+
+#[tokio::test]
+async fn a_bank_that_was_founded_otherwise_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    let hours_24 = Duration::from_hours(24);
+    drop(open(&EmbeddedOptions { partitions: 16, request_retention: hours_24, ..options.clone() }).await);
+    assert_misconfigured(&refused(&options).await, &["has 16 partitions, store.partitions is 256"]);
+
+    let options = EmbeddedOptions { partitions: 16, ..options };
+    let long = EmbeddedOptions { request_retention: 32 * hours_24, ..options.clone() };
+    assert_misconfigured(&refused(&long).await, &["windows of 86400 s", "2678400 at most"]);
+    drop(open(&EmbeddedOptions { request_retention: 31 * hours_24, ..options.clone() }).await);
+
+    let set = |field: &str, value: &str| {
+        let database = Database::open(&options.path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert(field, value).unwrap();
+        transaction.commit().unwrap();
+    };
+    set("partitions", "sixteen");
+    let error = refused(&options).await;
+    assert!(matches!(error, StoreError::Corrupt(_)) && error.to_string().contains("partitions"), "{error}");
+    set("layout", "2");
+    assert_misconfigured(&refused(&options).await, &["has layout \"2\", this server reads \"1\""]);
+    for partitions in [0, 16_385] {
+        let error = refused(&EmbeddedOptions { partitions, ..options.clone() }).await;
+        assert_misconfigured(&error, &["store.partitions must be from 1 to 16384"]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_of_a_bank_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    for content in [&b""[..], b"What is this?", &[0; 100_000]] {
+        fs::write(&options.path, content).unwrap();
+        assert_misconfigured(&refused(&options).await, &["bank.redb is not a file of a bank"]);
+        assert_eq!(fs::read(&options.path).unwrap(), content);
+    }
+    fs::remove_file(&options.path).unwrap();
+    drop(Database::create(&options.path).unwrap());
+    assert_misconfigured(&refused(&options).await, &["is a database, but not of a bank"]);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_used_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    // Nobody may write to /sys, whoever runs the tests.
+    for path in
+        [PathBuf::from("/sys/bank.redb"), "/sys/bank/bank.redb".into(), file.join("bank.redb"), "/".into()]
+    {
+        let error = refused(&EmbeddedOptions { path, ..options(&directory) }).await;
+        assert_misconfigured(&error, &["cannot be used: ", "choose another place with store.embedded.path"]);
+    }
+    let error = EmbeddedStore::check(options(&directory)).await.unwrap_err();
+    assert_misconfigured(&error, &["bank.redb cannot be used: No such file"]);
+    assert!(!options(&directory).path.exists());
+}
+
+#[tokio::test]
+async fn writes_are_refused_before_the_disk_is_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    Bank::new(open(&options).await).open_with("1", 5).await;
+
+    let bank = Bank::new(open(&EmbeddedOptions { free_bytes_min: u64::MAX, ..options }).await);
+    let proposal = bank.propose(deposit("1", 5)).await;
+    for error in
+        [bank.store().commit(&[proposal]).await.unwrap_err(), bank.store().health().await.unwrap_err()]
+    {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains("store.embedded.free_bytes_min"), "{error}");
+    }
+    assert_eq!(bank.balance("1").await, 5);
+}
+
+#[tokio::test]
+async fn a_file_that_was_taken_away_takes_no_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    let bank = Bank::new(open(&options).await);
+    bank.open_with("1", 5).await;
+    let aside = directory.path().join("aside");
+    fs::rename(&options.path, &aside).unwrap();
+    let proposal = bank.propose(deposit("1", 5)).await;
+    let commit = async || bank.store().commit(std::slice::from_ref(&proposal)).await;
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&aside, &options.path).unwrap();
+        }
+        let error = commit().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(error.to_string().contains("is not the file any more that was opened"), "{error}");
+        assert_eq!(bank.store().health().await, Err(error));
+    }
+    fs::rename(&aside, &options.path).unwrap();
+    commit().await.unwrap();
+    assert_eq!((bank.store().health().await, bank.balance("1").await), (Ok(()), 10));
+}
