@@ -1,6 +1,6 @@
 //! The settings of a client.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use http::Uri;
@@ -39,6 +39,7 @@ pub struct Builder {
     connections: usize,
     keepalive: Option<Keepalive>,
     tls: Option<ClientTlsConfig>,
+    token_without_tls: bool,
     user_agent: Option<String>,
 }
 
@@ -71,6 +72,7 @@ impl Builder {
             connections: 1,
             keepalive: Some(Keepalive::default()),
             tls: None,
+            token_without_tls: false,
             user_agent: None,
         }
     }
@@ -116,7 +118,8 @@ impl Builder {
         self
     }
 
-    /// The bearer token to send with every call.
+    /// The bearer token to send with every call. Without TLS it goes to this machine only, unless
+    /// [`allow_token_without_tls`](Self::allow_token_without_tls) says otherwise.
     pub fn token(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.token_source(move || std::future::ready(Ok::<_, TokenError>(token.clone())))
@@ -125,6 +128,13 @@ impl Builder {
     /// Where the bearer token of each call comes from.
     pub fn token_source(mut self, source: impl TokenSource) -> Self {
         self.token = Some(Arc::new(source));
+        self
+    }
+
+    /// Lets tokens go to other machines without TLS, where whoever is on the way can read and use them.
+    /// Only where something else secures the way, such as a proxy beside each program.
+    pub fn allow_token_without_tls(mut self) -> Self {
+        self.token_without_tls = true;
         self
     }
 
@@ -177,6 +187,10 @@ impl Builder {
             Some("https") => true,
             _ => return Err(malformed()),
         };
+        if self.token.is_some() && !secure && !self.token_without_tls && !is_this_machine(&uri) {
+            let problem = "is without TLS, and on the way to it the token could be read; write https://";
+            return Err(invalid("endpoint", &self.endpoint, problem));
+        }
         let user_agent = self.user_agent.iter().map(String::as_str).chain([USER_AGENT]).collect::<Vec<_>>();
         let user_agent = user_agent.join(" ");
         let mut endpoint = Endpoint::from(uri)
@@ -199,6 +213,11 @@ impl Builder {
                 .map_err(|error| invalid("tls", &self.endpoint, &crate::error::causes(&error))),
         }
     }
+}
+
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 const USER_AGENT: &str = concat!("bank-client/", env!("CARGO_PKG_VERSION"));
@@ -243,6 +262,27 @@ mod tests {
             ),
         ] {
             assert_eq!(builder.connect_lazy().unwrap_err().to_string(), problem);
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_go_without_tls_to_this_machine_only() {
+        let lazily = |endpoint: &str| BankClient::builder(endpoint).token("s3cret");
+        for endpoint in
+            ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://bank.example.com"]
+        {
+            lazily(endpoint).connect_lazy().unwrap();
+        }
+        for endpoint in ["http://bank.example.com", "http://10.0.0.1:50051", "http://localhost.example.com"] {
+            let error = lazily(endpoint).connect_lazy().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "endpoint {endpoint:?}: is without TLS, and on the way to it the token could be read; \
+                     write https://"
+                )
+            );
+            lazily(endpoint).allow_token_without_tls().connect_lazy().unwrap();
         }
     }
 

@@ -4,6 +4,7 @@
 //! `keys.rs`: so an error names the layer, and all errors are told at once. `config/default.toml` has
 //! every key with its reason; a test holds it, the table of keys and the types here together.
 
+mod access;
 mod args;
 mod error;
 mod keys;
@@ -17,12 +18,13 @@ use serde::Deserialize as _;
 
 use self::layer::{Checked, Layer, Setting};
 pub use self::{
+    access::{Auth, AuthMode, Jwt, Tls},
     args::Args,
     error::{Error, Problem},
     layer::Origin,
     sections::{
-        Admin, Bank, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis, Server, Store,
-        StoreKind, Traces,
+        Admin, Bank, Callers, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis, Server,
+        Store, StoreKind, Traces,
     },
 };
 

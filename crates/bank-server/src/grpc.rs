@@ -4,6 +4,7 @@
 //! an error status. What lies between knows domain types only.
 
 mod audit;
+mod authenticate;
 mod call;
 mod info;
 mod page;
@@ -16,20 +17,26 @@ use std::{sync::Arc, time::Duration};
 
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
-use bank_store::{Caller, Store};
+use bank_store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-pub(crate) use self::call::EndsWhenDraining;
 pub use self::info::ServerFacts;
-use self::{
-    call::{Call, Replies, ReplyTo},
-    info::Start,
-    parse::{Mutation, ParseWith},
-    status::Failure,
+pub(crate) use self::{
+    authenticate::Authenticate,
+    call::EndsWhenDraining,
+    status::{Failure, refusal},
 };
-use crate::ledger::{self, Executed, Ledger};
+use self::{
+    call::{Answer, Call, Replies, ReplyTo},
+    info::Start,
+    parse::{Assumed, Mutation, ParseWith},
+};
+use crate::{
+    auth::{Access, Extent, Method},
+    ledger::{self, Executed, Ledger},
+};
 
 /// What the API adds to what callers leave out.
 #[derive(Clone, Debug)]
@@ -80,7 +87,7 @@ impl BankApi {
     /// Carries out a call that changes something.
     async fn mutate<Message, Reply>(
         &self,
-        method: &'static str,
+        method: Method,
         request: Request<Message>,
         render: fn(&Command, Executed) -> Reply,
     ) -> Result<Response<Reply>, Status>
@@ -90,64 +97,65 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
         let deadline = call.deadline();
-        call.run(async {
+        call.run(async |access| {
             let Mutation { command, request_id, validate_only } =
-                Mutation::parse_with(request.into_inner(), &self.options)?;
+                Mutation::parse_with(request.into_inner(), &self.assumed(&access))?;
+            access.permit(&command)?;
             tracing::debug!(target: "bank::call", ?command, validate_only, "parsed");
-            let request = ledger::Request {
-                caller: Caller::anonymous(),
-                command: command.clone(),
-                request_id,
-                deadline,
-            };
+            let request = ledger::Request { access, command: command.clone(), request_id, deadline };
             let executed = if validate_only {
                 self.ledger.preview(request).await?
             } else {
                 self.ledger.execute(request).await?
             };
-            Ok(render(&command, executed))
+            let extent = executed.extent;
+            Ok(Answer { reply: render(&command, executed), extent })
         })
         .await
     }
 
     /// Carries out a call that only reads.
-    async fn read<Message, Query, Reply, Answer>(
+    async fn read<Message, Query, Reply, Answering>(
         &self,
-        method: &'static str,
+        method: Method,
         request: Request<Message>,
-        answer: impl FnOnce(Arc<dyn Store>, Query) -> Answer,
+        answer: impl FnOnce(Arc<dyn Store>, Access, Query) -> Answering,
     ) -> Result<Response<Reply>, Status>
     where
         Message: call::Names,
         Query: ParseWith<Message>,
-        Answer: Future<Output = Result<Reply, Failure>>,
+        Answering: Future<Output = Result<Answer<Reply>, Failure>>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
-        call.run(async {
-            let query = Query::parse_with(request.into_inner(), &self.options)?;
-            answer(Arc::clone(self.ledger.store()), query).await
+        call.run(async |access| {
+            let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
+            answer(Arc::clone(self.ledger.store()), access, query).await
         })
         .await
+    }
+
+    fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {
+        Assumed { currency: self.options.default_currency, owner: access.caller().subject() }
     }
 
     /// Carries out a call that only reads, and has many replies.
     fn stream<Message, Query, Reply, Work>(
         &self,
-        method: &'static str,
+        method: Method,
         request: Request<Message>,
-        work: impl FnOnce(Self, Query, ReplyTo<Reply>) -> Work + Send + 'static,
+        work: impl FnOnce(Self, Access, Query, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
         Message: call::Names + Send + 'static,
         Query: ParseWith<Message> + Send,
         Reply: Send + 'static,
-        Work: Future<Output = Result<(), Failure>> + Send,
+        Work: Future<Output = Result<Extent, Failure>> + Send,
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
-        call.run_stream(self.draining.clone(), |reply_to| async move {
-            let query = Query::parse_with(request.into_inner(), &api.options)?;
-            work(api, query, reply_to).await
+        call.run_stream(self.draining.clone(), |access, reply_to| async move {
+            let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
+            work(api, access, query, reply_to).await
         })
     }
 }
@@ -158,98 +166,98 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::CreateAccountResponse>, Status> {
-        self.mutate("CreateAccount", request, render::create_account).await
+        self.mutate(Method::CreateAccount, request, render::create_account).await
     }
 
     async fn get_account(
         &self,
         request: Request<v1::GetAccountRequest>,
     ) -> Result<Response<v1::GetAccountResponse>, Status> {
-        self.read("GetAccount", request, read::account).await
+        self.read(Method::GetAccount, request, read::account).await
     }
 
     async fn list_accounts(
         &self,
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        self.read("ListAccounts", request, read::accounts).await
+        self.read(Method::ListAccounts, request, read::accounts).await
     }
 
     async fn get_balance(
         &self,
         request: Request<v1::GetBalanceRequest>,
     ) -> Result<Response<v1::GetBalanceResponse>, Status> {
-        self.read("GetBalance", request, read::balance).await
+        self.read(Method::GetBalance, request, read::balance).await
     }
 
     async fn deposit(
         &self,
         request: Request<v1::DepositRequest>,
     ) -> Result<Response<v1::DepositResponse>, Status> {
-        self.mutate("Deposit", request, render::deposit).await
+        self.mutate(Method::Deposit, request, render::deposit).await
     }
 
     async fn withdraw(
         &self,
         request: Request<v1::WithdrawRequest>,
     ) -> Result<Response<v1::WithdrawResponse>, Status> {
-        self.mutate("Withdraw", request, render::withdraw).await
+        self.mutate(Method::Withdraw, request, render::withdraw).await
     }
 
     async fn transfer(
         &self,
         request: Request<v1::TransferRequest>,
     ) -> Result<Response<v1::TransferResponse>, Status> {
-        self.mutate("Transfer", request, render::transfer).await
+        self.mutate(Method::Transfer, request, render::transfer).await
     }
 
     async fn calculate_interest(
         &self,
         request: Request<v1::CalculateInterestRequest>,
     ) -> Result<Response<v1::CalculateInterestResponse>, Status> {
-        self.mutate("CalculateInterest", request, render::calculate_interest).await
+        self.mutate(Method::CalculateInterest, request, render::calculate_interest).await
     }
 
     async fn list_transactions(
         &self,
         request: Request<v1::ListTransactionsRequest>,
     ) -> Result<Response<v1::ListTransactionsResponse>, Status> {
-        self.read("ListTransactions", request, read::history).await
+        self.read(Method::ListTransactions, request, read::history).await
     }
 
     async fn get_transaction(
         &self,
         request: Request<v1::GetTransactionRequest>,
     ) -> Result<Response<v1::GetTransactionResponse>, Status> {
-        self.read("GetTransaction", request, read::transaction).await
+        self.read(Method::GetTransaction, request, read::transaction).await
     }
 
     async fn set_overdraft_limit(
         &self,
         request: Request<v1::SetOverdraftLimitRequest>,
     ) -> Result<Response<v1::SetOverdraftLimitResponse>, Status> {
-        self.mutate("SetOverdraftLimit", request, render::set_overdraft_limit).await
+        self.mutate(Method::SetOverdraftLimit, request, render::set_overdraft_limit).await
     }
 
     async fn freeze_account(
         &self,
         request: Request<v1::FreezeAccountRequest>,
     ) -> Result<Response<v1::FreezeAccountResponse>, Status> {
-        self.mutate("FreezeAccount", request, render::freeze_account).await
+        self.mutate(Method::FreezeAccount, request, render::freeze_account).await
     }
 
     async fn unfreeze_account(
         &self,
         request: Request<v1::UnfreezeAccountRequest>,
     ) -> Result<Response<v1::UnfreezeAccountResponse>, Status> {
-        self.mutate("UnfreezeAccount", request, render::unfreeze_account).await
+        self.mutate(Method::UnfreezeAccount, request, render::unfreeze_account).await
     }
 
     async fn close_account(
         &self,
         request: Request<v1::CloseAccountRequest>,
     ) -> Result<Response<v1::CloseAccountResponse>, Status> {
-        self.mutate("CloseAccount", request, render::close_account).await
+        self.mutate(Method::CloseAccount, request, render::close_account).await
     }
 
     async fn get_server_info(
@@ -257,9 +265,12 @@ impl BankService for BankApi {
         request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
         let ApiOptions { request_timeout, facts, .. } = &*self.options;
-        let call = Call::begin("GetServerInfo", &request, *request_timeout);
-        call.run(async { Ok(info::server_info(&self.ledger, facts, *request_timeout, self.start).await) })
-            .await
+        let call = Call::begin(Method::GetServerInfo, &request, *request_timeout);
+        call.run(async |_| {
+            let reply = info::server_info(&self.ledger, facts, *request_timeout, self.start).await;
+            Ok(Answer { reply, extent: Extent::Own })
+        })
+        .await
     }
 
     type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;
@@ -268,6 +279,6 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::AuditAccountsRequest>,
     ) -> Result<Response<Self::AuditAccountsStream>, Status> {
-        Ok(self.stream("AuditAccounts", request, audit::accounts))
+        Ok(self.stream(Method::AuditAccounts, request, audit::accounts))
     }
 }

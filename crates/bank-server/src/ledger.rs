@@ -14,7 +14,7 @@ mod sequencer;
 
 use std::{sync::Arc, time::Duration};
 
-use bank_domain::{AccountId, Command, Context, Entry, RequestId, Timestamp};
+use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
 use bank_store::{Caller, RequestKey, Store};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -29,7 +29,11 @@ use self::{
     sequencer::{Sequencer, Submission},
 };
 pub use self::{acknowledged::LostWrites, error::Error};
-use crate::{metrics::Metrics, telemetry::TRACES};
+use crate::{
+    auth::{Access, Extent},
+    metrics::Metrics,
+    telemetry::TRACES,
+};
 
 /// The bounds of a ledger.
 #[derive(Clone, Debug)]
@@ -49,8 +53,8 @@ pub struct LedgerOptions {
 /// A command with who asked for it, and until when.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Who asks.
-    pub caller: Caller,
+    /// Who asks, and what is there for them.
+    pub access: Access,
     /// What for.
     pub command: Command,
     /// What the caller calls the request, so that it can be repeated.
@@ -67,6 +71,8 @@ pub struct Executed {
     pub entry: Entry,
     /// Whether this is the outcome of an earlier call with the same request id.
     pub replayed: bool,
+    /// How far the command reached.
+    pub extent: Extent,
 }
 
 /// A handle to the ledger; cheap to clone.
@@ -122,21 +128,31 @@ impl Ledger {
     /// # Errors
     /// [`Error`]: a refusal is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
-        let Request { caller, command, request_id, deadline } = request;
+        let Request { access, command, request_id, deadline } = request;
         // A request that its caller did not name gets a name all the same: its commit may have to
         // be sent again.
         let named = request_id.is_some();
         let request_id = request_id.unwrap_or_else(fresh_request_id);
         let lane = &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()];
+        let caller = Caller::new(access.caller().subject().as_str());
         let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
         let request_id = key.request_id.clone();
         let (reply, outcome) = oneshot::channel();
-        let queued_at = Instant::now();
-        let metrics = Arc::clone(&self.metrics);
         let span = Span::current();
         let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
-        let submission =
-            Submission { command, key, named, queued_at, deadline, reply, metrics, span, waiting };
+        let submission = Submission {
+            access,
+            command,
+            key,
+            named,
+            queued_at: Instant::now(),
+            deadline,
+            extent: Extent::Unknown,
+            reply,
+            metrics: Arc::clone(&self.metrics),
+            span,
+            waiting,
+        };
         lane.try_send(submission).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
@@ -156,16 +172,17 @@ impl Ledger {
     /// # Errors
     /// [`Error`], as [`Ledger::execute`] would give it.
     pub async fn preview(&self, request: Request) -> Result<Executed, Error> {
-        let Request { command, request_id, deadline, .. } = request;
+        let Request { access, command, request_id, deadline } = request;
         let ids: Vec<_> = command.account_ids().cloned().collect();
         let load = timeout_at(deadline, self.store.load(&ids));
         let accounts = load.await.map_err(|_| Error::DeadlineExceeded {
             request_id: request_id.clone().unwrap_or_else(fresh_request_id),
         })??;
         let of = |id: &AccountId| accounts.iter().flatten().find(|account| account.id == *id);
-        let plan = bank_domain::decide(of, &command, &Context { now: now(), request_id })
-            .map_err(|refusal| Error::Refused { refusal, replayed: false })?;
-        Ok(Executed { entry: plan.primary.entry, replayed: false })
+        let extent = access.extent(&command, of(command.account_id()));
+        let plan = decide(&access, of, &command, &Context { now: now(), request_id })
+            .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
+        Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
     }
 
     /// The store, to read from. What is acknowledged can be read there.
@@ -188,6 +205,24 @@ impl Ledger {
         self.stop.cancel();
         self.sequencers.wait().await;
     }
+}
+
+/// Decides a command on the accounts as its caller may see them. What is concealed is refused by the
+/// rule for what does not exist.
+fn decide<'a>(
+    access: &Access,
+    account: impl Fn(&AccountId) -> Option<&'a Account>,
+    command: &Command,
+    context: &Context,
+) -> Result<Plan, Refusal> {
+    let seen = |id: &AccountId| {
+        if id == command.account_id() {
+            access.primary(account(id))
+        } else {
+            access.counterparty(account(id))
+        }
+    };
+    bank_domain::decide(seen, command, context)
 }
 
 fn fresh_request_id() -> RequestId {

@@ -9,7 +9,9 @@
 //! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
 //! | [`store`] | which store it is | `config`, the backends |
 //! | [`telemetry`] | where log lines go and how they look | `config` |
-//! | [`ledger`] | the one place where commands take effect | the domain, the store |
+//! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
+//! | [`auth`] | who calls, and what they may do | the domain |
+//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
@@ -20,7 +22,10 @@
 
 pub mod admin;
 pub mod audit;
+pub mod audit_trail;
+pub mod auth;
 pub mod config;
+mod files;
 pub mod grpc;
 pub mod ledger;
 pub mod metrics;
@@ -28,3 +33,4 @@ mod movement;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

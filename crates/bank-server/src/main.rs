@@ -16,7 +16,7 @@ use bank_server::{
     grpc::BankApi,
     ledger::Ledger,
     metrics::Metrics,
-    server::{Server, Signals, Socket},
+    server::{Gate, Server, Signals, Socket},
     store,
     telemetry::{self, LogControl},
 };
@@ -90,6 +90,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let socket = Socket::bind(config.server.listen)?;
+    let gate = Gate::open(config).await?;
     let store = tokio::select! {
         store = store::open(config) => store?,
         signal = signals.next() => {
@@ -103,7 +104,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let ledger = Ledger::start(store, Arc::clone(&metrics), &config.ledger_options());
     let api = BankApi::new(ledger.clone(), config.api_options());
     let mut server =
-        Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), &config.server_options())?;
+        Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
             let admin = Admin::start(address, metrics, server.ready(), log).await?;

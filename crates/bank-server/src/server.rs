@@ -5,29 +5,49 @@
 //! stream of replies end by themselves when it drains, and are not waited for.
 
 mod accept;
+mod activity;
+mod admission;
+mod bounded;
+mod callers;
 mod calls;
+mod connection;
+mod descriptors;
+mod gate;
 mod health;
 mod signals;
 mod socket;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
+use http::{Request, Response};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service::LayerExt as _, transport};
+use tonic::{body::Body, service::Routes};
+use tower::{Service, ServiceBuilder};
 
-use self::calls::CountCalls;
-pub use self::{health::HealthOptions, signals::Signals, socket::Socket};
-use crate::{grpc::BankApi, ledger::Ledger, metrics::Metrics};
-
-/// How long connections have to close once their calls are done. Clients close them at once when
-/// they are told to; one that does not is gone, or never was a gRPC client.
-const GOODBYE: Duration = Duration::from_secs(1);
+use self::{
+    accept::{Accepted, Door},
+    activity::GOODBYE,
+    admission::Admission,
+    bounded::BoundCalls,
+    calls::Services,
+    connection::Protocol,
+};
+pub use self::{
+    activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
+    health::HealthOptions, signals::Signals, socket::Socket,
+};
+use crate::{
+    grpc::{Authenticate, BankApi},
+    ledger::Ledger,
+    metrics::Metrics,
+    tls::Tls,
+};
 
 /// How much later than the bank the server below it gives up on a call.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
@@ -45,6 +65,20 @@ pub struct ServerOptions {
     pub header_bytes_max: u32,
     /// How many calls one connection may have in flight.
     pub concurrent_streams_max: u32,
+    /// How many calls that were reset before the server looked at them one connection may have.
+    pub resets_pending_max: usize,
+    /// How many calls the server may reset on one connection, because its client broke the rules.
+    pub resets_by_server_max: usize,
+    /// How many connections there may be.
+    pub connections: ConnectionBounds,
+    /// How long a connection may be of no use.
+    pub patience: Patience,
+    /// How many calls to the bank may be in flight; one more is refused at once.
+    pub calls_in_flight_max: usize,
+    /// How many streams of the other services may be open, such as those that watch the health.
+    pub streams_max: usize,
+    /// What one caller may ask of the server.
+    pub callers: CallerBounds,
     /// After how much silence a connection is asked whether it is still there.
     pub keepalive_interval: Duration,
     /// How long it has to answer.
@@ -83,7 +117,7 @@ pub struct Server {
     draining: CancellationToken,
     closing: CancellationToken,
     health: JoinHandle<()>,
-    serving: JoinHandle<Result<(), transport::Error>>,
+    serving: JoinHandle<()>,
 }
 
 /// How a server ended.
@@ -104,45 +138,51 @@ impl Server {
         api: BankApi,
         ledger: Ledger,
         metrics: Arc<Metrics>,
+        gate: Gate,
         options: &ServerOptions,
     ) -> Result<Self, Error> {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let (now_ready, ready) = watch::channel(false);
-        let (health, watch_store) =
-            health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
         let bank = BankServiceServer::new(api.until(draining.clone()))
             .max_decoding_message_size(options.message_bytes_max)
             .max_encoding_message_size(options.reply_bytes_max);
-        let mut router = transport::Server::builder()
-            // For calls whose message never comes; the bank watches the deadlines of the others. It
-            // ends with the headers of a reply, so streams may go on for longer.
-            .timeout(options.request_timeout + DEADLINE_MARGIN)
-            .http2_keepalive_interval(Some(options.keepalive_interval))
-            .http2_keepalive_timeout(Some(options.keepalive_timeout))
-            .http2_max_header_list_size(options.header_bytes_max)
-            .max_concurrent_streams(options.concurrent_streams_max)
-            .add_service(CountCalls::new(calls.clone(), metrics).named_layer(bank))
-            .add_service(health.max_decoding_message_size(options.message_bytes_max));
+        let (now_ready, ready) = watch::channel(false);
+        let (health, watch_store) =
+            health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
+        let mut others = Routes::new(health.max_decoding_message_size(options.message_bytes_max));
         if options.reflection {
             let max = options.message_bytes_max;
             // grpcurl and others still ask for the older of the two first, or only.
-            router = router
+            others = others
                 .add_service(reflection().build_v1()?.max_decoding_message_size(max))
                 .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
         }
         let (listener, address) = socket.listen()?;
-        let incoming = accept::connections(listener);
-        let serving = router.serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
+        let mut bounds = options.connections;
+        bounds.connections_max = descriptors::make_room(bounds.connections_max);
+        let door = Door::new(listener, Admission::new(bounds));
+        let services = Services {
+            bank: ServiceBuilder::new()
+                .layer(Authenticate::new(gate.authentication))
+                .layer(BoundCalls::new(options.calls_in_flight_max, options.callers))
+                .service(bank),
+            others: others.prepare(),
+            answer_timeout: options.request_timeout + DEADLINE_MARGIN,
+            calls: calls.clone(),
+            metrics,
+            streams: Arc::new(Semaphore::new(options.streams_max)),
+            streams_max: options.streams_max,
+        };
+        let protocol = Protocol::new(options, closing.clone());
         Ok(Self {
             address,
             calls,
             ready,
             draining,
-            closing,
+            closing: closing.clone(),
             health: tokio::spawn(watch_store),
-            serving: tokio::spawn(serving),
+            serving: tokio::spawn(serve(door, gate.tls, protocol, services, closing)),
         })
     }
 
@@ -161,8 +201,7 @@ impl Server {
     /// Cancel safe.
     pub async fn stopped(&mut self) -> Error {
         match (&mut self.serving).await {
-            Ok(Ok(())) => Error::Stopped("it takes no more connections".to_owned()),
-            Ok(Err(error)) => Error::Stopped(error.to_string()),
+            Ok(()) => Error::Stopped("it takes no more connections".to_owned()),
             Err(error) => Error::Stopped(error.to_string()),
         }
     }
@@ -191,6 +230,41 @@ impl Server {
         }
         Drained { calls_cut_off: self.calls.len() }
     }
+}
+
+/// Lets connections in until `closing` is cancelled, and returns when all have ended.
+async fn serve<Bank>(
+    mut door: Door,
+    tls: Option<Tls>,
+    protocol: Protocol,
+    services: Services<Bank>,
+    closing: CancellationToken,
+) where
+    Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    Bank::Future: Send,
+{
+    let connections = TaskTracker::new();
+    while let Some(accepted) = closing.run_until_cancelled(door.next()).await {
+        let (tls, protocol, services) = (tls.clone(), protocol.clone(), services.clone());
+        let closing = closing.clone();
+        connections.spawn(async move {
+            let Accepted { stream, peer, place } = accepted;
+            match tls {
+                None => protocol.serve(stream, peer, services).await,
+                // A handshake takes a place, but nobody's time: each is in a task of its own.
+                Some(tls) => {
+                    let secured = closing.run_until_cancelled(tls.accept(stream, peer)).await;
+                    if let Some(stream) = secured.flatten() {
+                        protocol.serve(stream, peer, services).await;
+                    }
+                }
+            }
+            drop(place);
+        });
+    }
+    drop(door);
+    connections.close();
+    connections.wait().await;
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

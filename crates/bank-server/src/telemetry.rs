@@ -2,10 +2,13 @@
 //!
 //! Targets are `bank_*` for the crates, and `bank::*` for what has a meaning of its own, such as
 //! `bank::call` for one line a call. The level in the configuration is for these; libraries say
-//! warnings and errors only, unless a directive of the filter says otherwise.
+//! warnings and errors only, unless a directive of the filter says otherwise. The audit trail,
+//! `bank::audit`, is written whatever they say.
 //!
 //! Spans with the target [`TRACES`] are not for the log: they go to an OpenTelemetry collector, if
 //! there is one.
+
+mod seldom;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -19,17 +22,20 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::level_filters::LevelFilter;
-
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
-    filter::{ParseError, Targets},
+    filter::{FilterExt as _, ParseError, Targets, filter_fn},
     layer::SubscriberExt as _,
     reload,
     util::SubscriberInitExt as _,
 };
 
-use crate::config::{Log, LogFormat, Traces};
+pub use self::seldom::Seldom;
+use crate::{
+    audit_trail,
+    config::{Log, LogFormat, Traces},
+};
 
 /// The target of spans for an OpenTelemetry collector.
 pub const TRACES: &str = "otlp";
@@ -139,6 +145,9 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
     } else {
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed()
     };
+    // Whatever the settings say of the rest, nothing silences the audit trail.
+    let audited =
+        filter_fn(|metadata| metadata.target() == audit_trail::TARGET).with_max_level_hint(Level::INFO);
     let (filter, handle) = reload::Layer::new(filter(log)?);
     let traces = traces.otlp_endpoint.as_ref().map(|endpoint| provider(endpoint, traces)).transpose()?;
     let spans = traces.as_ref().map(|traces| {
@@ -149,7 +158,7 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
             .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO))
     });
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
+    tracing_subscriber::registry().with(lines.with_filter(filter.or(audited))).with(spans).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);

@@ -346,17 +346,17 @@ fn what_is_in_effect_is_printed_as_toml_with_who_said_so_and_without_secrets() {
     let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n");
     let loaded = load(
         &["--config", &file, "--redis-url", "redis://user:s3cret@h:1/2"],
-        &[("BANK__LOG__FILTER", "a=\"b\""), ("BANK__SERVER__LISTEN", "0.0.0.0:1")],
+        &[("BANK__LOG__FILTER", "a=\"b\""), ("BANK__SERVER__LISTEN", "[::1]:1")],
     );
     assert!(loaded.is_err(), "a filter is checked");
     let loaded = load(
         &["--config", &file, "--redis-url", "redis://user:s3cret@h:1/2"],
-        &[("BANK__SERVER__LISTEN", "0.0.0.0:1")],
+        &[("BANK__SERVER__LISTEN", "[::1]:1")],
     )
     .unwrap();
     let printed = loaded.to_toml();
     for line in [
-        "listen = \"0.0.0.0:1\" # the environment variable BANK__SERVER__LISTEN".to_owned(),
+        "listen = \"[::1]:1\" # the environment variable BANK__SERVER__LISTEN".to_owned(),
         "url = \"redis://[redacted]@h:1/2\" # the flag --redis-url".to_owned(),
         format!("level = \"warn\" # {file}, line 2"),
         "partitions = 256".to_owned(),

@@ -17,11 +17,12 @@ use bank_domain::{
     OpenAccount, Owner, Refusal, RequestId, Withdraw,
 };
 use bank_server::{
+    auth::{Access, Identity, Method},
     ledger::{Error, Executed, Ledger, LedgerOptions, Request},
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Caller, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
@@ -136,7 +137,7 @@ fn options() -> LedgerOptions {
 
 fn request(command: Command, request_id: &str) -> Request {
     Request {
-        caller: Caller::anonymous(),
+        access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: request_id.parse::<RequestId>().ok(),
         deadline: Instant::now() + Duration::from_secs(10),
@@ -255,7 +256,7 @@ async fn a_queued_command_outlives_its_caller() {
         tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
     assert!(gone.await.is_err());
     stage.open();
-    let Executed { entry, replayed } = ledger.execute(request(deposit("a", 1), "gone")).await.unwrap();
+    let Executed { entry, replayed, .. } = ledger.execute(request(deposit("a", 1), "gone")).await.unwrap();
     assert!(replayed);
     assert_eq!((entry.sequence, balance(&stage.store, "a").await), (2, 1));
 }
@@ -273,7 +274,7 @@ async fn an_unknown_outcome_is_found_out_by_sending_again() {
     stage.fail([Fault::LostAfter]);
     let refused = ledger.execute(request(withdraw("a", 6), "y")).await.unwrap_err();
     assert!(
-        matches!(refused, Error::Refused { refusal: Refusal::InsufficientFunds { .. }, replayed: false }),
+        matches!(refused, Error::Refused { refusal: Refusal::InsufficientFunds { .. }, replayed: false, .. }),
         "{refused:?}"
     );
 }

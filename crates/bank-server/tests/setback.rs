@@ -14,11 +14,12 @@ use bank_domain::{
     Labels, OpenAccount, Owner,
 };
 use bank_server::{
+    auth::{Access, Identity, Method},
     ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites, Request},
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Caller, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -133,7 +134,8 @@ fn start(store: &Arc<Rewindable>) -> Ledger {
 
 async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    ledger.execute(Request { caller: Caller::anonymous(), command, request_id: None, deadline }).await
+    let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
+    ledger.execute(Request { access, command, request_id: None, deadline }).await
 }
 
 async fn open(ledger: &Ledger, account_id: &str) {

@@ -62,6 +62,8 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
         messages,
         [
             "bank-server starts",
+            "connections are not secured: TLS is off",
+            "callers are not asked who they are: authentication is off",
             "opening the file of the bank",
             "the store is open",
             "answering /metrics, /healthz, /readyz and /log",
@@ -69,9 +71,9 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
             &started
         ]
     );
-    assert_eq!(lines[2]["store"], "embedded in data/bank.redb");
-    assert_eq!(lines[2]["durability"], "what is acknowledged is on this machine's disk");
-    assert_eq!(lines[4]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert_eq!(lines[4]["store"], "embedded in data/bank.redb");
+    assert_eq!(lines[4]["durability"], "what is acknowledged is on this machine's disk");
+    assert_eq!(lines[6]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
     assert_serves(&bank, "a").await;
@@ -314,7 +316,8 @@ async fn an_address_that_is_taken_or_not_to_be_had_is_told() {
     assert_eq!(code, 1);
     assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
 
-    let (code, said) = ends(&["--listen", "192.0.2.1:50051"], &[]).await;
+    let elsewhere = ["--listen", "192.0.2.1:50051", "--set", "auth.allow_unauthenticated_network=true"];
+    let (code, said) = ends(&elsewhere, &[]).await;
     assert_eq!(code, 1);
     assert!(said.contains("this machine does not have that address"), "{said}");
 }

@@ -7,3 +7,4 @@ mod faults;
 mod library;
 mod process;
 mod proxy;
+mod secure;

@@ -26,7 +26,7 @@ impl Server {
     }
 
     pub(crate) fn listen(address: &str) -> Self {
-        Self::start_with(&["--listen", address])
+        Self::start_with(&["--listen", address, "--store", "memory"])
     }
 
     /// On a free port, with the accounts in a Redis.
@@ -36,12 +36,12 @@ impl Server {
     }
 
     fn start_with(flags: &[&str]) -> Self {
-        let mut process = Command::new(binary())
-            .args(["--store", "memory", "--admin-listen", "off"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("bank-server starts");
+        Self::run(Command::new(binary()).args(["--admin-listen", "off"]).args(flags))
+    }
+
+    /// As a command starts it, which must become the server itself.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("bank-server starts");
         let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = log
             .by_ref()
@@ -69,7 +69,7 @@ impl Drop for Server {
 
 /// The server that was built with the tool: in its directory. `cargo test -p bank-client` does not
 /// build it, so it is built here if it is not there.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let path = Path::new(env!("CARGO_BIN_EXE_bank")).with_file_name("bank-server");

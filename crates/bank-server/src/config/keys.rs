@@ -3,6 +3,8 @@
 use config::ValueKind;
 use tracing_subscriber::EnvFilter;
 
+use crate::auth::authentication::is_key_url;
+
 /// A key and the values that it takes.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -67,10 +69,49 @@ pub(super) const KEYS: &[Key] = &[
     // hyper needs some room for the headers that every call has.
     integer("server.header_bytes_max", 1024, 1 << 20),
     integer("server.concurrent_streams_max", 1, 100_000),
+    integer("server.calls_in_flight_max", 1, 1_000_000),
+    integer("server.streams_max", 1, 1_000_000),
+    integer("server.connections_max", 1, 1_000_000),
+    integer("server.connections_per_peer_max", 1, 1_000_000),
+    integer("server.first_call_timeout_ms", 100, DAY_MS),
+    integer("server.idle_timeout_ms", 100, DAY_MS),
+    integer("server.resets_pending_max", 1, 100_000),
+    integer("server.resets_by_server_max", 1, 100_000),
     integer("server.keepalive_interval_ms", 100, DAY_MS),
     integer("server.keepalive_timeout_ms", 100, DAY_MS),
     flag("server.reflection"),
     text("admin.listen", "an address and a port, such as 127.0.0.1:9464, or \"off\"", is_admin_listen),
+    path("tls.certificate_file"),
+    path("tls.key_file"),
+    path("tls.client_ca_file"),
+    flag("tls.client_certificate_required"),
+    choice("tls.version_min", &["1.2", "1.3"]),
+    integer("tls.handshake_timeout_ms", 100, 600_000),
+    integer("tls.reload_interval_ms", 10, DAY_MS),
+    choice("auth.mode", &["disabled", "jwt"]),
+    flag("auth.allow_unauthenticated_network"),
+    flag("auth.allow_tokens_without_tls"),
+    text("auth.jwt.issuer", "text", |_| true),
+    text("auth.jwt.audience", "text", |_| true),
+    path("auth.jwt.jwks_file"),
+    text(
+        "auth.jwt.jwks_url",
+        "an https URL without credentials, an http URL of this machine, or empty",
+        |url| url.is_empty() || is_key_url(url),
+    ),
+    path("auth.jwt.public_key_file"),
+    path("auth.jwt.development_secret_file"),
+    integer("auth.jwt.leeway_seconds", 0, 600),
+    integer("auth.jwt.token_bytes_max", 256, 1 << 20),
+    integer("auth.jwt.tokens_remembered_max", 1, 1_000_000),
+    integer("auth.jwt.refresh_interval_ms", 10, DAY_MS),
+    integer("auth.jwt.refresh_pause_ms_min", 10, DAY_MS),
+    integer("auth.jwt.fetch_timeout_ms", 10, 600_000),
+    integer("auth.jwt.keys_unconfirmed_seconds_max", 1, YEAR_SECONDS),
+    integer("callers.calls_per_second_max", 1, 1_000_000_000),
+    integer("callers.calls_burst_max", 1, 1_000_000_000),
+    integer("callers.calls_in_flight_max", 1, 1_000_000),
+    integer("callers.remembered_max", 1, 100_000_000),
     integer("health.poll_interval_ms", 10, 600_000),
     integer("health.poll_timeout_ms", 10, 600_000),
     text(
@@ -91,7 +132,7 @@ pub(super) const KEYS: &[Key] = &[
             accepts: is_redis_url,
         },
     },
-    text("store.redis.url_file", "the path of a file, or empty", |_| true),
+    path("store.redis.url_file"),
     text("store.redis.key_prefix", "of A-Z a-z 0-9 . _ : - and not empty", is_key_prefix),
     integer("store.redis.connect_timeout_ms", 100, 600_000),
     integer("store.redis.command_timeout_ms", 10, 600_000),
@@ -131,6 +172,10 @@ const fn flag(name: &'static str) -> Key {
 
 const fn choice(name: &'static str, choices: &'static [&'static str]) -> Key {
     Key { name, kind: Kind::Choice(choices) }
+}
+
+const fn path(name: &'static str) -> Key {
+    text(name, "the path of a file, or empty", |_| true)
 }
 
 const fn text(name: &'static str, allowed: &'static str, accepts: fn(&str) -> bool) -> Key {

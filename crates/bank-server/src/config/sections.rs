@@ -1,6 +1,11 @@
 //! The configuration as types, and as the options of the components that it is for.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bank_domain::Currency;
 use bank_store::{
@@ -10,11 +15,11 @@ use bank_store::{
 };
 use serde::{Deserialize, Deserializer};
 
-use super::Problem;
+use super::{Auth, Problem, Tls};
 use crate::{
     grpc::{ApiOptions, ServerFacts},
     ledger::LedgerOptions,
-    server::{HealthOptions, ServerOptions},
+    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions},
 };
 
 /// Everything that can be set. The keys are documented in `config/default.toml`.
@@ -24,6 +29,9 @@ use crate::{
 pub struct Config {
     pub server: Server,
     pub admin: Admin,
+    pub tls: Tls,
+    pub auth: Auth,
+    pub callers: Callers,
     pub health: Health,
     pub bank: Bank,
     pub store: Store,
@@ -46,6 +54,14 @@ pub struct Server {
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
+    pub calls_in_flight_max: usize,
+    pub streams_max: usize,
+    pub connections_max: usize,
+    pub connections_per_peer_max: usize,
+    pub first_call_timeout_ms: u64,
+    pub idle_timeout_ms: u64,
+    pub resets_pending_max: usize,
+    pub resets_by_server_max: usize,
     pub keepalive_interval_ms: u64,
     pub keepalive_timeout_ms: u64,
     pub reflection: bool,
@@ -58,6 +74,17 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+}
+
+/// What one caller may ask of the server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Callers {
+    pub calls_per_second_max: NonZeroU32,
+    pub calls_burst_max: NonZeroU32,
+    pub calls_in_flight_max: usize,
+    pub remembered_max: NonZeroUsize,
 }
 
 /// How the server knows whether it can serve.
@@ -228,18 +255,37 @@ impl Config {
                  server.request_timeout_ms_max and ledger.outcome_timeout_ms come to"
             )));
         }
+        problems.extend(self.open_doors());
         problems
     }
 
     /// What the server is started with.
     pub fn server_options(&self) -> ServerOptions {
         let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
+        let Server { connections_max, connections_per_peer_max, .. } = self.server;
+        let request_timeout = Duration::from_millis(self.server.request_timeout_ms_max);
         ServerOptions {
-            request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
+            request_timeout,
             message_bytes_max,
             reply_bytes_max,
             header_bytes_max,
             concurrent_streams_max: self.server.concurrent_streams_max,
+            resets_pending_max: self.server.resets_pending_max,
+            resets_by_server_max: self.server.resets_by_server_max,
+            connections: ConnectionBounds { connections_max, connections_per_peer_max },
+            patience: Patience {
+                first_call_timeout: Duration::from_millis(self.server.first_call_timeout_ms),
+                idle_timeout: Duration::from_millis(self.server.idle_timeout_ms),
+                reply_timeout: request_timeout,
+            },
+            calls_in_flight_max: self.server.calls_in_flight_max,
+            streams_max: self.server.streams_max,
+            callers: CallerBounds {
+                calls_per_second_max: self.callers.calls_per_second_max,
+                calls_burst_max: self.callers.calls_burst_max,
+                calls_in_flight_max: self.callers.calls_in_flight_max,
+                callers_remembered_max: self.callers.remembered_max,
+            },
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(self.server.keepalive_timeout_ms),
             reflection: self.server.reflection,

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{BankApi, call::ReplyTo, render, status::Failure};
 use crate::{
     audit::{self, Finding, News, Problem, Progress, Scope, Summary},
+    auth::{self, Access},
     ledger,
 };
 
@@ -20,9 +21,10 @@ const NEWS_WAITING_MAX: usize = 1;
 
 pub(super) async fn accounts(
     api: BankApi,
+    _: Access,
     scope: Scope,
     reply_to: ReplyTo<v1::AuditAccountsResponse>,
-) -> Result<(), Failure> {
+) -> Result<auth::Extent, Failure> {
     let audits_max = api.options.concurrent_audits_max;
     let _permit = api.audits.try_acquire().map_err(|_| Failure::TooManyAudits { audits_max })?;
     let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
@@ -37,7 +39,9 @@ pub(super) async fn accounts(
         }
         Ok(())
     };
-    tokio::try_join!(audit, pass_on).map(|_| ())
+    tokio::try_join!(audit, pass_on)?;
+    // Every account, whoever it belongs to.
+    Ok(auth::Extent::Beyond)
 }
 
 fn reply(news: News) -> v1::AuditAccountsResponse {

@@ -1,6 +1,6 @@
 //! One call: how long it may take, and what is written down of it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
 use futures::{
@@ -19,7 +19,13 @@ use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::status::{Failure, status};
-use crate::{ledger, telemetry::TRACES};
+use crate::{
+    audit_trail,
+    auth::{Access, Extent, Identity, Method, Scope},
+    ledger,
+    server::Peer,
+    telemetry::TRACES,
+};
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
@@ -103,13 +109,23 @@ impl<Reply> ReplyTo<Reply> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndsWhenDraining;
 
+/// What a call comes to, and how far it reached for that.
+pub(super) struct Answer<Reply> {
+    pub(super) reply: Reply,
+    pub(super) extent: Extent,
+}
+
 /// A call under way. It is written down when it ends, however it ends.
 pub(super) struct Call {
+    caller: Option<Identity>,
+    peer: Option<SocketAddr>,
+    method: Method,
+    account: String,
+    request_id: String,
     /// For the log.
     span: Span,
     /// For an OpenTelemetry collector.
     trace: Span,
-    method: &'static str,
     started: Instant,
     deadline: Instant,
     ended: bool,
@@ -117,18 +133,21 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn begin<Message: Names>(
-        method: &'static str,
+        method: Method,
         request: &Request<Message>,
         timeout_max: Duration,
     ) -> Self {
         let message = request.get_ref();
-        let trace = trace(method, request.metadata());
+        let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
+        let caller = request.extensions().get::<Identity>().cloned();
+        let trace = trace(method.name(), request.metadata());
         let span = tracing::info_span!(
             target: "bank::call",
             "call",
-            method,
-            account = shortened(message.account()),
-            request_id = shortened(message.request_id()),
+            method = method.name(),
+            caller = caller.as_ref().map(|caller| caller.subject().as_str()),
+            account,
+            request_id,
             outcome = Empty,
             latency_us = Empty,
         );
@@ -137,7 +156,18 @@ impl Call {
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self { span, trace, method, started, deadline: started + timeout, ended: false }
+        Self {
+            caller,
+            peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
+            method,
+            account: account.to_owned(),
+            request_id: request_id.to_owned(),
+            span,
+            trace,
+            started,
+            deadline: started + timeout,
+            ended: false,
+        }
     }
 
     /// When the work on it must be done.
@@ -145,36 +175,41 @@ impl Call {
         self.deadline
     }
 
-    /// Answers the call with what `work` comes to before the deadline.
+    /// Answers the call with what `work` comes to before the deadline, if its caller has leave for it.
     pub(super) async fn run<Reply>(
         mut self,
-        work: impl Future<Output = Result<Reply, Failure>>,
+        work: impl AsyncFnOnce(Access) -> Result<Answer<Reply>, Failure>,
     ) -> Result<Response<Reply>, Status> {
         // The ledger watches the deadline of what it was given, and says more when it passes.
         let late = self.deadline + DEADLINE_MARGIN_MAX;
+        let access = self.access();
+        let work = async { work(access?).await };
         // The inner one is what the ledger finds as the current span.
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
-        let result = timeout_at(late, work).await;
-        let result = result.unwrap_or(Err(Failure::DeadlineExceeded)).map_err(status);
-        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok));
-        result.map(Response::new)
+        let result = timeout_at(late, work).await.unwrap_or(Err(Failure::DeadlineExceeded));
+        let extent = result.as_ref().map_or_else(Failure::extent, |answer| answer.extent);
+        let result = result.map_err(status);
+        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok), extent);
+        result.map(|answer| Response::new(answer.reply))
     }
 
-    /// Answers the call with all that `work` replies, before the deadline and before the server
-    /// drains. The work ends when the caller leaves.
+    /// Answers the call with all that `work` replies, if its caller has leave for it, before the
+    /// deadline and before the server drains. The work ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
         draining: CancellationToken,
-        work: impl FnOnce(ReplyTo<Reply>) -> Work,
+        work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
         Reply: Send + 'static,
-        Work: Future<Output = Result<(), Failure>> + Send + 'static,
+        Work: Future<Output = Result<Extent, Failure>> + Send,
     {
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
-        let work = work(ReplyTo(sender)).instrument(self.trace.clone()).instrument(self.span.clone());
+        let access = self.access();
+        let work = async move { work(access?, ReplyTo(sender)).await };
+        let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
             let result = tokio::select! {
                 result = work => result,
@@ -182,8 +217,9 @@ impl Call {
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
                 () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
             };
-            let result = result.map_err(status);
-            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok));
+            let extent = result.as_ref().map_or_else(Failure::extent, |extent| *extent);
+            let result = result.map(|_| ()).map_err(status);
+            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
             // An error means that the caller is gone.
             let _ = end.send(result);
         });
@@ -195,7 +231,13 @@ impl Call {
         response
     }
 
-    fn end(&mut self, outcome: Code) {
+    /// Holds the caller against the rule of the method.
+    fn access(&self) -> Result<Access, Failure> {
+        let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
+        Ok(Access::grant(caller, self.method)?)
+    }
+
+    fn end(&mut self, outcome: Code, extent: Extent) {
         self.ended = true;
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.span.record("outcome", tracing::field::debug(outcome));
@@ -206,18 +248,51 @@ impl Call {
         }
         self.span.in_scope(|| {
             if outcome == Code::Ok {
-                tracing::debug!(target: "bank::call", "{} done", self.method);
+                tracing::debug!(target: "bank::call", "{} done", self.method.name());
             } else {
-                tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method);
+                tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method.name());
             }
         });
+        if let Some(kind) = self.audited(outcome, extent) {
+            audit_trail::Event {
+                kind,
+                subject: self.caller.as_ref().map_or("", |caller| caller.subject().as_str()),
+                peer: self.peer,
+                method: self.method.name(),
+                account: &self.account,
+                request_id: &self.request_id,
+                outcome: &format!("{outcome:?}"),
+                reason: "",
+                times: 1,
+            }
+            .write();
+        }
+    }
+
+    /// What the audit trail calls it, if it is for the audit trail.
+    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit_trail::Kind> {
+        let caller = self.caller.as_ref()?;
+        let administers = caller.scopes().contains(Scope::Admin);
+        match (outcome, extent) {
+            (Code::PermissionDenied, _) => Some(audit_trail::Kind::PermissionDenied),
+            (_, Extent::Beyond) if administers => Some(audit_trail::Kind::Administrative),
+            (_, Extent::Beyond) => Some(audit_trail::Kind::Concealed),
+            _ if self.method.rule().scope == Scope::Admin => Some(audit_trail::Kind::Administrative),
+            // It may be done all the same, and nobody could say to whom.
+            (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
+                if administers && !caller.is_operator() =>
+            {
+                Some(audit_trail::Kind::Administrative)
+            }
+            _ => None,
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Code::Cancelled);
+            self.end(Code::Cancelled, Extent::Unknown);
         }
     }
 }

@@ -8,24 +8,32 @@ mod violations;
 use std::collections::BTreeMap;
 
 use bank_domain::{
-    AccountId, AccountState, AccountType, ApplyInterest, ChangeState, Command, Deposit, Description, EntryId,
-    InvalidOpenAccount, Labels, OpenAccount, Owner, RequestId, SetOverdraftLimit, Timestamp, TransactionId,
-    Transfer, Withdraw,
+    AccountId, AccountState, AccountType, ApplyInterest, ChangeState, Command, Currency, Deposit,
+    Description, EntryId, InvalidOpenAccount, Labels, OpenAccount, Owner, RequestId, SetOverdraftLimit,
+    Timestamp, TransactionId, Transfer, Withdraw,
     interest::{AnnualRate, DateRange, InvalidDateRange, Period, Terms},
 };
 use bank_proto::v1;
 use bank_store::Order;
 
 use self::violations::Violations;
-use super::{ApiOptions, page::Page, status::Failure};
+use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
 
+/// What stands for what a message leaves out.
+pub(super) struct Assumed<'a> {
+    /// The currency of an account that is opened without one.
+    pub(super) currency: Currency,
+    /// The owner of an account that is opened without one.
+    pub(super) owner: &'a Owner,
+}
+
 /// What a message becomes, or every field of it that is not as documented.
 pub(super) trait ParseWith<Message>: Sized {
-    fn parse_with(message: Message, options: &ApiOptions) -> Result<Self, Failure>;
+    fn parse_with(message: Message, assumed: &Assumed<'_>) -> Result<Self, Failure>;
 }
 
 /// A call that changes something.
@@ -72,7 +80,7 @@ pub(super) struct TransactionQuery {
 }
 
 impl ParseWith<v1::AuditAccountsRequest> for Scope {
-    fn parse_with(message: v1::AuditAccountsRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::AuditAccountsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.optional("account_id", &message.account_id);
         violations.finish(account_id.map(|account_id| account_id.map_or(Self::Bank, Self::Account)))
@@ -104,7 +112,7 @@ impl Violations {
     fn open_account(
         &mut self,
         message: v1::CreateAccountRequest,
-        options: &ApiOptions,
+        assumed: &Assumed<'_>,
     ) -> Option<OpenAccount> {
         let account_id = self.text("account_id", &message.account_id);
         let account_type = self.choice("account_type", message.account_type, choices::account_type);
@@ -112,15 +120,16 @@ impl Violations {
             self.add("account_type", "is required: ACCOUNT_TYPE_SAVINGS or ACCOUNT_TYPE_CHECKING");
         }
         let currency = self.optional("currency_code", &message.currency_code);
-        let owner = self.text("owner", &message.owner);
+        let owner = self.optional("owner", &message.owner);
         let labels: BTreeMap<_, _> = message.labels.into_iter().collect();
         let labels = self.check("labels", Labels::try_from(labels));
         let limit = match &message.overdraft_limit {
             None => Some(None),
             limit => self.limit("overdraft_limit", limit.as_ref()).map(Some),
         };
-        let currency = currency?.unwrap_or(options.default_currency);
-        let open = OpenAccount::try_new(account_id?, account_type??, currency, owner?, labels?, limit?);
+        let currency = currency?.unwrap_or(assumed.currency);
+        let owner = owner?.unwrap_or_else(|| assumed.owner.clone());
+        let open = OpenAccount::try_new(account_id?, account_type??, currency, owner, labels?, limit?);
         self.check(
             match open {
                 Err(InvalidOpenAccount::LimitCurrency { .. }) => "overdraft_limit.currency_code",
@@ -176,16 +185,16 @@ impl Violations {
 }
 
 impl ParseWith<v1::CreateAccountRequest> for Mutation {
-    fn parse_with(message: v1::CreateAccountRequest, options: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::CreateAccountRequest, assumed: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let (request_id, validate_only) = (message.request_id.clone(), message.validate_only);
-        let command = violations.open_account(message, options).map(Command::OpenAccount);
+        let command = violations.open_account(message, assumed).map(Command::OpenAccount);
         violations.mutation(command, &request_id, validate_only)
     }
 }
 
 impl ParseWith<v1::DepositRequest> for Mutation {
-    fn parse_with(message: v1::DepositRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::DepositRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let amount = violations.amount("amount", message.amount.as_ref());
@@ -197,7 +206,7 @@ impl ParseWith<v1::DepositRequest> for Mutation {
 }
 
 impl ParseWith<v1::WithdrawRequest> for Mutation {
-    fn parse_with(message: v1::WithdrawRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::WithdrawRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let amount = violations.amount("amount", message.amount.as_ref());
@@ -209,7 +218,7 @@ impl ParseWith<v1::WithdrawRequest> for Mutation {
 }
 
 impl ParseWith<v1::TransferRequest> for Mutation {
-    fn parse_with(message: v1::TransferRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::TransferRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let source: Option<AccountId> = violations.text("account_id", &message.account_id);
         let destination = violations.text("destination_account_id", &message.destination_account_id);
@@ -222,7 +231,7 @@ impl ParseWith<v1::TransferRequest> for Mutation {
 }
 
 impl ParseWith<v1::CalculateInterestRequest> for Mutation {
-    fn parse_with(message: v1::CalculateInterestRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::CalculateInterestRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let terms = violations.terms(&message);
@@ -241,7 +250,7 @@ impl ParseWith<v1::CalculateInterestRequest> for Mutation {
 }
 
 impl ParseWith<v1::SetOverdraftLimitRequest> for Mutation {
-    fn parse_with(message: v1::SetOverdraftLimitRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::SetOverdraftLimitRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let limit = violations.limit("overdraft_limit", message.overdraft_limit.as_ref());
@@ -255,7 +264,7 @@ impl ParseWith<v1::SetOverdraftLimitRequest> for Mutation {
 }
 
 impl ParseWith<v1::FreezeAccountRequest> for Mutation {
-    fn parse_with(message: v1::FreezeAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::FreezeAccountRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
         violations.mutation(command.map(Command::Freeze), &message.request_id, message.validate_only)
@@ -263,7 +272,7 @@ impl ParseWith<v1::FreezeAccountRequest> for Mutation {
 }
 
 impl ParseWith<v1::UnfreezeAccountRequest> for Mutation {
-    fn parse_with(message: v1::UnfreezeAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::UnfreezeAccountRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
         violations.mutation(command.map(Command::Unfreeze), &message.request_id, message.validate_only)
@@ -271,7 +280,7 @@ impl ParseWith<v1::UnfreezeAccountRequest> for Mutation {
 }
 
 impl ParseWith<v1::CloseAccountRequest> for Mutation {
-    fn parse_with(message: v1::CloseAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::CloseAccountRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let command = violations.change_state(&message.account_id, &message.description);
         violations.mutation(command.map(Command::Close), &message.request_id, message.validate_only)
@@ -279,7 +288,7 @@ impl ParseWith<v1::CloseAccountRequest> for Mutation {
 }
 
 impl ParseWith<v1::GetAccountRequest> for AccountQuery {
-    fn parse_with(message: v1::GetAccountRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::GetAccountRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         violations.finish(account_id.map(|account_id| Self { account_id }))
@@ -287,7 +296,7 @@ impl ParseWith<v1::GetAccountRequest> for AccountQuery {
 }
 
 impl ParseWith<v1::GetBalanceRequest> for BalanceQuery {
-    fn parse_with(message: v1::GetBalanceRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::GetBalanceRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let as_of = violations.time("as_of", message.as_of.map(whole_milliseconds));
@@ -296,7 +305,7 @@ impl ParseWith<v1::GetBalanceRequest> for BalanceQuery {
 }
 
 impl ParseWith<v1::ListAccountsRequest> for AccountList {
-    fn parse_with(message: v1::ListAccountsRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::ListAccountsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let owner = violations.optional("owner", &message.owner);
         let account_type = violations.choice("account_type", message.account_type, choices::account_type);
@@ -312,7 +321,7 @@ impl ParseWith<v1::ListAccountsRequest> for AccountList {
 }
 
 impl ParseWith<v1::ListTransactionsRequest> for History {
-    fn parse_with(message: v1::ListTransactionsRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::ListTransactionsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
         let order = violations.choice("order", message.order, |order| match order {
@@ -345,7 +354,7 @@ impl ParseWith<v1::ListTransactionsRequest> for History {
 }
 
 impl ParseWith<v1::GetTransactionRequest> for TransactionQuery {
-    fn parse_with(message: v1::GetTransactionRequest, _: &ApiOptions) -> Result<Self, Failure> {
+    fn parse_with(message: v1::GetTransactionRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let transaction_id = violations.text("transaction_id", &message.transaction_id);
         violations.finish(transaction_id.map(|transaction_id| Self { transaction_id }))

@@ -6,44 +6,54 @@ use bank_domain::{
     Account, AccountId, AccountState, AccountType, Entry, EntryId, EntryKind, Owner, Timestamp,
 };
 use bank_proto::v1;
-use bank_store::{AccountsQuery, EntriesQuery, Order, Store};
+use bank_store::{AccountsQuery, EntriesQuery, Order, Store, StoreError};
+use futures::future::try_join;
 
 use super::{
+    call::Answer,
     page::List,
     parse::{AccountList, AccountQuery, BalanceQuery, History, TransactionQuery},
     render,
     status::Failure,
 };
-use crate::movement;
+use crate::{
+    auth::{Access, Extent},
+    movement,
+};
 
 pub(super) async fn account(
     store: Arc<dyn Store>,
+    access: Access,
     query: AccountQuery,
-) -> Result<v1::GetAccountResponse, Failure> {
-    let account = existing(&*store, query.account_id).await?;
-    Ok(v1::GetAccountResponse { account: Some(render::account(account)) })
+) -> Result<Answer<v1::GetAccountResponse>, Failure> {
+    let account = visible(&*store, &access, query.account_id).await?;
+    let extent = access.extent_of(&account.owner);
+    Ok(Answer { reply: v1::GetAccountResponse { account: Some(render::account(account)) }, extent })
 }
 
 pub(super) async fn accounts(
     store: Arc<dyn Store>,
+    access: Access,
     query: AccountList,
-) -> Result<v1::ListAccountsResponse, Failure> {
+) -> Result<Answer<v1::ListAccountsResponse>, Failure> {
     let AccountList { owner, account_type, state, page } = query;
-    let found = page.of(Accounts { store, owner, account_type, state }).await?;
-    Ok(v1::ListAccountsResponse {
+    let (owner, extent) = access.listed(owner)?;
+    let found = page.of(Accounts { store: &*store, owner, account_type, state }).await?;
+    let reply = v1::ListAccountsResponse {
         accounts: found.items.into_iter().map(render::account).collect(),
         next_page_token: found.next_page_token,
-    })
+    };
+    Ok(Answer { reply, extent })
 }
 
-struct Accounts {
-    store: Arc<dyn Store>,
+struct Accounts<'a> {
+    store: &'a dyn Store,
     owner: Option<Owner>,
     account_type: Option<AccountType>,
     state: Option<AccountState>,
 }
 
-impl List for Accounts {
+impl List for Accounts<'_> {
     type Item = Account;
     type Cursor = AccountId;
 
@@ -68,13 +78,15 @@ impl List for Accounts {
 
 pub(super) async fn balance(
     store: Arc<dyn Store>,
+    access: Access,
     query: BalanceQuery,
-) -> Result<v1::GetBalanceResponse, Failure> {
+) -> Result<Answer<v1::GetBalanceResponse>, Failure> {
     let BalanceQuery { account_id, as_of } = query;
-    let (balance, available, time) = match as_of {
+    let (balance, available, time, extent) = match as_of {
         None => {
-            let account = existing(&*store, account_id.clone()).await?;
-            (account.balance, Some(account.available()), account.updated_at)
+            let account = visible(&*store, &access, account_id.clone()).await?;
+            let extent = access.extent_of(&account.owner);
+            (account.balance, Some(account.available()), account.updated_at, extent)
         }
         Some(as_of) => {
             let newest = EntriesQuery {
@@ -83,43 +95,43 @@ pub(super) async fn balance(
                 limit: 1,
                 ..EntriesQuery::all(account_id.clone())
             };
-            let entry = store.entries(&newest).await?.pop();
-            let entry = entry.ok_or_else(|| Failure::AccountNotFound {
-                account_id: account_id.clone(),
-                as_of: Some(as_of),
-            })?;
-            (entry.balance_after, None, entry.time)
+            let (account, entries) = try_join(load(&*store, &account_id), store.entries(&newest)).await?;
+            let extent = extent(&access, account.as_ref());
+            let entry =
+                access.primary(account.as_ref()).and(entries.into_iter().next()).ok_or_else(|| {
+                    Failure::AccountNotFound { account_id: account_id.clone(), as_of: Some(as_of), extent }
+                })?;
+            (entry.balance_after, None, entry.time, extent)
         }
     };
-    Ok(v1::GetBalanceResponse {
+    let reply = v1::GetBalanceResponse {
         account_id: account_id.to_string(),
         message: format!("Balance: {balance}"),
         balance: Some(render::money(balance)),
         available: available.map(render::money),
         update_time: Some(render::time(time)),
-    })
+    };
+    Ok(Answer { reply, extent })
 }
 
 pub(super) async fn history(
     store: Arc<dyn Store>,
+    access: Access,
     query: History,
-) -> Result<v1::ListTransactionsResponse, Failure> {
+) -> Result<Answer<v1::ListTransactionsResponse>, Failure> {
     let History { account_id, order, start, end, kinds, page } = query;
-    let entries =
-        Entries { store: Arc::clone(&store), account_id: account_id.clone(), order, start, end, kinds };
-    let found = page.of(entries).await?;
-    if found.items.is_empty() {
-        // An account without entries in the range differs from one that does not exist.
-        existing(&*store, account_id).await?;
-    }
-    Ok(v1::ListTransactionsResponse {
+    let entries = Entries { store: &*store, account_id: account_id.clone(), order, start, end, kinds };
+    // An account without entries in the range differs from one that does not exist.
+    let (account, found) = try_join(visible(&*store, &access, account_id), page.of(entries)).await?;
+    let reply = v1::ListTransactionsResponse {
         entries: found.items.into_iter().map(render::entry).collect(),
         next_page_token: found.next_page_token,
-    })
+    };
+    Ok(Answer { reply, extent: access.extent_of(&account.owner) })
 }
 
-struct Entries {
-    store: Arc<dyn Store>,
+struct Entries<'a> {
+    store: &'a dyn Store,
     account_id: AccountId,
     order: Order,
     start: Option<Timestamp>,
@@ -127,7 +139,7 @@ struct Entries {
     kinds: Vec<v1::EntryKind>,
 }
 
-impl List for Entries {
+impl List for Entries<'_> {
     type Item = Entry;
     type Cursor = EntryId;
 
@@ -153,31 +165,48 @@ impl List for Entries {
 
 pub(super) async fn transaction(
     store: Arc<dyn Store>,
+    access: Access,
     query: TransactionQuery,
-) -> Result<v1::GetTransactionResponse, Failure> {
-    let transaction_id = query.transaction_id;
-    let primary = movement::primary_entry(&*store, &transaction_id).await?;
-    let Some(primary) = primary else {
-        return Err(Failure::TransactionNotFound { transaction_id });
+) -> Result<Answer<v1::GetTransactionResponse>, Failure> {
+    let id = query.transaction_id;
+    let (account, primary) =
+        try_join(load(&*store, &id.account_id), movement::primary_entry(&*store, &id)).await?;
+    let mut sides = Vec::from_iter(account.zip(primary));
+    if let Some((_, Entry { kind: EntryKind::TransferOut { destination }, .. })) = sides.first() {
+        let (account, entry) =
+            try_join(load(&*store, destination), movement::entry_on(&*store, destination, &id)).await?;
+        sides.extend(account.zip(entry));
+    }
+    // Who is on one side of a transfer sees that side.
+    let (seen, concealed): (Vec<_>, Vec<_>) =
+        sides.into_iter().partition(|(account, _)| access.reaches(&account.owner));
+    let Some((_, first)) = seen.first() else {
+        let extent = if concealed.is_empty() { Extent::Own } else { Extent::Beyond };
+        return Err(Failure::TransactionNotFound { transaction_id: id, extent });
     };
-    let create_time = Some(render::time(primary.time));
-    let other = match &primary.kind {
-        EntryKind::TransferOut { destination } => {
-            movement::entry_on(&*store, destination, &transaction_id).await?
-        }
-        _ => None,
-    };
-    let entries = std::iter::once(primary).chain(other).map(render::entry).collect();
-    Ok(v1::GetTransactionResponse {
-        transaction: Some(v1::Transaction {
-            transaction_id: transaction_id.to_string(),
-            create_time,
-            entries,
-        }),
+    let create_time = Some(render::time(first.time));
+    let own = seen.iter().all(|(account, _)| access.extent_of(&account.owner) == Extent::Own);
+    let entries = seen.into_iter().map(|(_, entry)| render::entry(entry)).collect();
+    let transaction = Some(v1::Transaction { transaction_id: id.to_string(), create_time, entries });
+    let extent = if own { Extent::Own } else { Extent::Beyond };
+    Ok(Answer { reply: v1::GetTransactionResponse { transaction }, extent })
+}
+
+/// An account that is there for the caller.
+async fn visible(store: &dyn Store, access: &Access, account_id: AccountId) -> Result<Account, Failure> {
+    let account = load(store, &account_id).await?;
+    let extent = extent(access, account.as_ref());
+    access.primary(account.as_ref()).cloned().ok_or(Failure::AccountNotFound {
+        account_id,
+        as_of: None,
+        extent,
     })
 }
 
-async fn existing(store: &dyn Store, account_id: AccountId) -> Result<Account, Failure> {
-    let found = store.load(std::slice::from_ref(&account_id)).await?.pop().flatten();
-    found.ok_or(Failure::AccountNotFound { account_id, as_of: None })
+async fn load(store: &dyn Store, account_id: &AccountId) -> Result<Option<Account>, StoreError> {
+    Ok(store.load(std::slice::from_ref(account_id)).await?.pop().flatten())
+}
+
+fn extent(access: &Access, account: Option<&Account>) -> Extent {
+    account.map_or(Extent::Own, |account| access.extent_of(&account.owner))
 }

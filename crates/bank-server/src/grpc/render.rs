@@ -13,7 +13,7 @@ use crate::ledger::Executed;
 macro_rules! reply {
     ($function:ident -> $reply:ident { $($field:ident: $value:expr),* $(,)? }) => {
         pub(super) fn $function(command: &Command, executed: Executed) -> v1::$reply {
-            let Executed { entry, replayed } = executed;
+            let Executed { entry, replayed, .. } = executed;
             v1::$reply {
                 account_id: entry.account_id.to_string(),
                 message: sentence(command, &entry),

@@ -4,14 +4,18 @@
 //! values that the message names. What went wrong inside the server is logged here, once, and
 //! not told.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
 use bank_store::StoreError;
-use tonic::{Code, Status};
+use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::{audit, ledger};
+use crate::{
+    audit,
+    auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
+    ledger,
+};
 
 const DOMAIN: &str = "bank.v1";
 
@@ -19,13 +23,27 @@ const DOMAIN: &str = "bank.v1";
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why a call is not answered with what it asked for.
-pub(super) enum Failure {
+pub(crate) enum Failure {
+    /// The caller did not show who they are.
+    Unauthenticated(Rejection),
+    /// Nothing said who calls: the server does not let a call so far without it.
+    Unidentified,
     /// The message is not as documented: every violation.
     Invalid(Vec<FieldViolation>),
-    /// There is no such account, or was none at the time.
-    AccountNotFound { account_id: AccountId, as_of: Option<Timestamp> },
-    /// There is no such movement.
-    TransactionNotFound { transaction_id: TransactionId },
+    /// The caller lacks a scope.
+    ScopeMissing(ScopeMissing),
+    /// There is no such account, or was none at the time; or it is not there for the caller.
+    AccountNotFound { account_id: AccountId, as_of: Option<Timestamp>, extent: Extent },
+    /// There is no such movement; or it is not there for the caller.
+    TransactionNotFound { transaction_id: TransactionId, extent: Extent },
+    /// The caller calls too often.
+    RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
+    /// The caller has too many calls in flight.
+    TooManyCalls { calls_in_flight_max: usize },
+    /// All callers together have too many calls in flight.
+    Overloaded { calls_in_flight_max: usize },
+    /// Too many streams are open.
+    TooManyStreams { streams_max: usize },
     /// A read took too long.
     DeadlineExceeded,
     /// As many audits run as may.
@@ -38,6 +56,36 @@ pub(super) enum Failure {
     Store(StoreError),
 }
 
+impl Failure {
+    /// How far the call reached.
+    pub(super) fn extent(&self) -> Extent {
+        match self {
+            Self::AccountNotFound { extent, .. }
+            | Self::TransactionNotFound { extent, .. }
+            | Self::Ledger(ledger::Error::Refused { extent, .. }) => *extent,
+            Self::Unauthenticated(_)
+            | Self::Unidentified
+            | Self::Invalid(_)
+            | Self::ScopeMissing(_)
+            | Self::RateLimited { .. }
+            | Self::TooManyCalls { .. }
+            | Self::Overloaded { .. }
+            | Self::TooManyStreams { .. }
+            | Self::DeadlineExceeded
+            | Self::TooManyAudits { .. }
+            | Self::CallerGone
+            | Self::Ledger(_)
+            | Self::Store(_) => Extent::Unknown,
+        }
+    }
+}
+
+impl From<ScopeMissing> for Failure {
+    fn from(error: ScopeMissing) -> Self {
+        Self::ScopeMissing(error)
+    }
+}
+
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
         Self::Ledger(error)
@@ -47,7 +95,9 @@ impl From<ledger::Error> for Failure {
 impl From<audit::Error> for Failure {
     fn from(error: audit::Error) -> Self {
         match error {
-            audit::Error::AccountNotFound(account_id) => Self::AccountNotFound { account_id, as_of: None },
+            audit::Error::AccountNotFound(account_id) => {
+                Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
+            }
             audit::Error::Store(error) => Self::Store(error),
             audit::Error::NobodyListens => Self::CallerGone,
         }
@@ -60,12 +110,54 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// The answer to a call that the bank itself never saw.
+pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
+    status(failure).into_http()
+}
+
 /// Makes the status of a failure.
 pub(super) fn status(failure: Failure) -> Status {
     match failure {
+        Failure::Unauthenticated(rejection) => unauthenticated(&rejection),
+        Failure::Unidentified => {
+            tracing::error!("this is a bug: a call without an identity");
+            internal()
+        }
         Failure::Invalid(violations) => invalid(violations),
-        Failure::AccountNotFound { account_id, as_of } => account_not_found(&account_id, as_of),
-        Failure::TransactionNotFound { transaction_id } => transaction_not_found(&transaction_id),
+        Failure::ScopeMissing(missing) => Answer::new(Code::PermissionDenied, "SCOPE_MISSING", missing)
+            .with("scope", missing.scope)
+            .status(),
+        Failure::AccountNotFound { account_id, as_of, .. } => account_not_found(&account_id, as_of),
+        Failure::TransactionNotFound { transaction_id, .. } => transaction_not_found(&transaction_id),
+        Failure::RateLimited { calls_per_second_max, retry_after } => {
+            let message = format!("more than {calls_per_second_max} calls a second from one caller");
+            Answer::new(Code::ResourceExhausted, "RATE_LIMITED", message)
+                .with("calls_per_second_max", calls_per_second_max)
+                .quota("callers.calls_per_second_max", retry_after)
+                .status()
+        }
+        Failure::TooManyCalls { calls_in_flight_max } => {
+            let message = format!("more than {calls_in_flight_max} calls of one caller in flight");
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+                .with("calls_in_flight_max", calls_in_flight_max)
+                .quota("callers.calls_in_flight_max", RETRY_DELAY)
+                .status()
+        }
+        Failure::Overloaded { calls_in_flight_max } => {
+            let message = format!("more than {calls_in_flight_max} calls in flight");
+            Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
+                .with("calls_in_flight_max", calls_in_flight_max)
+                .quota("server.calls_in_flight_max", RETRY_DELAY)
+                .status()
+        }
+        Failure::TooManyStreams { streams_max } => Answer::new(
+            Code::ResourceExhausted,
+            "OVERLOADED",
+            format!("more than {streams_max} streams open"),
+        )
+        .with("streams_max", streams_max)
+        .quota("server.streams_max", RETRY_DELAY)
+        .status(),
         Failure::DeadlineExceeded => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
@@ -117,15 +209,49 @@ impl Answer {
         self
     }
 
-    fn retry(mut self) -> Self {
-        self.details.set_retry_info(Some(RETRY_DELAY));
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
         self
+    }
+
+    fn quota(mut self, setting: &str, retry_after: Duration) -> Self {
+        self.details.add_quota_failure_violation(setting, self.message.clone());
+        self.retry_after(retry_after)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes a status")]
     fn status(mut self) -> Status {
         self.details.set_error_info(self.reason, DOMAIN, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+/// Which token would do better is said only where it helps nobody who has none.
+fn unauthenticated(rejection: &Rejection) -> Status {
+    let refused = |reason, message: &str, challenge: &'static str| {
+        let mut status = Answer::new(Code::Unauthenticated, reason, message).status();
+        // <https://datatracker.ietf.org/doc/html/rfc6750#section-3>
+        status.metadata_mut().insert("www-authenticate", MetadataValue::from_static(challenge));
+        status
+    };
+    let invalid = "Bearer error=\"invalid_token\"";
+    match rejection {
+        Rejection::Missing => {
+            let message = "this call needs a token: send it as `authorization: Bearer <token>`";
+            refused("CREDENTIALS_MISSING", message, "Bearer")
+        }
+        Rejection::Expired => refused("CREDENTIALS_EXPIRED", "the token has expired: get a new one", invalid),
+        Rejection::UnfitSubject => {
+            let message = format!("the subject of the token {InvalidSubject}");
+            refused("CREDENTIALS_INVALID", &message, invalid)
+        }
+        Rejection::UnknownKey { .. } | Rejection::Invalid(_) => {
+            refused("CREDENTIALS_INVALID", "the token is not valid here", invalid)
+        }
+        Rejection::KeysUnavailable => {
+            let message = "tokens cannot be verified for now; nothing was done";
+            Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
+        }
     }
 }
 
@@ -160,18 +286,16 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
 }
 
 fn too_many_audits(audits_max: usize) -> Status {
-    let message = format!("{audits_max} audits run already");
-    let mut answer = Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", &message)
+    Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", format!("{audits_max} audits run already"))
         .with("audits_max", audits_max)
-        .retry();
-    answer.details.add_quota_failure_violation("server.concurrent_audits_max", message);
-    answer.status()
+        .quota("server.concurrent_audits_max", RETRY_DELAY)
+        .status()
 }
 
 fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
-        ledger::Error::Refused { refusal, replayed } => refusal_status(&refusal, replayed),
+        ledger::Error::Refused { refusal, replayed, .. } => refusal_status(&refusal, replayed),
         ledger::Error::RequestIdReused { request_id, account_id } => {
             Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
                 .with("request_id", request_id)
@@ -180,11 +304,10 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .status()
         }
         ledger::Error::QueueFull { commands_max } => {
-            let mut answer = Answer::new(Code::ResourceExhausted, "QUEUE_FULL", &message)
+            Answer::new(Code::ResourceExhausted, "QUEUE_FULL", message)
                 .with("commands_max", commands_max)
-                .retry();
-            answer.details.add_quota_failure_violation("ledger.queue_commands_max", message);
-            answer.status()
+                .quota("ledger.queue_commands_max", RETRY_DELAY)
+                .status()
         }
         ledger::Error::DeadlineExceeded { request_id } => {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
@@ -199,7 +322,7 @@ fn ledger_status(error: ledger::Error) -> Status {
             Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
         }
         ledger::Error::ShuttingDown => {
-            Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry().status()
+            Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).status()
         }
         ledger::Error::Store(error) => store_status(error),
     }
@@ -211,13 +334,13 @@ fn store_status(error: StoreError) -> Status {
         StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
             tracing::warn!(reason, "the store is unavailable");
             Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store is unavailable; nothing was done")
-                .retry()
+                .retry_after(RETRY_DELAY)
                 .status()
         }
         // The store says so itself, once; callers may know what it is about.
         StoreError::Unfit(reason) => {
             let message = format!("the store cannot be used now; nothing was done: {reason}");
-            Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry().status()
+            Answer::new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
         }
         StoreError::Corrupt(reason) => {
             tracing::error!(reason, "the store holds what the bank did not write");
@@ -227,9 +350,13 @@ fn store_status(error: StoreError) -> Status {
         }
         StoreError::Misconfigured(reason) => {
             tracing::error!(reason, "the store cannot be used");
-            Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
+            internal()
         }
     }
+}
+
+fn internal() -> Status {
+    Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
 }
 
 fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {

@@ -3,6 +3,8 @@
 use bank_domain::{AccountId, Refusal, RequestId};
 use bank_store::StoreError;
 
+use crate::auth::Extent;
+
 /// Why a command was not carried out, or is not known to have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -13,6 +15,8 @@ pub enum Error {
         refusal: Refusal,
         /// Whether this is the outcome of an earlier call with the same request id.
         replayed: bool,
+        /// How far the command reached.
+        extent: Extent,
     },
     /// The request id has been used for something else.
     #[error("request id {request_id} has been used on account {account_id} for a different request")]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::{Account, AccountId, Command, Context, decide};
+use bank_domain::{Account, AccountId, Command, Context};
 use bank_store::{Attempt, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError};
 use lru::LruCache;
 use tokio::{
@@ -17,8 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Level, Span};
 
-use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, now};
+use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, decide, now};
 use crate::{
+    auth::{Access, Extent},
     metrics::{CommandOutcome, Metrics},
     telemetry::TRACES,
 };
@@ -31,12 +32,15 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 /// A command in the queue of its lane.
 #[derive(Debug)]
 pub(super) struct Submission {
+    pub(super) access: Access,
     pub(super) command: Command,
     pub(super) key: RequestKey,
     /// Whether the caller chose the request id, and so can ask again.
     pub(super) named: bool,
     pub(super) queued_at: Instant,
     pub(super) deadline: Instant,
+    /// How far it reaches, once its accounts are known.
+    pub(super) extent: Extent,
     pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
     pub(super) metrics: Arc<Metrics>,
     /// The call that it is of.
@@ -147,11 +151,11 @@ impl Sequencer {
 
     /// Answers a batch, and returns what has to be decided again.
     async fn process(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
-        let (batch, accounts) = self.recall(drop_late(batch)).await;
+        let (mut batch, accounts) = self.recall(drop_late(batch)).await;
         if batch.is_empty() {
             return batch;
         }
-        let proposals = propose(&batch, accounts);
+        let proposals = propose(&mut batch, accounts);
         let spans = commit_spans(&batch);
         let began_at = Instant::now();
         let committed = self.commit(&proposals).await;
@@ -268,26 +272,27 @@ impl Sequencer {
             if outcome != Outcome::Applied {
                 self.forget(std::slice::from_ref(&proposal));
             }
+            let extent = submission.extent;
             match (outcome, proposal.decision) {
                 (Outcome::Applied, Ok(plan)) => {
                     for account in plan.changes().map(|change| &change.account) {
                         self.acknowledged.note(account);
                         self.remembered.put(account.id.clone(), Some(account.clone()));
                     }
-                    submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false }));
+                    submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false, extent }));
                 }
                 (Outcome::Applied, Err(refusal)) => {
-                    submission.answer(Err(Error::Refused { refusal, replayed: false }));
+                    submission.answer(Err(Error::Refused { refusal, replayed: false, extent }));
                 }
                 (Outcome::Conflict, _) => {
                     self.metrics.command_ended(CommandOutcome::Conflict);
                     again.push(submission);
                 }
                 (Outcome::Replayed(Recorded::Entry(entry)), _) => {
-                    submission.answer(Ok(Executed { entry: *entry, replayed: true }));
+                    submission.answer(Ok(Executed { entry: *entry, replayed: true, extent }));
                 }
                 (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
-                    submission.answer(Err(Error::Refused { refusal, replayed: true }));
+                    submission.answer(Err(Error::Refused { refusal, replayed: true, extent }));
                 }
                 (Outcome::RequestIdReused, _) => {
                     let RequestKey { request_id, account_id, .. } = submission.key.clone();
@@ -330,18 +335,20 @@ fn commit_spans(batch: &[Submission]) -> Vec<Span> {
     batch.iter().map(span).collect()
 }
 
-/// Decides each command on the accounts as those before it leave them.
-fn propose(batch: &[Submission], mut accounts: Accounts) -> Vec<Proposal> {
+/// Decides each command on the accounts as those before it leave them, as far as its caller may see
+/// them. What it is compared with is what is there: a refusal for what is concealed is as checked as any.
+fn propose(batch: &mut [Submission], mut accounts: Accounts) -> Vec<Proposal> {
     let now = now();
     batch
-        .iter()
-        .map(|Submission { command, key, named, span, .. }| {
-            let _deciding = tracing::info_span!(target: TRACES, parent: span, "decide").entered();
+        .iter_mut()
+        .map(|Submission { access, command, key, named, extent, span, .. }| {
+            let _deciding = tracing::info_span!(target: TRACES, parent: &*span, "decide").entered();
             let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
+            *extent = access.extent(command, account(command.account_id()));
             let decided_on =
                 command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();
             let context = Context { now, request_id: named.then(|| key.request_id.clone()) };
-            let decision = decide(account, command, &context);
+            let decision = decide(access, account, command, &context);
             if let Ok(plan) = &decision {
                 for account in plan.changes().map(|change| &change.account) {
                     accounts.insert(account.id.clone(), Some(account.clone()));

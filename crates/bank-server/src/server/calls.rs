@@ -1,66 +1,175 @@
-//! How many calls are in flight, how each ended, and how long it took.
+//! Calls, from their headers to the end of their replies.
 
 use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use futures::future::BoxFuture;
+use bank_proto::v1::bank_service_server::SERVICE_NAME;
+use bytes::Bytes;
+use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
-use tonic::{Code, Status};
-use tower::{Layer, Service};
+use tonic::{Code, Status, body::Body, service::Routes};
+use tower::Service;
 
-use crate::{grpc::EndsWhenDraining, metrics::Metrics};
+use super::{
+    activity::{Activity, CallInFlight},
+    admission::network_of,
+    bounded::Places,
+};
+use crate::{
+    auth::Method,
+    grpc::{EndsWhenDraining, Failure, refusal},
+    metrics::Metrics,
+};
 
-/// Counts each call from its headers to the end of its reply, or until its caller is gone. A stream of
-/// replies that ends when the server drains is waited for up to its beginning only.
-#[derive(Clone, Debug)]
-pub(super) struct CountCalls {
-    calls: TaskTracker,
-    metrics: Arc<Metrics>,
+/// How much of a reply is handed on at a time: what HTTP/2 calls a frame.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// The most that is left for the end. What a caller does not take of a reply counts until this is
+/// all there is.
+const LAST_CHUNK_BYTES: usize = 1024;
+
+/// What must be answered however much else there is to do: whoever watches over the server asks it.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+/// Where a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// Who is behind the address, as far as it tells: all of a network that commonly one has.
+    pub fn network(self) -> IpAddr {
+        network_of(self.0.ip())
+    }
 }
 
-/// A service whose calls are counted.
-#[derive(Clone, Debug)]
-pub(super) struct Counted<S> {
-    inner: S,
-    count: CountCalls,
+/// The services of the server; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Services<Bank> {
+    /// With all that stands between a call and the bank.
+    pub(super) bank: Bank,
+    pub(super) others: Routes,
+    /// How long a call to the bank may take to answer. The bank itself watches deadlines; this is
+    /// for a message that never comes.
+    pub(super) answer_timeout: Duration,
+    /// The calls to the bank in flight.
+    pub(super) calls: TaskTracker,
+    pub(super) metrics: Arc<Metrics>,
+    /// How many streams of the others may be open.
+    pub(super) streams: Arc<Semaphore>,
+    pub(super) streams_max: usize,
 }
 
-/// A reply whose call counts until it has been sent.
-#[derive(Debug)]
-pub(super) struct CountedBody<B> {
-    inner: B,
-    call: CountedCall,
+/// The services as one connection calls them.
+pub(super) struct OneConnection<Bank> {
+    services: Services<Bank>,
+    peer: Peer,
+    activity: Arc<Activity>,
 }
 
-/// A call that has not ended. It ends when this is dropped.
-#[derive(Debug)]
+/// A reply on its way, whose call is in flight until the last of it was taken.
+pub(super) struct Reply {
+    inner: Body,
+    rest: Bytes,
+    call: CallInFlight,
+    held: Held,
+}
+
+/// What a call takes up until the last of its reply was taken.
+enum Held {
+    Call { counted: CountedCall, _places: Option<Places> },
+    Stream { _place: OwnedSemaphorePermit },
+    Nothing,
+}
+
+/// A call to the bank, which is counted when this is dropped.
 struct CountedCall {
     /// None where nobody has to wait for its end.
     in_flight: Option<TaskTrackerToken>,
     metrics: Arc<Metrics>,
-    path: http::Uri,
+    method: &'static str,
     began_at: Instant,
     /// How it ended. Whoever leaves before the end has cancelled it.
     code: Code,
 }
 
-impl CountCalls {
-    pub(super) fn new(calls: TaskTracker, metrics: Arc<Metrics>) -> Self {
-        Self { calls, metrics }
+impl<Bank> OneConnection<Bank> {
+    pub(super) fn new(services: Services<Bank>, peer: SocketAddr, activity: Arc<Activity>) -> Self {
+        Self { services, peer: Peer(peer), activity }
     }
+}
 
-    fn begin(&self, path: http::Uri) -> CountedCall {
+impl<Bank> hyper::service::Service<Request<Incoming>> for OneConnection<Bank>
+where
+    Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    Bank::Future: Send,
+{
+    type Response = Response<Reply>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let call = CallInFlight::begin(Arc::clone(&self.activity));
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.peer);
+        // No service of this server makes anybody wait until it is ready.
+        if is_for_the_bank(&request) {
+            let mut counted = self.services.count(request.uri().path());
+            let answer = timeout(self.services.answer_timeout, self.services.bank.clone().call(request));
+            return Box::pin(async move {
+                let mut answer = match answer.await {
+                    Ok(answer) => answer?,
+                    Err(_) => refusal(Failure::DeadlineExceeded),
+                };
+                counted.look_at(answer.headers());
+                if answer.extensions().get::<EndsWhenDraining>().is_some() {
+                    counted.in_flight = None;
+                }
+                let places = answer.extensions_mut().remove();
+                Ok(reply(answer, call, Held::Call { counted, _places: places }))
+            });
+        }
+        let held = if request.uri().path() == HEALTH_CHECK {
+            Held::Nothing
+        } else if let Ok(place) = Arc::clone(&self.services.streams).try_acquire_owned() {
+            Held::Stream { _place: place }
+        } else {
+            let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
+            return Box::pin(ready(Ok(reply(refused, call, Held::Nothing))));
+        };
+        let answer = self.services.others.clone().call(request);
+        Box::pin(async move { Ok(reply(answer.await?, call, held)) })
+    }
+}
+
+fn is_for_the_bank(request: &Request<Body>) -> bool {
+    let path = request.uri().path().strip_prefix('/');
+    path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
+}
+
+fn reply(answer: Response<Body>, call: CallInFlight, held: Held) -> Response<Reply> {
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, held })
+}
+
+impl<Bank> Services<Bank> {
+    fn count(&self, path: &str) -> CountedCall {
         self.metrics.call_began();
         CountedCall {
             in_flight: Some(self.calls.token()),
             metrics: Arc::clone(&self.metrics),
-            path,
+            // Whatever else callers make up is one label.
+            method: Method::of_path(path).map_or("other", Method::name),
             began_at: Instant::now(),
             code: Code::Cancelled,
         }
@@ -78,70 +187,55 @@ impl CountedCall {
 
 impl Drop for CountedCall {
     fn drop(&mut self) {
-        // The path has been matched to the service; a method that it does not have is one label.
-        let method = self.path.path().rsplit('/').next().unwrap_or_default();
-        let method = if self.code == Code::Unimplemented { "other" } else { method };
-        self.metrics.call_ended(method, self.code, self.began_at.elapsed());
+        self.metrics.call_ended(self.method, self.code, self.began_at.elapsed());
     }
 }
 
-impl<S> Layer<S> for CountCalls {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, count: self.clone() }
+impl Reply {
+    /// Hands on what was read, in parts that the caller has to take one by one: what lies in the
+    /// buffers of the connection is out of sight.
+    fn part(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        let length = match data.len() {
+            length if length <= LAST_CHUNK_BYTES => length,
+            length => CHUNK_BYTES.min(length - LAST_CHUNK_BYTES),
+        };
+        self.rest = data.split_off(length);
+        Frame::data(data)
     }
 }
 
-impl<S, RequestBody, B> Service<Request<RequestBody>> for Counted<S>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<CountedBody<B>>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let mut call = self.count.begin(request.uri().clone());
-        let reply = self.inner.call(request);
-        Box::pin(async move {
-            let reply = reply.await?;
-            call.look_at(reply.headers());
-            if reply.extensions().get::<EndsWhenDraining>().is_some() {
-                call.in_flight = None;
-            }
-            Ok(reply.map(|inner| CountedBody { inner, call }))
-        })
-    }
-}
-
-impl<B: Body + Unpin> Body for CountedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.call.look_at(trailers);
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        // Whoever asks for more has taken what there was before.
+        this.call.taken();
+        let frame = if this.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut this.inner).poll_frame(context)) {
+                Some(Ok(frame)) => frame.into_data().map_or_else(|frame| frame, |data| this.part(data)),
+                other => return Poll::Ready(other),
+            }
+        } else {
+            let rest = std::mem::take(&mut this.rest);
+            this.part(rest)
+        };
+        if let (Held::Call { counted, .. }, Some(trailers)) = (&mut this.held, frame.trailers_ref()) {
+            counted.look_at(trailers);
         }
-        frame
+        this.call.given();
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.rest.is_empty() { self.inner.size_hint() } else { SizeHint::default() }
     }
 }

@@ -14,15 +14,23 @@
 )]
 
 pub mod api;
+pub mod certificates;
 pub mod health;
+pub mod keys;
 mod process;
 mod redis;
 pub mod sentinel;
+pub mod tokens;
 
-use std::{ops::Deref, path::Path};
+use std::{
+    fs, io,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
 
 pub use process::Process;
 pub use redis::Redis;
+use tempfile::TempDir;
 
 /// A `bank-server` that takes calls. See [`Process`] for its log and its end.
 pub struct Bank {
@@ -68,12 +76,28 @@ impl Bank {
         Self::of(Process::start(flags)).await
     }
 
+    /// The same with these variables besides.
+    pub async fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let variables = [&[("BANK__SERVER__LISTEN", "127.0.0.1:0")], variables].concat();
+        Self::of(Process::start_in(flags, &variables)).await
+    }
+
     /// One that is about to take calls.
     pub async fn of(process: Process) -> Self {
         let line = process.said("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
         Self { process, port }
+    }
+
+    /// On the in-memory store, with callers that the issuer names, and with more flags.
+    pub async fn with_tokens(issuer: &tokens::Issuer, more: &[&str]) -> Self {
+        Self::memory_with(&[&issuer.flags()[..], more].concat()).await
+    }
+
+    /// The same on a Redis.
+    pub async fn with_tokens_on(redis: &Redis, issuer: &tokens::Issuer, more: &[&str]) -> Self {
+        Self::on_redis_with(redis, &[&issuer.flags()[..], more].concat()).await
     }
 
     /// Starts it again on its port, once it has ended.
@@ -87,6 +111,11 @@ impl Bank {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// For clients that speak TLS: `https://localhost:port`.
+    pub fn secure_endpoint(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -98,5 +127,34 @@ impl Deref for Bank {
 
     fn deref(&self) -> &Process {
         &self.process
+    }
+}
+
+/// A directory with the files of one server, which a test may replace.
+pub struct Files(TempDir);
+
+impl Files {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file at once: nobody sees half of it.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        let new = self.path("new");
+        fs::write(&new, contents).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    /// `--set key=path`, for a file of these.
+    pub fn set(&self, key: &str, name: &str) -> [String; 2] {
+        ["--set".to_owned(), format!("{key}={}", Path::display(&self.path(name)))]
     }
 }

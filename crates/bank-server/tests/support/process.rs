@@ -120,6 +120,14 @@ impl Process {
         }
     }
 
+    /// How much memory it has, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.lock().unwrap().id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Sends a signal by its name, such as `TERM`; none if it has ended.
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod credentials;
+mod keys;
 mod shared;
 
 use std::time::Duration;
@@ -10,7 +12,11 @@ use bank_client::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::shared::{Amount, Description, Limit, Mutation};
+pub(crate) use self::{
+    credentials::Credentials,
+    keys::{Keygen, Token},
+    shared::{Amount, Description, Limit, Mutation},
+};
 use crate::value;
 
 const EXIT_CODES: &str = "\
@@ -54,6 +60,8 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// How long a call to it may take: 500ms, 10s, 2m
     #[arg(long, global = true, default_value = "10s", value_parser = value::duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
@@ -162,6 +170,20 @@ Examples:
     /// when it is run again. Where account 123 is not the demo's, a new account is opened for it.
     #[command(after_help = "Examples:\n  bank demo\n  bank demo --server http://bank.example.com:50051")]
     Demo,
+    /// Make a key to sign tokens with, and the key set that a server verifies them with
+    ///
+    /// Writes NAME.pem, which nobody else can read, and NAME.jwks.json, which is for the server. Files
+    /// that are there already are left alone.
+    #[command(after_help = "Examples:\n  bank keygen bank-key")]
+    Keygen(Keygen),
+    /// Issue a token, for development and for trying things out
+    ///
+    /// Prints the token and nothing else.
+    #[command(after_help = "\
+Examples:
+  bank token --signing-key bank-key.pem --issuer dev --audience bank --subject alice --scope bank.read
+  bank token --secret-file secret --issuer dev --audience bank --subject root --scope bank.read,bank.admin --expires-in 8h > token")]
+    Token(Token),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:

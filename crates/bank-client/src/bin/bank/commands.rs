@@ -5,23 +5,23 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
-    audit, demo,
+    audit,
+    connect::connect,
+    demo,
     failure::Failure,
-    json,
+    json, keys,
     output::Output,
     table,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
-    if let Command::Completions(completions) = &cli.command {
-        return print_completions(completions, output);
+    match &cli.command {
+        Command::Completions(completions) => return print_completions(completions, output),
+        Command::Keygen(args) => return keys::keygen(args, output),
+        Command::Token(args) => return keys::token(args, output),
+        _ => {}
     }
-    let client = BankClient::builder(&cli.global.server)
-        .timeout(cli.global.timeout)
-        .connect_timeout(cli.global.timeout)
-        .user_agent("bank-cli")
-        .connect()
-        .await?;
+    let client = connect(&cli.global).await?;
     match cli.command {
         Command::Create(args) => create(&client, args, output).await,
         Command::Show(args) => {
@@ -74,7 +74,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(output.result(&json::Serving, "serving")?)
         }
         Command::Demo => demo::run(&client, output).await,
-        Command::Completions(_) => Ok(()),
+        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) => Ok(()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! How a command fails: what is said, what to do next, and the exit code.
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use bank_client::{Error, InvalidMoney, RequestId};
 
@@ -27,11 +30,40 @@ pub(crate) enum Failure {
     Demo(Error),
     #[error(transparent)]
     Amount(#[from] InvalidMoney),
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: Unusable },
+    #[error("{given} needs {missing}")]
+    Incomplete { given: &'static str, missing: &'static str },
+    #[error("the system has no random bytes for a key")]
+    NoRandomness,
     /// The command has done what it was to do, and so many things are wrong with the bank.
     #[error("the audit has found {0} things that are wrong")]
     Findings(u64),
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
+}
+
+/// Why a file that the command line names does not do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    #[error("cannot be written: {0}")]
+    Unwritable(io::Error),
+    #[error("is there already, and is left as it is")]
+    Exists,
+    #[error("holds no certificate in PEM form")]
+    NoCertificate,
+    #[error("holds no Ed25519 private key in PEM form")]
+    NoSigningKey,
+    #[error("holds a secret of {bytes} bytes; it must have at least {bytes_min}")]
+    ShortSecret { bytes: usize, bytes_min: usize },
+}
+
+impl Unusable {
+    pub(crate) fn of(self, path: &Path) -> Failure {
+        Failure::File { path: path.to_owned(), reason: self }
+    }
 }
 
 impl Failure {
@@ -43,7 +75,12 @@ impl Failure {
     fn bank(&self) -> Option<&Error> {
         match self {
             Self::Bank(error) | Self::Demo(error) => Some(error),
-            Self::Amount(_) | Self::Findings(_) | Self::Output(_) => None,
+            Self::Amount(_)
+            | Self::File { .. }
+            | Self::Incomplete { .. }
+            | Self::NoRandomness
+            | Self::Findings(_)
+            | Self::Output(_) => None,
         }
     }
 
@@ -51,8 +88,9 @@ impl Failure {
         let error = match self {
             Self::Bank(error) | Self::Demo(error) => error,
             Self::Amount(_) => return Exit::Invalid,
+            Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
-            Self::Output(_) => return Exit::Failed,
+            Self::NoRandomness | Self::Output(_) => return Exit::Failed,
         };
         match error {
             Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
@@ -76,6 +114,9 @@ impl Failure {
         match self {
             Self::Bank(error) | Self::Demo(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
+            Self::File { .. } => "FILE",
+            Self::Incomplete { .. } => "INCOMPLETE",
+            Self::NoRandomness => "NO_RANDOMNESS",
             Self::Findings(_) => "AUDIT_FINDINGS",
             Self::Output(_) => "OUTPUT",
         }
@@ -116,6 +157,9 @@ impl Failure {
             }
             Error::BalanceNotZero { account_id, .. } => {
                 format!("bring it to zero with `bank transfer` or `bank withdraw {account_id}`")
+            }
+            Error::Unauthenticated { .. } => {
+                "name the file of a token with --token-file; `bank token` issues one".to_owned()
             }
             Error::RequestIdReused { .. } => {
                 "choose another --request-id, or leave it out to get a new one".to_owned()

@@ -3,9 +3,11 @@
 mod args;
 mod audit;
 mod commands;
+mod connect;
 mod demo;
 mod failure;
 mod json;
+mod keys;
 mod output;
 mod table;
 mod value;

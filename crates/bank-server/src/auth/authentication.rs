@@ -1,0 +1,137 @@
+//! Who calls: whoever a signed token says it is (JWT, RFC 7519), if the bank has the key that signed it,
+//! and if it is from the right issuer, for this bank, and of this time.
+//!
+//! Before its signature was verified nothing is taken from a token but the id of the key to verify it
+//! with; after that, no more than [`Identity`] holds.
+
+mod crypto;
+mod fetch;
+mod keyring;
+mod keys;
+mod rejection;
+mod source;
+mod token;
+mod verified;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::HeaderMap;
+
+pub(crate) use self::fetch::is_key_url;
+pub use self::{
+    fetch::FetchError,
+    keyring::Upkeep,
+    keys::InvalidKeys,
+    rejection::Rejection,
+    source::{KeySource, Unavailable},
+};
+use self::{keyring::Keyring, keys::KeySet, source::OpenSource, token::Rules, verified::TokenHash};
+use super::Identity;
+
+/// How callers are known by tokens.
+#[derive(Clone, Debug)]
+pub struct TokenOptions {
+    /// Who issues the tokens: their claim `iss`.
+    pub issuer: String,
+    /// What this bank is called in them: their claim `aud`.
+    pub audience: String,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// How long a look at the keys may take.
+    pub keys_timeout: Duration,
+    /// How the keys are kept up.
+    pub upkeep: Upkeep,
+    /// How far clocks may be apart.
+    pub leeway: Duration,
+    /// The longest token that is looked at.
+    pub token_bytes_max: usize,
+}
+
+/// Why tokens cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The keys are not to be had.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// They are none.
+    #[error("{place} {reason}")]
+    Invalid {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        reason: InvalidKeys,
+    },
+}
+
+/// How callers are known; cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// Nobody is asked: whoever reaches the server is its operator.
+    Disabled,
+    /// By the token that each call carries.
+    Tokens(Authenticator),
+}
+
+/// Knows callers by their tokens; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    keyring: Keyring,
+    rules: Arc<Rules>,
+}
+
+impl Authenticator {
+    /// Reads the keys, and keeps up with them from then on.
+    ///
+    /// # Errors
+    /// [`KeysError`], if there are none that can be used.
+    pub async fn open(options: TokenOptions) -> Result<Self, KeysError> {
+        crypto::install();
+        let source = OpenSource::open(&options.keys, options.keys_timeout)?;
+        let keyring = Keyring::open(source, options.upkeep).await?;
+        let rules = Rules {
+            issuer: options.issuer,
+            audience: options.audience,
+            leeway_seconds: options.leeway.as_secs(),
+            token_bytes_max: options.token_bytes_max,
+        };
+        Ok(Self { keyring, rules: Arc::new(rules) })
+    }
+
+    /// What the keys in effect are called.
+    pub fn keys(&self) -> String {
+        self.keyring.keys().map(|keys| keys.names()).unwrap_or_default()
+    }
+
+    /// Who sends a request with these headers.
+    ///
+    /// Waits only for a look at the keys, and only if the token names one that is not known.
+    ///
+    /// # Errors
+    /// [`Rejection`].
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Rejection> {
+        let token = self.rules.bearer(headers)?;
+        match self.verify(token) {
+            Err(Rejection::UnknownKey { id: Some(id) }) => {
+                self.keyring.look_for(&id).await;
+                self.verify(token)
+            }
+            result => result,
+        }
+    }
+
+    fn verify(&self, token: &str) -> Result<Identity, Rejection> {
+        let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
+        let hash = TokenHash::of(token);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(identity) = keys.verified().get(hash, now) {
+            return Ok(identity);
+        }
+        let verified = self.rules.verify(token, &keys)?;
+        let identity = verified.identity.clone();
+        keys.verified().put(hash, verified);
+        Ok(identity)
+    }
+}

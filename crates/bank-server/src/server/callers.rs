@@ -1,0 +1,169 @@
+//! What each caller may ask of the server: so many calls a second, so many at once.
+
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bank_domain::Owner;
+use governor::{
+    DefaultDirectRateLimiter, Quota,
+    clock::{Clock as _, DefaultClock},
+};
+use lru::LruCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::calls::Peer;
+use crate::{auth::Identity, telemetry::Seldom};
+
+/// What a caller may ask of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerBounds {
+    /// How many calls a caller may make in a second, in the long run.
+    pub calls_per_second_max: NonZeroU32,
+    /// How many more at once, after a pause.
+    pub calls_burst_max: NonZeroU32,
+    /// How many calls of one caller may be in flight.
+    pub calls_in_flight_max: usize,
+    /// How many callers are remembered; those that called longest ago are forgotten.
+    pub callers_remembered_max: NonZeroUsize,
+}
+
+/// The callers of late; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Callers {
+    bounds: CallerBounds,
+    known: Arc<Mutex<LruCache<Caller, Known>>>,
+}
+
+/// Who a call counts for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Caller {
+    Named(Owner),
+    /// Who did not have to say who they are.
+    At(IpAddr),
+}
+
+#[derive(Debug)]
+struct Known {
+    rate: DefaultDirectRateLimiter,
+    in_flight: Arc<Semaphore>,
+    turned_away: Seldom,
+}
+
+/// A caller who is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TurnedAway {
+    pub(super) excess: Excess,
+    /// How often it was so since it was last said, if it is time to say it again.
+    pub(super) times: Option<u64>,
+}
+
+/// Why a caller is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// They call too often, and may come back then.
+    Rate { retry_after: Duration },
+    /// They have too many calls in flight.
+    InFlight,
+}
+
+impl Caller {
+    /// Who a call counts for: an identity by its name, anybody else by their address.
+    pub(super) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
+        match identity {
+            Some(identity) if !identity.is_operator() => Self::Named(identity.subject().clone()),
+            _ => Self::At(peer.network()),
+        }
+    }
+}
+
+impl Callers {
+    pub(super) fn new(bounds: CallerBounds) -> Self {
+        Self { bounds, known: Arc::new(Mutex::new(LruCache::new(bounds.callers_remembered_max))) }
+    }
+
+    /// Counts a call. It is in flight until what this returns is dropped.
+    pub(super) fn admit(&self, caller: Caller) -> Result<OwnedSemaphorePermit, TurnedAway> {
+        // Nothing below panics half way through a change.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { rate, in_flight, turned_away } = known.get_or_insert(caller, || self.unknown());
+        let now = DefaultClock::default().now();
+        rate.check()
+            .map_err(|until| Excess::Rate { retry_after: until.wait_time_from(now) })
+            .and_then(|()| Arc::clone(in_flight).try_acquire_owned().map_err(|_| Excess::InFlight))
+            .map_err(|excess| TurnedAway { excess, times: turned_away.count() })
+    }
+
+    fn unknown(&self) -> Known {
+        let CallerBounds { calls_per_second_max, calls_burst_max, calls_in_flight_max, .. } = self.bounds;
+        let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
+        Known {
+            rate: DefaultDirectRateLimiter::direct(quota),
+            in_flight: Arc::new(Semaphore::new(calls_in_flight_max)),
+            turned_away: Seldom::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Scopes;
+
+    fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
+        Callers::new(CallerBounds {
+            calls_per_second_max: NonZeroU32::MIN,
+            calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
+            calls_in_flight_max,
+            callers_remembered_max: NonZeroUsize::new(2).unwrap(),
+        })
+    }
+
+    fn at(address: &str) -> Caller {
+        Caller::of(None, Peer(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_served() {
+        let callers = callers(2, 10);
+        for _ in 0..2 {
+            drop(callers.admit(at("10.0.0.1:1")).unwrap());
+        }
+        let TurnedAway { excess, times } = callers.admit(at("10.0.0.1:2")).unwrap_err();
+        let Excess::Rate { retry_after } = excess else { panic!("{excess:?}") };
+        assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
+        assert_eq!(times, Some(1));
+        assert_eq!(callers.admit(at("10.0.0.1:2")).unwrap_err().times, None, "it was just said");
+        drop(callers.admit(at("10.0.0.2:1")).unwrap());
+    }
+
+    #[test]
+    fn a_caller_has_so_many_calls_in_flight_until_they_end() {
+        let callers = callers(10, 1);
+        let call = callers.admit(at("10.0.0.1:1")).unwrap();
+        assert_eq!(callers.admit(at("10.0.0.1:1")).unwrap_err().excess, Excess::InFlight);
+        drop(call);
+        drop(callers.admit(at("10.0.0.1:1")).unwrap());
+    }
+
+    #[test]
+    fn a_name_counts_wherever_it_calls_from_and_what_is_remembered_is_bounded() {
+        let callers = callers(1, 10);
+        let named = |name: &str, address: &str| {
+            let identity = Identity::try_new(name, Scopes::ALL).unwrap();
+            Caller::of(Some(&identity), Peer(address.parse().unwrap()))
+        };
+        drop(callers.admit(named("alice", "10.0.0.1:1")).unwrap());
+        assert!(callers.admit(named("alice", "10.0.0.2:1")).is_err());
+        drop(callers.admit(named("bob", "10.0.0.1:1")).unwrap());
+        drop(callers.admit(at("10.0.0.1:1")).unwrap());
+        assert_eq!(callers.known.lock().unwrap().len(), 2);
+        assert_eq!(
+            Caller::of(Some(&Identity::operator()), Peer("10.0.0.1:1".parse().unwrap())),
+            at("10.0.0.1:2")
+        );
+    }
+}

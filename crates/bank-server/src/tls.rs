@@ -1,0 +1,273 @@
+//! TLS for callers: certificates that can be replaced while the server runs, and callers' own.
+//!
+//! The files are read every `reload_interval`. What is in them takes effect for the connections that are
+//! made from then on; files that do not do are told once, and those before stay in effect.
+
+mod expiry;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, RootCertStore, ServerConfig, SupportedProtocolVersion,
+        crypto::ring,
+        pki_types::{
+            CertificateDer, PrivateKeyDer,
+            pem::{self, PemObject as _},
+        },
+        server::{VerifierBuilderError, WebPkiClientVerifier},
+        version::{TLS12, TLS13},
+    },
+    server::TlsStream,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::expiry::Expiry;
+use crate::files::{self, Fingerprint, Unreadable};
+
+/// What TLS is set up with.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// The server's certificate and those between it and a root, in PEM form.
+    pub certificate_file: PathBuf,
+    /// The private key of the certificate, in PEM form.
+    pub key_file: PathBuf,
+    /// Who may vouch for callers, if callers are asked for certificates.
+    pub client_ca: Option<ClientCa>,
+    /// The oldest version of the protocol that is spoken.
+    pub version_min: TlsVersion,
+    /// How long a caller has for its part of a handshake.
+    pub handshake_timeout: Duration,
+    /// The pause between two looks at the files.
+    pub reload_interval: Duration,
+}
+
+/// Who may vouch for callers.
+#[derive(Clone, Debug)]
+pub struct ClientCa {
+    /// Their certificates, in PEM form.
+    pub file: PathBuf,
+    /// Whether callers without a certificate are turned away.
+    pub required: bool,
+}
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// RFC 8446.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file is not to be had.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// A file holds something else.
+    #[error("{}: holds no {wanted} in PEM form{}", path.display(), .source.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+        /// What is wrong with it, if it is in PEM form at all.
+        source: Option<pem::Error>,
+    },
+    /// The certificate of the server cannot be used, or not with its key.
+    #[error("{} cannot be used with {}: {source}", certificate_file.display(), key_file.display())]
+    Certificate {
+        /// The file of the certificate.
+        certificate_file: PathBuf,
+        /// The file of the key.
+        key_file: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A certificate of the callers' authority cannot be used.
+    #[error("{}: {reason}", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// TLS as it is set up now; cheap to clone. The files are watched for as long as there is a clone.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    current: watch::Receiver<Arc<ServerConfig>>,
+    handshake_timeout: Duration,
+    _watching: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Tls {
+    /// Reads the files, and watches them from then on.
+    ///
+    /// # Errors
+    /// [`Error`], if they do not do.
+    pub async fn open(options: TlsOptions) -> Result<Self, Error> {
+        let files = Files::read(&options).await?;
+        let (config, mut expiry) = load(&options, &files)?;
+        expiry.warn(SystemTime::now());
+        let (sender, current) = watch::channel(Arc::new(config));
+        let handshake_timeout = options.handshake_timeout;
+        let watching = tokio::spawn(watch_files(options, sender, files.fingerprint(), expiry));
+        let watching = Arc::new(AbortOnDropHandle::new(watching));
+        Ok(Self { current, handshake_timeout, _watching: watching })
+    }
+
+    /// The handshake with a peer; `None` if it fails or takes too long.
+    ///
+    /// Whoever does not speak TLS is answered so and turned away at their first bytes.
+    pub(crate) async fn accept<Io>(&self, io: Io, peer: SocketAddr) -> Option<TlsStream<Io>>
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.current.borrow()));
+        match timeout(self.handshake_timeout, acceptor.accept(io)).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%peer, "a TLS handshake took too long");
+                None
+            }
+        }
+    }
+}
+
+/// What is in the files.
+struct Files {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Files {
+    async fn read(options: &TlsOptions) -> Result<Self, Unreadable> {
+        let client_ca = match &options.client_ca {
+            Some(ca) => Some(files::read(&ca.file).await?),
+            None => None,
+        };
+        let certificate = files::read(&options.certificate_file).await?;
+        Ok(Self { certificate, key: files::read(&options.key_file).await?, client_ca })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let Self { certificate, key, client_ca } = self;
+        Fingerprint::of([certificate.as_slice(), key].into_iter().chain(client_ca.as_deref()))
+    }
+}
+
+async fn watch_files(
+    options: TlsOptions,
+    sender: watch::Sender<Arc<ServerConfig>>,
+    loaded: Fingerprint,
+    mut expiry: Expiry,
+) {
+    let mut seen = Ok(loaded);
+    loop {
+        sleep(options.reload_interval).await;
+        expiry.warn(SystemTime::now());
+        let files = Files::read(&options).await.map_err(Error::from);
+        let now = files.as_ref().map(Files::fingerprint).map_err(ToString::to_string);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        match files.and_then(|files| load(&options, &files)) {
+            Ok((config, of_new)) => {
+                tracing::info!(expires = %of_new, "new TLS files are in effect for new connections");
+                expiry = of_new;
+                expiry.warn(SystemTime::now());
+                // Sessions are kept with the configuration that they were made under: a caller whose
+                // certificate is no longer trusted cannot resume one.
+                sender.send_replace(Arc::new(config));
+            }
+            Err(error) => {
+                tracing::error!("the new TLS files cannot be used, those before stay in effect: {error}");
+            }
+        }
+    }
+}
+
+fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), Error> {
+    let TlsOptions { certificate_file, key_file, .. } = options;
+    let certificates = certificates(certificate_file, &files.certificate)?;
+    let wrong_key = |source| Error::Pem { path: key_file.clone(), wanted: "private key", source };
+    let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| wrong_key(beyond_absence(error)))?;
+
+    let wrong_certificate = |source| Error::Certificate {
+        certificate_file: certificate_file.clone(),
+        key_file: key_file.clone(),
+        source,
+    };
+    let versions: &[&SupportedProtocolVersion] = match options.version_min {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(wrong_certificate)?;
+    let builder = match options.client_ca.as_ref().zip(files.client_ca.as_deref()) {
+        None => builder.with_no_client_auth(),
+        Some((ca, contents)) => {
+            let roots = Arc::new(roots(ca, contents)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = if ca.required { verifier } else { verifier.allow_unauthenticated() };
+            let verifier = verifier.build().map_err(|error: VerifierBuilderError| Error::ClientCa {
+                path: ca.file.clone(),
+                reason: error.to_string(),
+            })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let unreadable = || wrong_certificate(rustls::CertificateError::BadEncoding.into());
+    let expiry = certificates.first().and_then(Expiry::of).ok_or_else(unreadable)?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(wrong_certificate)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok((config, expiry))
+}
+
+fn roots(ca: &ClientCa, contents: &[u8]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(&ca.file, contents)? {
+        roots.add(certificate).map_err(|error| Error::ClientCa {
+            path: ca.file.clone(),
+            reason: format!("a certificate cannot be a root: {error}"),
+        })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path, contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |source| Error::Pem { path: path.to_owned(), wanted: "certificate", source };
+    let certificates = CertificateDer::pem_slice_iter(contents).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| wrong(beyond_absence(error)))?;
+    if certificates.is_empty() { Err(wrong(None)) } else { Ok(certificates) }
+}
+
+/// What is wrong, unless it is only that there is nothing.
+fn beyond_absence(error: pem::Error) -> Option<pem::Error> {
+    Some(error).filter(|error| !matches!(error, pem::Error::NoItemsFound))
+}
