@@ -17,7 +17,7 @@ use support::{
     Bank, Files, Process,
     api::{Client, connect, failed},
     certificates::{Authority, Certified},
-    tokens::{Signer, flags, jwks, now},
+    keys::{Signer, flags, jwks, now},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},

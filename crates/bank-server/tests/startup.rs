@@ -90,13 +90,14 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
         "connections are not secured: TLS is off",
         "callers are not asked who they are: authentication is off",
         "the store is open",
+        "answering /metrics, /healthz, /readyz and /log",
         "listening for gRPC calls",
         &started,
     ];
     assert_eq!(messages, expected);
     assert_eq!(lines[3]["store"], "memory");
     assert_eq!(lines[3]["durability"], "none: everything is lost when this process ends");
-    assert_eq!(lines[4]["address"], format!("127.0.0.1:{}", bank.port()));
+    assert_eq!(lines[5]["address"], format!("127.0.0.1:{}", bank.port()));
     assert!(lines.iter().all(|line| line["level"] == "INFO"));
     assert_eq!(bank.errors(), "");
     assert_serves(&bank, "a").await;
