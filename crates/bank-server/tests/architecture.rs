@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::{CargoOpt, DependencyKind, MetadataCommand};
 
 /// Every package that a crate is built with when it is built alone, by way of any other.
 fn tree(package: &str) -> BTreeSet<String> {
@@ -63,9 +63,27 @@ fn the_rules_need_neither_a_runtime_nor_a_network_nor_a_store() {
 
 #[test]
 fn one_library_secures_connections_with_one_provider_of_cryptography() {
-    let server = tree("bank-server");
-    let client = tree("bank-client");
-    for unwanted in ["aws-lc-rs", "openssl", "native-tls"] {
-        assert!(!server.contains(unwanted) && !client.contains(unwanted), "{unwanted}");
+    // Everything that anything here is built with, tests among it.
+    let metadata = MetadataCommand::new().features(CargoOpt::AllFeatures).exec().unwrap();
+    let nodes = &metadata.resolve.as_ref().unwrap().nodes;
+    // Of a package that is there once.
+    let features = |name: &str| {
+        let found: Vec<_> = metadata.packages.iter().filter(|package| package.name == name).collect();
+        let [package] = &found[..] else { panic!("{name} is there {} times", found.len()) };
+        let node = nodes.iter().find(|node| node.id == package.id).unwrap();
+        node.features.iter().map(ToString::to_string).collect::<BTreeSet<_>>()
+    };
+    let rustls = features("rustls");
+    assert!(
+        rustls.contains("ring") && !rustls.contains("aws_lc_rs") && !rustls.contains("fips"),
+        "{rustls:?}"
+    );
+    // Tokens are verified with what TLS is made of.
+    let tokens = features("jsonwebtoken");
+    assert!(!tokens.contains("rust_crypto") && !tokens.contains("aws_lc_rs"), "{tokens:?}");
+    features("ring");
+    let names: BTreeSet<_> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    for unwanted in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "rsa", "p256"] {
+        assert!(!names.contains(unwanted), "{unwanted}");
     }
 }

@@ -11,8 +11,13 @@ Examples:
       bank-server --data /var/lib/bank/bank.redb
       bank-server --store memory
 
-  Keep it in Redis, and let other machines call:
-      bank-server --redis-url redis://127.0.0.1:6379 --listen 0.0.0.0:50051
+  Keep it in Redis:
+      bank-server --redis-url redis://127.0.0.1:6379
+
+  Let other machines call, over TLS and with tokens; `bank keygen` and `bank token` make them:
+      bank-server --listen 0.0.0.0:50051 \\
+          --set tls.certificate_file=tls.pem --set tls.key_file=tls-key.pem --set auth.mode=jwt \\
+          --set auth.jwt.issuer=dev --set auth.jwt.audience=bank --set auth.jwt.jwks_file=jwks.json
 
   The same with a file, its password kept out of it, and one setting changed:
       BANK__STORE__REDIS__URL_FILE=/run/secrets/redis_url \\
