@@ -10,6 +10,7 @@
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`audit`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
+//! | [`tls`] | certificates and keys of connections, kept up with their files | `telemetry` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
