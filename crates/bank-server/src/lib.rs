@@ -11,6 +11,7 @@
 //! | [`telemetry`] | where log lines go and how they look | `config` |
 //! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
+//! | [`tls`] | certificates and keys of connections, kept up with their files | `telemetry` |
 //! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
 //! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |

@@ -6,6 +6,8 @@
 mod expiry;
 
 use std::{
+    fmt::Display,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,7 +36,10 @@ use tokio_rustls::{
 use tokio_util::task::AbortOnDropHandle;
 
 use self::expiry::Expiry;
-use crate::files::{self, Fingerprint, Unreadable};
+use crate::{
+    files::{self, Fingerprint, Unreadable},
+    telemetry::Seldom,
+};
 
 /// What TLS is set up with.
 #[derive(Clone, Debug)]
@@ -114,6 +119,7 @@ pub enum Error {
 pub struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
     handshake_timeout: Duration,
+    failed: Arc<Seldom>,
     _watching: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -130,7 +136,7 @@ impl Tls {
         let handshake_timeout = options.handshake_timeout;
         let watching = tokio::spawn(watch_files(options, sender, files.fingerprint(), expiry));
         let watching = Arc::new(AbortOnDropHandle::new(watching));
-        Ok(Self { current, handshake_timeout, _watching: watching })
+        Ok(Self { current, handshake_timeout, failed: Arc::default(), _watching: watching })
     }
 
     /// The handshake with a peer; `None` if it fails or takes too long.
@@ -142,15 +148,20 @@ impl Tls {
     {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.current.borrow()));
         match timeout(self.handshake_timeout, acceptor.accept(io)).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "a TLS handshake failed");
-                None
+            Ok(Ok(stream)) => return Some(stream),
+            // Whoever only looks whether the port is open, as many a load balancer does.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::debug!(%peer, "a peer left before it shook hands");
             }
-            Err(_) => {
-                tracing::debug!(%peer, "a TLS handshake took too long");
-                None
-            }
+            Ok(Err(error)) => self.tell_of_failure(peer, &error),
+            Err(_) => self.tell_of_failure(peer, &"it took too long"),
+        }
+        None
+    }
+
+    fn tell_of_failure(&self, peer: SocketAddr, reason: &dyn Display) {
+        if let Some(handshakes) = self.failed.count() {
+            tracing::info!(handshakes, last_peer = %peer, last_reason = %reason, "TLS handshakes failed");
         }
     }
 }

@@ -564,6 +564,7 @@ async fn keys_that_nobody_confirms_are_used_for_a_bounded_time() {
     let refused = failed(Err::<(), _>(refused.unwrap()));
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "KEYS_UNAVAILABLE"));
     assert!(refused.details.retry_info().is_some(), "{refused:?}");
+    assert_eq!(bank.said("the keys have not been confirmed for too long").await["level"], "ERROR");
     files.write("jwks", jwks(&[&signer]));
     until("it serves again", async || call_with(&mut client, &token).await.is_ok()).await;
 }

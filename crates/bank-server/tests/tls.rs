@@ -200,6 +200,9 @@ async fn a_caller_shows_a_certificate_of_the_right_authority() {
         // Another authority that goes by the same name.
         served(bank, showing(trusting(&ours), &Authority::new("clients").client())).await.unwrap_err();
     }
+    assert!(
+        required.said("TLS handshakes failed").await["last_reason"].as_str().unwrap().contains("certificate")
+    );
     served(&required, trusting(&ours)).await.unwrap_err();
     served(&optional, trusting(&ours)).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! The cryptography of tokens, which is that of TLS: ring.
 //!
 //! `jsonwebtoken` brings cryptography of its own only where it is asked to. Of its other back ends one
-//! would be a second library for the same, the other has an open advisory on its RSA.
+//! would be a second library for the same, the other has an open advisory on its RSA (RUSTSEC-2023-0071).
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,

@@ -71,6 +71,7 @@ impl Keyring {
             wanted: Arc::clone(&wanted),
             seen: Ok(Fingerprint::of([contents.as_slice()])),
             in_effect: Fingerprint::of([contents.as_slice()]),
+            given_up: false,
         };
         let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.run()));
         Ok(Self { state, wanted, upkeep, _keeping: Arc::new(keeping) })
@@ -79,8 +80,7 @@ impl Keyring {
     /// The keys in effect; `None` if they have not been confirmed for too long.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
         let state = self.state.borrow();
-        let reliable = state.confirmed_at.elapsed() <= self.upkeep.unconfirmed_max;
-        reliable.then(|| Arc::clone(&state.keys))
+        state.reliable(&self.upkeep).then(|| Arc::clone(&state.keys))
     }
 
     /// Has the source looked at for a key that is not known, unless it was just now; waits until it was.
@@ -104,6 +104,10 @@ impl Keyring {
 }
 
 impl State {
+    fn reliable(&self, upkeep: &Upkeep) -> bool {
+        self.confirmed_at.elapsed() <= upkeep.unconfirmed_max
+    }
+
     fn asked_within(&self, pause: Duration) -> bool {
         self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < pause)
     }
@@ -118,6 +122,8 @@ struct Keeping {
     /// What the last look found, so that nothing is told twice.
     seen: Result<Fingerprint, String>,
     in_effect: Fingerprint,
+    /// Whether it has been told that the keys are too old to be used.
+    given_up: bool,
 }
 
 impl Keeping {
@@ -164,6 +170,11 @@ impl Keeping {
                 state.keys = Arc::new(keys);
             }
         });
+        let reliable = self.state.borrow().reliable(&self.upkeep);
+        if !reliable && !self.given_up {
+            tracing::error!("the keys have not been confirmed for too long: no token is good until they are");
+        }
+        self.given_up = !reliable;
     }
 
     /// What is in effect from now on, if it is something else.
