@@ -1,7 +1,5 @@
 //! Documents that say what the code does, held against the code.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The reasons that errors carry: words in capitals, in the one place that makes errors. Those of

@@ -114,7 +114,7 @@ impl Town {
 
     async fn on_redis(redis: &Redis) -> Self {
         let issuer = Issuer::new();
-        let bank = Bank::with_tokens_on(&redis, &issuer, &[]).await;
+        let bank = Bank::with_tokens_on(redis, &issuer, &[]).await;
         Self::at(issuer, bank).await
     }
 

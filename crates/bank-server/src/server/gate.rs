@@ -30,7 +30,7 @@ impl Gate {
     /// Reads certificates and keys, keeps up with them from then on, and says what is in effect.
     ///
     /// # Errors
-    /// [`Error`], if any of what was asked for is not to be had.
+    /// If any of what was asked for is not to be had.
     pub async fn open(config: &Config) -> Result<Self, Error> {
         let tls = secure(config).await?;
         let authentication = authenticate(config, tls.is_some()).await?;

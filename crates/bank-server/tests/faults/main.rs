@@ -6,6 +6,7 @@
 //! `BANK_TEST_SEED` runs it again, as far as a race can be run again.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test that cannot go on fails, and tells its figures"

@@ -25,7 +25,7 @@ pub const CUSTOMER: &str = "bank.read bank.write";
 pub struct Issuer {
     flags: Vec<String>,
     /// Kept for as long as servers read it.
-    _secret_file: NamedTempFile,
+    secret_file: NamedTempFile,
 }
 
 /// A stub whose calls carry a token.
@@ -46,7 +46,7 @@ impl Issuer {
             format!("auth.jwt.development_secret_file={}", secret_file.path().display()),
         ];
         let flags = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect();
-        Self { flags, _secret_file: secret_file }
+        Self { flags, secret_file }
     }
 
     /// What a server is started with to take the tokens.
@@ -66,7 +66,7 @@ impl Issuer {
         });
         let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
         let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &std::fs::read(self.secret_file.path()).unwrap());
         let signature = BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()));
         format!("{signed}.{signature}")
     }
