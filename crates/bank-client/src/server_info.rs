@@ -31,7 +31,7 @@ pub struct ServerInfo {
 /// Where a server keeps accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreInfo {
-    /// `memory`, `redis`.
+    /// `embedded`, `memory`, `redis`.
     pub kind: String,
     /// What and where it is: `redis at 127.0.0.1:6379`.
     pub name: String,
