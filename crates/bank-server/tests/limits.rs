@@ -433,7 +433,8 @@ async fn replies_that_nobody_takes_are_bounded_and_their_connection_is_cut_off()
     for _ in 0..100 {
         requests = requests.ready().await.unwrap();
         let (response, mut body) = requests.send_request(post(LIST), false).unwrap();
-        body.send_data(page(), true).unwrap();
+        // A call that is refused may be over before its message is sent.
+        let _ = body.send_data(page(), true);
         let response = response.await.unwrap();
         // Answered with headers alone: refused. The others hold their places with what they do not take.
         refused += usize::from(response.headers().contains_key("grpc-status"));

@@ -104,7 +104,7 @@ fn the_five_commands_of_the_readme_make_a_locked_down_server() {
 }
 
 /// The settings that `bank token` below issues tokens for.
-const JWT: &str = "--listen 127.0.0.1:0 --set auth.mode=jwt --set auth.jwt.issuer=i --set auth.jwt.audience=a --set auth.jwt";
+const JWT: &str = "--store memory --listen 127.0.0.1:0 --admin-listen off --set auth.mode=jwt --set auth.jwt.issuer=i --set auth.jwt.audience=a --set auth.jwt";
 
 #[test]
 fn keys_are_made_once_and_are_for_their_owner() {
@@ -126,7 +126,10 @@ fn keys_are_made_once_and_are_for_their_owner() {
         shell.complains("bank keygen k"),
         (2, "error: k.pem: is there already, and is left as it is\n".into())
     );
+    assert_eq!(shell.prints("bank keygen k --keep"), "");
+    assert_eq!(shell.read("k.pem"), before);
     shell.prints("rm k.pem");
+    assert_eq!(shell.complains("bank keygen k --keep").0, 2, "half a key is none");
     let (code, complaint) = shell.complains("bank keygen k");
     assert_eq!(
         (code, complaint.as_str()),
@@ -203,7 +206,7 @@ fn mutual_tls(shell: &Shell) -> Server {
         shell.write(&format!("{name}.key"), key.serialize_pem());
     }
     Server::run(&mut shell.line(
-        "exec bank-server --listen 127.0.0.1:0 --admin-listen off --set tls.certificate_file=bank.test.pem \
+        "exec bank-server --store memory --listen 127.0.0.1:0 --admin-listen off --set tls.certificate_file=bank.test.pem \
          --set tls.key_file=bank.test.key --set tls.client_ca_file=ca.pem",
     ))
 }

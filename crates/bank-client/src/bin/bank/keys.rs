@@ -60,15 +60,17 @@ enum Signer {
 }
 
 pub(crate) fn keygen(args: &args::Keygen, output: &mut Output) -> Result<(), Failure> {
+    let signing_key_file = with_ending(&args.name, ".pem");
+    let jwks_file = with_ending(&args.name, ".jwks.json");
+    if args.keep && signing_key_file.exists() && jwks_file.exists() {
+        output.note("the key is there already, and is kept");
+        return Ok(());
+    }
     let (seed, key) = make_key().ok_or(Failure::NoRandomness)?;
     let (id, x) = (key_id(&key), BASE64_URL_SAFE_NO_PAD.encode(key.public_key()));
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": id, "x": x});
     let der = BASE64_STANDARD.encode([PKCS8_PREFIX.as_slice(), &seed].concat());
-    let made = MadeKey {
-        key_id: &id,
-        signing_key_file: with_ending(&args.name, ".pem"),
-        jwks_file: with_ending(&args.name, ".jwks.json"),
-    };
+    let made = MadeKey { key_id: &id, signing_key_file, jwks_file };
 
     let mut signing_key_file = create(&made.signing_key_file, FOR_ITS_OWNER)?;
     let mut jwks_file = create(&made.jwks_file, FOR_EVERYBODY).inspect_err(|_| {

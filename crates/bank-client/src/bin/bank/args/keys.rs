@@ -14,6 +14,9 @@ pub(crate) struct Keygen {
     /// What the files are called, without their endings
     #[arg(value_name = "NAME")]
     pub(crate) name: PathBuf,
+    /// Do nothing if both files are there already
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]
