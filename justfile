@@ -28,9 +28,9 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-# Check licences, bans and advisories (needs cargo-deny).
+# Check licences, bans, sources and advisories (scripts/setup installs cargo-deny).
 deny:
-    cargo deny check
+    target/tools/bin/cargo-deny --all-features check
 
 # Check proto/ against buf's STANDARD rules (needs node).
 lint-proto:
