@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use bank_server::{
-    admin::Admin,
+    admin::{Admin, Sources},
     config::{self, Args, Config, Loaded},
     grpc::BankApi,
     ledger::Ledger,
@@ -107,7 +107,10 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
         Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
-            let admin = Admin::start(address, metrics, server.ready(), log).await?;
+            let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
+            let accounts_interval = config.accounts_interval();
+            let sources = Sources { metrics, ready, log, store, accounts_interval };
+            let admin = Admin::start(address, sources).await?;
             tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
             Some(admin)
         }

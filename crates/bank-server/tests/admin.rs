@@ -44,6 +44,24 @@ fn value(metrics: &str, series: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {series} in:\n{metrics}")).parse().unwrap()
 }
 
+/// Waits until the metrics are as they should be.
+async fn until(bank: &Bank, hold: impl Fn(&str) -> bool) {
+    let give_up_at = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = metrics(bank).await;
+        if hold(&text) {
+            return;
+        }
+        assert!(Instant::now() < give_up_at, "it stays so:\n{text}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn becomes(bank: &Bank, series: &str, expected: u32) {
+    let line = format!("{series} {expected}");
+    until(bank, |text| text.lines().any(|told| told == line)).await;
+}
+
 /// Every kind of outcome, in calls that have ended.
 async fn run_session(bank: &Bank) {
     let mut client = connect(&bank.endpoint()).await;
@@ -79,6 +97,10 @@ async fn calls_and_commands_are_counted_by_what_became_of_them() {
         ("bank_batch_commands_sum", 5.0),
         ("bank_commit_resends_total", 0.0),
         ("bank_store_up", 1.0),
+        ("bank_store_reconnects_total", 0.0),
+        (r#"bank_durability_info{level="none",replicas="0"}"#, 1.0),
+        ("bank_durability_given", 1.0),
+        ("bank_lost_entries_total", 0.0),
     ] {
         assert_eq!(value(&text, series).to_bits(), f64::to_bits(expected), "{series}");
     }
@@ -88,8 +110,9 @@ async fn calls_and_commands_are_counted_by_what_became_of_them() {
 
 #[tokio::test]
 async fn the_documentation_and_the_output_name_the_same_metrics() {
-    let bank = Bank::memory().await;
+    let bank = Bank::memory_with(&["--set", "admin.accounts_interval_ms=20"]).await;
     run_session(&bank).await;
+    becomes(&bank, "bank_accounts", 1).await;
     let text = metrics(&bank).await;
     let told: BTreeSet<_> = text
         .lines()
@@ -128,6 +151,44 @@ async fn becomes_ready(bank: &Bank, expected: u16) {
         assert!(Instant::now() < give_up_at, "/readyz does not become {expected}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn the_store_is_told_of() {
+    let mut redis = Redis::start_durable().await;
+    let quick = [
+        "--set",
+        "admin.accounts_interval_ms=20",
+        "--set",
+        "health.poll_interval_ms=20",
+        "--set",
+        "store.redis.watchdog_interval_ms=50",
+    ];
+    let (bank, other) = (Bank::on_redis_with(&redis, &quick).await, Bank::on_redis(&redis).await);
+    becomes(&bank, "bank_accounts", 0).await;
+    let mut client = connect(&other.endpoint()).await;
+    for id in ["a", "b", "c"] {
+        client.create_account(savings(id)).await.unwrap();
+    }
+    becomes(&bank, "bank_accounts", 3).await;
+    becomes(&bank, r#"bank_durability_info{level="always",replicas="0"}"#, 1).await;
+
+    redis.run(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    becomes(&bank, "bank_durability_given", 0).await;
+    becomes(&bank, "bank_store_up", 0).await;
+    redis.run(&["CONFIG", "SET", "appendfsync", "always"]);
+    becomes(&bank, "bank_durability_given", 1).await;
+    becomes(&bank, "bank_store_up", 1).await;
+
+    redis.kill();
+    becomes(&bank, "bank_store_up", 0).await;
+    // What was last known stands.
+    becomes(&bank, "bank_accounts", 3).await;
+    becomes(&bank, "bank_durability_given", 1).await;
+    redis.restart().await;
+    // One connection for commits, and one for reads.
+    until(&bank, |text| value(text, "bank_store_reconnects_total") >= 2.0).await;
+    becomes(&bank, "bank_store_up", 1).await;
 }
 
 #[tokio::test]

@@ -81,6 +81,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.keepalive_timeout_ms", 100, DAY_MS),
     flag("server.reflection"),
     text("admin.listen", "an address and a port, such as 127.0.0.1:9464, or \"off\"", is_admin_listen),
+    integer("admin.accounts_interval_ms", 10, DAY_MS),
     path("tls.certificate_file"),
     path("tls.key_file"),
     path("tls.client_ca_file"),

@@ -74,6 +74,8 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+    /// The pause between two counts of the accounts.
+    pub accounts_interval_ms: u64,
 }
 
 /// What one caller may ask of the server.
@@ -294,6 +296,11 @@ impl Config {
                 poll_timeout: Duration::from_millis(self.health.poll_timeout_ms),
             },
         }
+    }
+
+    /// The pause between two counts of the accounts.
+    pub fn accounts_interval(&self) -> Duration {
+        Duration::from_millis(self.admin.accounts_interval_ms)
     }
 
     /// How long calls in flight have to finish when the server is told to stop.
