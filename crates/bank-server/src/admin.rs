@@ -36,12 +36,12 @@ const BODY_BYTES_MAX: usize = 4096;
 /// The port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address} for admin.listen: {reason}; choose another address, or none with \
+    "cannot listen on {address} for admin.listen: {source}; choose another address, or none with \
      --admin-listen off"
 )]
 pub struct Error {
     address: SocketAddr,
-    reason: io::Error,
+    source: io::Error,
 }
 
 /// The admin port, open until it is dropped.
@@ -73,7 +73,7 @@ impl Admin {
     /// # Errors
     /// [`Error`], if the address is taken or not this machine's.
     pub async fn start(address: SocketAddr, sources: Sources) -> Result<Self, Error> {
-        let explain = |reason| Error { address, reason };
+        let explain = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(explain)?;
         let address = listener.local_addr().map_err(explain)?;
         let counting = tokio::spawn(store_counts::keep(sources.clone()));

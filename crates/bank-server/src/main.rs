@@ -62,7 +62,7 @@ async fn check_store(config: &Config) -> ExitCode {
         Ok((report, is_in_order)) if print(&report) == ExitCode::SUCCESS && is_in_order => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            refuse(&format!("{error:#}"));
+            refuse(&telemetry::in_full(&error));
             ExitCode::FAILURE
         }
     }
@@ -77,7 +77,7 @@ fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
     };
     drop(inside);
     let code = runtime.block_on(run(loaded, telemetry.log())).unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", telemetry::in_full(&error));
         ExitCode::FAILURE
     });
     telemetry.end();

@@ -93,12 +93,12 @@ pub struct ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {reason}{}", hint(.reason))]
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
     Listen {
         /// Which.
         address: SocketAddr,
         /// Why.
-        reason: io::Error,
+        source: io::Error,
     },
     /// The reflection service cannot read the description of the API.
     #[error("reflection: {0}")]

@@ -30,7 +30,7 @@ impl Socket {
             socket.bind(address)?;
             Ok(socket)
         };
-        bind().map(|socket| Self { socket, address }).map_err(|reason| Error::Listen { address, reason })
+        bind().map(|socket| Self { socket, address }).map_err(|source| Error::Listen { address, source })
     }
 
     /// Lets clients connect, and tells where: port 0 has become a real one.
@@ -41,6 +41,6 @@ impl Socket {
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        listen().map_err(|reason| Error::Listen { address, reason })
+        listen().map_err(|source| Error::Listen { address, source })
     }
 }
