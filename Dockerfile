@@ -16,7 +16,7 @@ COPY crates crates
 RUN find crates -type f ! -name Cargo.toml ! -name build.rs ! -path '*/src/lib.rs' ! -path '*/src/main.rs' \
       ! -path '*/src/bin/*/main.rs' -delete \
     && find crates -type d -empty -delete \
-    && find crates -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' - {} \; \
+    && for program in $(find crates -name '*.rs'); do echo 'fn main() {}' >"$program"; done \
     && find crates -name Cargo.toml -exec sed -i '/^\[\[\(bench\|example\|test\)\]\]/,/^$/d' {} +
 
 FROM ${BUILD_IMAGE} AS build
