@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bank_domain::{Account, AccountId, Change};
+use bank_domain::{Account, AccountId, Change, Plan};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 use super::{
@@ -18,7 +18,10 @@ use super::{
     requests::{Retention, Windows, now_seconds},
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
-use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions};
+use crate::{
+    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions,
+    proposal::chains,
+};
 
 /// What a commit begins with.
 pub(super) struct Before<'a> {
@@ -44,21 +47,8 @@ pub(super) fn apply(
     let mut commit = Commit::begin(transaction, before)?;
     let mut outcomes = Vec::with_capacity(proposals.len());
     let mut tainted = HashSet::new();
-    for proposal in proposals {
-        let outcome = match commit.decide(proposal, &tainted) {
-            Ok(Decision::Write) => {
-                commit.add(proposal)?;
-                Outcome::Applied
-            }
-            Ok(Decision::Is(outcome)) => outcome,
-            // What cannot be read concerns this proposal; nothing has been written for it.
-            Err(StoreError::Corrupt(what)) => Outcome::Damaged(what),
-            Err(error) => return Err(error),
-        };
-        if outcome != Outcome::Applied {
-            tainted.extend(proposal.decided_on.iter().map(|(id, _)| id));
-        }
-        outcomes.push(outcome);
+    for chain in chains(proposals) {
+        commit.settle(chain, &mut tainted, &mut outcomes)?;
     }
     let current = commit.current(tainted)?;
     let after = commit.write(proposals.len())?;
@@ -68,7 +58,10 @@ pub(super) fn apply(
 /// What is to be done about a proposal.
 enum Decision {
     Write,
-    Is(Outcome),
+    /// Nothing: its request has an outcome.
+    Recorded(Outcome),
+    /// Nothing: something is in the way.
+    Not(Outcome),
 }
 
 /// An account as the proposals before leave it.
@@ -115,10 +108,55 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         })
     }
 
-    /// As [`Store::commit`](crate::Store::commit) has it. Adds nothing.
+    /// Adds what a chain writes, or says of each proposal why it writes nothing.
+    fn settle(
+        &mut self,
+        chain: &'p [Proposal],
+        tainted: &mut HashSet<&'p AccountId>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), StoreError> {
+        // Of the chain, as those before in it leave the accounts.
+        let mut ahead = HashMap::new();
+        let mut decisions = Vec::with_capacity(chain.len());
+        for proposal in chain {
+            decisions.push(match self.decide(proposal, &ahead, tainted) {
+                // What cannot be read concerns this proposal; nothing has been written for it.
+                Err(StoreError::Corrupt(what)) => Decision::Not(Outcome::Damaged(what)),
+                decision => decision?,
+            });
+            if proposal.linked {
+                let changes = proposal.decision.iter().flat_map(Plan::changes);
+                ahead.extend(changes.map(|it| (&it.account.id, Stamp::of(&it.account))));
+            }
+        }
+        let is_recorded = decisions.iter().any(|decision| matches!(decision, Decision::Recorded(_)));
+        let is_whole = decisions.iter().all(|decision| matches!(decision, Decision::Write));
+        let refused = chain.iter().position(|proposal| proposal.decision.is_err());
+        let mut are_applied = true;
+        for (place, (proposal, decision)) in chain.iter().zip(decisions).enumerate() {
+            let outcome = match decision {
+                Decision::Write if is_whole && refused.is_none_or(|refused| refused == place) => {
+                    self.add(proposal)?;
+                    Outcome::Applied
+                }
+                Decision::Recorded(outcome) => outcome,
+                Decision::Not(outcome) if !is_recorded => outcome,
+                Decision::Write | Decision::Not(_) => Outcome::Abandoned,
+            };
+            are_applied &= outcome == Outcome::Applied;
+            outcomes.push(outcome);
+        }
+        if !is_whole && !are_applied {
+            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
+        }
+        Ok(())
+    }
+
+    /// As [`Store::commit`](crate::Store::commit) has it, for one proposal of a chain. Adds nothing.
     fn decide(
         &mut self,
         proposal: &'p Proposal,
+        ahead: &HashMap<&AccountId, Stamp>,
         tainted: &HashSet<&AccountId>,
     ) -> Result<Decision, StoreError> {
         let record = match self.records.get(&proposal.key) {
@@ -126,11 +164,12 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             None => self.windows.find(&self.tables.requests, &proposal.key)?,
         };
         if let Some(record) = record {
-            return self.recorded(proposal, record).map(Decision::Is);
+            return self.recorded(proposal, record).map(Decision::Recorded);
         }
         for (id, stamp) in &proposal.decided_on {
-            if self.known(id)?.head.map(|head| head.stamp) != *stamp || tainted.contains(id) {
-                return Ok(Decision::Is(Outcome::Conflict));
+            let known = self.known(id)?.head.map(|head| head.stamp);
+            if ahead.get(id).copied().or(known) != *stamp || tainted.contains(id) {
+                return Ok(Decision::Not(Outcome::Conflict));
             }
         }
         Ok(Decision::Write)
