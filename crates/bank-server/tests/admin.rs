@@ -4,45 +4,14 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use bank_proto::v1;
 use support::{
     Bank, Redis,
+    admin::{ask, becomes_ready, metrics, value},
     api::{connect, deposit, failed, savings, withdraw},
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{Instant, sleep},
-};
-
-/// A request over HTTP/1.1: the code of the answer, and its body.
-async fn ask(bank: &Bank, method: &str, path: &str, body: &str) -> (u16, String) {
-    let line = bank.said("answering /metrics").await;
-    let mut connection = TcpStream::connect(line["admin"].as_str().unwrap()).await.unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: bank\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    connection.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (code, body.to_owned())
-}
-
-async fn metrics(bank: &Bank) -> String {
-    let (code, text) = ask(bank, "GET", "/metrics", "").await;
-    assert_eq!(code, 200);
-    text
-}
-
-fn value(metrics: &str, series: &str) -> f64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series} in:\n{metrics}")).parse().unwrap()
-}
 
 /// Every kind of outcome, in calls that have ended.
 async fn run_session(bank: &Bank) {
@@ -120,14 +89,6 @@ async fn it_is_ready_while_the_store_answers() {
     redis.restart().await;
     becomes_ready(&bank, 200).await;
     assert_eq!(value(&metrics(&bank).await, "bank_store_up").to_bits(), 1.0_f64.to_bits());
-}
-
-async fn becomes_ready(bank: &Bank, expected: u16) {
-    let give_up_at = Instant::now() + Duration::from_secs(20);
-    while ask(bank, "GET", "/readyz", "").await.0 != expected {
-        assert!(Instant::now() < give_up_at, "/readyz does not become {expected}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]
