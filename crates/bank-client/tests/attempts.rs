@@ -233,20 +233,20 @@ fn at_once() -> Step {
 async fn every_attempt_carries_the_same_request_id_and_the_time_that_is_left() {
     let (bank, builder) =
         Bank::start([Step::Fail(Code::Unavailable), Step::Fail(Code::Unknown), at_once(), at_once()]).await;
-    let client = builder.timeout(Duration::from_secs(5)).user_agent("test/1").connect().await.unwrap();
+    let client = builder.timeout(Duration::from_secs(60)).user_agent("test/1").connect().await.unwrap();
 
     let receipt = client.deposit("1", TEN).await.unwrap();
     assert_eq!(receipt.balance, TEN);
-    client.deposit("1", TEN).timeout(Duration::from_secs(3)).await.unwrap();
+    client.deposit("1", TEN).timeout(Duration::from_secs(30)).await.unwrap();
 
     let seen = bank.seen();
     let ids: Vec<_> = seen.iter().map(|seen| &*seen.request_id).collect();
     assert!(ids[0].len() == 36 && ids[0] == ids[1] && ids[1] == ids[2], "{ids:?}");
     assert_ne!(ids[2], ids[3], "another call is another request");
     let timeouts: Vec<_> = seen.iter().map(Seen::timeout).collect();
-    assert!(timeouts[0] <= Duration::from_secs(5) && timeouts[0] > Duration::from_secs(4), "{timeouts:?}");
+    assert!(timeouts[0] <= Duration::from_secs(60) && timeouts[0] > Duration::from_secs(30), "{timeouts:?}");
     assert!(timeouts[2] <= timeouts[1] && timeouts[1] <= timeouts[0], "{timeouts:?}");
-    assert!(timeouts[3] <= Duration::from_secs(3));
+    assert!(timeouts[3] <= Duration::from_secs(30));
     assert!(seen[0].header("user-agent").starts_with("test/1 bank-client/"));
     assert!(!seen[0].headers.contains_key("authorization"));
 }
@@ -287,7 +287,7 @@ async fn without_a_token_nothing_is_sent() {
 #[tokio::test]
 async fn a_call_that_takes_too_long_leaves_its_outcome_unknown() {
     let (bank, builder) = Bank::start([Step::Answer(Duration::from_mins(1))]).await;
-    let client = builder.timeout(Duration::from_millis(100)).connect().await.unwrap();
+    let client = builder.timeout(Duration::from_secs(1)).connect().await.unwrap();
     let error = client.deposit("1", TEN).await.unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
     assert!(error.outcome_unknown());
@@ -348,7 +348,7 @@ async fn the_news_of_an_audit_come_up_to_its_summary() {
 #[tokio::test]
 async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
     let (bank, builder) = Bank::start([]).await;
-    let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
+    let client = builder.timeout(Duration::from_secs(2)).connect().await.unwrap();
     for (account_id, count, reason) in [
         ("cut", 2, "INVALID_REPLY"),
         ("silent", 2, "DEADLINE_EXCEEDED"),

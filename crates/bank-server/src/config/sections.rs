@@ -19,7 +19,7 @@ use super::{Auth, Problem, Tls};
 use crate::{
     grpc::{ApiOptions, ServerFacts},
     ledger::LedgerOptions,
-    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions},
+    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds},
 };
 
 /// Everything that can be set. The keys are documented in `config/default.toml`.
@@ -62,6 +62,9 @@ pub struct Server {
     pub idle_timeout_ms: u64,
     pub resets_pending_max: usize,
     pub resets_by_server_max: usize,
+    pub unread_messages_max: usize,
+    pub unread_message_bytes_max: usize,
+    pub unread_message_timeout_ms: u64,
     pub keepalive_interval_ms: u64,
     pub keepalive_timeout_ms: u64,
     pub reflection: bool,
@@ -74,6 +77,8 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+    /// The pause between two counts of the accounts.
+    pub accounts_interval_ms: u64,
 }
 
 /// What one caller may ask of the server.
@@ -272,6 +277,11 @@ impl Config {
             concurrent_streams_max: self.server.concurrent_streams_max,
             resets_pending_max: self.server.resets_pending_max,
             resets_by_server_max: self.server.resets_by_server_max,
+            unread: UnreadBounds {
+                messages_max: self.server.unread_messages_max,
+                bytes_max: self.server.unread_message_bytes_max,
+                timeout: Duration::from_millis(self.server.unread_message_timeout_ms),
+            },
             connections: ConnectionBounds { connections_max, connections_per_peer_max },
             patience: Patience {
                 first_call_timeout: Duration::from_millis(self.server.first_call_timeout_ms),
@@ -294,6 +304,11 @@ impl Config {
                 poll_timeout: Duration::from_millis(self.health.poll_timeout_ms),
             },
         }
+    }
+
+    /// The pause between two counts of the accounts.
+    pub fn accounts_interval(&self) -> Duration {
+        Duration::from_millis(self.admin.accounts_interval_ms)
     }
 
     /// How long calls in flight have to finish when the server is told to stop.
