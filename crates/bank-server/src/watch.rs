@@ -5,7 +5,7 @@
 //! A watch knows of each account up to which entry it has told: its **position**. Entries are dense,
 //! never change and are read in one piece with the entry at the position, so what comes after that entry
 //! is all that has happened since, in order, each once. The positions travel with each reply as a token
-//! ([`Token`]), and whoever comes back with it goes on from there, on any server. An account without a
+//! (`token.rs`), and whoever comes back with it goes on from there, on any server. An account without a
 //! position is new and told from its first entry: so accounts that are opened later need nothing.
 //!
 //! A store that has gone back to an earlier state is noticed: the entry at the position, which is known by
@@ -209,12 +209,11 @@ impl Watch {
         &self.told
     }
 
-    /// What has happened next; nothing, if nothing has for a while.
+    /// What has happened next. Waits until something has.
     ///
     /// # Errors
     /// [`Error`]. The watch is of no use then.
     pub async fn next(&mut self) -> Result<Vec<Entry>, Error> {
-        let silent_until = Instant::now() + self.options.heartbeat_interval;
         loop {
             self.take_notice().await?;
             let entries = self.read().await?;
@@ -224,7 +223,6 @@ impl Watch {
             select! {
                 () = self.bell.ringing() => {}
                 () = sleep_until(self.look_at) => {}
-                () = sleep_until(silent_until) => return Ok(Vec::new()),
             }
         }
     }

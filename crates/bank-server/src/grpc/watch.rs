@@ -1,6 +1,6 @@
 //! The watch, as a stream of replies that never ends by itself.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use bank_domain::Entry;
 use bank_proto::v1;
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{Access, Extent},
     server::Caller,
-    watch::{InvalidToken, Scope, Start, Token, Watch},
+    watch::{InvalidToken, Scope, Start, Token, Watch, WatchOptions},
 };
 
 pub(super) async fn transactions(
@@ -51,25 +51,33 @@ pub(super) async fn transactions(
     let mut watch = Watch::begin(store, api.ledger.watchers(), options, scope, start).await?;
     let mut entries = Vec::new();
     loop {
-        let token = Token::new(&bank_id, watch.scope(), watch.positions().clone());
-        let reply = reply(entries, &token, render::duration(options.heartbeat_interval));
-        timeout(options.consumer_timeout, reply_to.send(reply))
-            .await
-            .map_err(|_| Failure::SlowConsumer { timeout: options.consumer_timeout })??;
-        entries = watch.next().await?;
+        let token = Token::new(&bank_id, watch.scope(), watch.positions().clone()).to_string();
+        tell(&reply_to, entries, &token, options).await?;
+        let mut next = pin!(watch.next());
+        entries = loop {
+            // However long the store takes, the caller hears that there is somebody.
+            match timeout(options.heartbeat_interval, &mut next).await {
+                Ok(next) => break next?,
+                Err(_) => tell(&reply_to, Vec::new(), &token, options).await?,
+            }
+        };
     }
 }
 
-fn reply(
+/// Hands a reply over to a caller who may take their time for it, but not for ever.
+async fn tell(
+    reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
     entries: Vec<Entry>,
-    token: &Token,
-    heartbeat_interval: prost_types::Duration,
-) -> v1::WatchTransactionsResponse {
-    v1::WatchTransactionsResponse {
+    token: &str,
+    options: WatchOptions,
+) -> Result<(), Failure> {
+    let reply = v1::WatchTransactionsResponse {
         entries: entries.into_iter().map(render::entry).collect(),
-        resume_token: token.to_string(),
-        heartbeat_interval: Some(heartbeat_interval),
-    }
+        resume_token: token.to_owned(),
+        heartbeat_interval: Some(render::duration(options.heartbeat_interval)),
+    };
+    let told = timeout(options.consumer_timeout, reply_to.send(reply)).await;
+    told.map_err(|_| Failure::SlowConsumer { timeout: options.consumer_timeout })?
 }
 
 fn invalid(error: InvalidToken) -> Failure {

@@ -1,6 +1,6 @@
 //! What is told while connections and servers come and go.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, time::Duration};
 
 use bank_client::{BankClient, Route};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -79,7 +79,7 @@ async fn a_connection_that_breaks_at_any_point_leaves_no_gap_and_repeats_nothing
     let through = client(&proxy.url().replace("redis:", "http:"));
     let all = Follower::of(through.watch_all().from_start());
     let one = Follower::of(through.watch("a").from_start());
-    let mut writers = writers(&[direct.clone()], &mut random);
+    let mut writers = writers(slice::from_ref(&direct), &mut random);
     let mut fault = 0;
     while !writers.is_empty() {
         match fault % 4 {
@@ -157,7 +157,7 @@ async fn a_watch_of_a_file_goes_on_after_restarts() {
     opened(&bank).await;
     let all = Follower::of(bank.watch_all().from_start());
     all.has_begun().await;
-    let mut writers = writers(&[bank.clone()], &mut random);
+    let mut writers = writers(slice::from_ref(&bank), &mut random);
     for round in 0..ROUNDS {
         sleep(Duration::from_millis(random.random_range(0..300))).await;
         if round % 2 == 0 {
@@ -176,7 +176,7 @@ async fn a_watch_of_a_file_goes_on_after_restarts() {
 async fn a_token_goes_on_where_its_watch_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = Bank::on_file_with(&directory.path().join("bank.redb"), &SOON).await;
-    let bank = Arc::new(client(&server.endpoint()));
+    let bank = client(&server.endpoint());
     opened(&bank).await;
     let mut token = Follower::of(bank.watch_all()).end().await;
     for round in 0..4 {

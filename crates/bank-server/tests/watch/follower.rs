@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What a watch has told so far.
 pub(crate) struct Follower {

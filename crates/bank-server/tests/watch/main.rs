@@ -17,17 +17,18 @@ mod start;
 mod support;
 mod tokens;
 
-use bank_client::{AccountType, BankClient, Currency, Money, RetryPolicy};
 use std::time::Duration;
+
+use bank_client::{AccountType, BankClient, Currency, Money, RetryPolicy};
 
 /// Servers find out soon what others have written, and say often that they are there.
 const SOON: [&str; 4] = ["--set", "watch.poll_interval_ms=50", "--set", "watch.heartbeat_interval_ms=100"];
 
-/// A client that connects anew at once, and takes a connection for dead that is silent for a second.
+/// A client that connects anew at once, and takes a connection for dead that is silent for seconds.
 fn client(endpoint: &str) -> BankClient {
     let retry = RetryPolicy::default().attempts_max(1_000).backoff_max(Duration::from_millis(100));
     let builder = BankClient::builder(endpoint).retry(retry.budget_tokens(1_000_000));
-    builder.timeout(Duration::from_secs(1)).connect_lazy().unwrap()
+    builder.timeout(Duration::from_secs(3)).connect_lazy().unwrap()
 }
 
 fn cents(minor_units: i64) -> Money {
