@@ -45,6 +45,7 @@ pub struct Metrics {
     /// Without labels, and without a value until there is one: 0 would be wrong.
     accounts: IntGaugeVec,
     lost_entries: IntCounter,
+    watches_open: IntGauge,
 }
 
 /// What became of one command, as `bank_commands_total` counts it.
@@ -173,6 +174,7 @@ impl Metrics {
                 "bank_lost_entries_total",
                 "Entries that were acknowledged and then found gone, at least.",
             )?,
+            watches_open: register.gauge("bank_watches_open", "Watches that have not ended.")?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -230,6 +232,16 @@ impl Metrics {
     /// So many entries were acknowledged and are gone.
     pub(crate) fn entries_lost(&self, count: u64) {
         self.lost_entries.inc_by(count);
+    }
+
+    /// Somebody watches.
+    pub(crate) fn watch_began(&self) {
+        self.watches_open.inc();
+    }
+
+    /// A watch has ended.
+    pub(crate) fn watch_ended(&self) {
+        self.watches_open.dec();
     }
 
     /// Whether the store takes commits.

@@ -31,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
+pub(crate) use self::callers::Caller;
 use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,

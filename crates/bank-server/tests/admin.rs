@@ -78,6 +78,22 @@ async fn calls_and_commands_are_counted_by_what_became_of_them() {
 }
 
 #[tokio::test]
+async fn watches_are_counted_while_they_are_open() {
+    let bank = Bank::memory().await;
+    let mut client = connect(&bank.endpoint()).await;
+    let mut replies =
+        client.watch_transactions(v1::WatchTransactionsRequest::default()).await.unwrap().into_inner();
+    replies.message().await.unwrap().unwrap();
+    assert_eq!(value(&metrics(&bank).await, "bank_watches_open").to_bits(), 1.0_f64.to_bits());
+    drop(replies);
+    let give_up_at = Instant::now() + Duration::from_secs(20);
+    while value(&metrics(&bank).await, "bank_watches_open") > 0.0 {
+        assert!(Instant::now() < give_up_at, "it stays open");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn the_documentation_and_the_output_name_the_same_metrics() {
     let bank = Bank::memory_with(&["--set", "admin.accounts_interval_ms=20"]).await;
     run_session(&bank).await;

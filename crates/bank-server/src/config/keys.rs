@@ -159,6 +159,13 @@ pub(super) const KEYS: &[Key] = &[
     integer("ledger.outcome_timeout_ms", 1, DAY_MS),
     integer("ledger.resend_pause_ms", 1, 60_000),
     integer("ledger.request_retention_seconds", 60, YEAR_SECONDS),
+    integer("watch.poll_interval_ms", 10, 600_000),
+    integer("watch.heartbeat_interval_ms", 10, 600_000),
+    integer("watch.consumer_timeout_ms", 10, 600_000),
+    // A token of so many accounts fits into a request of the default size.
+    integer("watch.accounts_max", 1, 500),
+    integer("watch.concurrent_max", 1, 100_000),
+    integer("watch.concurrent_per_caller_max", 1, 100_000),
     choice("log.level", &crate::telemetry::LEVELS),
     text("log.filter", "directives such as h2=debug,bank_store=trace, or empty", is_filter),
     choice("log.format", &["auto", "pretty", "json"]),
