@@ -189,9 +189,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         };
         let account_id = &proposal.key.account_id;
         let account = self.account(account_id)?.ok_or_else(|| {
-            StoreError::Corrupt(format!(
-                "account {account_id} is gone, but not the record of its entry {id}"
-            ))
+            StoreError::Corrupt(format!("account {account_id} is gone, but not the record of its entry {id}"))
         })?;
         let place = Place { position, sequence: Some(id.sequence) };
         let linked = match self.log.get(position) {
