@@ -16,14 +16,11 @@ mod sequencer;
 mod settle;
 mod submission;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
 use bank_store::{RequestKey, Store};
+use hashbrown::HashMap;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},

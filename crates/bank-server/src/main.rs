@@ -26,6 +26,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// A call takes and gives back dozens of small pieces of memory: docs/performance.md says what this gives.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The command line or a setting is wrong.
 const BAD_USAGE: u8 = 2;
 

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
-use tracing::{Instrument as _, Span, field::Empty};
+use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{
@@ -160,34 +160,42 @@ impl Call {
         let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
         let caller = request.extensions().get::<Identity>().cloned();
         let trace = trace(method.name(), request.metadata());
-        let span = tracing::info_span!(
-            target: "bank::call",
-            "call",
-            method = method.name(),
-            caller = caller.as_ref().map(|caller| caller.subject().as_str()),
-            account,
-            request_id,
-            outcome = Empty,
-            latency_us = Empty,
-        );
         let started = Instant::now();
         let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self {
+        let mut call = Self {
             caller,
             peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
             method,
             account: account.to_owned(),
             request_id: request_id.to_owned(),
-            span,
+            span: Span::none(),
             trace,
             started,
             deadline: started + timeout,
             good_until: request.extensions().get().and_then(|GoodUntil(ends_at)| *ends_at),
             ended: false,
+        };
+        // Nothing is written of a call that goes well, unless all is: then the span need not be made.
+        if tracing::enabled!(target: "bank::call", Level::DEBUG) {
+            call.span = call.log_span();
         }
+        call
+    }
+
+    fn log_span(&self) -> Span {
+        tracing::info_span!(
+            target: "bank::call",
+            "call",
+            method = self.method.name(),
+            caller = self.caller.as_ref().map(|caller| caller.subject().as_str()),
+            account = self.account,
+            request_id = self.request_id,
+            outcome = Empty,
+            latency_us = Empty,
+        )
     }
 
     /// When the work on it must be done.
@@ -224,6 +232,10 @@ impl Call {
         Reply: Send + 'static,
         Work: Future<Output = Result<Extent, Failure>> + Send,
     {
+        // What is said in the long life of a stream says which one it is.
+        if self.span.is_none() {
+            self.span = self.log_span();
+        }
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
@@ -273,6 +285,9 @@ impl Call {
     fn end(&mut self, outcome: Code, extent: Extent) {
         self.ended = true;
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if outcome != Code::Ok && self.span.is_none() {
+            self.span = self.log_span();
+        }
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
         self.trace.record("rpc.grpc.status_code", i32::from(outcome));
