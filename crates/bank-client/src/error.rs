@@ -158,6 +158,12 @@ pub enum Error {
         /// Which id.
         request_id: RequestId,
     },
+    /// Another operation of the atomic batch failed, so none was carried out.
+    #[error("operation {index} of the batch failed, so none was carried out")]
+    BatchAborted {
+        /// Which one failed, counted from 0. Its error says why.
+        index: usize,
+    },
     /// The call is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
@@ -339,6 +345,7 @@ impl Error {
             Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
             Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
+            Self::BatchAborted { .. } => "BATCH_ABORTED",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",

@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
 use bank_store::{Caller, RequestKey, Store};
+use futures::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
@@ -59,6 +60,28 @@ pub struct Request {
     pub command: Command,
     /// What the caller calls the request, so that it can be repeated.
     pub request_id: Option<RequestId>,
+    /// Past this the caller does not wait any more.
+    pub deadline: Instant,
+}
+
+/// One operation of a batch.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Who asks, and what is there for them.
+    pub access: Access,
+    /// What for.
+    pub command: Command,
+    /// What the caller calls it, so that it can be repeated.
+    pub request_id: Option<RequestId>,
+}
+
+/// Operations that are queued together.
+#[derive(Clone, Debug)]
+pub struct BatchRequest {
+    /// In the order in which they take effect.
+    pub operations: Vec<Operation>,
+    /// Whether either all of them are carried out or none.
+    pub atomic: bool,
     /// Past this the caller does not wait any more.
     pub deadline: Instant,
 }
@@ -183,6 +206,35 @@ impl Ledger {
         let plan = decide(&access, of, &command, &Context { now: now(), request_id })
             .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
         Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
+    }
+
+    /// Carries out a batch: one result for each operation, in their order.
+    ///
+    /// # Errors
+    /// [`Error`], if nothing of it was queued.
+    pub async fn execute_batch(&self, request: BatchRequest) -> Result<Vec<Result<Executed, Error>>, Error> {
+        let BatchRequest { operations, deadline, .. } = request;
+        let work = operations.into_iter().map(|Operation { access, command, request_id }| {
+            self.execute(Request { access, command, request_id, deadline })
+        });
+        Ok(join_all(work).await)
+    }
+
+    /// What [`Ledger::execute_batch`] would answer now. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error`], as [`Ledger::execute_batch`] would give it.
+    pub async fn preview_batch(&self, request: BatchRequest) -> Result<Vec<Result<Executed, Error>>, Error> {
+        let BatchRequest { operations, deadline, .. } = request;
+        let work = operations.into_iter().map(|Operation { access, command, request_id }| {
+            self.preview(Request { access, command, request_id, deadline })
+        });
+        Ok(join_all(work).await)
+    }
+
+    /// What is counted and measured.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The store, to read from. What is acknowledged can be read there.

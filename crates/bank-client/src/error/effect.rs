@@ -33,7 +33,8 @@ impl Error {
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
             | Self::InvalidArgument { .. } => Effect::Refused,
-            Self::Overloaded { .. }
+            Self::BatchAborted { .. }
+            | Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }

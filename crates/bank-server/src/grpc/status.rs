@@ -7,7 +7,9 @@
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_proto::v1;
 use bank_store::StoreError;
+use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
     /// The caller has too many calls in flight.
     TooManyCalls { calls_in_flight_max: usize },
+    /// So many batches, or streams of them, there are already.
+    TooManyBatches { max: usize, what: &'static str, setting: &'static str },
     /// All callers together have too many calls in flight.
     Overloaded { calls_in_flight_max: usize },
     /// Too many streams are open.
@@ -48,6 +52,8 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
+    /// What came on a stream is no message.
+    Unreadable(Status),
     /// The caller is gone; nobody hears of it.
     CallerGone,
     /// The ledger did not carry it out.
@@ -69,6 +75,8 @@ impl Failure {
             | Self::ScopeMissing(_)
             | Self::RateLimited { .. }
             | Self::TooManyCalls { .. }
+            | Self::TooManyBatches { .. }
+            | Self::Unreadable(_)
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
@@ -143,6 +151,12 @@ pub(super) fn status(failure: Failure) -> Status {
                 .quota("callers.calls_in_flight_max", RETRY_DELAY)
                 .status()
         }
+        Failure::TooManyBatches { max, what, setting } => {
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_BATCHES", format!("more than {max} {what}"))
+                .with("batches_max", max)
+                .quota(setting, RETRY_DELAY)
+                .status()
+        }
         Failure::Overloaded { calls_in_flight_max } => {
             let message = format!("more than {calls_in_flight_max} calls in flight");
             Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
@@ -162,10 +176,23 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        // By the transport, which says what is wrong.
+        Failure::Unreadable(status) => status,
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
+}
+
+/// The error of one operation of a batch: the status that a call of its own would have ended with.
+pub(super) fn operation_error(failure: Failure) -> v1::OperationError {
+    let status = status(failure);
+    // The details are a whole google.rpc.Status, and this is the same field by field.
+    v1::OperationError::decode(status.details()).unwrap_or_else(|_| v1::OperationError {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// A status under construction.
@@ -320,6 +347,9 @@ fn ledger_status(error: ledger::Error) -> Status {
                 "it is not known whether this was done; repeat it with request_id {request_id} to find out"
             );
             Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
+        }
+        ledger::Error::BatchAborted { index } => {
+            Answer::new(Code::Aborted, "BATCH_ABORTED", message).with("failed_index", index).status()
         }
         ledger::Error::ShuttingDown => {
             Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).status()

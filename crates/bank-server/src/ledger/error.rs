@@ -46,6 +46,12 @@ pub enum Error {
         /// What the store said last.
         reason: String,
     },
+    /// Another operation of its atomic batch failed. Nothing was done.
+    #[error("operation {index} of the batch failed, so none was carried out")]
+    BatchAborted {
+        /// Which one, counted from 0.
+        index: usize,
+    },
     /// The server is stopping. Nothing was done.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -318,6 +318,9 @@ impl Json for client::ServerInfo {
                 "request_timeout_max_ms": milliseconds(limits.request_timeout_max),
                 "outcome_timeout_ms": milliseconds(limits.outcome_timeout),
                 "request_retention_seconds": limits.request_retention.as_secs(),
+                "batch_operations_max": limits.batch_operations_max,
+                "batch_bytes_max": limits.batch_bytes_max,
+                "stream_batches_max": limits.stream_batches_max,
             },
             "lost_writes": {
                 "accounts": self.lost_writes.accounts,

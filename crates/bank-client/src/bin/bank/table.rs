@@ -202,6 +202,13 @@ pub(crate) fn server_info(info: &ServerInfo) -> String {
         ("Problem", store.problem.clone().unwrap_or_default()),
         ("Lost writes", lost),
         ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        (
+            "Batch",
+            format!(
+                "{} operations, {} bytes, {} at once on a stream",
+                limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
+            ),
+        ),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),
