@@ -32,6 +32,7 @@ impl Error {
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
+            | Self::PartlyExecuted { .. }
             | Self::InvalidArgument { .. } => Effect::Refused,
             Self::BatchAborted { .. }
             | Self::Overloaded { .. }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
-    ledger::{self, BatchRequest},
+    ledger,
     server::{Allowance, TooFast},
 };
 
@@ -181,7 +181,7 @@ impl BankApi {
         let failed = asked.iter().position(|asked| asked.denied.is_some()).filter(|_| atomic);
         let executed = match failed {
             None if !permitted.is_empty() => {
-                let request = BatchRequest { operations: permitted, atomic, deadline };
+                let request = ledger::Batch { operations: permitted, atomic, deadline };
                 if validate_only {
                     self.ledger.preview_batch(request).await?
                 } else {
@@ -197,7 +197,7 @@ impl BankApi {
             let denied = asked.denied.take().filter(|_| failed.is_none_or(|failed| failed == index));
             let result = match (denied, failed) {
                 (Some(missing), _) => Err(Failure::from(missing)),
-                (None, Some(index)) => Err(ledger::Error::BatchAborted { index }.into()),
+                (None, Some(failed_operation)) => Err(ledger::Error::BatchAborted { failed_operation }.into()),
                 (None, None) => match executed.next() {
                     Some(result) => result.map_err(Failure::from),
                     None => Err(Failure::DeadlineExceeded),

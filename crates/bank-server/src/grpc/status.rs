@@ -330,6 +330,18 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .precondition(&account_id)
                 .status()
         }
+        ledger::Error::PartlyExecuted { request_id, account_id } => {
+            Answer::new(Code::FailedPrecondition, "PARTLY_EXECUTED", message)
+                .with("request_id", request_id)
+                .with("account_id", &account_id)
+                .precondition(&account_id)
+                .status()
+        }
+        ledger::Error::BatchAborted { failed_operation } => {
+            Answer::new(Code::Aborted, "BATCH_ABORTED", message)
+                .with("failed_operation", failed_operation)
+                .status()
+        }
         ledger::Error::QueueFull { commands_max } => {
             Answer::new(Code::ResourceExhausted, "QUEUE_FULL", message)
                 .with("commands_max", commands_max)
@@ -347,9 +359,6 @@ fn ledger_status(error: ledger::Error) -> Status {
                 "it is not known whether this was done; repeat it with request_id {request_id} to find out"
             );
             Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
-        }
-        ledger::Error::BatchAborted { index } => {
-            Answer::new(Code::Aborted, "BATCH_ABORTED", message).with("failed_index", index).status()
         }
         ledger::Error::ShuttingDown => {
             Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).status()
