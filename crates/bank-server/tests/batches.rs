@@ -8,7 +8,7 @@ use bank_proto::v1::{self, operation::Kind, operation_result::Outcome};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
 use support::{
-    Bank,
+    Bank, Redis,
     api::{
         Client, balance, batch, checking, connect, deposit, failed, history, interest, money, savings,
         status_of, transfer, usd, withdraw,
@@ -352,4 +352,82 @@ async fn large_messages_are_for_batches_only_and_bounded_too() {
     let status = client.deposit(v1::DepositRequest { description, ..deposit("a", 1) }).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     assert_eq!(bank.exit(), None);
+}
+
+fn reasons(results: Vec<v1::OperationResult>) -> Vec<String> {
+    results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            Outcome::Error(error) => failed(Err::<(), _>(status_of(error))).reason,
+            Outcome::Receipt(receipt) if receipt.replayed => "replayed".to_owned(),
+            _ => "done".to_owned(),
+        })
+        .collect()
+}
+
+async fn all_or_none(bank: Bank) {
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    client.create_account(savings("b")).await.unwrap();
+    let named = |name: &str| name.to_owned();
+    let pay_in = |id, amount| {
+        Kind::Deposit(v1::DepositRequest { request_id: named(id), ..deposit("a", amount) })
+    };
+    let pass_on = |id, amount| {
+        Kind::Transfer(v1::TransferRequest { request_id: named(id), ..transfer("a", "b", amount) })
+    };
+    let all = |operations: Vec<Kind>| v1::ExecuteBatchRequest {
+        atomic: true,
+        receipts_only: true,
+        ..batch(operations)
+    };
+    let mut execute = async |request| client.execute_batch(request).await.unwrap().into_inner().results;
+
+    let refused = all(vec![pay_in("1", 100), pass_on("2", 60), pass_on("3", 60), pay_in("4", 1)]);
+    let results = execute(refused.clone()).await;
+    let Some(Outcome::Error(aborted)) = results[0].outcome.clone() else { panic!("{results:?}") };
+    assert_eq!(failed(Err::<(), _>(status_of(aborted))).metadata["failed_operation"], "2");
+    let expected = ["BATCH_ABORTED", "BATCH_ABORTED", "INSUFFICIENT_FUNDS", "BATCH_ABORTED"];
+    assert_eq!(reasons(results), expected);
+    // The ids of the others are unused; what was refused is refused again, whatever there is by now.
+    assert_eq!(reasons(execute(all(vec![pay_in("1", 1_000)])).await), ["done"]);
+    let again = all(vec![pay_in("5", 100), pass_on("3", 60)]);
+    assert_eq!(reasons(execute(again).await), ["BATCH_ABORTED", "INSUFFICIENT_FUNDS"]);
+
+    let good = all(vec![pay_in("6", 10), pass_on("7", 20), pass_on("8", 30)]);
+    assert_eq!(reasons(execute(good.clone()).await), ["done"; 3]);
+    assert_eq!(reasons(execute(good).await), ["replayed"; 3]);
+    let partly = all(vec![pay_in("9", 10), pass_on("7", 20)]);
+    assert_eq!(reasons(execute(partly).await), ["BATCH_ABORTED", "PARTLY_EXECUTED"]);
+
+    // More than otherwise share a commit.
+    let mut many: Vec<_> = (0..600).map(|_| Kind::Deposit(deposit("b", 1))).collect();
+    many.push(Kind::Withdraw(withdraw("b", 100_000)));
+    let results = reasons(execute(all(many.clone())).await);
+    assert_eq!((&*results[599], &*results[600]), ("BATCH_ABORTED", "INSUFFICIENT_FUNDS"));
+    many.pop();
+    assert_eq!(reasons(execute(all(many)).await), ["done"; 600]);
+    assert_eq!((balance(&mut client, "a").await, balance(&mut client, "b").await), (960, 650));
+    for (account, entries) in [("a", 5), ("b", 603)] {
+        let history = history(&mut client, account).await;
+        support::api::assert_sound(&history);
+        assert_eq!(history.len(), entries);
+    }
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_all_or_none_in_memory() {
+    all_or_none(Bank::memory().await).await;
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_all_or_none_on_the_embedded_store() {
+    let directory = tempfile::tempdir().unwrap();
+    all_or_none(Bank::on_file(&directory.path().join("bank.redb")).await).await;
+}
+
+#[tokio::test]
+async fn an_atomic_batch_is_all_or_none_on_redis() {
+    let redis = Redis::start().await;
+    all_or_none(Bank::on_redis(&redis).await).await;
 }
