@@ -370,9 +370,8 @@ async fn all_or_none(bank: Bank) {
     client.create_account(savings("a")).await.unwrap();
     client.create_account(savings("b")).await.unwrap();
     let named = |name: &str| name.to_owned();
-    let pay_in = |id, amount| {
-        Kind::Deposit(v1::DepositRequest { request_id: named(id), ..deposit("a", amount) })
-    };
+    let pay_in =
+        |id, amount| Kind::Deposit(v1::DepositRequest { request_id: named(id), ..deposit("a", amount) });
     let pass_on = |id, amount| {
         Kind::Transfer(v1::TransferRequest { request_id: named(id), ..transfer("a", "b", amount) })
     };

@@ -44,7 +44,6 @@ pub struct BatchBounds {
 }
 
 /// Who sends batches.
-#[derive(Clone)]
 struct Caller {
     access: Access,
     peer: Option<SocketAddr>,
@@ -197,7 +196,9 @@ impl BankApi {
             let denied = asked.denied.take().filter(|_| failed.is_none_or(|failed| failed == index));
             let result = match (denied, failed) {
                 (Some(missing), _) => Err(Failure::from(missing)),
-                (None, Some(failed_operation)) => Err(ledger::Error::BatchAborted { failed_operation }.into()),
+                (None, Some(failed_operation)) => {
+                    Err(ledger::Error::BatchAborted { failed_operation }.into())
+                }
                 (None, None) => match executed.next() {
                     Some(result) => result.map_err(Failure::from),
                     None => Err(Failure::DeadlineExceeded),
