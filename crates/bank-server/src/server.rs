@@ -18,6 +18,7 @@ mod messages;
 mod room;
 mod signals;
 mod socket;
+mod unread;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
-pub(crate) use self::callers::{Allowance, TooFast};
+pub(crate) use self::callers::{Allowance, Caller, TooFast};
 use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,
@@ -41,10 +42,11 @@ use self::{
     calls::Services,
     connection::Protocol,
     messages::ByMessages,
+    unread::Unread,
 };
 pub use self::{
     activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
-    health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket,
+    health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket, unread::UnreadBounds,
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -75,6 +77,8 @@ pub struct ServerOptions {
     pub resets_pending_max: usize,
     /// How many calls the server may reset on one connection, because its client broke the rules.
     pub resets_by_server_max: usize,
+    /// How much is taken in of messages whose calls are answered already.
+    pub unread: UnreadBounds,
     /// How many connections there may be.
     pub connections: ConnectionBounds,
     /// How long a connection may be of no use.
@@ -179,6 +183,7 @@ impl Server {
                 .layer(BoundCalls::new(options.calls, options.callers))
                 .service(bank),
             others: others.prepare(),
+            unread: Unread::new(options.unread),
             answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
             metrics,

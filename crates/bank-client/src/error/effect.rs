@@ -33,12 +33,14 @@ impl Error {
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
             | Self::PartlyExecuted { .. }
-            | Self::InvalidArgument { .. } => Effect::Refused,
+            | Self::InvalidArgument { .. }
+            | Self::WatchTooLarge { .. } => Effect::Refused,
             Self::BatchAborted { .. }
             | Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
+            | Self::EntriesLost { .. }
             | Self::Token(_)
             | Self::InvalidSetting { .. } => Effect::Nothing,
             Self::ConnectionLost { .. }

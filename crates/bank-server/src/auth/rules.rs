@@ -93,6 +93,7 @@ methods! {
     CloseAccount        Admin   All
     GetServerInfo       Read    Unnamed
     AuditAccounts       Admin   All
+    WatchTransactions   Read    Own
     ExecuteBatch        Each    Each
     ExecuteStream       Each    Each
 }

@@ -5,6 +5,7 @@
 mod batch;
 mod choices;
 mod violations;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use bank_store::Order;
 
 pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
+pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     json, keys,
     output::Output,
-    table,
+    table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
@@ -71,6 +71,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Apply(args) => apply::run(&client, args, output).await,
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {
             client.health().await?;
             Ok(output.result(&json::Serving, "serving")?)
