@@ -53,6 +53,10 @@ impl<M> Call<M> {
     pub(crate) fn new(client: BankClient, method: M) -> Self {
         Self { client, method, timeout: None }
     }
+
+    pub(crate) fn into_method(self) -> M {
+        self.method
+    }
 }
 
 impl<M: Method> Call<M> {

@@ -185,8 +185,13 @@ impl Attempts<'_> {
         }
     }
 
+    /// Counts an answer outside of [`Attempts::run`].
+    pub(crate) fn answered(&self) {
+        self.budget.give_back();
+    }
+
     /// How long to wait before the next attempt, if there may be one.
-    fn pause_after(&self, error: &Error, attempt: u32) -> Option<Duration> {
+    pub(crate) fn pause_after(&self, error: &Error, attempt: u32) -> Option<Duration> {
         if !error.is_retryable() {
             self.budget.give_back();
             return None;

@@ -23,7 +23,7 @@ use futures::{
 };
 use tokio::net::TcpListener;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -232,6 +232,15 @@ macro_rules! service {
                 self.audit(request)
             }
 
+            type ExecuteStreamStream = BoxStream<'static, Result<v1::ExecuteStreamResponse, Status>>;
+
+            async fn execute_stream(
+                &self,
+                _: Request<Streaming<v1::ExecuteStreamRequest>>,
+            ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
             type WatchTransactionsStream = WatchReplies;
 
             async fn watch_transactions(
@@ -263,6 +272,7 @@ service! {
         unfreeze_account(UnfreezeAccountRequest) -> UnfreezeAccountResponse;
         close_account(CloseAccountRequest) -> CloseAccountResponse;
         get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
+        execute_batch(ExecuteBatchRequest) -> ExecuteBatchResponse;
     }
 }
 

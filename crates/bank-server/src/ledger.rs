@@ -270,6 +270,11 @@ impl Ledger {
         &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()]
     }
 
+    /// What is counted and measured.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The store, to read from. What is acknowledged can be read there.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store

@@ -3,7 +3,7 @@
 //! `docs/metrics.md` says what each metric means; a test holds the two together. No label names an
 //! account, a caller or a request: their number has no bound.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bank_store::Durability;
 use prometheus::{
@@ -39,6 +39,8 @@ pub struct Metrics {
     commit_resends: IntCounter,
     /// In the order of [`CommandOutcome`].
     commands: [IntCounter; CommandOutcome::ALL.len()],
+    operations: Histogram,
+    operation_results: IntCounterVec,
     store_up: IntGauge,
     store_reconnects: IntCounter,
     durability: IntGaugeVec,
@@ -154,6 +156,16 @@ impl Metrics {
                 "Commits sent again because their outcome was unknown.",
             )?,
             commands,
+            operations: register.histogram(
+                "bank_batch_operations",
+                "Operations of the batches that callers sent.",
+                &COMMANDS,
+            )?,
+            operation_results: register.counters(
+                "bank_batch_results_total",
+                "Operations of batches by how they ended.",
+                &["code"],
+            )?,
             store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
             store_reconnects: register.counter(
                 "bank_store_reconnects_total",
@@ -214,6 +226,15 @@ impl Metrics {
     /// A command has an outcome.
     pub(crate) fn command_ended(&self, outcome: CommandOutcome) {
         self.commands[outcome as usize].inc();
+    }
+
+    /// A batch of operations was answered: how many of them with which code.
+    #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52 operations")]
+    pub(crate) fn batch_ended(&self, operations: usize, codes: &BTreeMap<i32, u64>) {
+        self.operations.observe(operations as f64);
+        for (&code, &count) in codes {
+            self.operation_results.with_label_values(&[format!("{:?}", Code::from(code))]).inc_by(count);
+        }
     }
 
     /// A commit was answered, or given up.

@@ -83,6 +83,10 @@ fn from_reason(
         "REQUEST_ID_REUSED" => {
             Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
+        "PARTLY_EXECUTED" => {
+            Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
+        }
+        "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,

@@ -32,9 +32,11 @@ impl Error {
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
+            | Self::PartlyExecuted { .. }
             | Self::InvalidArgument { .. }
             | Self::WatchTooLarge { .. } => Effect::Refused,
-            Self::Overloaded { .. }
+            Self::BatchAborted { .. }
+            | Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }

@@ -34,7 +34,7 @@ impl Server {
         Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url(), "--set", nothing_on_disk])
     }
 
-    fn start_with(flags: &[&str]) -> Self {
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
         Self::run(Command::new(binary()).args(["--admin-listen", "off"]).args(flags))
     }
 

@@ -64,6 +64,11 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.concurrent_audits_max", 1, 1_000),
     integer("server.shutdown_grace_ms", 1, DAY_MS),
     integer("server.message_bytes_max", 1024, 4 << 20),
+    integer("server.batch_operations_max", 1, 10_000),
+    integer("server.batch_bytes_max", 1024, 64 << 20),
+    integer("server.concurrent_batches_max", 1, 10_000),
+    integer("server.batch_streams_max", 1, 10_000),
+    integer("server.stream_batches_max", 1, 1_000),
     // A page of a list takes up to 2 MiB and one item more.
     integer("server.reply_bytes_max", 3 << 20, 64 << 20),
     // hyper needs some room for the headers that every call has.
@@ -115,6 +120,8 @@ pub(super) const KEYS: &[Key] = &[
     integer("callers.calls_per_second_max", 1, 1_000_000_000),
     integer("callers.calls_burst_max", 1, 1_000_000_000),
     integer("callers.calls_in_flight_max", 1, 1_000_000),
+    integer("callers.concurrent_batches_max", 1, 10_000),
+    integer("callers.batch_streams_max", 1, 10_000),
     integer("callers.remembered_max", 1, 100_000_000),
     integer("health.poll_interval_ms", 10, 600_000),
     integer("health.poll_timeout_ms", 10, 600_000),

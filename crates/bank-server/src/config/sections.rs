@@ -17,9 +17,11 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Auth, Problem, Tls};
 use crate::{
-    grpc::{ApiOptions, ServerFacts},
+    grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
-    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds},
+    server::{
+        CallBounds, CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds,
+    },
     watch::{WatchOptions, token_bytes_max},
 };
 
@@ -56,6 +58,11 @@ pub struct Server {
     pub concurrent_audits_max: usize,
     pub shutdown_grace_ms: u64,
     pub message_bytes_max: usize,
+    pub batch_operations_max: usize,
+    pub batch_bytes_max: usize,
+    pub concurrent_batches_max: usize,
+    pub batch_streams_max: usize,
+    pub stream_batches_max: usize,
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
@@ -94,6 +101,8 @@ pub struct Callers {
     pub calls_per_second_max: NonZeroU32,
     pub calls_burst_max: NonZeroU32,
     pub calls_in_flight_max: usize,
+    pub concurrent_batches_max: usize,
+    pub batch_streams_max: usize,
     pub remembered_max: NonZeroUsize,
 }
 
@@ -299,6 +308,7 @@ impl Config {
         ServerOptions {
             request_timeout,
             message_bytes_max,
+            batch_bytes_max: self.server.batch_bytes_max,
             reply_bytes_max,
             header_bytes_max,
             concurrent_streams_max: self.server.concurrent_streams_max,
@@ -315,12 +325,20 @@ impl Config {
                 idle_timeout: Duration::from_millis(self.server.idle_timeout_ms),
                 reply_timeout: request_timeout,
             },
-            calls_in_flight_max: self.server.calls_in_flight_max,
+            calls: CallBounds {
+                calls_in_flight_max: self.server.calls_in_flight_max,
+                concurrent_batches_max: self.server.concurrent_batches_max,
+                batch_streams_max: self.server.batch_streams_max,
+            },
             streams_max: self.server.streams_max,
             callers: CallerBounds {
                 calls_per_second_max: self.callers.calls_per_second_max,
                 calls_burst_max: self.callers.calls_burst_max,
-                calls_in_flight_max: self.callers.calls_in_flight_max,
+                calls: CallBounds {
+                    calls_in_flight_max: self.callers.calls_in_flight_max,
+                    concurrent_batches_max: self.callers.concurrent_batches_max,
+                    batch_streams_max: self.callers.batch_streams_max,
+                },
                 callers_remembered_max: self.callers.remembered_max,
             },
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
@@ -350,8 +368,19 @@ impl Config {
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
             stream_timeout: Duration::from_millis(self.server.stream_timeout_ms_max),
             concurrent_audits_max: self.server.concurrent_audits_max,
+            batches: self.batch_bounds(),
             watch: self.watch_options(),
             facts: self.server_facts(),
+        }
+    }
+
+    fn batch_bounds(&self) -> BatchBounds {
+        // A batch counts against the rate of its caller all at once, which has no room for more.
+        let burst = usize::try_from(self.callers.calls_burst_max.get()).unwrap_or(usize::MAX);
+        BatchBounds {
+            operations_max: self.server.batch_operations_max.min(burst),
+            bytes_max: self.server.batch_bytes_max,
+            stream_batches_max: self.server.stream_batches_max,
         }
     }
 
@@ -368,6 +397,7 @@ impl Config {
             concurrent_streams_max: self.server.concurrent_streams_max,
             queue_commands_max,
             batch_commands_max,
+            batches: self.batch_bounds(),
             outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
             request_retention: self.request_retention(),
         }

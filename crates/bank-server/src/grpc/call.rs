@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
-const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
+pub(super) const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
 
 /// How many replies of one call wait for a caller who reads slowly.
 const REPLIES_WAITING_MAX: usize = 4;
@@ -99,7 +99,17 @@ macro_rules! nameless {
     };
 }
 
-nameless! { ListAccountsRequest, GetServerInfoRequest }
+nameless! { ListAccountsRequest, GetServerInfoRequest, ExecuteBatchRequest }
+
+impl<Message> Names for Streaming<Message> {
+    fn account(&self) -> &'static str {
+        ""
+    }
+
+    fn request_id(&self) -> &'static str {
+        ""
+    }
+}
 
 /// The replies of a call that has many.
 pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
@@ -125,6 +135,19 @@ impl<Reply> ReplyTo<Reply> {
 /// Marks a reply that ends by itself when the server drains, so that nobody has to wait for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndsWhenDraining;
+
+/// Marks a reply whose reader sets the pace: while it is not taken, no more is taken in, and little is
+/// held for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacedByReader;
+
+/// What a call with many replies does when the server drains.
+pub(super) enum Ending {
+    /// It ends at once: it can be made again.
+    AtOnce(CancellationToken),
+    /// It sees to it itself, and has the server wait. Its reader sets the pace.
+    InOrder,
+}
 
 /// What a call comes to, and how far it reached for that.
 pub(super) struct Answer<Reply> {
@@ -203,6 +226,11 @@ impl Call {
         self.deadline
     }
 
+    /// From where the call comes.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     /// Answers the call with what `work` comes to before the deadline, if its caller has leave for it.
     pub(super) async fn run<Reply>(
         mut self,
@@ -222,10 +250,10 @@ impl Call {
     }
 
     /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline, while its token is good, and before the server drains. The work ends when the caller leaves.
+    /// deadline and while its token is good. The work ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
-        draining: CancellationToken,
+        ending: Ending,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
@@ -236,7 +264,8 @@ impl Call {
         if self.span.is_none() {
             self.span = self.log_span();
         }
-        let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
+        let paced = matches!(ending, Ending::InOrder);
+        let (sender, replies) = mpsc::channel(if paced { 1 } else { REPLIES_WAITING_MAX });
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
         let access = self.access();
@@ -257,7 +286,7 @@ impl Call {
                 () = caller.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
                 () = token_ends => Err(Failure::Unauthenticated(Rejection::Expired)),
-                () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
+                () = ending.comes() => Err(ledger::Error::ShuttingDown.into()),
             };
             let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
                 Extent::Unknown => reached.get().copied().unwrap_or(Extent::Unknown),
@@ -272,7 +301,11 @@ impl Call {
         // How it ended has a place of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());
-        response.extensions_mut().insert(EndsWhenDraining);
+        if paced {
+            response.extensions_mut().insert(PacedByReader);
+        } else {
+            response.extensions_mut().insert(EndsWhenDraining);
+        }
         response
     }
 
@@ -301,34 +334,63 @@ impl Call {
                 tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method.name());
             }
         });
-        if let Some(kind) = self.audited(outcome, extent) {
-            audit_trail::Event {
-                kind,
-                subject: self.caller.as_ref().map_or("", |caller| caller.subject().as_str()),
-                peer: self.peer,
-                method: self.method.name(),
-                account: &self.account,
-                request_id: &self.request_id,
-                outcome: &format!("{outcome:?}"),
-                reason: "",
-                times: 1,
-            }
-            .write();
+        if let Some(caller) = &self.caller {
+            let Self { peer, method, account, request_id, .. } = &*self;
+            let (peer, method) = (*peer, *method);
+            Deed { caller, peer, method, account, request_id, outcome, extent }.write_down();
         }
     }
+}
 
-    /// What the audit trail calls it, if it is for the audit trail.
-    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit_trail::Kind> {
-        let caller = self.caller.as_ref()?;
-        let administers = caller.scopes().contains(Scope::Admin);
-        match (outcome, extent) {
+impl Ending {
+    async fn comes(&self) {
+        match self {
+            Self::AtOnce(draining) => draining.cancelled().await,
+            Self::InOrder => pending().await,
+        }
+    }
+}
+
+/// A call that has ended, or one operation of a batch, as the audit trail sees it.
+pub(super) struct Deed<'a> {
+    pub(super) caller: &'a Identity,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) method: Method,
+    pub(super) account: &'a str,
+    pub(super) request_id: &'a str,
+    pub(super) outcome: Code,
+    pub(super) extent: Extent,
+}
+
+impl Deed<'_> {
+    /// Writes it into the audit trail, if it is for it.
+    pub(super) fn write_down(self) {
+        let Some(kind) = self.kind() else { return };
+        let Self { caller, peer, method, account, request_id, outcome, .. } = self;
+        audit_trail::Event {
+            kind,
+            subject: caller.subject().as_str(),
+            peer,
+            method: method.name(),
+            account,
+            request_id,
+            outcome: &format!("{outcome:?}"),
+            reason: "",
+            times: 1,
+        }
+        .write();
+    }
+
+    fn kind(&self) -> Option<audit_trail::Kind> {
+        let administers = self.caller.scopes().contains(Scope::Admin);
+        match (self.outcome, self.extent) {
             (Code::PermissionDenied, _) => Some(audit_trail::Kind::PermissionDenied),
             (_, Extent::Beyond) if administers => Some(audit_trail::Kind::Administrative),
             (_, Extent::Beyond) => Some(audit_trail::Kind::Concealed),
-            _ if self.method.rule().scope == Scope::Admin => Some(audit_trail::Kind::Administrative),
+            _ if self.method.rule().scope == Some(Scope::Admin) => Some(audit_trail::Kind::Administrative),
             // It may be done all the same, and nobody could say to whom.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
-                if administers && !caller.is_operator() =>
+                if administers && !self.caller.is_operator() =>
             {
                 Some(audit_trail::Kind::Administrative)
             }

@@ -7,7 +7,7 @@ use bank_proto::v1;
 use bank_store::{DurabilityLevel, Store};
 use tokio::time::{Instant, timeout};
 
-use super::{page, render};
+use super::{BatchBounds, page, render};
 use crate::ledger::{self, Ledger, LostWrites};
 
 /// What the server was started with, as callers may know it.
@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub queue_commands_max: usize,
     /// How many commands share one commit.
     pub batch_commands_max: usize,
+    /// How large batches of operations may be.
+    pub batches: BatchBounds,
     /// How long an unknown outcome is looked for.
     pub outcome_timeout: Duration,
     /// How long the outcome of a request is kept.
@@ -102,6 +104,9 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         request_timeout_max: Some(render::duration(request_timeout)),
         outcome_timeout: Some(render::duration(facts.outcome_timeout)),
         request_retention: Some(render::duration(facts.request_retention)),
+        batch_operations_max: small(facts.batches.operations_max),
+        batch_bytes_max: large(facts.batches.bytes_max),
+        stream_batches_max: small(facts.batches.stream_batches_max),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every violation of a message is collected, so that a caller hears of all of them at once.
 
+mod batch;
 mod choices;
 mod violations;
 mod watch;
@@ -17,6 +18,7 @@ use bank_domain::{
 use bank_proto::v1;
 use bank_store::Order;
 
+pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
 pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};

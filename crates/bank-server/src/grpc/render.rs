@@ -38,6 +38,19 @@ reply!(freeze_account -> FreezeAccountResponse {});
 reply!(unfreeze_account -> UnfreezeAccountResponse {});
 reply!(close_account -> CloseAccountResponse {});
 
+/// The same in few bytes, for an operation of a batch.
+pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
+    let Executed { entry, replayed, .. } = executed;
+    v1::OperationReceipt {
+        transaction_id: entry.transaction_id.to_string(),
+        sequence: count(entry.sequence),
+        currency_code: entry.balance_after.currency.code().to_owned(),
+        amount_minor_units: entry.amount.minor_units,
+        balance_minor_units: entry.balance_after.minor_units,
+        replayed: *replayed,
+    }
+}
+
 /// What was done, for people.
 fn sentence(command: &Command, entry: &Entry) -> String {
     let account_id = &entry.account_id;

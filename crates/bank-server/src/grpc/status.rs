@@ -7,7 +7,9 @@
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_proto::v1;
 use bank_store::StoreError;
+use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
     /// The caller has too many calls in flight.
     TooManyCalls { calls_in_flight_max: usize },
+    /// So many batches, or streams of them, there are already.
+    TooManyBatches { max: usize, what: &'static str, setting: &'static str },
     /// All callers together have too many calls in flight.
     Overloaded { calls_in_flight_max: usize },
     /// Too many streams are open.
@@ -48,6 +52,8 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
+    /// What came on a stream is no message.
+    Unreadable(Status),
     /// As many watches are open as may.
     TooManyWatches(watch::Full),
     /// A caller takes none of the replies that it has asked for.
@@ -77,6 +83,8 @@ impl Failure {
             | Self::ScopeMissing(_)
             | Self::RateLimited { .. }
             | Self::TooManyCalls { .. }
+            | Self::TooManyBatches { .. }
+            | Self::Unreadable(_)
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
@@ -168,6 +176,12 @@ pub(super) fn status(failure: Failure) -> Status {
                 .quota("callers.calls_in_flight_max", RETRY_DELAY)
                 .status()
         }
+        Failure::TooManyBatches { max, what, setting } => {
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_BATCHES", format!("more than {max} {what}"))
+                .with("batches_max", max)
+                .quota(setting, RETRY_DELAY)
+                .status()
+        }
         Failure::Overloaded { calls_in_flight_max } => {
             let message = format!("more than {calls_in_flight_max} calls in flight");
             Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
@@ -187,6 +201,8 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        // By the transport, which says what is wrong.
+        Failure::Unreadable(status) => status,
         Failure::TooManyWatches(full) => too_many_watches(full),
         Failure::SlowConsumer { timeout } => slow_consumer(timeout),
         Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
@@ -195,6 +211,17 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
+}
+
+/// The error of one operation of a batch: the status that a call of its own would have ended with.
+pub(super) fn operation_error(failure: Failure) -> v1::OperationError {
+    let status = status(failure);
+    // The details are a whole google.rpc.Status, and this is the same field by field.
+    v1::OperationError::decode(status.details()).unwrap_or_else(|_| v1::OperationError {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// A status under construction.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod apply;
 mod credentials;
 mod keys;
 mod shared;
@@ -13,6 +14,7 @@ use bank_client::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    apply::Apply,
     credentials::Credentials,
     keys::{Keygen, Token},
     shared::{Amount, Description, Limit, Mutation},
@@ -122,6 +124,9 @@ Examples:
   bank interest 123 2.5 --dry-run --explain
   bank interest 123 3.75 --from 2026-01-01 --to 2026-04-01 --day-count act_360 --compounding monthly")]
     Interest(Interest),
+    /// Carry out the deposits, withdrawals, transfers and interest that are in a file
+    #[command(after_help = apply::HELP)]
+    Apply(Apply),
     /// List what happened to an account
     #[command(after_help = "\
 Examples:

@@ -4,6 +4,7 @@ use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, method
 use clap::CommandFactory as _;
 
 use crate::{
+    apply,
     args::{self, ChangeState, Cli, Command, Completions},
     audit,
     connect::connect,
@@ -68,6 +69,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             let info = client.server_info().await?;
             Ok(output.result(&info, &table::server_info(&info))?)
         }
+        Command::Apply(args) => apply::run(&client, args, output).await,
         Command::Audit(args) => audit::run(&client, args, output).await,
         Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {

@@ -1,5 +1,6 @@
 //! The `bank` command line tool.
 
+mod apply;
 mod args;
 mod audit;
 mod commands;

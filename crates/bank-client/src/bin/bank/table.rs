@@ -11,6 +11,8 @@ use comfy_table::{
     Table, TableStyle,
 };
 
+use crate::apply::Tally;
+
 /// An item of a list, as the cells of a row.
 pub(crate) trait Row {
     /// The titles of the columns, with those of numbers aligned to the right.
@@ -177,6 +179,25 @@ pub(crate) fn audit(summary: &AuditSummary) -> String {
     format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
 }
 
+/// What became of the lines of a file, and why.
+pub(crate) fn tally(tally: &Tally) -> String {
+    let Tally { lines, done, refused, replayed, unknown, put_off, reasons } = tally;
+    let facts = facts([
+        ("Lines", lines.to_string()),
+        ("Carried out", done.to_string()),
+        ("Refused", refused.to_string()),
+        ("Of both, before", replayed.to_string()),
+        ("Unknown", unknown.to_string()),
+        ("Put off", put_off.to_string()),
+    ]);
+    if reasons.is_empty() {
+        return facts;
+    }
+    let columns = [("REASON", Left), ("LINES", Right)];
+    let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    format!("{facts}\n{}", titled(&columns, rows))
+}
+
 /// How an amount of interest came about, a line for each step.
 pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
     let terms = &breakdown.terms;
@@ -227,6 +248,13 @@ pub(crate) fn server_info(info: &ServerInfo) -> String {
         ("Problem", store.problem.clone().unwrap_or_default()),
         ("Lost writes", lost),
         ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        (
+            "Batch",
+            format!(
+                "{} operations, {} bytes, {} at once on a stream",
+                limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
+            ),
+        ),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),
