@@ -142,8 +142,9 @@ local function after(change)
   return indexes + words[indexes] + 1
 end
 
--- Why a proposal is not applied, if there is a reason.
-local function decide(p, is_alone)
+-- Why a proposal is not applied, if there is a reason. Places to write to are looked at only if all of
+-- its chain before it can be written: they would have changed by then.
+local function decide(p, is_alone, is_whole)
   local record = records[words[p]]
   if record then
     local own = words[p + 1]
@@ -159,12 +160,12 @@ local function decide(p, is_alone)
     if stamp ~= words[at + 1] or tainted[account] then return CONFLICT end
     at = at + 2
   end
+  if not is_whole then return nil end
   local change = at + 1
   is_alone = is_alone and words[at] == 1
   for _ = 1, words[at] do
     local message = damage(change, is_alone)
     if message then return message end
-    stamp_of[words[change]] = words[change + 6]
     change = after(change)
   end
 end
@@ -173,6 +174,15 @@ end
 local function changes(p)
   local at = p + 5 + 2 * words[p + 4]
   return at + 1, words[at]
+end
+
+-- Goes on as if a proposal were written.
+local function foresee(p)
+  local change, count = changes(p)
+  for _ = 1, count do
+    stamp_of[words[change]] = words[change + 6]
+    change = after(change)
+  end
 end
 
 local function add(change)
@@ -230,6 +240,10 @@ local function keep(p)
   end
 end
 
+local function take_back_stamps(stamps)
+  for account, before in pairs(stamps) do stamp_of[account] = before end
+end
+
 -- A chain of proposals, from the first to the last: most are of one.
 local function settle(first, last)
   local is_recorded, is_whole, refusal = false, true, nil
@@ -242,15 +256,19 @@ local function settle(first, last)
         if stamps_before[account] == nil then stamps_before[account] = stamp_of[account] or stamp(account) end
       end
     end
-    if records[words[p]] then is_recorded = true end
-    outcomes[i] = decide(p, not stamps_before)
+    outcomes[i] = decide(p, not stamps_before, is_whole)
+    if records[words[p]] then
+      is_recorded = true
+    elseif stamps_before or not outcomes[i] then
+      foresee(p)
+    end
     if outcomes[i] then is_whole = false end
     if words[p + 2] ~= PLAN then refusal = refusal or i end
   end
 
   if is_whole and not is_recorded then
     if refusal and stamps_before then
-      for account, before in pairs(stamps_before) do stamp_of[account] = before end
+      take_back_stamps(stamps_before)
       for i = first, last do
         if i ~= refusal then outcomes[i] = ABANDONED end
       end
@@ -262,6 +280,7 @@ local function settle(first, last)
     end
   end
 
+  if stamps_before then take_back_stamps(stamps_before) end
   local is_applied = true
   for i = first, last do
     if not records[words[starts[i]]] and (is_recorded or not outcomes[i]) then outcomes[i] = ABANDONED end
@@ -320,7 +339,7 @@ local function write()
   if ARGV[4] == '1' then call('SET', KEYS[2], now) end
   local first = 1
   for i = 1, #starts do
-    if words[starts[i] + 3] == 0 then
+    if words[starts[i] + 3] == 0 or i == #starts then
       settle(first, i)
       first = i + 1
     end

@@ -107,6 +107,7 @@ fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<O
         return match reply::integer(&value)? {
             1 => Ok(Outcome::Conflict),
             2 => Ok(Outcome::RequestIdReused),
+            3 => Ok(Outcome::Abandoned),
             _ => Err(reply::unexpected("the commit script answered an unknown outcome")),
         };
     }
@@ -193,7 +194,7 @@ impl<'a> CallBuilder<'a> {
             (Err(_), true) => 1,
             (Err(_), false) => 2,
         });
-        self.words.number(0);
+        self.words.number(proposal.linked.into());
         self.words.number(proposal.decided_on.len() as u64);
         for (id, stamp) in &proposal.decided_on {
             let number = self.account(id);
