@@ -89,6 +89,7 @@ methods! {
     CloseAccount        Admin   All
     GetServerInfo       Read    Unnamed
     AuditAccounts       Admin   All
+    WatchTransactions   Read    Own
 }
 
 /// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.

@@ -4,6 +4,7 @@
 
 mod choices;
 mod violations;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use bank_proto::v1;
 use bank_store::Order;
 
 use self::violations::Violations;
+pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 

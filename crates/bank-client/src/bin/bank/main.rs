@@ -11,6 +11,7 @@ mod keys;
 mod output;
 mod table;
 mod value;
+mod watch;
 
 use std::process::ExitCode;
 
