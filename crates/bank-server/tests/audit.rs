@@ -201,15 +201,18 @@ fn rewrite(redis: &Redis, account_id: &str, change: &str) {
     let script = format!(
         r"
         local entries = redis.call('XRANGE', KEYS[1], '-', '+')
-        local function get(n, name)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
+        local place = {{ kind = 1, amount = 2, balance = 3, request = 4 }}
+        local function words(n)
+            local list = {{}}
+            for word in string.gmatch(entries[n][2][2], '%S+') do list[#list + 1] = word end
+            return list
         end
+        local function get(n, name) return name == 'hash' and entries[n][2][4] or words(n)[place[name]] end
         local function set(n, name, value)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then fields[i + 1] = value; return end end
-            fields[#fields + 1] = name
-            fields[#fields + 1] = value
+            if name == 'hash' then entries[n][2][4] = value; return end
+            local list = words(n)
+            list[place[name] or #list + 1] = value
+            entries[n][2][2] = table.concat(list, ' ')
         end
         local function time(n) return string.match(entries[n][1], '^(%d+)-') end
         {change}
@@ -247,7 +250,7 @@ type Tampering = fn(&Redis, &str);
 const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("amount", |redis, id| rewrite(redis, id, "set(3, 'amount', '21')"), Kind::EntryChanged, 3),
     ("description", |redis, id| rewrite(redis, id, "set(2, 'description', 'gift')"), Kind::EntryChanged, 2),
-    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', 'other')"), Kind::EntryChanged, 6),
+    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', '#other')"), Kind::EntryChanged, 6),
     ("time", |redis, id| rewrite(redis, id, "entries[7][1] = (time(7) + 1) .. '-7'"), Kind::EntryChanged, 7),
     (
         "amount-and-balances",
@@ -303,19 +306,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
         "inserted-last",
         |redis, id| {
             let key = key(redis, "entries", id);
-            redis.run(&[
-                "XADD",
-                &key,
-                "9999999999999-8",
-                "kind",
-                "deposit",
-                "amount",
-                "5",
-                "balance",
-                "93",
-                "hash",
-                &"x".repeat(32),
-            ]);
+            redis.run(&["XADD", &key, "9999999999999-8", "entry", "deposit 5 93 #", "hash", &"x".repeat(32)]);
         },
         Kind::EntryInserted,
         8,
@@ -336,7 +327,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("balance-below-floor", |redis, id| set_account(redis, id, "balance", "-1"), Kind::Unreadable, 0),
     ("head", |redis, id| set_account(redis, id, "hash", &"ab".repeat(32)), Kind::AccountChanged, 0),
     ("state", |redis, id| set_account(redis, id, "state", "frozen"), Kind::AccountChanged, 0),
-    ("version", |redis, id| set_account(redis, id, "version", "6"), Kind::AccountChanged, 0),
+    ("newest", |redis, id| set_account(redis, id, "newest", "1767225600000-6"), Kind::AccountChanged, 0),
     ("owner", |redis, id| set_account(redis, id, "owner", "mallory"), Kind::EntryChanged, 1),
     ("type", |redis, id| set_account(redis, id, "type", "checking"), Kind::EntryChanged, 1),
     (
