@@ -66,6 +66,7 @@ impl Batch {
 
     /// Adds an operation: a [`Call`](crate::Call) of one of the four kinds with its options, which is then not
     /// made by itself.
+    #[expect(clippy::should_implement_trait, reason = "it adds to a list, not to a number")]
     pub fn add(mut self, operation: impl Into<Operation>) -> Self {
         self.operations.push(operation.into());
         self
@@ -278,10 +279,7 @@ impl<'a> Progress<'a> {
     fn finish(self, outcome: Result<(), Error>) -> Result<Results, Error> {
         let batch = self.batch;
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut last = match outcome {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let mut last = outcome.err();
         let in_doubt = !batch.validate_only && (state.in_doubt || state.asking);
         let nothing_known = state.spokesman.is_none() && state.results.iter().all(Option::is_none);
         let is_refused = last.as_ref().is_some_and(Error::is_refusal);
@@ -297,7 +295,6 @@ impl<'a> Progress<'a> {
         let results = results.map(|(result, operation)| {
             let request_id = operation.request_id().filter(|_| in_doubt).cloned();
             match (result, request_id) {
-                (Some(result @ Ok(_)), _) => result,
                 (Some(Err(error)), Some(request_id)) if error.is_retryable() && !error.outcome_unknown() => {
                     Err(Error::OutcomeUnknown { request_id, message: error.to_string() })
                 }

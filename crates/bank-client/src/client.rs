@@ -362,18 +362,18 @@ impl BankClient {
         &self,
         request: v1::AuditAccountsRequest,
     ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
-        self.stream(request, |mut stub, request| async move { stub.audit_accounts(request).await }).await
+        self.replies(request, |mut stub, request| async move { stub.audit_accounts(request).await }).await
     }
 
     pub(crate) async fn watch_transactions(
         &self,
         request: v1::WatchTransactionsRequest,
     ) -> Result<Streaming<v1::WatchTransactionsResponse>, Error> {
-        self.stream(request, |mut stub, request| async move { stub.watch_transactions(request).await }).await
+        self.replies(request, |mut stub, request| async move { stub.watch_transactions(request).await }).await
     }
 
     /// Makes a call that has many replies, once.
-    async fn stream<Message, Reply, Sending>(
+    async fn replies<Message, Reply, Sending>(
         &self,
         request: Message,
         send: impl FnOnce(Stub, Request<Message>) -> Sending,

@@ -33,6 +33,7 @@ pub struct Operation {
 
 /// An operation of a batch that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most are receipts, which a box would only make slower")]
 #[non_exhaustive]
 pub enum Done {
     /// A deposit, a withdrawal or a transfer.

@@ -1,6 +1,5 @@
 //! Streams of batches against the real server: order, flow control, and every way to end.
 
-#![expect(clippy::print_stderr, reason = "the server's memory is a figure to read")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;

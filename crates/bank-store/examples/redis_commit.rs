@@ -11,7 +11,14 @@
 //! $ cargo run --release -p bank-store --example redis_commit
 //! $ cargo run --release -p bank-store --example redis_commit -- --files off --batches 100 --accounts 1000
 //! ```
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool that stops at the first surprise")]
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "figures for people; a tool that stops at the first surprise"
+)]
 
 use std::{
     fs,
@@ -25,7 +32,10 @@ use std::{
 
 use bank_store::{
     DurabilityLevel, Outcome, Proposal, RedisStore, Store,
-    conformance::{Bank, commands::*},
+    conformance::{
+        Bank,
+        commands::{deposit, id, named, open},
+    },
     redis::{RedisOptions, RedisUrl},
 };
 use tempfile::TempDir;
@@ -230,7 +240,7 @@ async fn proposals(bank: &Bank, accounts: usize, batch: usize, round: usize) -> 
     let proposals: Vec<_> = stride
         .enumerate()
         .map(|(it, account)| {
-            let request = format!("{round:08x}-{batch:04x}-7000-8000-{:012x}", it);
+            let request = format!("{round:08x}-{batch:04x}-7000-8000-{it:012x}");
             view.propose(named(&request, deposit(&name(account), 100)))
         })
         .collect();

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::process::Server;
 
 /// How long anything may take. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server with accounts, and a directory for files.
 struct Scene {

@@ -206,7 +206,9 @@ impl<'a> CallBuilder<'a> {
         }
         let changes: Vec<_> = proposal.decision.iter().flat_map(Plan::changes).collect();
         self.words.number(changes.len() as u64);
-        changes.into_iter().for_each(|change| self.change(change));
+        for change in changes {
+            self.change(change);
+        }
         Ok(())
     }
 
@@ -258,6 +260,7 @@ impl<'a> CallBuilder<'a> {
 
     fn key(&mut self, name: String) -> KeyNumber {
         self.keys.push(name.into());
-        self.keys.len() as KeyNumber
+        // Memory ends long before the numbers do.
+        KeyNumber::try_from(self.keys.len()).unwrap_or(KeyNumber::MAX)
     }
 }

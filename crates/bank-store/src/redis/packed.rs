@@ -52,7 +52,7 @@ impl Packed {
 
     pub(super) fn set(&mut self, hole: usize, number: u32) {
         debug_assert!(number <= 0x7f, "it would be read as something else");
-        self.bytes[hole] = number as u8;
+        self.bytes[hole] = u8::try_from(number).unwrap_or(0x7f);
     }
 
     /// Appends the list, with what says how long it is.
@@ -72,7 +72,7 @@ impl Words for Packed {
             Err(_) => {
                 self.bytes.push(0xdb);
                 // A word is a field of an account or entry, or a record: kilobytes at most.
-                self.bytes.extend((word.len() as u32).to_be_bytes());
+                self.bytes.extend(u32::try_from(word.len()).unwrap_or(u32::MAX).to_be_bytes());
             }
         }
         self.bytes.extend(word);

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long a bank may turn a batch away that has no room for it, before the run ends.
-const OVERLOADED_MAX: Duration = Duration::from_secs(60);
+const OVERLOADED_MAX: Duration = Duration::from_mins(1);
 /// The pause before it is sent again, where the bank names none.
 const PAUSE: Duration = Duration::from_millis(100);
 

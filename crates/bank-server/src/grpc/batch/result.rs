@@ -31,7 +31,7 @@ pub(super) struct Results<'a> {
     caller: &'a Identity,
     peer: Option<SocketAddr>,
     receipts_only: bool,
-    results: Vec<v1::OperationResult>,
+    messages: Vec<v1::OperationResult>,
     codes: BTreeMap<i32, u64>,
     /// The error that was told last: where a store is away, all have the same.
     told: Option<(ledger::Error, v1::OperationError)>,
@@ -39,7 +39,7 @@ pub(super) struct Results<'a> {
 
 impl<'a> Results<'a> {
     pub(super) fn new(caller: &'a Identity, peer: Option<SocketAddr>, receipts_only: bool) -> Self {
-        Self { caller, peer, receipts_only, results: Vec::new(), codes: BTreeMap::new(), told: None }
+        Self { caller, peer, receipts_only, messages: Vec::new(), codes: BTreeMap::new(), told: None }
     }
 
     /// Adds that of the next operation.
@@ -59,13 +59,13 @@ impl<'a> Results<'a> {
         };
         *self.codes.entry(code).or_default() += 1;
         self.write_down(method, &account_id, request_id.as_ref(), Code::from(code), extent);
-        self.results.push(v1::OperationResult { outcome: Some(outcome) });
+        self.messages.push(v1::OperationResult { outcome: Some(outcome) });
     }
 
     /// All of them.
     pub(super) fn finish(self, metrics: &Metrics) -> Vec<v1::OperationResult> {
-        metrics.batch_ended(self.results.len(), &self.codes);
-        self.results
+        metrics.batch_ended(self.messages.len(), &self.codes);
+        self.messages
     }
 
     fn done(&self, method: Method, command: &Command, executed: Executed) -> Outcome {

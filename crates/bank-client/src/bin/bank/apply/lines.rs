@@ -212,8 +212,7 @@ fn rows(contents: &[u8]) -> Vec<(u64, Result<Row, String>)> {
 /// The same for the same contents, whatever the file is called.
 fn name_of(contents: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, contents);
-    let digits: String = hash.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("apply-{digits}")
+    hash.as_ref().iter().take(12).fold("apply-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 fn value<T: FromStr<Err: Display>>(column: &str, text: &str) -> Result<T, String> {
