@@ -13,7 +13,7 @@ use bank_domain::{Money, RequestId};
 use bank_proto::v1;
 use opentelemetry::propagation::Injector;
 use tonic::{
-    Request, Response, Streaming,
+    Request,
     metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
     transport::Channel,
 };
@@ -318,14 +318,10 @@ impl BankClient {
         self.shared.timeout
     }
 
-    pub(crate) async fn audit(
-        &self,
-        request: v1::AuditAccountsRequest,
-    ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
-        let shared = &*self.shared;
-        let request = shared.authorized(Request::new(request)).await?;
-        let reply = shared.stub().audit_accounts(request).await;
-        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    /// What a call with a stream of replies is made with.
+    pub(crate) async fn prepare<T>(&self, message: T) -> Result<(Stub, Request<T>), Error> {
+        let request = self.shared.authorized(Request::new(message)).await?;
+        Ok((self.shared.stub(), request))
     }
 }
 

@@ -158,6 +158,20 @@ pub enum Error {
         /// Which id.
         request_id: RequestId,
     },
+    /// The file of an import is not one that a bank has written. The bank is empty, as it was.
+    #[error("{message}")]
+    BackupDamaged {
+        /// The first line that is wrong, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There are accounts in the bank, and a file can be imported only into an empty one.
+    #[error("{message}")]
+    BankNotEmpty {
+        /// What the bank says about it.
+        message: String,
+    },
     /// The call is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
@@ -339,6 +353,8 @@ impl Error {
             Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
             Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
+            Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
+            Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",

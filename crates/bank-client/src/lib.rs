@@ -40,6 +40,7 @@
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
 
 mod audit;
+mod backup;
 mod builder;
 mod call;
 mod choice;
@@ -48,6 +49,7 @@ mod error;
 mod method;
 mod model;
 mod name;
+mod news;
 mod reply;
 mod retry;
 mod server_info;
@@ -55,6 +57,7 @@ mod token;
 mod wire;
 
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
+pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
 pub use bank_domain::{
     AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
     InvalidRequestId, InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,

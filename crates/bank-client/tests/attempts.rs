@@ -23,7 +23,7 @@ use futures::{
 };
 use tokio::net::TcpListener;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -196,6 +196,24 @@ macro_rules! service {
                 request: Request<v1::AuditAccountsRequest>,
             ) -> Result<Response<Self::AuditAccountsStream>, Status> {
                 self.audit(request)
+            }
+
+            type ExportBankStream = BoxStream<'static, Result<v1::ExportBankResponse, Status>>;
+
+            async fn export_bank(
+                &self,
+                _: Request<v1::ExportBankRequest>,
+            ) -> Result<Response<Self::ExportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type ImportBankStream = BoxStream<'static, Result<v1::ImportBankResponse, Status>>;
+
+            async fn import_bank(
+                &self,
+                _: Request<Streaming<v1::ImportBankRequest>>,
+            ) -> Result<Response<Self::ImportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
             }
         }
     };

@@ -5,7 +5,7 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `meta` | field | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
+//! | `meta` | field | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds`; the newest `import` |
 //! | `accounts` | partition, account id | an account, and where in the log its newest entry is |
 //! | `log` | position, in the order of commits | an entry, and where the one before it on its account is |
 //! | `milestones` | account id, time, sequence | where every 64th entry of an account is |
@@ -21,6 +21,7 @@
 //! for each entry and one of a record; for each distinct account, one look-up and one insertion. Memory:
 //! the cache, and what a commit or a reply holds.
 
+mod backup;
 #[cfg(test)]
 mod bad_disk;
 mod check;
@@ -47,11 +48,11 @@ use self::{
     file::{damaged, storage_error},
     medium::{FileMedium, Medium},
     requests::Retention,
-    tables::ACCOUNTS,
+    tables::{ACCOUNTS, META},
     writer::{OpenFile, Writer},
 };
 use crate::{
-    AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
     partition::Partitions,
 };
 
@@ -105,7 +106,12 @@ impl EmbeddedStore {
         work: impl FnOnce(&ReadTransaction, Partitions) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (file, partitions) = (Arc::clone(&self.file), self.partitions);
-        unblocked(move || work(&file.snapshot()?, partitions)).await
+        unblocked(move || {
+            let snapshot = file.snapshot()?;
+            backup::require_whole(&snapshot.open_table(META).map_err(storage_error)?)?;
+            work(&snapshot, partitions)
+        })
+        .await
     }
 }
 
@@ -139,7 +145,10 @@ impl Store for EmbeddedStore {
         let (partitions, retention) = (self.partitions, self.retention);
         let proposals = proposals.to_vec();
         self.writer
-            .write(move |transaction| commit::apply(transaction, partitions, retention, &proposals))
+            .write(move |transaction| {
+                backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
+                commit::apply(transaction, partitions, retention, &proposals)
+            })
             .await
     }
 
@@ -172,7 +181,8 @@ impl Store for EmbeddedStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         // By way of the queue: a disk that does not answer holds this up, too.
-        self.writer.run(OpenFile::require_writable).await
+        self.writer.run(OpenFile::require_writable).await?;
+        self.read(|_, _| Ok(())).await
     }
 
     fn name(&self) -> String {
@@ -193,6 +203,10 @@ impl Store for EmbeddedStore {
 
     fn partitions(&self) -> u32 {
         self.partitions.count()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 
     async fn close(&self) {

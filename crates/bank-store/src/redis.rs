@@ -6,7 +6,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds`; the newest import |
 //! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
 //! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
@@ -21,6 +21,7 @@
 //! of its history and of each request's record, one `XADD` for each entry, and one `HSET` for each
 //! distinct account and each distinct partition.
 
+mod backup;
 mod codec;
 mod commit;
 mod connection;
@@ -32,6 +33,7 @@ mod keys;
 mod link;
 mod options;
 mod reading;
+mod records;
 mod reply;
 mod script;
 
@@ -55,10 +57,11 @@ use self::{
     keys::Keys,
     link::Link,
     reading::Reading,
+    records::Windows,
     script::Script,
 };
 use crate::{
-    AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
     partition::Partitions,
 };
 
@@ -78,6 +81,7 @@ pub struct RedisStore {
     reads: Link,
     guard: Arc<Guard>,
     script: Script,
+    windows: Windows,
     keys: Keys,
     promise: Durability,
     name: String,
@@ -123,6 +127,7 @@ impl RedisStore {
         let commits = Connection::open(target, deadline).await?;
         let founded = identity::join(&commits, &keys, options).await?;
         let script = Script::load(&commits, &founded, options).await?;
+        let windows = Windows::new(options, founded.request_window_seconds);
         let guard = Arc::new(Guard::new(options, &keys, founded.bank_id));
         guard.admit(Role::Commits, &commits).await?;
         let reads = Connection::open(target, deadline).await?;
@@ -135,6 +140,7 @@ impl RedisStore {
             guard,
             keys,
             script,
+            windows,
         })
     }
 
@@ -334,6 +340,10 @@ impl Store for RedisStore {
 
     fn bank_id(&self) -> &str {
         self.guard.bank_id()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {

@@ -83,6 +83,8 @@ fn from_reason(
         "REQUEST_ID_REUSED" => {
             Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
+        "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
+        "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,

@@ -32,6 +32,8 @@ impl Error {
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty { .. }
             | Self::InvalidArgument { .. } => Effect::Refused,
             Self::Overloaded { .. }
             | Self::Unavailable { .. }

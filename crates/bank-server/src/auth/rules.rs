@@ -89,6 +89,8 @@ methods! {
     CloseAccount        Admin   All
     GetServerInfo       Read    Unnamed
     AuditAccounts       Admin   All
+    ExportBank          Admin   All
+    ImportBank          Admin   All
 }
 
 /// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -90,7 +90,17 @@ macro_rules! nameless {
     };
 }
 
-nameless! { ListAccountsRequest, GetServerInfoRequest }
+nameless! { ListAccountsRequest, GetServerInfoRequest, ExportBankRequest }
+
+impl<Message> Names for Streaming<Message> {
+    fn account(&self) -> &'static str {
+        ""
+    }
+
+    fn request_id(&self) -> &'static str {
+        ""
+    }
+}
 
 /// The replies of a call that has many.
 pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;

@@ -14,7 +14,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    ledger,
+    backup, ledger,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -48,6 +48,12 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
+    /// A file is not one that the bank has written.
+    BackupDamaged { line: u64, problem: String },
+    /// A file is to be imported into a bank that has accounts.
+    BankNotEmpty,
+    /// What the caller sends cannot be read any further: what is to be said of it.
+    Unread(Box<Status>),
     /// The caller is gone; nobody hears of it.
     CallerGone,
     /// The ledger did not carry it out.
@@ -73,6 +79,9 @@ impl Failure {
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::TooManyAudits { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty
+            | Self::Unread(_)
             | Self::CallerGone
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
@@ -100,6 +109,17 @@ impl From<audit::Error> for Failure {
             }
             audit::Error::Store(error) => Self::Store(error),
             audit::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<backup::Error> for Failure {
+    fn from(error: backup::Error) -> Self {
+        match error {
+            backup::Error::Damaged { line, problem } => Self::BackupDamaged { line, problem },
+            backup::Error::NotEmpty => Self::BankNotEmpty,
+            backup::Error::Store(error) => Self::Store(error),
+            backup::Error::NobodyListens => Self::CallerGone,
         }
     }
 }
@@ -162,6 +182,9 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
+        Failure::BankNotEmpty => bank_not_empty(),
+        Failure::Unread(status) => *status,
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
@@ -286,10 +309,27 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
 }
 
 fn too_many_audits(audits_max: usize) -> Status {
-    Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", format!("{audits_max} audits run already"))
-        .with("audits_max", audits_max)
-        .quota("server.concurrent_audits_max", RETRY_DELAY)
-        .status()
+    Answer::new(
+        Code::ResourceExhausted,
+        "TOO_MANY_AUDITS",
+        format!("{audits_max} audits or exports run already"),
+    )
+    .with("audits_max", audits_max)
+    .quota("server.concurrent_audits_max", RETRY_DELAY)
+    .status()
+}
+
+fn backup_damaged(line: u64, problem: &str) -> Status {
+    let message = format!("line {line} of the file {problem}");
+    let mut answer = Answer::new(Code::InvalidArgument, "BACKUP_DAMAGED", message).with("line", line);
+    answer.details.add_bad_request_violation("data", answer.message.clone());
+    answer.status()
+}
+
+fn bank_not_empty() -> Status {
+    let mut answer = Answer::new(Code::FailedPrecondition, "BANK_NOT_EMPTY", backup::Error::NotEmpty);
+    answer.details.add_precondition_failure_violation("BANK_NOT_EMPTY", "bank", answer.message.clone());
+    answer.status()
 }
 
 fn ledger_status(error: ledger::Error) -> Status {

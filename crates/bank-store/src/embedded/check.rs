@@ -9,15 +9,15 @@ use redb::{
 };
 
 use super::{
-    EmbeddedOptions,
+    EmbeddedOptions, backup,
     codec::{self, Filed, Linked, RecordedOutcome},
     file::{self, storage_error},
     history::{Place, entry_at},
     list::filed,
     medium::Medium,
     tables::{
-        ACCOUNTS, AccountKey, LOG, MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position,
-        REQUESTS, RequestKey, Row,
+        ACCOUNTS, AccountKey, LOG, META, MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey,
+        Position, REQUESTS, RequestKey, Row,
     },
 };
 use crate::{StoreError, partition::Partitions};
@@ -78,6 +78,9 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
         database = file::open(medium, options)?.0;
     }
     let transaction = database.begin_read().map_err(storage_error)?;
+    if backup::is_marked(&transaction.open_table(META).map_err(storage_error)?)? {
+        checked.note("an import into this bank was broken off; import the file again");
+    }
     let walk = || Walk::new(&transaction, identity.partitions)?.all(&mut checked);
     if let Err(error) = readable(walk) {
         checked.note_error(error);

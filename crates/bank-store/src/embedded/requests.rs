@@ -84,6 +84,29 @@ impl Windows {
         Ok(())
     }
 
+    /// All of them, the oldest first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = u64> {
+        self.earlier.iter().rev().copied().chain([self.current])
+    }
+
+    /// Writes a record of another bank into the window of the time that it was recorded at, unless that
+    /// is too old.
+    pub(super) fn import(
+        &self,
+        requests: &mut Table<'_, tables::RequestKey, Row>,
+        retention: Retention,
+        key: &RequestKey,
+        record: &Record,
+    ) -> Result<(), StoreError> {
+        let window = (record.recorded_at_seconds / retention.window_seconds).min(self.current);
+        if window < self.oldest {
+            return Ok(());
+        }
+        let row = codec::encode_record(record)?;
+        requests.insert(in_window(window, key), row.as_slice()).map_err(storage_error)?;
+        Ok(())
+    }
+
     /// Forgets records that are too old, the oldest first.
     pub(super) fn forget(
         &self,

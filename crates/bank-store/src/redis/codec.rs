@@ -17,7 +17,7 @@ pub(super) type Fields = HashMap<String, Vec<u8>>;
 
 const LABEL: &str = "label:";
 /// The field of an entry's hash; the commit script writes it.
-const ENTRY_HASH: &str = "hash";
+pub(super) const ENTRY_HASH: &str = "hash";
 
 /// The fields of an account that an entry changes; all of them for the first one.
 pub(super) fn account_fields(account: &Account, entry: &Entry) -> Vec<String> {

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
-    audit,
+    audit, backup,
     connect::connect,
     demo,
     failure::Failure,
@@ -69,6 +69,8 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(output.result(&info, &table::server_info(&info))?)
         }
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Export(args) => backup::export(&client, args, output).await,
+        Command::Import(args) => backup::import(&client, args, output).await,
         Command::Health => {
             client.health().await?;
             Ok(output.result(&json::Serving, "serving")?)

@@ -25,6 +25,9 @@ pub(crate) enum Exit {
 pub(crate) enum Failure {
     #[error(transparent)]
     Bank(#[from] Error),
+    /// Of an import: the bank serves nobody where it was broken off.
+    #[error(transparent)]
+    Import(Error),
     /// In the session of `bank demo`, which has request ids of its own.
     #[error(transparent)]
     Demo(Error),
@@ -74,7 +77,7 @@ impl Failure {
 
     fn bank(&self) -> Option<&Error> {
         match self {
-            Self::Bank(error) | Self::Demo(error) => Some(error),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => Some(error),
             Self::Amount(_)
             | Self::File { .. }
             | Self::Incomplete { .. }
@@ -84,9 +87,23 @@ impl Failure {
         }
     }
 
+    /// Whether an import may have begun and did not come to an end.
+    fn breaks_off_an_import(&self) -> bool {
+        let Self::Import(error) = self else { return false };
+        matches!(
+            error,
+            Error::ConnectionLost { .. }
+                | Error::DeadlineExceeded { .. }
+                | Error::Internal { .. }
+                | Error::InvalidReply { .. }
+                | Error::Unavailable { retry_after: Some(_), .. }
+        )
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         let error = match self {
-            Self::Bank(error) | Self::Demo(error) => error,
+            Self::Import(_) if self.breaks_off_an_import() => return Exit::OutcomeUnknown,
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error,
             Self::Amount(_) => return Exit::Invalid,
             Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
@@ -94,7 +111,7 @@ impl Failure {
         };
         match error {
             Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
-            Error::InvalidArgument { .. } => Exit::Invalid,
+            Error::InvalidArgument { .. } | Error::BackupDamaged { .. } => Exit::Invalid,
             Error::InvalidSetting { .. } => Exit::Usage,
             error if error.outcome_unknown() => Exit::OutcomeUnknown,
             Error::Unavailable { .. }
@@ -112,7 +129,7 @@ impl Failure {
     /// The stable name of the cause.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Bank(error) | Self::Demo(error) => error.reason(),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
             Self::File { .. } => "FILE",
             Self::Incomplete { .. } => "INCOMPLETE",
@@ -125,6 +142,11 @@ impl Failure {
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
         let error = self.bank()?;
+        if self.breaks_off_an_import() {
+            return Some(
+                "import the file again: until then the bank serves nobody if this has begun".to_owned(),
+            );
+        }
         if error.outcome_unknown() {
             return Some(match (self, error.request_id()) {
                 (Self::Bank(_), Some(id)) => {

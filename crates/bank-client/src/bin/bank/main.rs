@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod backup;
 mod commands;
 mod connect;
 mod demo;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
-    Transaction,
+    Account, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry, InterestBreakdown,
+    ServerInfo, Transaction,
 };
 use comfy_table::{
     CellAlignment::{self, Left, Right},
@@ -150,6 +150,12 @@ pub(crate) fn audit(summary: &AuditSummary) -> String {
         return facts;
     }
     format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
+}
+
+/// What is in the file of a bank.
+pub(crate) fn counts(done: &str, counts: &BackupCounts) -> String {
+    let BackupCounts { accounts, entries, requests } = counts;
+    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests")
 }
 
 /// How an amount of interest came about, a line for each step.
