@@ -72,6 +72,8 @@ impl CommandOutcome {
             Err(ledger::Error::OutcomeUnknown { .. }) => Self::Unknown,
             Err(
                 ledger::Error::RequestIdReused { .. }
+                | ledger::Error::PartlyExecuted { .. }
+                | ledger::Error::BatchAborted { .. }
                 | ledger::Error::QueueFull { .. }
                 | ledger::Error::DeadlineExceeded { .. }
                 | ledger::Error::ShuttingDown
@@ -178,8 +180,8 @@ impl Metrics {
     }
 
     /// A command was queued.
-    pub(crate) fn command_queued(&self) {
-        self.queue_commands.inc();
+    pub(crate) fn commands_queued(&self, count: usize) {
+        self.queue_commands.add(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A command was taken out of its queue.

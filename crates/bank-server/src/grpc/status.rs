@@ -343,6 +343,18 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .precondition(&account_id)
                 .status()
         }
+        ledger::Error::PartlyExecuted { request_id, account_id } => {
+            Answer::new(Code::FailedPrecondition, "PARTLY_EXECUTED", message)
+                .with("request_id", request_id)
+                .with("account_id", &account_id)
+                .precondition(&account_id)
+                .status()
+        }
+        ledger::Error::BatchAborted { failed_operation } => {
+            Answer::new(Code::Aborted, "BATCH_ABORTED", message)
+                .with("failed_operation", failed_operation)
+                .status()
+        }
         ledger::Error::QueueFull { commands_max } => {
             Answer::new(Code::ResourceExhausted, "QUEUE_FULL", message)
                 .with("commands_max", commands_max)

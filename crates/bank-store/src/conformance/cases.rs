@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "the names of the cases say what they show")]
 
 mod backups;
+mod chains;
 mod commits;
 mod histories;
 mod listings;
@@ -9,4 +10,6 @@ mod races;
 mod readings;
 mod requests;
 
-pub use self::{backups::*, commits::*, histories::*, listings::*, races::*, readings::*, requests::*};
+pub use self::{
+    backups::*, chains::*, commits::*, histories::*, listings::*, races::*, readings::*, requests::*,
+};

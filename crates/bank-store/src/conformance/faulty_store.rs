@@ -154,7 +154,11 @@ impl Store for FaultyStore {
                 unknown("a reply was lost")
             }
             Some(Fault::HalfDone) => {
-                self.inner.commit(&proposals[..proposals.len() / 2]).await?;
+                // A chain is all or nothing, so it is never cut in two.
+                let half = proposals.len() / 2;
+                let half = half + proposals[half..].iter().take_while(|proposal| proposal.linked).count();
+                let half = if half < proposals.len() && half > 0 { half } else { 0 };
+                self.inner.commit(&proposals[..half]).await?;
                 unknown("a commit was cut short")
             }
             Some(Fault::Delayed) => {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bank_domain::{AccountId, Change};
+use bank_domain::{AccountId, Change, Plan};
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::{
@@ -13,7 +13,9 @@ use super::{
     requests::{Retention, Windows, now_seconds},
     tables::{MILESTONE_EVERY, Position, WriteTables},
 };
-use crate::{Committed, Outcome, Proposal, Recorded, Stamp, StoreError, partition::Partitions};
+use crate::{
+    Committed, Outcome, Proposal, Recorded, Stamp, StoreError, partition::Partitions, proposal::chains,
+};
 
 /// Applies proposals, in order. An error means that the transaction must not be committed.
 pub(super) fn apply(
@@ -25,21 +27,8 @@ pub(super) fn apply(
     let mut commit = Commit::begin(transaction, partitions, retention)?;
     let mut outcomes = Vec::with_capacity(proposals.len());
     let mut tainted = HashSet::new();
-    for proposal in proposals {
-        let outcome = match commit.decide(proposal, &tainted) {
-            Ok(Decision::Write) => {
-                commit.write(proposal)?;
-                Outcome::Applied
-            }
-            Ok(Decision::Is(outcome)) => outcome,
-            // What cannot be read concerns this proposal; nothing has been written for it.
-            Err(StoreError::Corrupt(what)) => Outcome::Damaged(what),
-            Err(error) => return Err(error),
-        };
-        if outcome != Outcome::Applied {
-            tainted.extend(proposal.decided_on.iter().map(|(id, _)| id.clone()));
-        }
-        outcomes.push(outcome);
+    for chain in chains(proposals) {
+        outcomes.extend(commit.settle(chain, &mut tainted)?);
     }
     let current = commit.current(tainted)?;
     commit.finish(proposals.len())?;
@@ -49,7 +38,10 @@ pub(super) fn apply(
 /// What is to be done about a proposal.
 enum Decision {
     Write,
-    Is(Outcome),
+    /// Nothing: its request has an outcome.
+    Recorded(Outcome),
+    /// Nothing: something is in the way.
+    Not(Outcome),
 }
 
 /// An account as the proposals before leave it.
@@ -89,16 +81,62 @@ impl<'t> Commit<'t> {
         })
     }
 
-    /// As [`Store::commit`](crate::Store::commit) has it. Writes nothing.
-    fn decide(&mut self, proposal: &Proposal, tainted: &HashSet<AccountId>) -> Result<Decision, StoreError> {
+    /// Applies a chain, or says of each proposal why not.
+    fn settle(
+        &mut self,
+        chain: &[Proposal],
+        tainted: &mut HashSet<AccountId>,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        // Of the chain, as those before in it leave the accounts.
+        let mut ahead = HashMap::new();
+        let mut decisions = Vec::with_capacity(chain.len());
+        for proposal in chain {
+            decisions.push(match self.decide(proposal, &ahead, tainted) {
+                // What cannot be read concerns this proposal; nothing has been written for it.
+                Err(StoreError::Corrupt(what)) => Decision::Not(Outcome::Damaged(what)),
+                decision => decision?,
+            });
+            if proposal.linked {
+                let changes = proposal.decision.iter().flat_map(Plan::changes);
+                ahead.extend(changes.map(|it| (it.account.id.clone(), Stamp::of(&it.account))));
+            }
+        }
+        let is_recorded = decisions.iter().any(|decision| matches!(decision, Decision::Recorded(_)));
+        let is_whole = decisions.iter().all(|decision| matches!(decision, Decision::Write));
+        let refused = chain.iter().position(|proposal| proposal.decision.is_err());
+        let mut outcomes = Vec::with_capacity(chain.len());
+        for (place, (proposal, decision)) in chain.iter().zip(decisions).enumerate() {
+            outcomes.push(match decision {
+                Decision::Write if is_whole && refused.is_none_or(|refused| refused == place) => {
+                    self.write(proposal)?;
+                    Outcome::Applied
+                }
+                Decision::Recorded(outcome) => outcome,
+                Decision::Not(outcome) if !is_recorded => outcome,
+                Decision::Write | Decision::Not(_) => Outcome::Abandoned,
+            });
+        }
+        if !is_whole && outcomes.iter().any(|outcome| *outcome != Outcome::Applied) {
+            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id.clone()));
+        }
+        Ok(outcomes)
+    }
+
+    /// As [`Store::commit`](crate::Store::commit) has it, for one proposal of a chain. Writes nothing.
+    fn decide(
+        &mut self,
+        proposal: &Proposal,
+        ahead: &HashMap<AccountId, Stamp>,
+        tainted: &HashSet<AccountId>,
+    ) -> Result<Decision, StoreError> {
         if let Some(record) = self.windows.find(&self.tables.requests, &proposal.key)? {
-            return self.recorded(proposal, record).map(Decision::Is);
+            return self.recorded(proposal, record).map(Decision::Recorded);
         }
         for (id, stamp) in &proposal.decided_on {
-            if self.known(id)?.filed.as_ref().map(|filed| Stamp::of(&filed.account)) != *stamp
-                || tainted.contains(id)
-            {
-                return Ok(Decision::Is(Outcome::Conflict));
+            let filed = self.known(id)?.filed.as_ref();
+            let now = ahead.get(id).copied().or_else(|| filed.map(|filed| Stamp::of(&filed.account)));
+            if now != *stamp || tainted.contains(id) {
+                return Ok(Decision::Not(Outcome::Conflict));
             }
         }
         Ok(Decision::Write)

@@ -11,7 +11,8 @@
 -- ARGV  1  how long request records are kept, in seconds
 --       2  how long a window of request records is, in seconds
 --       3  proposals, in MessagePack: a list of
---            { requests key, request field, attempt, fingerprint, record or false, reads, changes }
+--            { requests key, request field, attempt, fingerprint, record or false, reads, changes,
+--              whether it is linked to the next, whether it is a refusal }
 --            reads:   a list of { account key, entries key, stamp that was decided on }
 --            changes: a list of { account key, entries key, entry id, entry fields, account fields,
 --                                 index keys, account id, stamp with the change }
@@ -21,7 +22,8 @@
 --          and a commit may have nothing else to write
 -- Returns { outcomes, accounts, problem }, or an error WRONGBANK with the id of the bank that is here
 --       outcomes  for each proposal  0 applied, 1 conflict, 2 request id reused,
---                                    { 'replayed', outcome, entry }, { 'damaged', message }
+--                                    { 'replayed', outcome, entry }, { 'damaged', message },
+--                                    3 abandoned
 --       accounts  { account key, fields } of every account of a proposal that did not apply
 --       problem   what Redis refused half way through the writes; empty where it refused nothing
 --
@@ -32,7 +34,7 @@
 -- entry that was written, or the refusal in JSON; the time is in seconds. Records live in one hash for
 -- each partition and window of time; those are looked at that can hold a record which is not too old.
 
-local APPLIED, CONFLICT, REUSED = 0, 1, 2
+local APPLIED, CONFLICT, REUSED, ABANDONED = 0, 1, 2, 3
 local CLOCK_SKEW_SECONDS_MAX = 300
 local HASH_LENGTH = 32
 local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than some 8000
@@ -163,18 +165,64 @@ end
 
 local outcomes = {}
 local fresh = {}      -- the proposals to write
-for i, proposal in ipairs(proposals) do
-  local is_known = records[proposal[1]][proposal[2]]
-  outcomes[i] = decide(proposal)
-  if outcomes[i] ~= APPLIED then
-    for _, read in ipairs(proposal[6]) do tainted[read[1]] = true end
-  elseif not is_known then
-    fresh[#fresh + 1] = proposal
-    for _, change in ipairs(proposal[7]) do stamp_of[change[1]] = change[8] end
-    if proposal[5] then
-      proposal[5] = proposal[5] .. ' ' .. clock
-      records[proposal[1]][proposal[2]] = proposal[5]
+
+local function accept(proposal)
+  fresh[#fresh + 1] = proposal
+  if proposal[5] then
+    proposal[5] = proposal[5] .. ' ' .. clock
+    records[proposal[1]][proposal[2]] = proposal[5]
+  end
+end
+
+-- A chain of proposals, from the first to the last: most are of one.
+local function settle(first, last)
+  local stamps_before = {}
+  local is_recorded, is_whole, refused = false, true, false
+  for i = first, last do
+    local proposal = proposals[i]
+    local record = records[proposal[1]][proposal[2]]
+    outcomes[i] = decide(proposal)
+    is_recorded = is_recorded or record
+    is_whole = is_whole and outcomes[i] == APPLIED
+    if proposal[9] and not refused then refused = i end
+    for _, change in ipairs(record and {} or proposal[7]) do
+      local account = change[1]
+      if stamps_before[account] == nil then stamps_before[account] = stamp(account) end
+      stamp_of[account] = change[8]
     end
+  end
+
+  if not is_recorded and is_whole and not (refused and last > first) then
+    for i = first, last do accept(proposals[i]) end
+    return
+  end
+
+  for account, before in pairs(stamps_before) do stamp_of[account] = before end
+  if not is_recorded and is_whole then
+    for i = first, last do outcomes[i] = ABANDONED end
+    outcomes[refused] = APPLIED
+    accept(proposals[refused])
+    return
+  end
+
+  local is_applied = true
+  for i = first, last do
+    local proposal = proposals[i]
+    local has_record = records[proposal[1]][proposal[2]]
+    if not has_record and (is_recorded or outcomes[i] == APPLIED) then outcomes[i] = ABANDONED end
+    if outcomes[i] ~= APPLIED then is_applied = false end
+  end
+  if is_applied then return end
+  for i = first, last do
+    for _, read in ipairs(proposals[i][6]) do tainted[read[1]] = true end
+  end
+end
+
+local first = 1
+for i, proposal in ipairs(proposals) do
+  if not proposal[8] then
+    settle(first, i)
+    first = i + 1
   end
 end
 

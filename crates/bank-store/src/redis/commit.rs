@@ -37,6 +37,8 @@ struct Argument {
     record: Record,
     reads: Vec<Read>,
     changes: Vec<Change>,
+    linked: bool,
+    refused: bool,
 }
 
 /// The record to write, or `false`: Lua's lists end at the first nil.
@@ -131,6 +133,7 @@ fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<O
             0 => Ok(Outcome::Applied),
             1 => Ok(Outcome::Conflict),
             2 => Ok(Outcome::RequestIdReused),
+            3 => Ok(Outcome::Abandoned),
             _ => Err(reply::unexpected("the commit script answered an unknown outcome")),
         };
     }
@@ -195,6 +198,8 @@ impl CallBuilder<'_> {
             },
             reads,
             changes,
+            linked: proposal.linked,
+            refused: proposal.decision.is_err(),
         })
     }
 
