@@ -244,7 +244,7 @@ async fn a_file_that_is_damaged_is_refused_and_leaves_an_empty_bank() {
     // In pieces of any size, the good one is taken.
     let pieces: Vec<_> = whole.chunks(7).map(<[u8]>::to_vec).collect();
     let counts = import_stream(&client, stream::iter(pieces)).await.unwrap();
-    assert_eq!(counts, BackupCounts { accounts: 3, entries: 9, requests: counts.requests });
+    assert_eq!(counts, BackupCounts { accounts: 3, entries: 8, requests: 9 });
     assert_eq!(export(&client).await.0, whole);
     assert_eq!(findings(&client).await, 0);
 }
@@ -329,7 +329,7 @@ async fn half_a_bank_is_never_served_also_after_a_server_was_killed() {
 
         drop(begin(&client, &whole).await);
         let counts = import(&client, &whole).await.unwrap();
-        assert_eq!((counts.accounts, counts.entries), (3, 9 + DEPOSITS as u64));
+        assert_eq!((counts.accounts, counts.entries), (3, 8 + DEPOSITS.unsigned_abs()));
         assert_eq!(export(&client).await.0, whole);
         assert_eq!(findings(&client).await, 0);
         health::becomes(&bank, ServingStatus::Serving).await;

@@ -90,7 +90,7 @@ fn a_bank_goes_from_redis_to_a_file_to_a_store_and_back_without_a_byte_changed()
 
         // Requests have the outcomes that they had.
         let again = run(&server, "transfer alice shop 250.00 --request-id rent");
-        assert_eq!(stdout(&again), "Successfully transferred $250.00\n", "{name}");
+        assert_eq!(stdout(&again), "Successfully transferred $250.00 to account shop\n", "{name}");
         assert!(stderr(&again).contains("carried out before"), "{name}: {}", stderr(&again));
         let refused = run(&server, "withdraw alice 99999 --request-id much");
         assert_eq!(refused.status.code(), Some(3), "{name}");

@@ -171,6 +171,8 @@ fn bits(field: &str, text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use bank_domain::{
         AccountType, Command, Context, Currency, Deposit, Description, Labels, OpenAccount, Owner, Timestamp,
         decide,
@@ -185,7 +187,7 @@ mod tests {
             now: Timestamp::try_from_unix_ms(ms).unwrap(),
             request_id: "r 1".replace(' ', "-").parse().ok(),
         };
-        let labels = Labels::try_from([("branch".to_owned(), "\u{e9}\"".to_owned())].into());
+        let labels = Labels::try_from(BTreeMap::from([("branch".to_owned(), "\u{e9}\"".to_owned())]));
         let owner: Owner = "alice".parse().unwrap();
         let open = OpenAccount::try_new(
             "a:1".parse().unwrap(),

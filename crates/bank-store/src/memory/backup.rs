@@ -32,7 +32,7 @@ impl State {
     }
 
     /// The outcome of a request as a record has it here: with the entry.
-    fn recorded(&self, request: &KeptRequest) -> Result<Recorded, StoreError> {
+    fn outcome_of(&self, request: &KeptRequest) -> Result<Recorded, StoreError> {
         let id = match &request.outcome {
             KeptOutcome::Refused(refusal) => return Ok(Recorded::Refused(refusal.clone())),
             KeptOutcome::Entry(id) => *id,
@@ -105,7 +105,7 @@ impl Backup for MemoryStore {
             }
         }
         for request in &batch.requests {
-            let recorded = state.recorded(request)?;
+            let recorded = state.outcome_of(request)?;
             let KeptRequest { fingerprint, attempt, recorded_at, .. } = *request;
             // Those of the older window live for up to one retention time more.
             let age = now.saturating_sub(recorded_at);
