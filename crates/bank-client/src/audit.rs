@@ -5,11 +5,11 @@ use std::time::Duration;
 use bank_domain::{AccountId, Currency, MoneySum};
 use bank_proto::v1::{self, audit_accounts_response as response};
 use futures::stream::BoxStream;
-use tonic::Response;
 
 use crate::{
     AuditFindingKind, BankClient, Error,
     choice::Choice as _,
+    method::Stub,
     news::{self, News},
     wire::{FromWire, Malformed, all, count, count_if_any, parsed, parsed_if_any},
 };
@@ -154,9 +154,8 @@ pub(crate) fn news(
     silence_max: Duration,
 ) -> BoxStream<'static, Result<AuditNews, Error>> {
     let call = async move {
-        let (mut stub, request) = client.prepare(request).await?;
-        let reply = stub.audit_accounts(request).await;
-        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+        let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
+        client.stream(request, send).await
     };
     news::news(call, silence_max)
 }

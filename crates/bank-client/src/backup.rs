@@ -2,10 +2,10 @@
 
 use bank_proto::v1::{self, export_bank_response, import_bank_response};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
-use tonic::Response;
 
 use crate::{
     BankClient, Error,
+    method::Stub,
     news::{self, News},
     wire::{FromWire, Malformed, count, count_if_any},
 };
@@ -103,9 +103,8 @@ impl BankClient {
     pub fn export_bank(&self) -> BoxStream<'static, Result<ExportNews, Error>> {
         let client = self.clone();
         let call = async move {
-            let (mut stub, request) = client.prepare(v1::ExportBankRequest {}).await?;
-            let reply = stub.export_bank(request).await;
-            reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+            let send = |mut stub: Stub, request| async move { stub.export_bank(request).await };
+            client.stream(v1::ExportBankRequest {}, send).await
         };
         news::news(call, self.timeout())
     }
@@ -124,9 +123,8 @@ impl BankClient {
             stream::iter(chunks.into_iter().map(|data| v1::ImportBankRequest { data }))
         });
         let call = async move {
-            let (mut stub, request) = client.prepare(messages).await?;
-            let reply = stub.import_bank(request).await;
-            reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+            let send = |mut stub: Stub, request| async move { stub.import_bank(request).await };
+            client.stream(messages, send).await
         };
         news::news(call, self.timeout())
     }

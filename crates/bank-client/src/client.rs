@@ -13,7 +13,7 @@ use bank_domain::{Money, RequestId};
 use bank_proto::v1;
 use opentelemetry::propagation::Injector;
 use tonic::{
-    Request,
+    Request, Response, Status, Streaming,
     metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
     transport::Channel,
 };
@@ -318,10 +318,29 @@ impl BankClient {
         self.shared.timeout
     }
 
-    /// What a call with a stream of replies is made with.
-    pub(crate) async fn prepare<T>(&self, message: T) -> Result<(Stub, Request<T>), Error> {
-        let request = self.shared.authorized(Request::new(message)).await?;
-        Ok((self.shared.stub(), request))
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.shared.retry
+    }
+
+    pub(crate) async fn watch_transactions(
+        &self,
+        request: v1::WatchTransactionsRequest,
+    ) -> Result<Streaming<v1::WatchTransactionsResponse>, Error> {
+        self.stream(request, |mut stub, request| async move { stub.watch_transactions(request).await }).await
+    }
+
+    /// Makes a call that has many replies, once.
+    pub(crate) async fn stream<Message, Reply, Sending>(
+        &self,
+        request: Message,
+        send: impl FnOnce(Stub, Request<Message>) -> Sending,
+    ) -> Result<Streaming<Reply>, Error>
+    where
+        Sending: Future<Output = Result<Response<Streaming<Reply>>, Status>>,
+    {
+        let request = self.shared.authorized(Request::new(request)).await?;
+        let reply = send(self.shared.stub(), request).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
     }
 }
 

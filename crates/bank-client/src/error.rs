@@ -254,6 +254,23 @@ pub enum Error {
         /// What the bank says about it.
         message: String,
     },
+    /// A watch has told of an entry that is gone: the bank's store went back to an earlier state, by a
+    /// crash or a failover that did not keep all of it. Compare with the history as it is now.
+    #[error("entry {sequence} of account {account_id} was told, and is lost: {message}")]
+    EntriesLost {
+        /// On which account.
+        account_id: AccountId,
+        /// The entry that was told last.
+        sequence: u64,
+        /// What the bank says about it.
+        message: String,
+    },
+    /// More accounts are to be watched than one watch may have.
+    #[error("more than {accounts_max} accounts cannot be watched at once")]
+    WatchTooLarge {
+        /// How many may.
+        accounts_max: u64,
+    },
     /// The reply does not say what a reply must: the server is not one that this client understands.
     #[error("the bank's reply makes no sense: {problem}")]
     InvalidReply {
@@ -367,6 +384,8 @@ impl Error {
             Self::InvalidSetting { .. } => "INVALID_SETTING",
             Self::Internal { .. } => "INTERNAL",
             Self::StoreCorrupt { .. } => "STORE_CORRUPT",
+            Self::EntriesLost { .. } => "ENTRIES_LOST",
+            Self::WatchTooLarge { .. } => "WATCH_TOO_LARGE",
             Self::InvalidReply { .. } => "INVALID_REPLY",
             Self::Other(_) => "OTHER",
         }

@@ -35,6 +35,11 @@
 //! whether a call was carried out, the error says so ([`Error::outcome_unknown`]) and names the id to
 //! repeat it with.
 //!
+//! # Live history
+//!
+//! [`BankClient::watch`] tells of entries as they are written, and goes on by itself, without a gap and
+//! without a repetition, after lost connections and restarts of the bank.
+//!
 //! # Money
 //!
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
@@ -54,6 +59,7 @@ mod reply;
 mod retry;
 mod server_info;
 mod token;
+mod watch;
 mod wire;
 
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
@@ -78,13 +84,14 @@ pub use retry::RetryPolicy;
 pub use server_info::{Durability, LostWrites, ServerInfo, ServerLimits, StoreInfo};
 pub use token::{TokenError, TokenSource};
 pub use tonic::Status;
+pub use watch::{ResumeToken, WatchNews};
 
 /// The methods of the bank, which tell the [`Call`]s of each apart.
 pub mod methods {
     pub use crate::method::{
         AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount,
         GetAccount, GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, Method,
-        Mutation, Paged, SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
+        Mutation, Paged, SetOverdraftLimit, Transfer, UnfreezeAccount, WatchTransactions, Withdraw,
     };
 }
 

@@ -80,6 +80,16 @@ impl RetryPolicy {
         Self { budget_tokens, ..self }
     }
 
+    /// How often a call is attempted in all.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts_max
+    }
+
+    /// A pause after an attempt, counted from 1.
+    pub(crate) fn jitter(&self, attempt: u32) -> Duration {
+        rand::random_range(Duration::ZERO..=self.pause_max(attempt))
+    }
+
     /// The longest pause after an attempt, counted from 1.
     fn pause_max(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(30);
@@ -184,7 +194,7 @@ impl Attempts<'_> {
         if !self.budget.take() || attempt >= self.policy.attempts_max {
             return None;
         }
-        let jitter = rand::random_range(Duration::ZERO..=self.policy.pause_max(attempt));
+        let jitter = self.policy.jitter(attempt);
         Some(error.retry_after().unwrap_or_default().saturating_add(jitter))
     }
 

@@ -127,9 +127,9 @@ impl Entry {
                 to.text(other.as_str());
             }
             EntryKind::Interest { terms, period } => {
-                to.text(&terms.annual_rate.to_string()).text(terms.day_count.as_str());
+                to.printed(&terms.annual_rate).text(terms.day_count.as_str());
                 to.text(terms.compounding.as_str()).text(terms.rounding_mode.as_str());
-                to.text(&period.to_string());
+                to.printed(period);
             }
             EntryKind::Deposit
             | EntryKind::Withdrawal
@@ -137,7 +137,7 @@ impl Entry {
             | EntryKind::AccountUnfrozen
             | EntryKind::AccountClosed => {}
         }
-        to.money(self.amount).money(self.balance_after).text(&self.transaction_id.to_string());
+        to.money(self.amount).money(self.balance_after).printed(&self.transaction_id);
         to.text(self.request_id.as_ref().map_or("", RequestId::as_str)).text(self.description.as_str());
         EntryHash(to.finish())
     }

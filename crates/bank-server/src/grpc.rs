@@ -13,6 +13,7 @@ mod parse;
 mod read;
 mod render;
 mod status;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +38,8 @@ use self::{
 use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
+    server::Caller,
+    watch::{Places, WatchOptions},
 };
 
 /// What the API adds to what callers leave out.
@@ -52,6 +55,8 @@ pub struct ApiOptions {
     pub stream_timeout: Duration,
     /// How many audits and exports may run at once.
     pub concurrent_audits_max: usize,
+    /// The bounds of watches.
+    pub watch: WatchOptions,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -62,6 +67,7 @@ pub struct BankApi {
     start: Start,
     /// One for each audit or export that may begin.
     audits: Arc<Semaphore>,
+    watches: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
 }
@@ -70,11 +76,13 @@ impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        let watches = Arc::new(Places::new(&options.watch));
         Self {
             ledger,
             options: Arc::new(options),
             start: Start::now(),
             audits,
+            watches,
             draining: CancellationToken::new(),
         }
     }
@@ -305,5 +313,17 @@ impl BankService for BankApi {
         request: Request<Streaming<v1::ImportBankRequest>>,
     ) -> Result<Response<Self::ImportBankStream>, Status> {
         Ok(self.stream(Method::ImportBank, request, backup::import))
+    }
+
+    type WatchTransactionsStream = Replies<v1::WatchTransactionsResponse>;
+
+    async fn watch_transactions(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<Self::WatchTransactionsStream>, Status> {
+        let caller = Caller::of_call(request.extensions());
+        Ok(self.stream(Method::WatchTransactions, request, |api, access, query, reply_to| async move {
+            watch::transactions(api, caller.ok_or(Failure::Unidentified)?, access, query, reply_to).await
+        }))
     }
 }

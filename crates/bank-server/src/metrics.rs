@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bank_store::Durability;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector, process_collector::ProcessCollector,
@@ -38,7 +39,13 @@ pub struct Metrics {
     commit_resends: IntCounter,
     commands: IntCounterVec,
     store_up: IntGauge,
+    store_reconnects: IntCounter,
+    durability: IntGaugeVec,
+    durability_given: IntGauge,
+    /// Without labels, and without a value until there is one: 0 would be wrong.
+    accounts: IntGaugeVec,
     lost_entries: IntCounter,
+    watches_open: IntGauge,
 }
 
 /// What became of one command, as `bank_commands_total` counts it.
@@ -149,10 +156,25 @@ impl Metrics {
             )?,
             commands,
             store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
+            store_reconnects: register.counter(
+                "bank_store_reconnects_total",
+                "Connections to the store that were lost and made anew.",
+            )?,
+            durability: register.gauges(
+                "bank_durability_info",
+                "Always 1; the labels say what is promised of an acknowledged write.",
+                &["level", "replicas"],
+            )?,
+            durability_given: register.gauge(
+                "bank_durability_given",
+                "1 while the store gives what is promised, as far as is known, else 0.",
+            )?,
+            accounts: register.gauges("bank_accounts", "How many accounts there are.", &[])?,
             lost_entries: register.counter(
                 "bank_lost_entries_total",
                 "Entries that were acknowledged and then found gone, at least.",
             )?,
+            watches_open: register.gauge("bank_watches_open", "Watches that have not ended.")?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -212,9 +234,40 @@ impl Metrics {
         self.lost_entries.inc_by(count);
     }
 
+    /// Somebody watches.
+    pub(crate) fn watch_began(&self) {
+        self.watches_open.inc();
+    }
+
+    /// A watch has ended.
+    pub(crate) fn watch_ended(&self) {
+        self.watches_open.dec();
+    }
+
     /// Whether the store takes commits.
     pub(crate) fn store_is_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
+    }
+
+    /// So many connections to the store were lost and made anew.
+    pub(crate) fn store_reconnected(&self, times: u64) {
+        self.store_reconnects.inc_by(times);
+    }
+
+    /// What the store promises of an acknowledged write.
+    pub(crate) fn durability_is(&self, promised: &Durability) {
+        let Durability { level, replicas, .. } = promised;
+        self.durability.with_label_values(&[level.as_str(), &replicas.to_string()]).set(1);
+    }
+
+    /// Whether the store gives what it promises.
+    pub(crate) fn durability_is_given(&self, given: bool) {
+        self.durability_given.set(i64::from(given));
+    }
+
+    /// How many accounts there are.
+    pub(crate) fn accounts_are(&self, count: u64) {
+        self.accounts.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

@@ -16,6 +16,7 @@ mod gate;
 mod health;
 mod signals;
 mod socket;
+mod unread;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
+pub(crate) use self::callers::Caller;
 use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,
@@ -37,10 +39,11 @@ use self::{
     bounded::BoundCalls,
     calls::Services,
     connection::Protocol,
+    unread::Unread,
 };
 pub use self::{
     activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
-    health::HealthOptions, signals::Signals, socket::Socket,
+    health::HealthOptions, signals::Signals, socket::Socket, unread::UnreadBounds,
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -69,6 +72,8 @@ pub struct ServerOptions {
     pub resets_pending_max: usize,
     /// How many calls the server may reset on one connection, because its client broke the rules.
     pub resets_by_server_max: usize,
+    /// How much is taken in of messages whose calls are answered already.
+    pub unread: UnreadBounds,
     /// How many connections there may be.
     pub connections: ConnectionBounds,
     /// How long a connection may be of no use.
@@ -168,6 +173,7 @@ impl Server {
                 .layer(BoundCalls::new(options.calls_in_flight_max, options.callers))
                 .service(bank),
             others: others.prepare(),
+            unread: Unread::new(options.unread),
             answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
             metrics,

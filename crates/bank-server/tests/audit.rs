@@ -19,11 +19,11 @@ use support::{
     Bank, Redis,
     api::{Client, checking, connect, deposit, failed, interest, money, savings, transfer, usd, withdraw},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tonic::{Code, Request, Status, Streaming};
 
 /// How long anything may take that takes no time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The news of an audit but its progress.
 #[derive(Debug, Default)]
@@ -180,7 +180,10 @@ async fn a_bank_passes_while_it_is_in_use() {
         });
     }
     let mut entries = Vec::new();
-    for _ in 0..5 {
+    let give_up_at = Instant::now() + PATIENCE;
+    // Five, and until there was work.
+    while entries.len() < 5 || entries[entries.len() - 1] <= entries[0] + 100 {
+        assert!(Instant::now() < give_up_at, "there was no work: {entries:?}");
         let audited = audit(&mut client, "").await;
         assert_eq!(audited.findings, []);
         assert!(audited.summary.books.iter().all(|books| books.balanced), "{:?}", audited.summary);
@@ -189,7 +192,6 @@ async fn a_bank_passes_while_it_is_in_use() {
     }
     assert!(tellers.try_join_next().is_none(), "no call has failed");
     tellers.shutdown().await;
-    assert!(entries[4] > entries[0] + 100, "there was work: {entries:?}");
     assert_eq!(audit(&mut client, "").await.findings, []);
 }
 
@@ -502,10 +504,10 @@ async fn begun(client: &mut Client) -> Streaming<v1::AuditAccountsResponse> {
 
 #[tokio::test]
 async fn an_audit_outlasts_the_time_of_other_calls() {
-    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=100"]).await;
+    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=2000"]).await;
     let mut replies = begun(&mut client).await;
     let thaw = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         redis.thaw();
         redis
     });
@@ -530,7 +532,10 @@ async fn an_audit_ends_at_its_callers_deadline_and_the_servers() {
             request.set_timeout(timeout);
         }
         let error = tokio::time::timeout(PATIENCE, failure(&mut client, request)).await.unwrap();
-        assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
+        // The caller's own clock may be the first; that one is told by its library.
+        if timeout.is_none() || error.code() != Code::Cancelled {
+            assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
+        }
     }
 }
 
@@ -544,10 +549,10 @@ async fn only_so_many_audits_run_at_once() {
     // Its caller leaves, and the next one can begin.
     drop(running);
     redis.thaw();
-    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + PATIENCE;
     while let Err(status) = start(&mut client, "").await.message().await {
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(tokio::time::Instant::now() < give_up_at, "the audit goes on without its caller");
+        assert!(Instant::now() < give_up_at, "the audit goes on without its caller");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -61,6 +61,11 @@ impl Stamp {
     pub fn of(account: &Account) -> Self {
         Self(account.head)
     }
+
+    /// The stamp of an account whose newest entry has this hash.
+    pub(crate) fn of_hash(head: EntryHash) -> Self {
+        Self(head)
+    }
 }
 
 impl fmt::Display for Stamp {

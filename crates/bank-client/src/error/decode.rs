@@ -91,6 +91,10 @@ fn from_reason(
             message,
         },
         "DEADLINE_EXCEEDED" => Error::DeadlineExceeded { request_id: request_id.cloned() },
+        "ENTRIES_LOST" => {
+            Error::EntriesLost { account_id: account_id()?, sequence: values.parse("sequence")?, message }
+        }
+        "WATCH_TOO_LARGE" => Error::WatchTooLarge { accounts_max: values.parse("accounts_max")? },
         "STORE_CORRUPT" => Error::StoreCorrupt { message },
         "INTERNAL" => Error::Internal { message },
         _ => match status.code() {

@@ -34,11 +34,13 @@ impl Error {
             | Self::RequestIdReused { .. }
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty { .. }
-            | Self::InvalidArgument { .. } => Effect::Refused,
+            | Self::InvalidArgument { .. }
+            | Self::WatchTooLarge { .. } => Effect::Refused,
             Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
+            | Self::EntriesLost { .. }
             | Self::Token(_)
             | Self::InvalidSetting { .. } => Effect::Nothing,
             Self::ConnectionLost { .. }

@@ -91,6 +91,7 @@ methods! {
     AuditAccounts       Admin   All
     ExportBank          Admin   All
     ImportBank          Admin   All
+    WatchTransactions   Read    Own
 }
 
 /// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.

@@ -124,7 +124,7 @@ impl Exporter<'_> {
         let mut after = None;
         loop {
             let (section, is_last) = self.section(after.as_ref()).await?;
-            section.iter().for_each(|account| note_head(&mut heads, account));
+            note_heads(&mut heads, &section);
             let through = section.last().map(|account| account.id.clone()).filter(|_| !is_last);
             let mut requests = Requests::new(self, after, through.clone());
             for accounts in section.chunks(ACCOUNTS_IN_FLIGHT) {
@@ -182,7 +182,7 @@ impl Exporter<'_> {
         let mut after = None;
         loop {
             let accounts = self.accounts(after.as_ref()).await?;
-            accounts.iter().for_each(|account| note_head(&mut heads, account));
+            note_heads(&mut heads, &accounts);
             if accounts.len() < ACCOUNTS_PER_READ {
                 return Ok(heads);
             }
@@ -225,10 +225,12 @@ impl Exporter<'_> {
     }
 }
 
-fn note_head(heads: &mut Sha256, account: &Account) {
-    heads.update(account.id.as_str());
-    heads.update([0]);
-    heads.update(account.head.as_bytes());
+fn note_heads(heads: &mut Sha256, accounts: &[Account]) {
+    for account in accounts {
+        heads.update(account.id.as_str());
+        heads.update([0]);
+        heads.update(account.head.as_bytes());
+    }
 }
 
 /// The records of a section, page by page. They are read after its accounts.
@@ -288,6 +290,7 @@ impl<'a> Requests<'a> {
             self.query.after = page.last().map(|request| request.key.clone());
             self.page = page.into();
         }
-        Ok(self.page.pop_front_if(|request| wanted(&request.key.account_id)))
+        let is_wanted = self.page.front().is_some_and(|request| wanted(&request.key.account_id));
+        Ok(if is_wanted { self.page.pop_front() } else { None })
     }
 }

@@ -1,6 +1,11 @@
 //! One call: how long it may take, and what is written down of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
 use futures::{
@@ -18,10 +23,13 @@ use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::status::{Failure, status};
+use super::{
+    authenticate::GoodUntil,
+    status::{Failure, status},
+};
 use crate::{
     audit_trail,
-    auth::{Access, Extent, Identity, Method, Scope},
+    auth::{Access, Extent, Identity, Method, Scope, authentication::Rejection},
     ledger,
     server::Peer,
     telemetry::TRACES,
@@ -31,7 +39,7 @@ use crate::{
 const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
 
 /// How many replies of one call wait for a caller who reads slowly.
-const REPLIES_WAITING_MAX: usize = 16;
+const REPLIES_WAITING_MAX: usize = 4;
 
 /// Names are logged up to here; longer ones are refused anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
@@ -74,6 +82,7 @@ names! {
     ListTransactionsRequest { account_id }
     GetTransactionRequest { transaction_id }
     AuditAccountsRequest { account_id }
+    WatchTransactionsRequest { account_id }
 }
 
 macro_rules! nameless {
@@ -106,12 +115,20 @@ impl<Message> Names for Streaming<Message> {
 pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 
 /// Where the replies of a call go that has many.
-pub(super) struct ReplyTo<Reply>(mpsc::Sender<Result<Reply, Status>>);
+pub(super) struct ReplyTo<Reply> {
+    replies: mpsc::Sender<Result<Reply, Status>>,
+    extent: Arc<OnceLock<Extent>>,
+}
 
 impl<Reply> ReplyTo<Reply> {
     /// Hands a reply over; waits while the caller does not read.
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
-        self.0.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+        self.replies.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+    }
+
+    /// How far the call reaches, for one that others may end.
+    pub(super) fn reaches(&self, extent: Extent) {
+        self.extent.get_or_init(|| extent);
     }
 }
 
@@ -138,6 +155,8 @@ pub(super) struct Call {
     trace: Span,
     started: Instant,
     deadline: Instant,
+    /// When the token ends that it carried.
+    good_until: Option<Instant>,
     ended: bool,
 }
 
@@ -176,6 +195,7 @@ impl Call {
             trace,
             started,
             deadline: started + timeout,
+            good_until: request.extensions().get().and_then(|GoodUntil(ends_at)| *ends_at),
             ended: false,
         }
     }
@@ -204,7 +224,7 @@ impl Call {
     }
 
     /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline and before the server drains. The work ends when the caller leaves.
+    /// deadline, while its token is good, and before the server drains. The work ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
         draining: CancellationToken,
@@ -218,16 +238,29 @@ impl Call {
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
         let access = self.access();
-        let work = async move { work(access?, ReplyTo(sender)).await };
+        let reached = Arc::<OnceLock<Extent>>::default();
+        let reply_to = ReplyTo { replies: sender, extent: Arc::clone(&reached) };
+        let work = async move { work(access?, reply_to).await };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
+            let good_until = self.good_until;
+            let token_ends = async move {
+                match good_until {
+                    Some(ends_at) => sleep_until(ends_at).await,
+                    None => pending().await,
+                }
+            };
             let result = tokio::select! {
                 result = work => result,
                 () = caller.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
+                () = token_ends => Err(Failure::Unauthenticated(Rejection::Expired)),
                 () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
             };
-            let extent = result.as_ref().map_or_else(Failure::extent, |extent| *extent);
+            let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
+                Extent::Unknown => reached.get().copied().unwrap_or(Extent::Unknown),
+                extent => extent,
+            };
             let result = result.map(|_| ()).map_err(status);
             self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
             // An error means that the caller is gone.

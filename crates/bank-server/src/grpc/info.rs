@@ -57,7 +57,7 @@ pub(super) async fn server_info(
     v1::GetServerInfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(render::time(start.time)),
-        uptime: Some(duration(start.instant.elapsed())),
+        uptime: Some(render::duration(start.instant.elapsed())),
         store: Some(store_info(&**ledger.store(), facts).await),
         limits: Some(limits(facts, request_timeout)),
         lost_writes: Some(lost_writes(ledger.lost_writes())),
@@ -99,9 +99,9 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         page_size_max: small(page::SIZE_MAX),
         queue_commands_max: small(facts.queue_commands_max),
         batch_commands_max: small(facts.batch_commands_max),
-        request_timeout_max: Some(duration(request_timeout)),
-        outcome_timeout: Some(duration(facts.outcome_timeout)),
-        request_retention: Some(duration(facts.request_retention)),
+        request_timeout_max: Some(render::duration(request_timeout)),
+        outcome_timeout: Some(render::duration(facts.outcome_timeout)),
+        request_retention: Some(render::duration(facts.request_retention)),
     }
 }
 
@@ -120,12 +120,4 @@ fn small(count: impl TryInto<i32>) -> i32 {
 
 fn large(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
-}
-
-fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: large(duration.as_secs()),
-        // Below a thousand million.
-        nanos: small(duration.subsec_nanos()),
-    }
 }

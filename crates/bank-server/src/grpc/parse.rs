@@ -4,6 +4,7 @@
 
 mod choices;
 mod violations;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tonic::Streaming;
 
 use self::violations::Violations;
+pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 

@@ -14,7 +14,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    backup, ledger,
+    backup, ledger, watch,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -54,6 +54,14 @@ pub(crate) enum Failure {
     BankNotEmpty,
     /// What the caller sends cannot be read any further: what is to be said of it.
     Unread(Box<Status>),
+    /// As many watches are open as may.
+    TooManyWatches(watch::Full),
+    /// A caller takes none of the replies that it has asked for.
+    SlowConsumer { timeout: Duration },
+    /// More accounts are to be watched than one watch may have.
+    WatchTooLarge { accounts_max: usize },
+    /// What a watch has told is not in the history any more.
+    EntriesLost { account_id: AccountId, sequence: u64 },
     /// The caller is gone; nobody hears of it.
     CallerGone,
     /// The ledger did not carry it out.
@@ -82,6 +90,10 @@ impl Failure {
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty
             | Self::Unread(_)
+            | Self::TooManyWatches(_)
+            | Self::SlowConsumer { .. }
+            | Self::WatchTooLarge { .. }
+            | Self::EntriesLost { .. }
             | Self::CallerGone
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
@@ -120,6 +132,19 @@ impl From<backup::Error> for Failure {
             backup::Error::NotEmpty => Self::BankNotEmpty,
             backup::Error::Store(error) => Self::Store(error),
             backup::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<watch::Error> for Failure {
+    fn from(error: watch::Error) -> Self {
+        match error {
+            watch::Error::AccountNotFound(account_id) => {
+                Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
+            }
+            watch::Error::TooManyAccounts { accounts_max } => Self::WatchTooLarge { accounts_max },
+            watch::Error::EntriesLost { account_id, sequence } => Self::EntriesLost { account_id, sequence },
+            watch::Error::Store(error) => Self::Store(error),
         }
     }
 }
@@ -185,6 +210,10 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
         Failure::BankNotEmpty => bank_not_empty(),
         Failure::Unread(status) => *status,
+        Failure::TooManyWatches(full) => too_many_watches(full),
+        Failure::SlowConsumer { timeout } => slow_consumer(timeout),
+        Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
+        Failure::EntriesLost { account_id, sequence } => entries_lost(&account_id, sequence),
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
@@ -330,6 +359,55 @@ fn bank_not_empty() -> Status {
     let mut answer = Answer::new(Code::FailedPrecondition, "BANK_NOT_EMPTY", backup::Error::NotEmpty);
     answer.details.add_precondition_failure_violation("BANK_NOT_EMPTY", "bank", answer.message.clone());
     answer.status()
+}
+
+fn too_many_watches(full: watch::Full) -> Status {
+    let (whose, setting, watches_max) = match full {
+        watch::Full::InAll { watches_max } => ("", "watch.concurrent_max", watches_max),
+        watch::Full::OfCaller { watches_max } => {
+            (" of one caller", "watch.concurrent_per_caller_max", watches_max)
+        }
+    };
+    let message = format!("{watches_max} watches{whose} are open already");
+    Answer::new(Code::ResourceExhausted, "TOO_MANY_WATCHES", message)
+        .with("watches_max", watches_max)
+        .quota(setting, RETRY_DELAY)
+        .status()
+}
+
+fn slow_consumer(timeout: Duration) -> Status {
+    let timeout_ms = timeout.as_millis();
+    let message =
+        format!("no reply was taken for {timeout_ms} ms; go on with the resume_token of the last one");
+    Answer::new(Code::ResourceExhausted, "SLOW_CONSUMER", message)
+        .with("consumer_timeout_ms", timeout_ms)
+        .quota("watch.consumer_timeout_ms", RETRY_DELAY)
+        .status()
+}
+
+fn watch_too_large(accounts_max: usize) -> Status {
+    let message =
+        format!("there are more than {accounts_max} accounts: watch those of one owner, or one by one");
+    let mut answer = Answer::new(Code::FailedPrecondition, "WATCH_TOO_LARGE", message);
+    let message = answer.message.clone();
+    answer.details.add_precondition_failure_violation("WATCH_TOO_LARGE", "watch.accounts_max", message);
+    answer.with("accounts_max", accounts_max).status()
+}
+
+fn entries_lost(account_id: &AccountId, sequence: u64) -> Status {
+    tracing::warn!(
+        account = account_id.as_str(),
+        sequence,
+        "what a watch has told is not in the history any more"
+    );
+    let message = format!(
+        "entry {sequence} of account {account_id} was told, and is not in its history any more: the store has \
+         gone back to an earlier state"
+    );
+    Answer::new(Code::DataLoss, "ENTRIES_LOST", message)
+        .with("account_id", account_id)
+        .with("sequence", sequence)
+        .status()
 }
 
 fn ledger_status(error: ledger::Error) -> Status {

@@ -40,7 +40,7 @@ pub(super) struct Callers {
 
 /// Who a call counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Named(Owner),
     /// Who did not have to say who they are.
     At(IpAddr),
@@ -71,6 +71,11 @@ pub(super) enum Excess {
 }
 
 impl Caller {
+    /// Who a call counts for, by what has been found out about it; none if nothing has.
+    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Self> {
+        Some(Self::of(extensions.get::<Identity>(), *extensions.get::<Peer>()?))
+    }
+
     /// Who a call counts for: an identity by its name, anybody else by their address.
     pub(super) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
         match identity {

@@ -1,23 +1,21 @@
 //! Records in order, and imports: a mark in `meta`, then batch after batch, each in one transaction.
 
 use async_trait::async_trait;
-use bank_domain::{AccountId, EntryId};
 use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
 use super::{
     EmbeddedStore,
-    codec::{self, Filed, Linked, Record, RecordedOutcome},
+    codec::{self, Record, RecordedOutcome},
+    commit::{self, After, Before},
     file::storage_error,
-    history::{Place, entry_at},
-    list::filed,
-    requests::{Retention, Windows, now_seconds},
-    tables::{ACCOUNTS, LOG, META, MILESTONE_EVERY, MILESTONES, OWNERS, Position, REQUESTS, WriteTables},
+    heads,
+    requests::{Windows, now_seconds},
+    tables::{ACCOUNTS, HEADS, LOG, META, MILESTONES, OWNERS, REQUESTS, WriteTables},
 };
 use crate::{
-    Backup, Caller, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey,
-    RequestsQuery, StoreError,
-    backup::{RequestsPage, marked, taken_over, without_entry},
-    partition::Partitions,
+    Backup, Caller, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, RequestsQuery,
+    StoreError,
+    backup::{RequestsPage, marked, taken_over},
 };
 
 /// The field of `meta` with the newest import.
@@ -40,18 +38,17 @@ pub(super) fn require_whole(meta: &impl ReadableTable<&'static str, &'static str
 #[async_trait]
 impl Backup for EmbeddedStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
-        let (query, retention) = (query.clone(), self.retention);
-        self.read(move |transaction, partitions| {
-            let table = transaction.open_table(REQUESTS).map_err(storage_error)?;
-            let mut page = RequestsPage::new(&query, partitions);
+        let (query, retention) = (query.clone(), self.file.retention());
+        self.read(move |snapshot| {
+            let table = snapshot.transaction.open_table(REQUESTS).map_err(storage_error)?;
+            let mut page = RequestsPage::new(&query, snapshot.partitions);
             for window in Windows::at(now_seconds(), retention, &table)?.oldest_first() {
                 let rows = table.range((window, "", "", "")..(window + 1, "", "", ""));
                 for row in rows.map_err(storage_error)? {
                     let (key, row) = row.map_err(storage_error)?;
                     let (_, request_id, account_id, caller) = key.value();
-                    page.offer(request_key(request_id, account_id, caller)?, |key| {
-                        Ok(kept(key, codec::record(row.value())?))
-                    })?;
+                    let key = request_key(request_id, account_id, caller)?;
+                    page.offer(key, |key| Ok(kept(key, codec::record(row.value())?)))?;
                 }
             }
             Ok(page.finish())
@@ -62,39 +59,33 @@ impl Backup for EmbeddedStore {
     async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
         let mark = format!("{UNDER_WAY}{import}");
         self.writer
-            .write(move |transaction| {
+            .write(move |transaction, before| {
                 let is_empty = {
                     let meta = transaction.open_table(META).map_err(storage_error)?;
                     let accounts = transaction.open_table(ACCOUNTS).map_err(storage_error)?;
                     is_marked(&meta)? || accounts.is_empty().map_err(storage_error)?
                 };
                 if !is_empty {
-                    return Ok(ImportBegun::NotEmpty);
+                    return Ok((ImportBegun::NotEmpty, unchanged(&before)));
                 }
                 set_mark(transaction, &mark)?;
-                clear(transaction)?;
-                Ok(ImportBegun::Marked)
+                Ok((ImportBegun::Marked, clear(transaction, &before)?))
             })
             .await
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let (partitions, retention) = (self.partitions, self.retention);
         let (import, batch) = (import.clone(), batch.clone());
         self.writer
-            .write(move |transaction| {
+            .write(move |transaction, before| {
                 require_under_way(transaction, &import)?;
-                let mut importing = Importing { tables: WriteTables::open(transaction)?, partitions };
-                for part in &batch.histories {
-                    importing.history(part)?;
-                }
-                importing.requests(&batch.requests, retention)
+                commit::import(transaction, before, &batch)
             })
             .await
     }
 
     async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        self.end(import, |_| Ok(())).await
+        self.end(import, |_, before| Ok(unchanged(before))).await
     }
 
     async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
@@ -106,21 +97,26 @@ impl EmbeddedStore {
     async fn end(
         &self,
         import: &ImportId,
-        end: fn(&WriteTransaction) -> Result<(), StoreError>,
+        end: fn(&WriteTransaction, &Before<'_>) -> Result<After, StoreError>,
     ) -> Result<(), StoreError> {
         let import = import.clone();
         self.writer
-            .write(move |transaction| {
+            .write(move |transaction, before| {
                 let over = format!("{OVER}{import}");
                 if mark(transaction)? == over {
-                    return Ok(());
+                    return Ok(((), unchanged(&before)));
                 }
                 require_under_way(transaction, &import)?;
-                end(transaction)?;
-                set_mark(transaction, &over)
+                let after = end(transaction, &before)?;
+                set_mark(transaction, &over)?;
+                Ok(((), after))
             })
             .await
     }
+}
+
+fn unchanged(before: &Before<'_>) -> After {
+    After { recent: before.recent.clone(), heads: Vec::new() }
 }
 
 fn mark(transaction: &WriteTransaction) -> Result<String, StoreError> {
@@ -139,14 +135,17 @@ fn require_under_way(transaction: &WriteTransaction, import: &ImportId) -> Resul
     if mark(transaction)? == format!("{UNDER_WAY}{import}") { Ok(()) } else { Err(taken_over()) }
 }
 
-/// Removes all but what the bank is.
-fn clear(transaction: &WriteTransaction) -> Result<(), StoreError> {
+/// Removes all but what the bank is. Nobody remembers anything of the accounts: there were none, or they
+/// are half of an import.
+fn clear(transaction: &WriteTransaction, _: &Before<'_>) -> Result<After, StoreError> {
     transaction.delete_table(ACCOUNTS).map_err(storage_error)?;
+    transaction.delete_table(HEADS).map_err(storage_error)?;
     transaction.delete_table(LOG).map_err(storage_error)?;
     transaction.delete_table(MILESTONES).map_err(storage_error)?;
     transaction.delete_table(OWNERS).map_err(storage_error)?;
     transaction.delete_table(REQUESTS).map_err(storage_error)?;
-    WriteTables::open(transaction).map(drop)
+    let recent = heads::forget(&mut WriteTables::open(transaction)?)?;
+    Ok(After { recent, heads: Vec::new() })
 }
 
 fn request_key(request_id: &str, account_id: &str, caller: &str) -> Result<RequestKey, StoreError> {
@@ -165,100 +164,4 @@ fn kept(key: RequestKey, record: Record) -> KeptRequest {
         RecordedOutcome::Refused(refusal) => KeptOutcome::Refused(refusal),
     };
     KeptRequest { key, fingerprint, attempt, outcome, recorded_at }
-}
-
-/// A batch under way.
-struct Importing<'t> {
-    tables: WriteTables<'t>,
-    partitions: Partitions,
-}
-
-impl Importing<'_> {
-    /// Writes entries at the end of the log, but for those that are there already.
-    fn history(&mut self, part: &HistoryPart) -> Result<(), StoreError> {
-        let HistoryPart { account, entries } = part;
-        let id = account.id.as_str();
-        let last = self.tables.log.last().map_err(storage_error)?;
-        let mut next_position = last.map_or(0, |(position, _)| position.value()) + 1;
-        let mut newest = self.newest(&account.id)?;
-        for entry in entries {
-            if newest.is_some_and(|newest| entry.sequence <= newest.sequence) {
-                continue;
-            }
-            let row = codec::encode_entry(entry, newest.map(|newest| newest.position))?;
-            self.tables.log.insert(next_position, row.as_slice()).map_err(storage_error)?;
-            if entry.sequence.is_multiple_of(MILESTONE_EVERY) {
-                let milestone = (id, entry.time.unix_ms(), entry.sequence);
-                self.tables.milestones.insert(milestone, next_position).map_err(storage_error)?;
-            }
-            newest = Some(Place { position: next_position, sequence: entry.sequence });
-            next_position += 1;
-        }
-        let Some(newest) = newest else { return Ok(()) };
-        let row = codec::encode_account(account, newest.position)?;
-        let key = (self.partitions.of(&account.id), id);
-        self.tables.accounts.insert(key, row.as_slice()).map_err(storage_error)?;
-        if !account.owner.is_empty() {
-            self.tables.owners.insert((account.owner.as_str(), id), ()).map_err(storage_error)?;
-        }
-        Ok(())
-    }
-
-    fn requests(&mut self, requests: &[KeptRequest], retention: Retention) -> Result<(), StoreError> {
-        let windows = Windows::at(now_seconds(), retention, &self.tables.requests)?;
-        for request in requests {
-            let outcome = match &request.outcome {
-                KeptOutcome::Refused(refusal) => RecordedOutcome::Refused(refusal.clone()),
-                KeptOutcome::Entry(id) => {
-                    RecordedOutcome::Entry { position: self.position(&request.key, *id)?, id: *id }
-                }
-            };
-            let KeptRequest { fingerprint, attempt, recorded_at: recorded_at_seconds, .. } = *request;
-            let record = Record { fingerprint, attempt, recorded_at_seconds, outcome };
-            windows.import(&mut self.tables.requests, retention, &request.key, &record)?;
-        }
-        Ok(())
-    }
-
-    /// The newest entry that is there of an account.
-    fn newest(&self, id: &AccountId) -> Result<Option<Place>, StoreError> {
-        let Some(Filed { account, newest: position }) = filed(&self.tables.accounts, self.partitions, id)?
-        else {
-            return Ok(None);
-        };
-        let row = self.tables.log.get(position).map_err(storage_error)?;
-        let row =
-            row.ok_or_else(|| StoreError::Corrupt(format!("account {id}: its newest entry is gone")))?;
-        let sequence = codec::entry(position, account.currency, row.value())?.entry.sequence;
-        Ok(Some(Place { position, sequence }))
-    }
-
-    /// Where in the log an entry is.
-    fn position(&self, key: &RequestKey, wanted: EntryId) -> Result<Position, StoreError> {
-        let id = &key.account_id;
-        let absent = || without_entry(key, wanted);
-        let newest = self.newest(id)?.ok_or_else(absent)?;
-        let account = filed(&self.tables.accounts, self.partitions, id)?.ok_or_else(absent)?.account;
-        let lowest = (id.as_str(), wanted.time.unix_ms(), wanted.sequence);
-        let mut later = self
-            .tables
-            .milestones
-            .range(lowest..=(id.as_str(), i64::MAX, u64::MAX))
-            .map_err(storage_error)?;
-        let mut place = match later.next() {
-            Some(row) => {
-                let (milestone, position) = row.map_err(storage_error)?;
-                Place { position: position.value(), sequence: milestone.value().2 }
-            }
-            None => newest,
-        };
-        loop {
-            let Linked { entry, previous } = entry_at(&self.tables.log, id, account.currency, place)?;
-            if entry.id() == wanted {
-                return Ok(place.position);
-            }
-            let previous = previous.filter(|_| entry.id() > wanted).ok_or_else(absent)?;
-            place = Place { position: previous, sequence: place.sequence - 1 };
-        }
-    }
 }

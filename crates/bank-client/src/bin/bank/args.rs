@@ -180,6 +180,19 @@ Examples:
     /// an empty file to give up.
     #[command(after_help = "Examples:\n  bank import bank.jsonl\n  bank import -")]
     Import(Import),
+    /// Show entries as they are written, of an account or of all that you may see, until Ctrl-C
+    ///
+    /// It goes on by itself after the connection was lost or the bank was restarted: nothing is left
+    /// out and nothing comes twice. When it ends it says with which --resume-token it can be continued; with
+    /// --output json every line has one. --timeout is how late a sign of life from the bank may be.
+    #[command(after_help = "\
+Examples:
+  bank watch 123
+  bank watch
+  bank watch --from-start --output json
+  bank watch 123 --resume-token AQ3rX1mYx0C2UYJc
+  bank watch --owner alice@example.com")]
+    Watch(Watch),
     /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
     #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
     Health,
@@ -385,6 +398,21 @@ pub(crate) struct Import {
     /// Where from; - for standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Its id; all accounts that you may see unless given
+    pub(crate) account: Option<AccountId>,
+    /// Only accounts of this owner
+    #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "account")]
+    pub(crate) owner: String,
+    /// Begin with the first entry, instead of with what happens from now on
+    #[arg(long, conflicts_with = "resume_token")]
+    pub(crate) from_start: bool,
+    /// Go on where an earlier watch of the same has ended
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume_token: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     json, keys,
     output::Output,
-    table,
+    table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
@@ -71,6 +71,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(&client, args, output).await,
         Command::Export(args) => backup::export(&client, args, output).await,
         Command::Import(args) => backup::import(&client, args, output).await,
+        Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {
             client.health().await?;
             Ok(output.result(&json::Serving, "serving")?)

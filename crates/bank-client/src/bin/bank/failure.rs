@@ -183,6 +183,10 @@ impl Failure {
             Error::Unauthenticated { .. } => {
                 "name the file of a token with --token-file; `bank token` issues one".to_owned()
             }
+            Error::EntriesLost { account_id, .. } => {
+                format!("see what is there with `bank history {account_id}`; --from-start begins anew")
+            }
+            Error::WatchTooLarge { .. } => "name an account, or an owner with --owner".to_owned(),
             Error::RequestIdReused { .. } => {
                 "choose another --request-id, or leave it out to get a new one".to_owned()
             }

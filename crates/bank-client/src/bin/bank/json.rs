@@ -2,6 +2,8 @@
 
 #![expect(clippy::struct_field_names, reason = "the names are those of the API")]
 
+mod watch;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bank_client as client;

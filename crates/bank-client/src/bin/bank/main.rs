@@ -12,6 +12,7 @@ mod keys;
 mod output;
 mod table;
 mod value;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry, InterestBreakdown,
-    ServerInfo, Transaction,
+    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry,
+    InterestBreakdown, ServerInfo, Transaction,
 };
 use comfy_table::{
     CellAlignment::{self, Left, Right},
@@ -70,6 +70,31 @@ impl Row for Account {
 /// The rows under the titles of their columns.
 pub(crate) fn list<R: Row>(rows: &[R]) -> String {
     titled(R::COLUMNS, rows.iter().map(Row::cells))
+}
+
+/// The titles above [`watched`] entries.
+pub(crate) fn watch_titles() -> String {
+    live_row(["TIME", "ACCOUNT", "KIND", "AMOUNT", "BALANCE", "COUNTERPARTY", "DESCRIPTION"])
+}
+
+/// An entry as it comes: nobody knows how wide those after it are.
+pub(crate) fn watched(entry: &Entry) -> String {
+    live_row([
+        &entry.created_at.to_string(),
+        entry.account_id.as_str(),
+        entry.kind.as_str(),
+        &entry.amount.to_string(),
+        &entry.balance_after.to_string(),
+        entry.counterparty.as_ref().map_or("", AccountId::as_str),
+        &entry.description,
+    ])
+}
+
+fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> String {
+    let row = format!(
+        "{time:<24}  {account:<16}  {kind:<19}  {amount:>14}  {balance:>14}  {counterparty:<16}  {description}"
+    );
+    row.trim_end().to_owned()
 }
 
 /// What a movement did to each account.

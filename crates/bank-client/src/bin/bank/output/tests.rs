@@ -511,3 +511,29 @@ async fn the_findings_of_an_audit_are_lines_and_an_exit_code() {
         )
     );
 }
+
+#[test]
+fn a_watch_is_rows_as_they_come_or_a_line_with_its_token() {
+    let mut entries = history();
+    entries.reverse();
+    let news = WatchNews { entries, resume_token: "t-1".into() };
+    let (mut output, results, _) = record(Format::Text);
+    output.text(&table::watch_titles()).unwrap();
+    output.watched(&news).unwrap();
+    assert_eq!(
+        results.text(),
+        "\
+TIME                      ACCOUNT           KIND                         AMOUNT         BALANCE  COUNTERPARTY      DESCRIPTION
+2026-01-01T00:00:01Z      123               account_opened                $0.00           $0.00
+2026-01-01T00:00:02Z      123               deposit                    $1000.00        $1000.00
+2026-01-01T00:00:03Z      123               transfer_out                -$25.00         $975.00  456               rent for Zürich
+"
+    );
+
+    let (mut output, results, _) = record(Format::Json);
+    output.watched(&news).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    assert_eq!((&line["resume_token"], &line["entries"][2]["kind"]), (&json!("t-1"), &json!("transfer_out")));
+    output.watched(&WatchNews { entries: Vec::new(), ..news }).unwrap();
+    assert_eq!(results.text(), "{\"entries\":[],\"resume_token\":\"t-1\"}\n");
+}
