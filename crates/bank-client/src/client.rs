@@ -358,13 +358,6 @@ impl BankClient {
         &self.shared.retry
     }
 
-    pub(crate) async fn audit(
-        &self,
-        request: v1::AuditAccountsRequest,
-    ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
-        self.replies(request, |mut stub, request| async move { stub.audit_accounts(request).await }).await
-    }
-
     pub(crate) async fn watch_transactions(
         &self,
         request: v1::WatchTransactionsRequest,
@@ -373,7 +366,7 @@ impl BankClient {
     }
 
     /// Makes a call that has many replies, once.
-    async fn replies<Message, Reply, Sending>(
+    pub(crate) async fn replies<Message, Reply, Sending>(
         &self,
         request: Message,
         send: impl FnOnce(Stub, Request<Message>) -> Sending,

@@ -175,6 +175,20 @@ pub enum Error {
         /// Which one failed, counted from 0. Its error says why.
         failed_operation: usize,
     },
+    /// The file of an import is not one that a bank has written. The bank is empty, as it was.
+    #[error("{message}")]
+    BackupDamaged {
+        /// The first line that is wrong, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There are accounts in the bank, and a file can be imported only into an empty one.
+    #[error("{message}")]
+    BankNotEmpty {
+        /// What the bank says about it.
+        message: String,
+    },
     /// The call is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
@@ -375,6 +389,8 @@ impl Error {
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",
             Self::BatchAborted { .. } => "BATCH_ABORTED",
+            Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
+            Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",

@@ -50,6 +50,7 @@
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
 
 mod audit;
+mod backup;
 mod batch;
 mod builder;
 mod call;
@@ -59,6 +60,7 @@ mod error;
 mod method;
 mod model;
 mod name;
+mod news;
 mod operation;
 mod reply;
 mod retry;
@@ -69,6 +71,7 @@ mod watch;
 mod wire;
 
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
+pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
 pub use bank_domain::{
     AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
     InvalidRequestId, InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,

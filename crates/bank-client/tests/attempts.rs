@@ -241,6 +241,24 @@ macro_rules! service {
                 Err(Status::new(Code::Unimplemented, "not scripted"))
             }
 
+            type ExportBankStream = BoxStream<'static, Result<v1::ExportBankResponse, Status>>;
+
+            async fn export_bank(
+                &self,
+                _: Request<v1::ExportBankRequest>,
+            ) -> Result<Response<Self::ExportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type ImportBankStream = BoxStream<'static, Result<v1::ImportBankResponse, Status>>;
+
+            async fn import_bank(
+                &self,
+                _: Request<Streaming<v1::ImportBankRequest>>,
+            ) -> Result<Response<Self::ImportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
             type WatchTransactionsStream = WatchReplies;
 
             async fn watch_transactions(

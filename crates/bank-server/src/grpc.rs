@@ -5,6 +5,7 @@
 
 mod audit;
 mod authenticate;
+mod backup;
 mod batch;
 mod call;
 mod info;
@@ -20,7 +21,7 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -53,7 +54,7 @@ pub struct ApiOptions {
     pub facts: ServerFacts,
     /// The same, of a call with a stream of replies.
     pub stream_timeout: Duration,
-    /// How many audits may run at once.
+    /// How many audits and exports may run at once.
     pub concurrent_audits_max: usize,
     /// How large batches of operations may be.
     pub batches: BatchBounds,
@@ -67,7 +68,7 @@ pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
     start: Start,
-    /// One for each audit that may begin.
+    /// One for each audit or export that may begin.
     audits: Arc<Semaphore>,
     watches: Arc<Places<Caller>>,
     /// Streams of replies end with it.
@@ -143,6 +144,12 @@ impl BankApi {
             answer(Arc::clone(self.ledger.store()), access, query).await
         })
         .await
+    }
+
+    /// Leave to read everything.
+    fn audit_permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let audits_max = self.options.concurrent_audits_max;
+        self.audits.try_acquire().map_err(|_| Failure::TooManyAudits { audits_max })
     }
 
     fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {
@@ -307,6 +314,24 @@ impl BankService for BankApi {
         request: Request<Streaming<v1::ExecuteStreamRequest>>,
     ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
         Ok(batch::many(self.clone(), request))
+    }
+
+    type ExportBankStream = Replies<v1::ExportBankResponse>;
+
+    async fn export_bank(
+        &self,
+        request: Request<v1::ExportBankRequest>,
+    ) -> Result<Response<Self::ExportBankStream>, Status> {
+        Ok(self.stream(Method::ExportBank, request, backup::export))
+    }
+
+    type ImportBankStream = Replies<v1::ImportBankResponse>;
+
+    async fn import_bank(
+        &self,
+        request: Request<Streaming<v1::ImportBankRequest>>,
+    ) -> Result<Response<Self::ImportBankStream>, Status> {
+        Ok(self.stream(Method::ImportBank, request, backup::import))
     }
 
     type WatchTransactionsStream = Replies<v1::WatchTransactionsResponse>;

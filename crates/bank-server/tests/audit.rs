@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bank_domain::Timestamp;
 use bank_proto::v1::{self, AuditFindingKind as Kind, audit_accounts_response::News};
@@ -14,6 +14,7 @@ use bank_store::{
     DurabilityLevel, RedisStore, Store,
     redis::{RedisOptions, RedisUrl},
 };
+use redb::{Database, ReadableTable as _, TableDefinition};
 use support::{
     Bank, Redis,
     api::{Client, checking, connect, deposit, failed, interest, money, savings, transfer, usd, withdraw},
@@ -545,6 +546,51 @@ async fn only_so_many_audits_run_at_once() {
         assert!(Instant::now() < give_up_at, "the audit goes on without its caller");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Puts one text in the place of another of the same length, in the one row of the log that has it.
+fn rewrite_file(path: &Path, text: &str, other: &str) {
+    const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+    let database = Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut log = transaction.open_table(LOG).unwrap();
+        let found = log.iter().unwrap().find_map(|row| {
+            let (position, row) = row.unwrap();
+            let mut row = row.value().to_vec();
+            let place = row.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+            row[place..place + text.len()].copy_from_slice(other.as_bytes());
+            Some((position.value(), row))
+        });
+        let (position, row) = found.unwrap();
+        log.insert(position, row.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_entry_that_was_changed_in_a_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bank.redb");
+    let mut bank = Bank::on_file(&path).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+        for number in 0..70 {
+            let description = format!("salary {account_id}{number}.");
+            client.deposit(v1::DepositRequest { description, ..deposit(account_id, 100) }).await.unwrap();
+        }
+    }
+    assert!(bank.terminate().await.success());
+    for number in [65, 3, 40] {
+        rewrite_file(&path, &format!("salary b{number}."), &format!("celery b{number}."));
+    }
+    bank.start_again().await;
+    let mut client = connect(&bank.endpoint()).await;
+    let audited = audit(&mut client, "").await;
+    // The opening is the first entry, the deposit of number 0 the second.
+    assert_eq!(audited.found(), [("b", Kind::EntryChanged, 3 + 2)]);
+    assert_eq!(audit(&mut client, "a").await.findings, []);
 }
 
 /// Read or not, an audit does not keep the server from ending.

@@ -5,7 +5,7 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `meta` | field | what this bank is (`bank_id`, `layout`, `partitions`, `request_window_seconds`), and `heads_through` |
+//! | `meta` | field | what this bank is (`bank_id`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, and the newest `import` |
 //! | `accounts` | partition, account id | what there is to an account besides its entries, and its number |
 //! | `log` | position of the first | entries in the order of commits, as many as fill a page, each with where the one before it on its account is |
 //! | `heads` | number / 500 | where the newest entries of 500 accounts are, as of `heads_through` |
@@ -24,6 +24,7 @@
 //! greater than all others, one in each window of records. Memory: the cache, where the accounts of the last
 //! 65,536 entries stand, and what a commit or a reply holds.
 
+mod backup;
 #[cfg(test)]
 mod bad_disk;
 mod check;
@@ -51,11 +52,11 @@ pub use self::{check::Checked, options::EmbeddedOptions};
 use self::{
     file::{damaged, storage_error},
     medium::{FileMedium, Medium},
-    tables::{ACCOUNTS, ReadTables},
+    tables::{ACCOUNTS, META, ReadTables},
     writer::{OpenFile, Snapshot, Writer},
 };
 use crate::{
-    AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
 };
 
 /// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
@@ -99,7 +100,12 @@ impl EmbeddedStore {
         work: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
-        unblocked(move || work(&*file.snapshot()?)).await
+        unblocked(move || {
+            let snapshot = file.snapshot()?;
+            backup::require_whole(&snapshot.transaction.open_table(META).map_err(storage_error)?)?;
+            work(&snapshot)
+        })
+        .await
     }
 }
 
@@ -132,7 +138,12 @@ impl Store for EmbeddedStore {
             return Ok(Committed::default());
         }
         let proposals = proposals.to_vec();
-        self.writer.write(move |transaction, before| commit::apply(transaction, before, &proposals)).await
+        self.writer
+            .write(move |transaction, before| {
+                backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
+                commit::apply(transaction, before, &proposals)
+            })
+            .await
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -163,7 +174,8 @@ impl Store for EmbeddedStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         // By way of the queue: a disk that does not answer holds this up, too.
-        self.writer.run(OpenFile::require_writable).await
+        self.writer.run(OpenFile::require_writable).await?;
+        self.read(|_| Ok(())).await
     }
 
     fn name(&self) -> String {
@@ -184,6 +196,10 @@ impl Store for EmbeddedStore {
 
     fn partitions(&self) -> u32 {
         self.file.identity().partitions.count()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 
     async fn close(&self) {

@@ -87,6 +87,8 @@ fn from_reason(
             Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
         "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
+        "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
+        "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,

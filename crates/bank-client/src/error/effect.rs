@@ -33,6 +33,8 @@ impl Error {
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
             | Self::PartlyExecuted { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty { .. }
             | Self::InvalidArgument { .. }
             | Self::WatchTooLarge { .. } => Effect::Refused,
             Self::BatchAborted { .. }

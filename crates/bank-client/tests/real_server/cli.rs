@@ -15,21 +15,21 @@ use crate::process::{Redis, Server};
 /// How long anything may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn bank(server: &Server, arguments: &[&str]) -> Command {
+pub(crate) fn bank(server: &Server, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
     command.env("BANK_SERVER", server.endpoint()).env("COLUMNS", "100").args(arguments);
     command
 }
 
-fn run(server: &Server, line: &str) -> Output {
+pub(crate) fn run(server: &Server, line: &str) -> Output {
     bank(server, &words(line)).output().unwrap()
 }
 
-fn stdout(output: &Output) -> &str {
+pub(crate) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 

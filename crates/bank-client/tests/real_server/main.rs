@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test panics when it fails")]
 
 mod apply;
+mod backup;
 mod batches;
 mod cli;
 mod faults;

@@ -93,6 +93,8 @@ methods! {
     CloseAccount        Admin   All
     GetServerInfo       Read    Unnamed
     AuditAccounts       Admin   All
+    ExportBank          Admin   All
+    ImportBank          Admin   All
     WatchTransactions   Read    Own
     ExecuteBatch        Each    Each
     ExecuteStream       Each    Each

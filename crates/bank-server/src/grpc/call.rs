@@ -99,7 +99,7 @@ macro_rules! nameless {
     };
 }
 
-nameless! { ListAccountsRequest, GetServerInfoRequest, ExecuteBatchRequest }
+nameless! { ListAccountsRequest, GetServerInfoRequest, ExecuteBatchRequest, ExportBankRequest }
 
 impl<Message> Names for Streaming<Message> {
     fn account(&self) -> &'static str {

@@ -16,7 +16,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    ledger, watch,
+    backup, ledger, watch,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -54,6 +54,10 @@ pub(crate) enum Failure {
     TooManyAudits { audits_max: usize },
     /// What came on a stream is no message.
     Unreadable(Status),
+    /// A file is not one that the bank has written.
+    BackupDamaged { line: u64, problem: String },
+    /// A file is to be imported into a bank that has accounts.
+    BankNotEmpty,
     /// As many watches are open as may.
     TooManyWatches(watch::Full),
     /// A caller takes none of the replies that it has asked for.
@@ -89,6 +93,8 @@ impl Failure {
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::TooManyAudits { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty
             | Self::TooManyWatches(_)
             | Self::SlowConsumer { .. }
             | Self::WatchTooLarge { .. }
@@ -120,6 +126,17 @@ impl From<audit::Error> for Failure {
             }
             audit::Error::Store(error) => Self::Store(error),
             audit::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<backup::Error> for Failure {
+    fn from(error: backup::Error) -> Self {
+        match error {
+            backup::Error::Damaged { line, problem } => Self::BackupDamaged { line, problem },
+            backup::Error::NotEmpty => Self::BankNotEmpty,
+            backup::Error::Store(error) => Self::Store(error),
+            backup::Error::NobodyListens => Self::CallerGone,
         }
     }
 }
@@ -203,6 +220,8 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
         // By the transport, which says what is wrong.
         Failure::Unreadable(status) => status,
+        Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
+        Failure::BankNotEmpty => bank_not_empty(),
         Failure::TooManyWatches(full) => too_many_watches(full),
         Failure::SlowConsumer { timeout } => slow_consumer(timeout),
         Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
@@ -342,10 +361,27 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
 }
 
 fn too_many_audits(audits_max: usize) -> Status {
-    Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", format!("{audits_max} audits run already"))
-        .with("audits_max", audits_max)
-        .quota("server.concurrent_audits_max", RETRY_DELAY)
-        .status()
+    Answer::new(
+        Code::ResourceExhausted,
+        "TOO_MANY_AUDITS",
+        format!("{audits_max} audits or exports run already"),
+    )
+    .with("audits_max", audits_max)
+    .quota("server.concurrent_audits_max", RETRY_DELAY)
+    .status()
+}
+
+fn backup_damaged(line: u64, problem: &str) -> Status {
+    let message = format!("line {line} of the file {problem}");
+    let mut answer = Answer::new(Code::InvalidArgument, "BACKUP_DAMAGED", message).with("line", line);
+    answer.details.add_bad_request_violation("data", answer.message.clone());
+    answer.status()
+}
+
+fn bank_not_empty() -> Status {
+    let mut answer = Answer::new(Code::FailedPrecondition, "BANK_NOT_EMPTY", backup::Error::NotEmpty);
+    answer.details.add_precondition_failure_violation("BANK_NOT_EMPTY", "bank", answer.message.clone());
+    answer.status()
 }
 
 fn too_many_watches(full: watch::Full) -> Status {

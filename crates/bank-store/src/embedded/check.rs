@@ -9,7 +9,7 @@ use redb::{
 };
 
 use super::{
-    EmbeddedOptions,
+    EmbeddedOptions, backup,
     codec::{self, Linked, RecordedOutcome},
     file::{self, storage_error},
     heads::Recent,
@@ -18,7 +18,7 @@ use super::{
     log::LogRow,
     medium::Medium,
     tables::{
-        MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position, REQUESTS, ReadTables,
+        META, MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position, REQUESTS, ReadTables,
         RequestKey, Row,
     },
 };
@@ -80,6 +80,9 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
         database = file::open(medium, options)?.0;
     }
     let transaction = database.begin_read().map_err(storage_error)?;
+    if backup::is_marked(&transaction.open_table(META).map_err(storage_error)?)? {
+        checked.note("an import into this bank was broken off; import the file again");
+    }
     let recent = readable(|| Recent::read(&transaction, identity.partitions));
     let recent = recent.unwrap_or_else(|error| {
         checked.note_error(error);

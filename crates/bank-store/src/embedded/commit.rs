@@ -3,11 +3,14 @@
 //! First it is decided what to write, in order; then all of it is written, table by table and in the order
 //! of keys, which is what a B-tree takes fastest.
 
+mod import;
+
 use std::collections::{HashMap, HashSet};
 
 use bank_domain::{Account, AccountId, Change, Plan};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
+pub(super) use self::import::apply as import;
 use super::{
     codec::{self, Record, RecordedOutcome},
     file::storage_error,

@@ -144,6 +144,12 @@ impl Recent {
     }
 }
 
+/// The heads of a bank whose accounts have all been removed.
+pub(super) fn forget(tables: &mut WriteTables<'_>) -> Result<Recent, StoreError> {
+    tables.meta.remove(FILED_THROUGH).map_err(storage_error)?;
+    Ok(Recent::default())
+}
+
 fn place(number: Number) -> usize {
     usize::try_from(number % HEADS_PER_ROW).unwrap_or_default()
 }

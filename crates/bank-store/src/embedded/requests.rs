@@ -119,6 +119,30 @@ impl Windows {
         end.close().map_err(storage_error)
     }
 
+    /// Those that hold anything, the oldest first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = u64> {
+        self.written.iter().rev().map(|window| window.number)
+    }
+
+    /// Writes a record of another bank into the window of the time that it was recorded at, unless that
+    /// is too old.
+    pub(super) fn import(
+        &self,
+        requests: &mut Table<'_, tables::RequestKey, Row>,
+        retention: Retention,
+        key: &RequestKey,
+        record: &Record,
+    ) -> Result<(), StoreError> {
+        let window = (record.recorded_at_seconds / retention.window_seconds).min(self.current);
+        if window < self.oldest {
+            return Ok(());
+        }
+        let mut row = Vec::new();
+        codec::encode_record(&mut row, record)?;
+        requests.insert(in_window(window, key), row.as_slice()).map_err(storage_error)?;
+        Ok(())
+    }
+
     /// Forgets records that are too old, the oldest first.
     pub(super) fn forget(
         &self,

@@ -120,7 +120,7 @@ impl OpenFile {
         result
     }
 
-    fn retention(&self) -> Retention {
+    pub(super) fn retention(&self) -> Retention {
         Retention {
             seconds: file::retention_seconds(&self.options),
             window_seconds: self.identity.request_window_seconds,

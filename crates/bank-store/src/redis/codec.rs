@@ -13,7 +13,7 @@ use bank_domain::{
 };
 
 use super::packed::Words;
-use crate::{Proposal, RequestKey, StoreError, checks};
+use crate::{Proposal, StoreError, checks};
 
 /// The fields of a hash or of one stream entry. All are text but the hash of an entry.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -196,12 +196,6 @@ pub(super) fn entry(
         description: words.description()?,
         hash: read.hash()?,
     })
-}
-
-/// The field of a request within its partition's records. Neither an account id nor a request id
-/// has a space in it; a caller's name comes last, since it may.
-pub(super) fn request_field(key: &RequestKey) -> String {
-    format!("{} {} {}", key.account_id, key.request_id, key.caller.as_str())
 }
 
 /// The record of a request: `<attempt> <fingerprint> <outcome> <recorded at>`, where the outcome is the

@@ -9,7 +9,7 @@ use super::{
     codec,
     keys::Keys,
     packed::{Packed, Words as _},
-    reply,
+    records, reply,
 };
 use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError};
 
@@ -43,7 +43,7 @@ impl Call {
             groups.number(builder.key(names.requests(group[0].partition)).into());
             groups.number(u64::from(fields.length()) + 1);
             for request in group {
-                fields.push(codec::request_field(request.key).as_bytes());
+                fields.push(records::field(request.key).as_bytes());
             }
             groups.number(fields.length().into());
         }

@@ -4,7 +4,7 @@ use fred::{
     cmd,
     error::Error as FredError,
     interfaces::{ClientLike as _, LuaInterface as _},
-    types::Value,
+    types::{CustomCommand, Value},
 };
 
 use super::{
@@ -90,13 +90,23 @@ impl Script {
             Value::from(if self.replicas > 0 { "1" } else { "0" }),
             call.payload.clone(),
         ]);
+        self.run(connection, script, arguments).await
+    }
+
+    /// Runs a command that writes, and waits until as many replicas as asked have it.
+    pub(super) async fn run(
+        &self,
+        connection: &Connection,
+        command: CustomCommand,
+        arguments: Vec<Value>,
+    ) -> Result<Result<Value, FredError>, StoreError> {
         if self.replicas == 0 {
-            return connection.attempt(connection.client().custom(script, arguments)).await;
+            return connection.attempt(connection.client().custom(command, arguments)).await;
         }
 
         let pipeline = connection.pipeline();
         let queued = async {
-            pipeline.custom::<(), _>(script, arguments).await?;
+            pipeline.custom::<(), _>(command, arguments).await?;
             let wait = vec![i64::from(self.replicas), self.replicas_timeout_ms];
             pipeline.custom::<(), _>(cmd!("WAIT"), wait).await
         };

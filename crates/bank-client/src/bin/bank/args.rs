@@ -5,7 +5,7 @@ mod credentials;
 mod keys;
 mod shared;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bank_client::{
     AccountId, AccountState, AccountType, Compounding, Currency, DayCount, EntryKind, ListOrder,
@@ -26,12 +26,14 @@ Exit codes:
   0  done
   1  something else failed
   2  the command line makes no sense
-  3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency...
+  3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency,
+     accounts in a bank to import into...
   4  there is no such account or transaction
-  5  the bank found the request invalid
+  5  the bank found the request invalid, or the file of an import damaged
   6  the bank cannot be reached, is overloaded or too slow; nothing was changed
   7  it is not known whether the change was made: run the command again with the
-     --request-id that the error names, and it is made once
+     --request-id that the error names, and it is made once; an import that was broken
+     off: import the file again
   8  not authenticated, or not permitted
   9  an audit has found something wrong; what it is, is in the results
 
@@ -166,6 +168,23 @@ Examples:
     /// It takes as long as it takes: --timeout is how long the bank may say nothing meanwhile.
     #[command(after_help = "Examples:\n  bank audit\n  bank audit 123\n  bank audit --output json")]
     Audit(Audit),
+    /// Write all of the bank into a file: accounts, entries and records of requests
+    ///
+    /// The bank can be in use; each account is as it was when it was read. The file is lines of JSON with
+    /// a checksum in the last, and equal banks give equal files. --timeout is how long the bank may say
+    /// nothing meanwhile.
+    #[command(after_help = "\
+Examples:
+  bank export bank.jsonl
+  bank export - | gzip > bank.jsonl.gz")]
+    Export(Export),
+    /// Fill an empty bank from a file that `bank export` has written
+    ///
+    /// Until it is done the bank serves nobody. A file that is damaged or cut is refused, and leaves the
+    /// bank empty. An import that breaks off leaves a bank that serves nobody: import the file again, or
+    /// an empty file to give up.
+    #[command(after_help = "Examples:\n  bank import bank.jsonl\n  bank import -")]
+    Import(Import),
     /// Show entries as they are written, of an account or of all that you may see, until Ctrl-C
     ///
     /// It goes on by itself after the connection was lost or the bank was restarted: nothing is left
@@ -370,6 +389,20 @@ pub(crate) struct ChangeState {
 pub(crate) struct Audit {
     /// Its id; all accounts unless given
     pub(crate) account: Option<AccountId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Where to; it must not be there yet. - for standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Where from; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use crate::{
     apply,
     args::{self, ChangeState, Cli, Command, Completions},
-    audit,
+    audit, backup,
     connect::connect,
     demo,
     failure::Failure,
@@ -71,6 +71,8 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Apply(args) => apply::run(&client, args, output).await,
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Export(args) => backup::export(&client, args, output).await,
+        Command::Import(args) => backup::import(&client, args, output).await,
         Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {
             client.health().await?;

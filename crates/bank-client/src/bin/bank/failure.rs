@@ -27,6 +27,9 @@ pub(crate) enum Exit {
 pub(crate) enum Failure {
     #[error(transparent)]
     Bank(#[from] Error),
+    /// Of an import: the bank serves nobody where it was broken off.
+    #[error(transparent)]
+    Import(Error),
     /// In the session of `bank demo`, which has request ids of its own.
     #[error(transparent)]
     Demo(Error),
@@ -101,7 +104,7 @@ impl Failure {
 
     fn bank(&self) -> Option<&Error> {
         match self {
-            Self::Bank(error) | Self::Demo(error) => Some(error),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => Some(error),
             Self::Amount(_)
             | Self::File { .. }
             | Self::Incomplete { .. }
@@ -114,9 +117,23 @@ impl Failure {
         }
     }
 
+    /// Whether an import may have begun and did not come to an end.
+    fn breaks_off_an_import(&self) -> bool {
+        let Self::Import(error) = self else { return false };
+        matches!(
+            error,
+            Error::ConnectionLost { .. }
+                | Error::DeadlineExceeded { .. }
+                | Error::Internal { .. }
+                | Error::InvalidReply { .. }
+                | Error::Unavailable { retry_after: Some(_), .. }
+        )
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         let error = match self {
-            Self::Bank(error) | Self::Demo(error) => error,
+            Self::Import(_) if self.breaks_off_an_import() => return Exit::OutcomeUnknown,
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error,
             Self::Amount(_) | Self::Lines { .. } => return Exit::Invalid,
             Self::SomeRefused(_) => return Exit::Refused,
             Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
@@ -127,7 +144,7 @@ impl Failure {
         };
         match error {
             Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
-            Error::InvalidArgument { .. } => Exit::Invalid,
+            Error::InvalidArgument { .. } | Error::BackupDamaged { .. } => Exit::Invalid,
             Error::InvalidSetting { .. } => Exit::Usage,
             error if error.outcome_unknown() => Exit::OutcomeUnknown,
             Error::Unavailable { .. }
@@ -145,7 +162,7 @@ impl Failure {
     /// The stable name of the cause.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Bank(error) | Self::Demo(error) => error.reason(),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
             Self::File { .. } => "FILE",
             Self::Incomplete { .. } => "INCOMPLETE",
@@ -164,6 +181,11 @@ impl Failure {
             return Some("run the same command again: it goes on where it broke off".to_owned());
         }
         let error = self.bank()?;
+        if self.breaks_off_an_import() {
+            return Some(
+                "import the file again: until then the bank serves nobody if this has begun".to_owned(),
+            );
+        }
         if error.outcome_unknown() {
             return Some(match (self, error.request_id()) {
                 (Self::Bank(_), Some(id)) => {

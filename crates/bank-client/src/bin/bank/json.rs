@@ -449,3 +449,25 @@ impl Json for client::AuditSummary {
         }
     }
 }
+
+/// What an import came to.
+pub(crate) struct Imported(pub(crate) client::BackupCounts);
+
+impl Json for Imported {
+    fn json(&self) -> impl Serialize {
+        let client::BackupCounts { accounts, entries, requests } = self.0;
+        json!({"accounts": accounts, "entries": entries, "requests": requests})
+    }
+}
+
+impl Json for client::ExportSummary {
+    fn json(&self) -> impl Serialize {
+        let client::BackupCounts { accounts, entries, requests } = self.counts;
+        json!({
+            "accounts": accounts,
+            "entries": entries,
+            "requests": requests,
+            "of_one_instant": self.of_one_instant,
+        })
+    }
+}

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod audit;
+mod backup;
 mod commands;
 mod connect;
 mod demo;

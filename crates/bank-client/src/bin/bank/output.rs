@@ -167,6 +167,11 @@ impl Output {
         ExitCode::from(exit)
     }
 
+    /// A part of a result that is neither text nor JSON.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.results.write_all(bytes)
+    }
+
     fn json(&mut self, result: &impl Json) -> io::Result<()> {
         serde_json::to_writer(&mut self.results, &result.json())?;
         writeln!(self.results)

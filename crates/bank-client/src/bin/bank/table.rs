@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown,
-    ServerInfo, Transaction,
+    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry,
+    InterestBreakdown, ServerInfo, Transaction,
 };
 use comfy_table::{
     CellAlignment::{self, Left, Right},
@@ -196,6 +196,12 @@ pub(crate) fn tally(tally: &Tally) -> String {
     let columns = [("REASON", Left), ("LINES", Right)];
     let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
     format!("{facts}\n{}", titled(&columns, rows))
+}
+
+/// What is in the file of a bank.
+pub(crate) fn counts(done: &str, counts: &BackupCounts) -> String {
+    let BackupCounts { accounts, entries, requests } = counts;
+    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests")
 }
 
 /// How an amount of interest came about, a line for each step.
