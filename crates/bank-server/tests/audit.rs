@@ -22,7 +22,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tonic::{Code, Request, Status, Streaming};
 
 /// How long anything may take that takes no time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The news of an audit but its progress.
 #[derive(Debug, Default)]

@@ -60,7 +60,7 @@ async fn a_redis_that_keeps_too_little_ends_the_start_with_what_to_do() {
                 "--set",
                 "store.redis.replicas=1",
                 "--set",
-                "store.redis.connect_timeout_ms=300",
+                "store.redis.connect_timeout_ms=2000",
             ],
             &["redis has 0 replicas", "store.redis.replicas = 1"],
         ),
@@ -203,7 +203,7 @@ async fn acknowledged_writes_that_a_crash_loses_are_reported_and_the_bank_goes_o
 
     service_becomes(&bank, ACKNOWLEDGED_WRITES, ServingStatus::NotServing).await;
     // Nobody has called since. All of the sweep is done soon.
-    let give_up_at = Instant::now() + Duration::from_secs(60);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     let lost = loop {
         let lost = info(&mut client).await.lost_writes.unwrap();
         if lost.accounts == 3 {
@@ -275,7 +275,7 @@ fn pay(
 
 /// Waits until the Redis is the primary and takes changes.
 async fn takes_changes(client: &mut api::Client, account_id: &str) {
-    let give_up_at = Instant::now() + Duration::from_secs(60);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     while let Err(status) = client.create_account(savings(account_id)).await {
         assert!(Instant::now() < give_up_at, "{status:?}");
         sleep(Duration::from_millis(50)).await;

@@ -31,7 +31,7 @@ use tokio_rustls::{
 };
 
 /// How long anything may take. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server's files, and the flags that name them.
 struct Setup {

@@ -11,7 +11,7 @@ use tokio::{
 use super::Bank;
 
 /// How long anything may take before a test fails. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request over HTTP/1.1: the code of the answer, and its body.

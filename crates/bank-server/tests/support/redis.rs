@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::process::signal;
 
 /// How long it has to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often another port is tried where somebody else was faster.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str =

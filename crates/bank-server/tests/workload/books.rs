@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How long a bank may take to come to rest: longer than a server looks for an unknown outcome.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads every entry between two lists of all accounts that show the same, so that nothing has

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::server::{Server, connect, connect_error, final_connect_error};
 
 /// Nothing here takes long; only a broken store is waited for until then.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Replicas follow at once.
 const PROMPT: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];

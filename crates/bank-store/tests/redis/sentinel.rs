@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::server::{Server, connect, connect_error, final_connect_error, options};
 
 const DOWN_AFTER_MS: u64 = 500;
-const FAILOVER_WITHIN: Duration = Duration::from_secs(60);
+const FAILOVER_WITHIN: Duration = Duration::from_mins(1);
 
 async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + FAILOVER_WITHIN;

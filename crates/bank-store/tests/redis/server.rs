@@ -23,7 +23,7 @@ use bank_store::{
 use tempfile::TempDir;
 use tokio::{sync::Mutex, time::timeout};
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often another port is tried, where somebody else was faster.
 const STARTS_MAX: usize = 5;
 pub(crate) const INSTALL: &str = "redis-server and redis-cli 7.0 or newer must be installed";
