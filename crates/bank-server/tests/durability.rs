@@ -60,7 +60,7 @@ async fn a_redis_that_keeps_too_little_ends_the_start_with_what_to_do() {
                 "--set",
                 "store.redis.replicas=1",
                 "--set",
-                "store.redis.connect_timeout_ms=300",
+                "store.redis.connect_timeout_ms=2000",
             ],
             &["redis has 0 replicas", "store.redis.replicas = 1"],
         ),

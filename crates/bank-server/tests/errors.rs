@@ -404,7 +404,10 @@ async fn an_outcome_that_is_not_known_in_time_is_told_with_the_id_to_repeat() {
 
 #[tokio::test]
 async fn a_deadline_that_passes_is_told_with_the_id_to_repeat() {
-    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=2000"]).await;
+    // It is the deadline that passes first.
+    let patient = "store.redis.command_timeout_ms=60000";
+    let flags = ["--set", "server.request_timeout_ms_max=2000", "--set", patient];
+    let (redis, _bank, mut client) = frozen(&flags).await;
     let named = v1::DepositRequest { request_id: "late".to_owned(), ..deposit("a", 1) };
     let error = failed(client.deposit(named).await);
     assert_eq!((error.code, &*error.reason), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{error:?}");
