@@ -6,11 +6,11 @@ mod support;
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use bank_proto::v1;
+use bank_proto::v1::{self, operation::Kind};
 use support::{
     Bank, Redis,
     admin::{ask, becomes_ready, metrics, value},
-    api::{connect, deposit, failed, savings, withdraw},
+    api::{batch, connect, deposit, failed, savings, withdraw},
 };
 use tokio::time::{Instant, sleep};
 
@@ -98,6 +98,8 @@ async fn watches_are_counted_while_they_are_open() {
 async fn the_documentation_and_the_output_name_the_same_metrics() {
     let bank = Bank::memory_with(&["--set", "admin.accounts_interval_ms=20"]).await;
     run_session(&bank).await;
+    let one = batch([Kind::Deposit(deposit("a", 1))]);
+    connect(&bank.endpoint()).await.execute_batch(one).await.unwrap();
     becomes(&bank, "bank_accounts", 1).await;
     let text = metrics(&bank).await;
     let told: BTreeSet<_> = text
