@@ -9,7 +9,11 @@
 //! Decisions are made before the clock starts, so all that counts is the store. The time of the processor
 //! is that of the thread that writes, and of the whole process; it hardly depends on what else the
 //! machine does, as the time on the wall does. The file is made in the directory that `TMPDIR` names.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on fails, and tells")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot go on fails, and tells"
+)]
 
 use std::{
     env, fs, iter,
@@ -63,7 +67,9 @@ impl Plan {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let plan = Plan::from_arguments();
-    println!("accounts  in a commit  operations/s  us/operation: writer  process  wall   MB written  p50 us  max us");
+    println!(
+        "accounts  in a commit  operations/s  us/operation: writer  process  wall   MB written  p50 us  max us"
+    );
     for &accounts in &plan.accounts {
         let directory = tempfile::tempdir().unwrap();
         let options =
@@ -162,9 +168,8 @@ async fn measure_reads(store: &dyn Store, ids: &[AccountId]) {
 /// How long the thread that writes has been on a processor.
 fn writer_time() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let mut writers = tasks.filter(|task| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "bank-writer")
-    });
+    let mut writers = tasks
+        .filter(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "bank-writer"));
     let times = fs::read_to_string(writers.next().unwrap().join("schedstat")).unwrap();
     Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
 }

@@ -18,7 +18,8 @@ use super::{
     log::LogRow,
     medium::Medium,
     tables::{
-        MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position, REQUESTS, ReadTables, RequestKey, Row,
+        MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position, REQUESTS, ReadTables,
+        RequestKey, Row,
     },
 };
 use crate::{StoreError, partition::Partitions};

@@ -98,16 +98,15 @@ impl Identity {
     fn write(&self, database: &Database) -> Result<(), StoreError> {
         let transaction = database.begin_write().map_err(storage_error)?;
         {
-            let mut meta = transaction.open_table(META).map_err(storage_error)?;
+            let mut tables = WriteTables::open(&transaction)?;
             for (field, value) in [
                 ("layout", LAYOUT),
                 ("bank_id", &self.bank_id),
                 ("partitions", &self.partitions.count().to_string()),
                 ("request_window_seconds", &self.request_window_seconds.to_string()),
             ] {
-                meta.insert(field, value).map_err(storage_error)?;
+                tables.meta.insert(field, value).map_err(storage_error)?;
             }
-            WriteTables::open(&transaction)?;
         }
         transaction.commit().map_err(storage_error)
     }

@@ -59,9 +59,9 @@ impl Recent {
         let tables = ReadTables::open(transaction)?;
         let meta = transaction.open_table(META).map_err(storage_error)?;
         let through = meta.get(FILED_THROUGH).map_err(storage_error)?;
-        let filed_through = through.map_or(Ok(0), |through| through.value().parse()).map_err(|_| {
-            StoreError::Corrupt(format!("the bank's field {FILED_THROUGH:?} is malformed"))
-        })?;
+        let filed_through = through
+            .map_or(Ok(0), |through| through.value().parse())
+            .map_err(|_| StoreError::Corrupt(format!("the bank's field {FILED_THROUGH:?} is malformed")))?;
         let mut numbers = HashMap::new();
         let mut layer = HashMap::new();
         let mut newest = filed_through;
@@ -108,12 +108,14 @@ impl Recent {
         if layers.len() == LAYERS_MAX {
             layers = vec![Arc::new(self.all())];
         }
-        layers.push(Arc::new(changed));
+        if !changed.is_empty() {
+            layers.push(Arc::new(changed));
+        }
         Self { layers, commits: self.commits + 1, filed_through: self.filed_through, newest }
     }
 
     fn all(&self) -> HashMap<Number, Position> {
-        let mut all = HashMap::new();
+        let mut all = HashMap::with_capacity(self.layers.iter().map(|layer| layer.len()).sum());
         self.layers.iter().for_each(|layer| all.extend(layer.iter()));
         all
     }
@@ -153,7 +155,8 @@ fn write(table: &mut Table<'_, Number, Row>, heads: HashMap<Number, Position>) -
     heads.sort_unstable();
     for of_row in heads.chunk_by(|(one, _), (next, _)| one / HEADS_PER_ROW == next / HEADS_PER_ROW) {
         let key = of_row[0].0 / HEADS_PER_ROW;
-        let mut row = table.get(key).map_err(storage_error)?.map_or_else(Vec::new, |row| row.value().to_vec());
+        let mut row =
+            table.get(key).map_err(storage_error)?.map_or_else(Vec::new, |row| row.value().to_vec());
         for (number, position) in of_row {
             let start = HEAD_BYTES * place(*number);
             row.resize(row.len().max(start + HEAD_BYTES), 0);

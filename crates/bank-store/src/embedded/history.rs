@@ -65,16 +65,13 @@ pub(super) fn entry_at(
 }
 
 /// The entry that was found at a place, if it is the one that belongs there.
-pub(super) fn own(
-    account_id: &AccountId,
-    place: Place,
-    found: Option<Linked>,
-) -> Result<Linked, StoreError> {
+pub(super) fn own(account_id: &AccountId, place: Place, found: Option<Linked>) -> Result<Linked, StoreError> {
     let damaged = |what: String| StoreError::Corrupt(format!("account {account_id}: {what}"));
     let linked = found.ok_or_else(|| damaged(format!("{} is not in the log", place.named())))?;
     let Entry { account_id: found, sequence, .. } = &linked.entry;
     if found != account_id || place.sequence.is_some_and(|expected| expected != *sequence) {
-        let what = format!("where {} should be in the log is entry {sequence} of account {found}", place.named());
+        let what =
+            format!("where {} should be in the log is entry {sequence} of account {found}", place.named());
         return Err(damaged(what));
     }
     Ok(linked)

@@ -122,16 +122,16 @@ impl Addition {
         let mut from = 0;
         while from < self.ends.len() {
             let start = self.start(from);
-            let fits = |(place, end): &(usize, &usize)| {
-                LENGTH_BYTES * (place + 2) + **end - start <= ROW_BYTES_MAX
-            };
+            let fits =
+                |(place, end): &(usize, &usize)| LENGTH_BYTES * (place + 2) + **end - start <= ROW_BYTES_MAX;
             let count = self.ends[from..].iter().enumerate().take_while(fits).count().max(1);
             let ends = &self.ends[from..from + count];
             row.clear();
             let lengths = [count].into_iter().chain(ends.iter().map(|end| end - start));
             for length in lengths {
-                let length = u16::try_from(length)
-                    .map_err(|_| StoreError::Misconfigured("an entry is too long to be written".to_owned()))?;
+                let length = u16::try_from(length).map_err(|_| {
+                    StoreError::Misconfigured("an entry is too long to be written".to_owned())
+                })?;
                 row.extend(length.to_le_bytes());
             }
             row.extend(&self.entries[start..ends[count - 1]]);

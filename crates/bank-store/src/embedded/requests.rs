@@ -62,7 +62,8 @@ impl Windows {
         while let Some(row) = requests.range((next, "", "", "")..).map_err(storage_error)?.next() {
             let (number, ..) = row.map_err(storage_error)?.0.value();
             next = number + 1;
-            let mut rows = requests.upper_bound(Bound::Excluded((next, "", "", ""))).map_err(storage_error)?;
+            let mut rows =
+                requests.upper_bound(Bound::Excluded((next, "", "", ""))).map_err(storage_error)?;
             let last = rows.prev().map_err(storage_error)?;
             let highest = last.map(|(key, _)| key.value().1.to_owned()).unwrap_or_default();
             written.insert(0, Window { number, highest });
@@ -108,7 +109,8 @@ impl Windows {
             requests.insert(in_window(self.current, key), row.as_slice()).map_err(storage_error)?;
         }
         // A cursor adds rows at the end three times as fast.
-        let mut end = requests.upper_bound_mut(Bound::<tables::RequestKey>::Unbounded).map_err(storage_error)?;
+        let mut end =
+            requests.upper_bound_mut(Bound::<tables::RequestKey>::Unbounded).map_err(storage_error)?;
         for (key, record) in beyond {
             row.clear();
             codec::encode_record(&mut row, record)?;

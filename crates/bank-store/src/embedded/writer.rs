@@ -90,9 +90,7 @@ impl OpenFile {
 
     /// Whether writes can be taken now.
     pub(super) fn require_writable(&self) -> Result<(), StoreError> {
-        self.with_open(|_| {
-            self.medium.obstacle().map_or(Ok(()), |what| Err(StoreError::Unavailable(what)))
-        })
+        self.with_open(|_| self.medium.obstacle().map_or(Ok(()), |what| Err(StoreError::Unavailable(what))))
     }
 
     /// Does some work in a transaction, and commits it: when this returns, it is on disk.
@@ -223,7 +221,8 @@ impl Open {
             let transaction = self.database.begin_write().map_err(storage_error)?;
             let (answer, After { recent, heads }) = work(&transaction, before)?;
             is_committing.set(true);
-            let unknown = |error: redb::Error| StoreError::OutcomeUnknown(format!("the file of the bank: {error}"));
+            let unknown =
+                |error: redb::Error| StoreError::OutcomeUnknown(format!("the file of the bank: {error}"));
             transaction.commit().map_err(|error| match error {
                 CommitError::TransactionPoisoned => storage_error(error),
                 error => unknown(error.into()),
@@ -237,7 +236,11 @@ impl Open {
         // A damaged file can make redb panic.
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
             let what = damaged(&said(&*panic));
-            Err(if is_committing.get() { StoreError::OutcomeUnknown(what) } else { StoreError::Corrupt(what) })
+            Err(if is_committing.get() {
+                StoreError::OutcomeUnknown(what)
+            } else {
+                StoreError::Corrupt(what)
+            })
         })
     }
 }
