@@ -10,9 +10,11 @@
 //! is that of the thread that writes, and of the whole process; it hardly depends on what else the
 //! machine does, as the time on the wall does. The file is made in the directory that `TMPDIR` names.
 #![expect(
-    clippy::unwrap_used,
+    clippy::cast_precision_loss,
     clippy::print_stdout,
-    reason = "a measurement that cannot go on fails, and tells"
+    clippy::unchecked_time_subtraction,
+    clippy::unwrap_used,
+    reason = "figures for people; a measurement that cannot go on fails, and tells"
 )]
 
 use std::{

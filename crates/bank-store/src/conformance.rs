@@ -10,7 +10,7 @@
 //! use bank_store::{MemoryStore, Store};
 //!
 //! async fn on_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-//!     case(Arc::new(MemoryStore::new(Duration::from_secs(60)))).await;
+//!     case(Arc::new(MemoryStore::new(Duration::from_mins(1)))).await;
 //! }
 //!
 //! bank_store::conformance_tests!(on_memory);

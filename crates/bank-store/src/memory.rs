@@ -1,7 +1,7 @@
 //! The reference backend: this process's memory.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner, Plan};
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::{

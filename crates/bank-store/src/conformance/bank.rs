@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a call is sent again before the store is held to be gone for good.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause before a call is sent again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// 2026-01-01T00:00:00Z, when all cases play.

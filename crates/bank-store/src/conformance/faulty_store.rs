@@ -152,9 +152,10 @@ impl Store for FaultyStore {
             }
             Some(Fault::HalfDone) => {
                 // A chain is all or nothing, so it is never cut in two.
-                let half = proposals.len() / 2;
-                let half = half + proposals[half..].iter().take_while(|proposal| proposal.linked).count();
-                let half = if half < proposals.len() && half > 0 { half } else { 0 };
+                let mut half = proposals.len() / 2;
+                while half > 0 && proposals[half - 1].linked {
+                    half -= 1;
+                }
                 self.inner.commit(&proposals[..half]).await?;
                 unknown("a commit was cut short")
             }

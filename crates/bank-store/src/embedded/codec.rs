@@ -178,7 +178,7 @@ pub(super) fn encode_entry(
         amount: entry.amount.minor_units,
         balance_after: entry.balance_after.minor_units,
         transaction: is_second_side.then(|| entry.transaction_id.to_string().into()),
-        request_id: entry.request_id.as_ref().map(|id| id.as_str()),
+        request_id: entry.request_id.as_ref().map(bank_domain::RequestId::as_str),
         description: entry.description.as_str(),
         hash: entry.hash,
     };

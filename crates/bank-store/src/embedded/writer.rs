@@ -228,7 +228,9 @@ impl Open {
                 error => unknown(error.into()),
             })?;
             let transaction = self.database.begin_read().map_err(|error| unknown(error.into()))?;
-            heads.into_iter().for_each(|(id, head)| remembered.put(id, head));
+            for (id, head) in heads {
+                remembered.put(id, head);
+            }
             let snapshot = Arc::new(Snapshot { transaction, recent, partitions });
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
             Ok(answer)
