@@ -47,7 +47,7 @@ pub(super) fn apply(
     before: Before<'_>,
     proposals: &[Proposal],
 ) -> Result<(Committed, After), StoreError> {
-    let mut commit = Commit::begin(transaction, before)?;
+    let mut commit = Commit::begin(transaction, before, proposals.len())?;
     let mut outcomes = Vec::with_capacity(proposals.len());
     let mut tainted = HashSet::new();
     for chain in chains(proposals) {
@@ -93,19 +93,23 @@ struct Commit<'a, 't, 'p> {
 }
 
 impl<'a, 't, 'p> Commit<'a, 't, 'p> {
-    fn begin(transaction: &'t WriteTransaction, before: Before<'a>) -> Result<Self, StoreError> {
+    fn begin(
+        transaction: &'t WriteTransaction,
+        before: Before<'a>,
+        proposals: usize,
+    ) -> Result<Self, StoreError> {
         let tables = WriteTables::open(transaction)?;
         let now_seconds = now_seconds();
         Ok(Self {
             windows: Windows::at(now_seconds, before.retention, &tables.requests)?,
             now_seconds,
-            known: HashMap::new(),
+            known: HashMap::with_capacity(proposals),
             next_number: tables.accounts.len().map_err(storage_error)?,
             log: Addition::after(log::newest(&tables.log)?),
             rows: Vec::new(),
             milestones: Vec::new(),
             owners: Vec::new(),
-            records: HashMap::new(),
+            records: HashMap::with_capacity(proposals),
             tables,
             before,
         })

@@ -108,12 +108,14 @@ impl Recent {
         if layers.len() == LAYERS_MAX {
             layers = vec![Arc::new(self.all())];
         }
-        layers.push(Arc::new(changed));
+        if !changed.is_empty() {
+            layers.push(Arc::new(changed));
+        }
         Self { layers, commits: self.commits + 1, filed_through: self.filed_through, newest }
     }
 
     fn all(&self) -> HashMap<Number, Position> {
-        let mut all = HashMap::new();
+        let mut all = HashMap::with_capacity(self.layers.iter().map(|layer| layer.len()).sum());
         self.layers.iter().for_each(|layer| all.extend(layer.iter()));
         all
     }
