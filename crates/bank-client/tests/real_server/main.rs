@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test panics when it fails")]
 
+mod bench;
 mod cli;
 mod faults;
 mod library;

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 
 use crate::{
     args::{self, ChangeState, Cli, Command, Completions},
-    audit,
+    audit, bench,
     connect::connect,
     demo,
     failure::Failure,
@@ -19,6 +19,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Completions(completions) => return print_completions(completions, output),
         Command::Keygen(args) => return keys::keygen(args, output),
         Command::Token(args) => return keys::token(args, output),
+        Command::Bench(args) => return bench::run(&cli.global, args, output).await,
         _ => {}
     }
     let client = connect(&cli.global).await?;
@@ -74,7 +75,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(output.result(&json::Serving, "serving")?)
         }
         Command::Demo => demo::run(&client, output).await,
-        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) => Ok(()),
+        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => Ok(()),
     }
 }
 

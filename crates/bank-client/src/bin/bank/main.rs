@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod bench;
 mod commands;
 mod connect;
 mod demo;
@@ -18,7 +19,7 @@ use clap::Parser as _;
 
 use crate::{args::Cli, failure::Failure, output::Output};
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.global.output);
