@@ -1,4 +1,4 @@
-//! What a commit costs on each store that needs no server, and on Redis if `redis-server` is there: the
+//! What a commit costs on the stores that need no server (on Redis, see the benches of bank-server): the
 //! encoding of proposals, and what the store does with them. What is proposed is decided before the
 //! clock runs.
 
@@ -83,7 +83,7 @@ fn commits(criterion: &mut Criterion) {
 
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let options = EmbeddedOptions { path: directory.path().join("bank.redb"), ..EmbeddedOptions::default() };
-    let store = runtime.block_on(EmbeddedStore::open(&options)).unwrap();
+    let store = runtime.block_on(EmbeddedStore::open(options)).unwrap();
     measure(criterion, "embedded", Arc::new(store), &runtime);
 }
 

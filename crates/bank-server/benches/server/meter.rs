@@ -95,10 +95,12 @@ pub(crate) struct Sample {
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
-    /// For each operation, as are the others.
+    /// Processor time for each operation.
     pub(crate) server_cpu_us: f64,
+    /// The same of Redis.
     pub(crate) redis_cpu_us: Option<f64>,
-    pub(crate) server_memory_bytes: f64,
+    /// The server's memory at the end, as a multiple of that at the beginning.
+    pub(crate) server_memory_growth: f64,
 }
 
 impl Sample {
@@ -116,9 +118,7 @@ impl Sample {
             max_us,
             server_cpu_us: cpu_us(from.usage.server_cpu, to.usage.server_cpu),
             redis_cpu_us: from.usage.redis_cpu.zip(to.usage.redis_cpu).map(|(from, to)| cpu_us(from, to)),
-            server_memory_bytes: each(
-                to.usage.server_memory_bytes as f64 - from.usage.server_memory_bytes as f64,
-            ),
+            server_memory_growth: to.usage.server_memory_bytes as f64 / from.usage.server_memory_bytes as f64,
         }
     }
 
