@@ -23,7 +23,7 @@ use futures::{
 };
 use tokio::net::TcpListener;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -56,6 +56,8 @@ impl Seen {
 #[derive(Clone, Default)]
 struct Bank {
     steps: Arc<Mutex<VecDeque<Step>>>,
+    /// Where watches were to go on.
+    resumed: Arc<Mutex<Vec<String>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -158,6 +160,38 @@ impl Bank {
     }
 }
 
+type WatchReplies = BoxStream<'static, Result<v1::WatchTransactionsResponse, Status>>;
+
+impl Bank {
+    /// Each connection tells one entry, and ends in another way.
+    fn watch(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<WatchReplies>, Status> {
+        let v1::WatchTransactionsRequest { account_id, resume_token, .. } = request.into_inner();
+        self.resumed.lock().unwrap().push(resume_token.clone());
+        if account_id == "away" {
+            return Err(Status::new(Code::Unavailable, "it does not get there"));
+        }
+        let told: i64 = if resume_token.is_empty() { 0 } else { resume_token.parse().unwrap() };
+        let reply = Ok(v1::WatchTransactionsResponse {
+            entries: vec![entry(&account_id, told + 1)],
+            resume_token: (told + 1).to_string(),
+            heartbeat_interval: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
+        });
+        let begin = stream::iter([reply]);
+        let failing = |code| stream::iter([Err(Status::new(code, "scripted"))]);
+        Ok(Response::new(match told {
+            0 => begin.chain(failing(Code::Unavailable)).boxed(),
+            1 => begin.boxed(),
+            2 => begin.chain(stream::pending()).boxed(),
+            3 => begin.chain(failing(Code::DeadlineExceeded)).boxed(),
+            4 => begin.chain(failing(Code::Unauthenticated)).boxed(),
+            _ => failing(Code::Unauthenticated).boxed(),
+        }))
+    }
+}
+
 fn entry(account_id: &str, sequence: i64) -> v1::Entry {
     let zero = Some(v1::Money { currency_code: "USD".into(), minor_units: 0 });
     v1::Entry {
@@ -197,6 +231,24 @@ macro_rules! service {
             ) -> Result<Response<Self::AuditAccountsStream>, Status> {
                 self.audit(request)
             }
+
+            type ExecuteStreamStream = BoxStream<'static, Result<v1::ExecuteStreamResponse, Status>>;
+
+            async fn execute_stream(
+                &self,
+                _: Request<Streaming<v1::ExecuteStreamRequest>>,
+            ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type WatchTransactionsStream = WatchReplies;
+
+            async fn watch_transactions(
+                &self,
+                request: Request<v1::WatchTransactionsRequest>,
+            ) -> Result<Response<WatchReplies>, Status> {
+                self.watch(request)
+            }
         }
     };
 }
@@ -220,6 +272,7 @@ service! {
         unfreeze_account(UnfreezeAccountRequest) -> UnfreezeAccountResponse;
         close_account(CloseAccountRequest) -> CloseAccountResponse;
         get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
+        execute_batch(ExecuteBatchRequest) -> ExecuteBatchResponse;
     }
 }
 
@@ -233,20 +286,20 @@ fn at_once() -> Step {
 async fn every_attempt_carries_the_same_request_id_and_the_time_that_is_left() {
     let (bank, builder) =
         Bank::start([Step::Fail(Code::Unavailable), Step::Fail(Code::Unknown), at_once(), at_once()]).await;
-    let client = builder.timeout(Duration::from_secs(5)).user_agent("test/1").connect().await.unwrap();
+    let client = builder.timeout(Duration::from_mins(1)).user_agent("test/1").connect().await.unwrap();
 
     let receipt = client.deposit("1", TEN).await.unwrap();
     assert_eq!(receipt.balance, TEN);
-    client.deposit("1", TEN).timeout(Duration::from_secs(3)).await.unwrap();
+    client.deposit("1", TEN).timeout(Duration::from_secs(30)).await.unwrap();
 
     let seen = bank.seen();
     let ids: Vec<_> = seen.iter().map(|seen| &*seen.request_id).collect();
     assert!(ids[0].len() == 36 && ids[0] == ids[1] && ids[1] == ids[2], "{ids:?}");
     assert_ne!(ids[2], ids[3], "another call is another request");
     let timeouts: Vec<_> = seen.iter().map(Seen::timeout).collect();
-    assert!(timeouts[0] <= Duration::from_secs(5) && timeouts[0] > Duration::from_secs(4), "{timeouts:?}");
+    assert!(timeouts[0] <= Duration::from_mins(1) && timeouts[0] > Duration::from_secs(30), "{timeouts:?}");
     assert!(timeouts[2] <= timeouts[1] && timeouts[1] <= timeouts[0], "{timeouts:?}");
-    assert!(timeouts[3] <= Duration::from_secs(3));
+    assert!(timeouts[3] <= Duration::from_secs(30));
     assert!(seen[0].header("user-agent").starts_with("test/1 bank-client/"));
     assert!(!seen[0].headers.contains_key("authorization"));
 }
@@ -287,7 +340,7 @@ async fn without_a_token_nothing_is_sent() {
 #[tokio::test]
 async fn a_call_that_takes_too_long_leaves_its_outcome_unknown() {
     let (bank, builder) = Bank::start([Step::Answer(Duration::from_mins(1))]).await;
-    let client = builder.timeout(Duration::from_millis(100)).connect().await.unwrap();
+    let client = builder.timeout(Duration::from_secs(1)).connect().await.unwrap();
     let error = client.deposit("1", TEN).await.unwrap_err();
     assert!(matches!(error, Error::DeadlineExceeded { .. }), "{error:?}");
     assert!(error.outcome_unknown());
@@ -348,7 +401,7 @@ async fn the_news_of_an_audit_come_up_to_its_summary() {
 #[tokio::test]
 async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
     let (bank, builder) = Bank::start([]).await;
-    let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
+    let client = builder.timeout(Duration::from_secs(2)).connect().await.unwrap();
     for (account_id, count, reason) in [
         ("cut", 2, "INVALID_REPLY"),
         ("silent", 2, "DEADLINE_EXCEEDED"),
@@ -363,4 +416,35 @@ async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
         assert!(news.try_next().await.unwrap().is_none(), "{account_id}: it goes on after its error");
     }
     assert_eq!(bank.seen().len(), 4, "none is repeated");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_after_whatever_breaks_it_off_until_it_cannot() {
+    let (bank, builder) = Bank::start([]).await;
+    let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
+    let interruptions = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&interruptions);
+    let call = client.watch("1").on_interruption(move |error| heard.lock().unwrap().push(error.reason()));
+    let mut news = call.stream();
+    for sequence in 1..=5 {
+        let news = news.try_next().await.unwrap().unwrap();
+        assert_eq!(news.entries[0].sequence, sequence);
+        assert_eq!(news.resume_token.as_str(), sequence.to_string());
+    }
+    assert_eq!(news.try_next().await.unwrap_err().reason(), "UNAUTHENTICATED", "another token is no better");
+    assert!(news.try_next().await.unwrap().is_none(), "it goes on after its error");
+    let reasons =
+        ["CONNECTION_LOST", "CONNECTION_LOST", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"];
+    assert_eq!(*interruptions.lock().unwrap(), reasons);
+    assert_eq!(*bank.resumed.lock().unwrap(), ["", "1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_never_begins_is_given_up_as_any_other_call_is() {
+    let (bank, builder) = Bank::start([]).await;
+    let policy = RetryPolicy::default().attempts_max(3).backoff_first(Duration::from_millis(1));
+    let client = builder.retry(policy).connect().await.unwrap();
+    let error = client.watch("away").stream().try_next().await.unwrap_err();
+    assert_eq!(error.reason(), "CONNECTION_LOST");
+    assert_eq!(bank.resumed.lock().unwrap().len(), 3);
 }

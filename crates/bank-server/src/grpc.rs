@@ -5,6 +5,7 @@
 
 mod audit;
 mod authenticate;
+mod batch;
 mod call;
 mod info;
 mod page;
@@ -12,6 +13,7 @@ mod parse;
 mod read;
 mod render;
 mod status;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,22 +22,24 @@ use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-pub use self::info::ServerFacts;
 pub(crate) use self::{
     authenticate::Authenticate,
-    call::EndsWhenDraining,
+    call::{EndsWhenDraining, PacedByReader},
     status::{Failure, refusal},
 };
+pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{
-    call::{Answer, Call, Replies, ReplyTo},
+    call::{Answer, Call, Ending, Replies, ReplyTo},
     info::Start,
     parse::{Assumed, Mutation, ParseWith},
 };
 use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
+    server::Caller,
+    watch::{Places, WatchOptions},
 };
 
 /// What the API adds to what callers leave out.
@@ -51,6 +55,10 @@ pub struct ApiOptions {
     pub stream_timeout: Duration,
     /// How many audits may run at once.
     pub concurrent_audits_max: usize,
+    /// How large batches of operations may be.
+    pub batches: BatchBounds,
+    /// The bounds of watches.
+    pub watch: WatchOptions,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -61,6 +69,7 @@ pub struct BankApi {
     start: Start,
     /// One for each audit that may begin.
     audits: Arc<Semaphore>,
+    watches: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
 }
@@ -69,11 +78,13 @@ impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        let watches = Arc::new(Places::new(&options.watch));
         Self {
             ledger,
             options: Arc::new(options),
             start: Start::now(),
             audits,
+            watches,
             draining: CancellationToken::new(),
         }
     }
@@ -153,7 +164,7 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
-        call.run_stream(self.draining.clone(), |access, reply_to| async move {
+        call.run_stream(Ending::AtOnce(self.draining.clone()), |access, reply_to| async move {
             let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
             work(api, access, query, reply_to).await
         })
@@ -280,5 +291,33 @@ impl BankService for BankApi {
         request: Request<v1::AuditAccountsRequest>,
     ) -> Result<Response<Self::AuditAccountsStream>, Status> {
         Ok(self.stream(Method::AuditAccounts, request, audit::accounts))
+    }
+
+    async fn execute_batch(
+        &self,
+        request: Request<v1::ExecuteBatchRequest>,
+    ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
+        batch::one(self, request).await
+    }
+
+    type ExecuteStreamStream = Replies<v1::ExecuteStreamResponse>;
+
+    async fn execute_stream(
+        &self,
+        request: Request<Streaming<v1::ExecuteStreamRequest>>,
+    ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+        Ok(batch::many(self.clone(), request))
+    }
+
+    type WatchTransactionsStream = Replies<v1::WatchTransactionsResponse>;
+
+    async fn watch_transactions(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<Self::WatchTransactionsStream>, Status> {
+        let caller = Caller::of_call(request.extensions());
+        Ok(self.stream(Method::WatchTransactions, request, |api, access, query, reply_to| async move {
+            watch::transactions(api, caller.ok_or(Failure::Unidentified)?, access, query, reply_to).await
+        }))
     }
 }

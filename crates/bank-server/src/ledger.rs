@@ -10,29 +10,34 @@
 
 mod acknowledged;
 mod error;
+mod propose;
+mod queue;
 mod sequencer;
+mod settle;
+mod submission;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
-use bank_store::{Caller, RequestKey, Store};
+use bank_store::{RequestKey, Store};
+use hashbrown::HashMap;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Span;
-use uuid::Uuid;
 
 use self::{
     acknowledged::Acknowledged,
-    sequencer::{Sequencer, Submission},
+    queue::Queue,
+    sequencer::Sequencer,
+    submission::{Collector, ReplyTo, Submission},
 };
 pub use self::{acknowledged::LostWrites, error::Error};
 use crate::{
     auth::{Access, Extent},
     metrics::Metrics,
-    telemetry::TRACES,
+    watch::Watchers,
 };
 
 /// The bounds of a ledger.
@@ -63,6 +68,31 @@ pub struct Request {
     pub deadline: Instant,
 }
 
+/// One command of a batch.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Who asks, and what is there for them.
+    pub access: Access,
+    /// What for.
+    pub command: Command,
+    /// What the caller calls the request, so that it can be repeated.
+    pub request_id: Option<RequestId>,
+}
+
+/// Commands that are asked for together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The commands, in the order in which they take effect.
+    pub operations: Vec<Operation>,
+    /// Whether all are carried out, at one instant, or none.
+    pub atomic: bool,
+    /// Past this the caller does not wait any more.
+    pub deadline: Instant,
+}
+
+/// What became of each operation of a batch, in order.
+pub type BatchResults = Vec<Result<Executed, Error>>;
+
 /// What became of a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executed {
@@ -80,8 +110,9 @@ pub struct Executed {
 pub struct Ledger {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    lanes: Arc<[mpsc::Sender<Submission>]>,
+    lanes: Arc<[Queue]>,
     acknowledged: Acknowledged,
+    watchers: Watchers,
     stop: CancellationToken,
     failed: CancellationToken,
     sequencers: TaskTracker,
@@ -93,12 +124,13 @@ impl Ledger {
         let sequencers = TaskTracker::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let remembered_max = options.accounts_remembered_max.saturating_mul(store.lanes());
-        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics));
+        let watchers = Watchers::new(Arc::clone(&metrics));
+        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics), watchers.clone());
         let sweeps = acknowledged.clone().sweep_each_epoch(Arc::clone(&store));
         sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
             .map(|_| {
-                let (lane, commands) = mpsc::channel(options.queue_commands_max);
+                let (lane, commands) = queue::bounded(options.queue_commands_max);
                 let sequencer = Sequencer::new(
                     Arc::clone(&store),
                     Arc::clone(&metrics),
@@ -118,7 +150,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self { store, metrics, lanes, acknowledged, stop, failed, sequencers }
+        Self { store, metrics, lanes, acknowledged, watchers, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -129,42 +161,62 @@ impl Ledger {
     /// [`Error`]: a refusal is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
         let Request { access, command, request_id, deadline } = request;
-        // A request that its caller did not name gets a name all the same: its commit may have to
-        // be sent again.
-        let named = request_id.is_some();
-        let request_id = request_id.unwrap_or_else(fresh_request_id);
-        let lane = &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()];
-        let caller = Caller::new(access.caller().subject().as_str());
-        let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
-        let request_id = key.request_id.clone();
+        let lane = self.lane(&command);
         let (reply, outcome) = oneshot::channel();
-        let span = Span::current();
-        let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
-        let submission = Submission {
-            access,
-            command,
-            key,
-            named,
-            queued_at: Instant::now(),
-            deadline,
-            extent: Extent::Unknown,
-            reply,
-            metrics: Arc::clone(&self.metrics),
-            span,
-            waiting,
-        };
-        lane.try_send(submission).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::QueueFull { commands_max: lane.max_capacity() },
-            mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
-        })?;
-        self.metrics.command_queued();
+        let operation = Operation { access, command, request_id };
+        let submission = Submission::new(operation, deadline, ReplyTo::Caller(reply));
+        let request_id = submission.key.request_id.clone();
+        lane.push(submission)?;
+        self.metrics.commands_queued(1);
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => {
-                Err(Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() })
-            }
+            Ok(Err(_)) => Err(sequencer_gone(request_id)),
             Err(_) => Err(Error::DeadlineExceeded { request_id }),
         }
+    }
+
+    /// Carries out commands that are asked for together, each once for its request id, and answers for
+    /// each, in order.
+    ///
+    /// In an atomic batch, which must not be empty, an operation that fails answers why, and all others
+    /// [`Error::BatchAborted`]. Its request ids may not be used twice on one account. A refusal is the outcome of the
+    /// operation that was refused, so a repeated batch is refused for the same reason; the request ids of
+    /// the others stay unused.
+    ///
+    /// Dropping the future does not take the commands back.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] or [`Error::ShuttingDown`], if nothing was queued.
+    pub async fn execute_batch(&self, batch: Batch) -> Result<BatchResults, Error> {
+        let Batch { operations, atomic, deadline } = batch;
+        let Some(last) = operations.len().checked_sub(1) else { return Ok(Vec::new()) };
+        let (results, complete) = Collector::new(operations.len());
+        let mut submissions = Vec::with_capacity(operations.len());
+        for (index, operation) in operations.into_iter().enumerate() {
+            let reply = ReplyTo::Batch { results: Arc::clone(&results), index };
+            let mut submission = Submission::new(operation, deadline, reply);
+            submission.linked = atomic && index < last;
+            submissions.push(submission);
+        }
+        if let Some(results) = refuse_repetition(atomic, &submissions) {
+            return Ok(results);
+        }
+        let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
+        let count = submissions.len();
+        self.lane(&submissions[0].command).push_all(submissions)?;
+        self.metrics.commands_queued(count);
+        let is_over = match timeout_at(deadline, complete).await {
+            Ok(Ok(())) | Err(_) => true,
+            Ok(Err(_)) => false,
+        };
+        let known = results.take().into_iter().zip(request_ids);
+        Ok(known
+            .map(|(result, request_id)| match result {
+                Some(result) => result,
+                None if is_over => Err(Error::DeadlineExceeded { request_id }),
+                None => Err(sequencer_gone(request_id)),
+            })
+            .collect())
     }
 
     /// What [`Ledger::execute`] would answer now. Writes nothing.
@@ -173,21 +225,64 @@ impl Ledger {
     /// [`Error`], as [`Ledger::execute`] would give it.
     pub async fn preview(&self, request: Request) -> Result<Executed, Error> {
         let Request { access, command, request_id, deadline } = request;
-        let ids: Vec<_> = command.account_ids().cloned().collect();
+        let operations = vec![Operation { access, command, request_id }];
+        let mut results = self.preview_batch(Batch { operations, atomic: false, deadline }).await?;
+        results.pop().unwrap_or_else(|| unreachable!("there is a result for each operation"))
+    }
+
+    /// What [`Ledger::execute_batch`] would answer now, if no request id were used yet. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error`], if the accounts cannot be read in time.
+    pub async fn preview_batch(&self, batch: Batch) -> Result<BatchResults, Error> {
+        let Batch { operations, atomic, deadline } = batch;
+        let ids: HashSet<_> = operations.iter().flat_map(|it| it.command.account_ids()).cloned().collect();
+        let ids: Vec<_> = ids.into_iter().collect();
         let load = timeout_at(deadline, self.store.load(&ids));
-        let accounts = load.await.map_err(|_| Error::DeadlineExceeded {
-            request_id: request_id.clone().unwrap_or_else(fresh_request_id),
+        let loaded = load.await.map_err(|_| {
+            let named = operations.iter().find_map(|operation| operation.request_id.clone());
+            Error::DeadlineExceeded { request_id: named.unwrap_or_else(submission::fresh_request_id) }
         })??;
-        let of = |id: &AccountId| accounts.iter().flatten().find(|account| account.id == *id);
-        let extent = access.extent(&command, of(command.account_id()));
-        let plan = decide(&access, of, &command, &Context { now: now(), request_id })
-            .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
-        Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
+        let mut accounts: Accounts = ids.into_iter().zip(loaded).collect();
+        let now = now();
+        let mut results: BatchResults = operations
+            .into_iter()
+            .map(|Operation { access, command, request_id }| {
+                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
+                let extent = access.extent(&command, account(command.account_id()));
+                let plan = decide(&access, account, &command, &Context { now, request_id })
+                    .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
+                for account in plan.changes().map(|change| &change.account) {
+                    accounts.insert(account.id.clone(), Some(account.clone()));
+                }
+                Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
+            })
+            .collect();
+        if atomic && let Some(failed) = results.iter().position(Result::is_err) {
+            for (_, result) in results.iter_mut().enumerate().filter(|(index, _)| *index != failed) {
+                *result = Err(Error::BatchAborted { failed_operation: failed });
+            }
+        }
+        Ok(results)
+    }
+
+    fn lane(&self, command: &Command) -> &Queue {
+        &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()]
+    }
+
+    /// What is counted and measured.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The store, to read from. What is acknowledged can be read there.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// The bells of those who watch. They are rung for each account that has been written to.
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// What of that which this server has acknowledged it knows to be lost.
@@ -225,8 +320,22 @@ fn decide<'a>(
     bank_domain::decide(seen, command, context)
 }
 
-fn fresh_request_id() -> RequestId {
-    Uuid::new_v4().to_string().parse().unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
+/// Accounts as far as they are known; `None` for one that does not exist.
+type Accounts = HashMap<AccountId, Option<Account>>;
+
+fn sequencer_gone(request_id: RequestId) -> Error {
+    Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
+}
+
+/// An atomic batch cannot carry out one request twice.
+fn refuse_repetition(atomic: bool, submissions: &[Submission]) -> Option<BatchResults> {
+    let mut keys = HashSet::with_capacity(submissions.len());
+    let repeated = submissions.iter().position(|submission| atomic && !keys.insert(&submission.key))?;
+    let RequestKey { request_id, account_id, .. } = submissions[repeated].key.clone();
+    let aborted = || Err(Error::BatchAborted { failed_operation: repeated });
+    let mut results: BatchResults = submissions.iter().map(|_| aborted()).collect();
+    results[repeated] = Err(Error::RequestIdReused { request_id, account_id });
+    Some(results)
 }
 
 /// The time by this machine's clock, never before 1970.

@@ -18,11 +18,11 @@ use support::{
     Bank, Redis,
     api::{Client, checking, connect, deposit, failed, interest, money, savings, transfer, usd, withdraw},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tonic::{Code, Request, Status, Streaming};
 
 /// How long anything may take that takes no time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The news of an audit but its progress.
 #[derive(Debug, Default)]
@@ -179,7 +179,10 @@ async fn a_bank_passes_while_it_is_in_use() {
         });
     }
     let mut entries = Vec::new();
-    for _ in 0..5 {
+    let give_up_at = Instant::now() + PATIENCE;
+    // Five, and until there was work.
+    while entries.len() < 5 || entries[entries.len() - 1] <= entries[0] + 100 {
+        assert!(Instant::now() < give_up_at, "there was no work: {entries:?}");
         let audited = audit(&mut client, "").await;
         assert_eq!(audited.findings, []);
         assert!(audited.summary.books.iter().all(|books| books.balanced), "{:?}", audited.summary);
@@ -188,7 +191,6 @@ async fn a_bank_passes_while_it_is_in_use() {
     }
     assert!(tellers.try_join_next().is_none(), "no call has failed");
     tellers.shutdown().await;
-    assert!(entries[4] > entries[0] + 100, "there was work: {entries:?}");
     assert_eq!(audit(&mut client, "").await.findings, []);
 }
 
@@ -199,15 +201,18 @@ fn rewrite(redis: &Redis, account_id: &str, change: &str) {
     let script = format!(
         r"
         local entries = redis.call('XRANGE', KEYS[1], '-', '+')
-        local function get(n, name)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
+        local place = {{ kind = 1, amount = 2, balance = 3, request = 4 }}
+        local function words(n)
+            local list = {{}}
+            for word in string.gmatch(entries[n][2][2], '%S+') do list[#list + 1] = word end
+            return list
         end
+        local function get(n, name) return name == 'hash' and entries[n][2][4] or words(n)[place[name]] end
         local function set(n, name, value)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then fields[i + 1] = value; return end end
-            fields[#fields + 1] = name
-            fields[#fields + 1] = value
+            if name == 'hash' then entries[n][2][4] = value; return end
+            local list = words(n)
+            list[place[name] or #list + 1] = value
+            entries[n][2][2] = table.concat(list, ' ')
         end
         local function time(n) return string.match(entries[n][1], '^(%d+)-') end
         {change}
@@ -245,7 +250,7 @@ type Tampering = fn(&Redis, &str);
 const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("amount", |redis, id| rewrite(redis, id, "set(3, 'amount', '21')"), Kind::EntryChanged, 3),
     ("description", |redis, id| rewrite(redis, id, "set(2, 'description', 'gift')"), Kind::EntryChanged, 2),
-    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', 'other')"), Kind::EntryChanged, 6),
+    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', '#other')"), Kind::EntryChanged, 6),
     ("time", |redis, id| rewrite(redis, id, "entries[7][1] = (time(7) + 1) .. '-7'"), Kind::EntryChanged, 7),
     (
         "amount-and-balances",
@@ -301,19 +306,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
         "inserted-last",
         |redis, id| {
             let key = key(redis, "entries", id);
-            redis.run(&[
-                "XADD",
-                &key,
-                "9999999999999-8",
-                "kind",
-                "deposit",
-                "amount",
-                "5",
-                "balance",
-                "93",
-                "hash",
-                &"x".repeat(32),
-            ]);
+            redis.run(&["XADD", &key, "9999999999999-8", "entry", "deposit 5 93 #", "hash", &"x".repeat(32)]);
         },
         Kind::EntryInserted,
         8,
@@ -334,7 +327,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("balance-below-floor", |redis, id| set_account(redis, id, "balance", "-1"), Kind::Unreadable, 0),
     ("head", |redis, id| set_account(redis, id, "hash", &"ab".repeat(32)), Kind::AccountChanged, 0),
     ("state", |redis, id| set_account(redis, id, "state", "frozen"), Kind::AccountChanged, 0),
-    ("version", |redis, id| set_account(redis, id, "version", "6"), Kind::AccountChanged, 0),
+    ("newest", |redis, id| set_account(redis, id, "newest", "1767225600000-6"), Kind::AccountChanged, 0),
     ("owner", |redis, id| set_account(redis, id, "owner", "mallory"), Kind::EntryChanged, 1),
     ("type", |redis, id| set_account(redis, id, "type", "checking"), Kind::EntryChanged, 1),
     (
@@ -501,10 +494,10 @@ async fn begun(client: &mut Client) -> Streaming<v1::AuditAccountsResponse> {
 
 #[tokio::test]
 async fn an_audit_outlasts_the_time_of_other_calls() {
-    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=100"]).await;
+    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=2000"]).await;
     let mut replies = begun(&mut client).await;
     let thaw = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         redis.thaw();
         redis
     });
@@ -529,7 +522,10 @@ async fn an_audit_ends_at_its_callers_deadline_and_the_servers() {
             request.set_timeout(timeout);
         }
         let error = tokio::time::timeout(PATIENCE, failure(&mut client, request)).await.unwrap();
-        assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
+        // The caller's own clock may be the first; that one is told by its library.
+        if timeout.is_none() || error.code() != Code::Cancelled {
+            assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
+        }
     }
 }
 
@@ -543,10 +539,10 @@ async fn only_so_many_audits_run_at_once() {
     // Its caller leaves, and the next one can begin.
     drop(running);
     redis.thaw();
-    let give_up_at = tokio::time::Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + PATIENCE;
     while let Err(status) = start(&mut client, "").await.message().await {
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(tokio::time::Instant::now() < give_up_at, "the audit goes on without its caller");
+        assert!(Instant::now() < give_up_at, "the audit goes on without its caller");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -113,13 +113,15 @@ async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
     let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
     alice.create_account(savings("a")).await.unwrap();
     redis.freeze();
+    // Time enough for calls to arrive.
+    let patience = Duration::from_secs(1);
     let mut hasty = Request::new(v1::DepositRequest { request_id: "d1".to_owned(), ..deposit("a", 1) });
-    hasty.set_timeout(Duration::from_millis(100));
+    hasty.set_timeout(patience);
     admin.deposit(hasty).await.unwrap_err();
     let mut hasty = Request::new(deposit("a", 1));
-    hasty.set_timeout(Duration::from_millis(100));
+    hasty.set_timeout(patience);
     alice.deposit(hasty).await.unwrap_err();
-    let dropped = tokio::time::timeout(Duration::from_millis(100), admin.deposit(deposit("a", 1))).await;
+    let dropped = tokio::time::timeout(patience, admin.deposit(deposit("a", 1))).await;
     assert!(dropped.is_err());
     redis.thaw();
     alice.deposit(deposit("a", 1)).await.unwrap();

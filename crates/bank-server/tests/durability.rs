@@ -14,6 +14,7 @@ use support::{
     sentinel::Sentinels,
 };
 use tokio::{
+    sync::watch,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -202,7 +203,7 @@ async fn acknowledged_writes_that_a_crash_loses_are_reported_and_the_bank_goes_o
 
     service_becomes(&bank, ACKNOWLEDGED_WRITES, ServingStatus::NotServing).await;
     // Nobody has called since. All of the sweep is done soon.
-    let give_up_at = Instant::now() + Duration::from_secs(10);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     let lost = loop {
         let lost = info(&mut client).await.lost_writes.unwrap();
         if lost.accounts == 3 {
@@ -236,11 +237,16 @@ async fn acknowledged_writes_that_a_crash_loses_are_reported_and_the_bank_goes_o
     assert_eq!(info(&mut other).await.lost_writes, Some(v1::LostWrites::default()));
 }
 
-/// Pays one minor unit in again and again, until told to stop, and counts what was acknowledged.
-fn pay(clients: &[api::Client], stop: &tokio::sync::watch::Receiver<bool>) -> JoinSet<(String, usize)> {
+/// Pays one minor unit in again and again, until told to stop, and counts what was acknowledged: for
+/// each account, and of all as it comes.
+fn pay(
+    clients: &[api::Client],
+    stop: &watch::Receiver<bool>,
+    all: &watch::Sender<usize>,
+) -> JoinSet<(String, usize)> {
     let mut tellers = JoinSet::new();
     for (number, client) in clients.iter().enumerate() {
-        let (mut client, stop) = (client.clone(), stop.clone());
+        let (mut client, stop, all) = (client.clone(), stop.clone(), all.clone());
         tellers.spawn(async move {
             let account_id = format!("a{number}");
             let mut acknowledged = 0;
@@ -253,7 +259,10 @@ fn pay(clients: &[api::Client], stop: &tokio::sync::watch::Receiver<bool>) -> Jo
                         return (account_id, acknowledged);
                     }
                     match client.deposit(request.clone()).await {
-                        Ok(_) => break acknowledged += 1,
+                        Ok(_) => {
+                            acknowledged += 1;
+                            break all.send_modify(|all| *all += 1);
+                        }
                         Err(_) => sleep(Duration::from_millis(10)).await,
                     }
                 }
@@ -266,7 +275,7 @@ fn pay(clients: &[api::Client], stop: &tokio::sync::watch::Receiver<bool>) -> Jo
 
 /// Waits until the Redis is the primary and takes changes.
 async fn takes_changes(client: &mut api::Client, account_id: &str) {
-    let give_up_at = Instant::now() + Duration::from_secs(30);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     while let Err(status) = client.create_account(savings(account_id)).await {
         assert!(Instant::now() < give_up_at, "{status:?}");
         sleep(Duration::from_millis(50)).await;
@@ -286,12 +295,13 @@ async fn a_failover_loses_nothing_that_a_replica_was_waited_for() {
     for number in 0..4 {
         client.create_account(savings(&format!("a{number}"))).await.unwrap();
     }
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let tellers = pay(&vec![client.clone(); 4], &stopped);
-    sleep(Duration::from_millis(500)).await;
+    let ((stop, stopped), (all, mut counted)) = (watch::channel(false), watch::channel(0));
+    let tellers = pay(&vec![client.clone(); 4], &stopped, &all);
+    counted.wait_for(|paid| *paid > 50).await.unwrap();
     primary.kill();
     takes_changes(&mut client, "after").await;
-    sleep(Duration::from_millis(500)).await;
+    let before = *counted.borrow();
+    counted.wait_for(|paid| *paid > before + 50).await.unwrap();
     stop.send_replace(true);
     for (account_id, acknowledged) in tellers.join_all().await {
         let history = api::history(&mut client, &account_id).await;
@@ -299,7 +309,6 @@ async fn a_failover_loses_nothing_that_a_replica_was_waited_for() {
         // The last one may have been given up with its outcome unknown.
         let paid = history.len() - 1;
         assert!((acknowledged..=acknowledged + 1).contains(&paid), "{paid} of {acknowledged}");
-        assert!(acknowledged > 10, "{acknowledged} are not many");
     }
     assert_eq!(info(&mut client).await.lost_writes, Some(v1::LostWrites::default()));
     assert_eq!(times(&bank, "acknowledged writes are lost"), 0);
@@ -318,7 +327,7 @@ async fn what_a_failover_loses_is_reported() {
         client.create_account(savings(account_id)).await.unwrap();
         client.deposit(deposit(account_id, 100)).await.unwrap();
     }
-    assert_eq!(primary.run(&["WAIT", "1", "5000"]), "1");
+    assert_eq!(primary.run(&["WAIT", "1", "60000"]), "1");
     // The replica is thrown out, and cannot come back: it does not get what follows.
     primary.run(&["CONFIG", "SET", "requirepass", "other"]);
     primary.run(&["-a", "other", "CLIENT", "KILL", "TYPE", "replica"]);

@@ -7,7 +7,7 @@ mod support;
 
 use bank_proto::v1;
 use support::{
-    Bank, Redis,
+    Bank, Redis, admin,
     api::{
         Failed, balance, checking, connect, deposit, failed, history, interest, money, savings, transfer,
         usd, withdraw,
@@ -326,8 +326,8 @@ async fn a_damaged_account_is_told_and_the_others_go_on() {
     let key = redis.run(&["KEYS", "bank:*:account:bad"]);
     for (field, value) in [
         ("overdraft_limit", "-9223372036854775808"),
-        ("version", "18446744073709551615"),
-        ("version", "01"),
+        ("newest", "1767225600000-18446744073709551615"),
+        ("newest", "1767225600000-01"),
         ("balance", "-1"),
         ("balance", "ten"),
         ("state", "lost"),
@@ -362,16 +362,16 @@ async fn frozen(flags: &[&str]) -> (Redis, Bank, support::api::Client) {
 
 #[tokio::test]
 async fn a_full_queue_is_told_at_once_with_when_to_come_back() {
-    let (redis, _bank, client) = frozen(&["--set", "ledger.queue_commands_max=1"]).await;
+    let (redis, bank, client) = frozen(&["--set", "ledger.queue_commands_max=1"]).await;
     let call = || {
         let mut client = client.clone();
         tokio::spawn(async move { client.deposit(deposit("a", 1)).await })
     };
     let mut calls = vec![call()];
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     // One is being committed, one waits.
+    admin::taken(&bank, 2).await;
     calls.push(call());
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    admin::becomes(&bank, "bank_queue_commands", 1).await;
     let error = failed(call().await.unwrap());
     assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "QUEUE_FULL"), "{error:?}");
     assert!(error.details.retry_info().unwrap().retry_delay.is_some());
@@ -404,7 +404,7 @@ async fn an_outcome_that_is_not_known_in_time_is_told_with_the_id_to_repeat() {
 
 #[tokio::test]
 async fn a_deadline_that_passes_is_told_with_the_id_to_repeat() {
-    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=300"]).await;
+    let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=2000"]).await;
     let named = v1::DepositRequest { request_id: "late".to_owned(), ..deposit("a", 1) };
     let error = failed(client.deposit(named).await);
     assert_eq!((error.code, &*error.reason), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{error:?}");

@@ -130,7 +130,7 @@ fn options() -> LedgerOptions {
         queue_commands_max: 1_000,
         batch_commands_max: 100,
         accounts_remembered_max: 10,
-        outcome_timeout: Duration::from_secs(5),
+        outcome_timeout: Duration::from_mins(1),
         resend_pause: Duration::from_millis(1),
     }
 }
@@ -140,7 +140,7 @@ fn request(command: Command, request_id: &str) -> Request {
         access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: request_id.parse::<RequestId>().ok(),
-        deadline: Instant::now() + Duration::from_secs(10),
+        deadline: Instant::now() + Duration::from_mins(1),
     }
 }
 

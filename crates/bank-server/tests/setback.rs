@@ -126,14 +126,14 @@ fn start(store: &Arc<Rewindable>) -> Ledger {
         queue_commands_max: 1_000,
         batch_commands_max: 100,
         accounts_remembered_max: 1_000,
-        outcome_timeout: Duration::from_secs(5),
+        outcome_timeout: Duration::from_mins(1),
         resend_pause: Duration::from_millis(1),
     };
     Ledger::start(Arc::clone(store) as Arc<dyn Store>, Arc::new(Metrics::new().unwrap()), &options)
 }
 
 async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
     ledger.execute(Request { access, command, request_id: None, deadline }).await
 }
@@ -162,7 +162,7 @@ fn lost(ledger: &Ledger) -> (u64, u64) {
 }
 
 async fn becomes_lost(ledger: &Ledger, expected: (u64, u64)) {
-    let give_up_at = Instant::now() + Duration::from_secs(10);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     while lost(ledger) != expected {
         assert!(Instant::now() < give_up_at, "{:?}", lost(ledger));
         tokio::time::sleep(Duration::from_millis(1)).await;

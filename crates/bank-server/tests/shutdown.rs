@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use bank_proto::v1;
 use support::{
     Bank, Redis,
     api::{assert_sound, connect, deposit, history, savings},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_sigterm_is_there_after_a_restart() {
@@ -18,8 +18,9 @@ async fn what_was_acknowledged_before_sigterm_is_there_after_a_restart() {
     connect(&bank.endpoint()).await.create_account(savings("a")).await.unwrap();
 
     let mut tasks = JoinSet::new();
+    let (all, mut counted) = watch::channel(0);
     for task in 0..32 {
-        let endpoint = bank.endpoint();
+        let (endpoint, all) = (bank.endpoint(), all.clone());
         tasks.spawn(async move {
             let mut client = connect(&endpoint).await;
             let mut acknowledged = Vec::new();
@@ -27,18 +28,21 @@ async fn what_was_acknowledged_before_sigterm_is_there_after_a_restart() {
                 let request_id = format!("{task}-{number}");
                 let request = v1::DepositRequest { request_id: request_id.clone(), ..deposit("a", 1) };
                 match client.deposit(request).await {
-                    Ok(_) => acknowledged.push(request_id),
+                    Ok(_) => {
+                        acknowledged.push(request_id);
+                        all.send_modify(|all| *all += 1);
+                    }
                     Err(_) => break,
                 }
             }
             acknowledged
         });
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    counted.wait_for(|acknowledged| *acknowledged > 200).await.unwrap();
     let exit = bank.terminate().await;
     assert!(exit.success(), "everything in flight was finished: {exit:?}");
     let acknowledged: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
-    assert!(acknowledged.len() > 32, "there was load: {}", acknowledged.len());
+    assert!(acknowledged.len() > 200, "there was load: {}", acknowledged.len());
 
     let bank = Bank::on_redis(&redis).await;
     let entries = history(&mut connect(&bank.endpoint()).await, "a").await;

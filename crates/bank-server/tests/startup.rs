@@ -14,11 +14,11 @@ use bank_proto::v1;
 use futures::stream;
 use http::uri::PathAndQuery;
 use support::{
-    Bank, Process, Redis,
+    Bank, Process, Redis, admin,
     api::{connect, deposit, savings},
     health::{BANK_SERVICE, ServingStatus, becomes, channel, health, of},
 };
-use tokio::{net::TcpSocket, time::Instant};
+use tokio::net::TcpSocket;
 use tonic::{Code, Request, transport::Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
@@ -166,7 +166,8 @@ async fn reflection_can_be_turned_off() {
 #[tokio::test]
 async fn it_ends_at_once_although_connections_and_streams_are_open() {
     for signal in ["TERM", "INT"] {
-        let bank = Bank::memory().await;
+        // Far longer than a test waits for its end.
+        let bank = Bank::memory_with(&["--set", "server.shutdown_grace_ms=600000"]).await;
         // A client that is idle, one that watches, one that may ask more, one that never spoke.
         let _idle = connect(&bank.endpoint()).await;
         let mut watcher = HealthClient::new(channel(&bank).await);
@@ -176,7 +177,6 @@ async fn it_ends_at_once_although_connections_and_streams_are_open() {
         let _answers = asker.server_reflection_info(stream::pending()).await.unwrap();
         let _silent = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
 
-        let began_at = Instant::now();
         bank.signal(signal);
         let mut last = ServingStatus::Serving;
         while let Some(state) = states.message().await.unwrap() {
@@ -184,7 +184,6 @@ async fn it_ends_at_once_although_connections_and_streams_are_open() {
         }
         assert_eq!(last, ServingStatus::NotServing);
         assert_eq!(bank.wait_exit().await.code(), Some(0));
-        assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
         assert_eq!(bank.said("stopping").await["signal"], format!("SIG{signal}"));
         bank.said("stopped: everything was finished").await;
     }
@@ -199,7 +198,7 @@ async fn it_finishes_the_calls_in_flight_and_takes_no_more() {
 
     redis.freeze();
     let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    admin::taken(&bank, 2).await;
     bank.signal("TERM");
     bank.said("stopping").await;
     let late = async || Endpoint::from_shared(bank.endpoint()).unwrap().connect().await;
@@ -218,7 +217,6 @@ async fn a_call_whose_message_never_comes_is_given_up() {
     let bank = Bank::memory_with(&["--set", "server.request_timeout_ms_max=300"]).await;
     let mut caller = tonic::client::Grpc::new(channel(&bank).await);
     caller.ready().await.unwrap();
-    let began_at = Instant::now();
     let refused = caller
         .client_streaming::<_, v1::DepositRequest, v1::DepositResponse, _>(
             Request::new(stream::pending()),
@@ -228,7 +226,6 @@ async fn a_call_whose_message_never_comes_is_given_up() {
         .await
         .unwrap_err();
     assert!(matches!(refused.code(), Code::Cancelled | Code::DeadlineExceeded), "{refused:?}");
-    assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
     assert_eq!(bank.terminate().await.code(), Some(0));
 }
 
@@ -236,25 +233,23 @@ async fn a_call_whose_message_never_comes_is_given_up() {
 async fn it_does_not_wait_longer_than_the_grace_period_nor_for_a_second_signal() {
     for (grace, second, ending) in [
         ("server.shutdown_grace_ms=400", false, "stopped after server.shutdown_grace_ms"),
-        ("server.shutdown_grace_ms=60000", true, "a second signal"),
+        ("server.shutdown_grace_ms=600000", true, "a second signal"),
     ] {
         let redis = Redis::start().await;
-        let flags = ["--set", "store.redis.command_timeout_ms=60000", "--set", grace];
+        let flags = ["--set", "store.redis.command_timeout_ms=600000", "--set", grace];
         let bank = Bank::on_redis_with(&redis, &flags).await;
         let mut client = connect(&bank.endpoint()).await;
         client.create_account(savings("a")).await.unwrap();
         redis.freeze();
         let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        admin::taken(&bank, 2).await;
 
-        let began_at = Instant::now();
         bank.signal("TERM");
         bank.said("stopping").await;
         if second {
             bank.signal("TERM");
         }
         assert_eq!(bank.wait_exit().await.code(), Some(1));
-        assert!(began_at.elapsed() < Duration::from_secs(4), "{:?}", began_at.elapsed());
         let line = bank.said(ending).await;
         assert_eq!(line["level"], "ERROR");
         assert!(second || line["calls_cut_off"] == 1, "{line}");
@@ -289,10 +284,8 @@ async fn it_is_not_serving_while_the_store_is_away() {
 async fn a_redis_that_is_not_there_ends_it_after_a_bounded_wait() {
     let (_taken, url) = redis_that_is_not_there();
     let within = ["--redis-url", &url, "--set", "store.redis.connect_timeout_ms=700"];
-    let began_at = Instant::now();
     let (code, said) = ends(&within, &[("BANK__SERVER__LISTEN", "127.0.0.1:0")]).await;
     assert_eq!(code, 1);
-    assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
     for part in
         ["connecting to redis", &url, "could not be reached within 700 ms", "--redis-url", "--store embedded"]
     {
@@ -315,6 +308,7 @@ async fn an_address_that_is_taken_or_not_to_be_had_is_told() {
     let (code, said) = ends(&["--listen", &address], &[]).await;
     assert_eq!(code, 1);
     assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
 
     let elsewhere = ["--listen", "192.0.2.1:50051", "--set", "auth.allow_unauthenticated_network=true"];
     let (code, said) = ends(&elsewhere, &[]).await;
@@ -387,7 +381,7 @@ async fn garbage_on_the_port_closes_the_connection_and_the_server_serves_on() {
         &[0; 10_000],
     ] {
         let mut connection = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        connection.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         // The server may close before it has taken all of it.
         let _ = connection.write_all(garbage);
         let mut answer = Vec::new();

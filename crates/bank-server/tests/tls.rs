@@ -31,7 +31,7 @@ use tokio_rustls::{
 };
 
 /// How long anything may take. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server's files, and the flags that name them.
 struct Setup {
@@ -210,13 +210,13 @@ async fn a_caller_shows_a_certificate_of_the_right_authority() {
 #[tokio::test]
 async fn plaintext_is_turned_away_at_its_first_bytes() {
     let authority = Authority::new("ours");
-    let bank = Setup::new(&authority.server()).start().await;
+    // Long before the time that a handshake may take.
+    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=600000").start().await;
     for plaintext in [
         &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..],
         b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n",
         &[0; 10_000],
     ] {
-        let began_at = Instant::now();
         let mut connection = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         // The server may close before it has taken all of it.
@@ -226,8 +226,6 @@ async fn plaintext_is_turned_away_at_its_first_bytes() {
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "it leaves the connection open");
         }
         assert!(answer.len() < 20, "no more than an alert: {answer:?}");
-        // Long before the time that a handshake may take.
-        assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
     }
     // A client of the bank that forgot the s.
     let error = BankClient::builder(bank.endpoint())
@@ -244,7 +242,7 @@ async fn plaintext_is_turned_away_at_its_first_bytes() {
 #[tokio::test]
 async fn slow_handshakes_end_in_time_and_hold_up_nobody() {
     let authority = Authority::new("ours");
-    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=2000").start().await;
+    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=4000").start().await;
     let began_at = Instant::now();
     // Some say nothing, some begin and go silent.
     let stalling: Vec<_> = (0..200)
@@ -267,7 +265,7 @@ async fn slow_handshakes_end_in_time_and_hold_up_nobody() {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }
     }
-    assert!(began_at.elapsed() >= Duration::from_secs(2), "they had the time that is set");
+    assert!(began_at.elapsed() >= Duration::from_secs(4), "they had the time that is set");
     served(&bank, trusting(&authority)).await.unwrap();
     assert!(bank.terminate().await.success());
 }
@@ -275,12 +273,11 @@ async fn slow_handshakes_end_in_time_and_hold_up_nobody() {
 #[tokio::test]
 async fn a_handshake_under_way_does_not_keep_the_server_from_ending() {
     let authority = Authority::new("ours");
-    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=600000").start().await;
+    let setup = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=600000");
+    let bank = setup.with("server.shutdown_grace_ms=600000").start().await;
     let _silent = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
     served(&bank, trusting(&authority)).await.unwrap();
-    let began_at = Instant::now();
     assert!(bank.terminate().await.success());
-    assert!(began_at.elapsed() < Duration::from_secs(5), "{:?}", began_at.elapsed());
 }
 
 #[tokio::test]

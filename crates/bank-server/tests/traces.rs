@@ -75,7 +75,7 @@ impl Collector {
 
     /// The span of a call, and those below it by their names, once all are there.
     async fn call(&self, name: &str, below: usize) -> (Span, BTreeMap<String, Span>) {
-        let give_up_at = Instant::now() + Duration::from_secs(30);
+        let give_up_at = Instant::now() + Duration::from_mins(1);
         loop {
             let spans = self.spans();
             if let Some(call) = spans.iter().find(|span| span.name == name) {

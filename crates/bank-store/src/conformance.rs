@@ -10,7 +10,7 @@
 //! use bank_store::{MemoryStore, Store};
 //!
 //! async fn on_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-//!     case(Arc::new(MemoryStore::new(Duration::from_secs(60)))).await;
+//!     case(Arc::new(MemoryStore::new(Duration::from_mins(1)))).await;
 //! }
 //!
 //! bank_store::conformance_tests!(on_memory);
@@ -92,6 +92,16 @@ macro_rules! conformance_tests {
             a_large_commit_is_applied_whole
             a_commit_of_many_accounts_is_applied_whole
 
+            a_chain_is_applied_whole
+            a_chain_that_is_refused_leaves_the_record_of_one
+            a_chain_conflicts_whole
+            what_builds_on_a_chain_shares_its_fate
+            what_follows_a_refused_chain_builds_on_what_was_before
+            a_repeated_chain_is_replayed
+            a_repeated_refused_chain_is_refused_by_its_record
+            a_chain_of_known_and_new_requests_does_nothing
+            a_chain_sent_again_answers_the_same
+
             a_commit_sent_again_answers_the_same
             a_commit_that_half_arrived_is_completed
             a_repeated_request_is_replayed
@@ -139,6 +149,7 @@ mod tests {
     #[test]
     fn the_macro_names_every_case() {
         let cases = [
+            include_str!("conformance/cases/chains.rs"),
             include_str!("conformance/cases/histories.rs"),
             include_str!("conformance/cases/commits.rs"),
             include_str!("conformance/cases/listings.rs"),

@@ -74,6 +74,17 @@ pub trait Store: Send + Sync + 'static {
     ///    [`Outcome::Damaged`].
     /// 4. Otherwise its changes and its record are written: [`Outcome::Applied`].
     ///
+    /// A chain ([`Proposal::linked`]) is written as a whole or not at all. Its proposals build on each
+    /// other, and its requests are all different. Of the whole chain, the first of these that holds:
+    ///
+    /// 1. Some of its requests have records: each of these answers as above, the others
+    ///    [`Outcome::Abandoned`].
+    /// 2. Some answer [`Outcome::Conflict`] or [`Outcome::Damaged`]: the others [`Outcome::Abandoned`].
+    /// 3. Some of its decisions are refusals: the record of the first one is all that is written. That one
+    ///    answers [`Outcome::Applied`] and the others [`Outcome::Abandoned`]; what comes after the chain
+    ///    builds on what was before it.
+    /// 4. Otherwise all are [`Outcome::Applied`].
+    ///
     /// # Errors
     /// [`StoreError`]. Where its outcome is unknown, some proposals may have been applied: send the
     /// same ones again to find out.

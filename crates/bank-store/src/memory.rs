@@ -1,19 +1,22 @@
 //! The reference backend: this process's memory.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner};
+use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner, Plan};
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::{
     AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal, Recorded,
-    RequestKey, Stamp, Store, StoreError, partition::Partitions, proposal::RequestRecord,
+    RequestKey, Stamp, Store, StoreError,
+    partition::Partitions,
+    proposal::{RequestRecord, chains},
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -104,19 +107,73 @@ impl State {
         self.accounts.get(id).map(|history| history.account.clone())
     }
 
-    fn outcome(&self, proposal: &Proposal, tainted: &HashSet<AccountId>) -> Outcome {
-        if let Some(record) = self.record(&proposal.key) {
-            return if (record.attempt, record.fingerprint) == (proposal.attempt, proposal.fingerprint) {
-                Outcome::Applied
-            } else if record.fingerprint == proposal.fingerprint {
-                Outcome::Replayed(record.recorded.clone())
-            } else {
-                Outcome::RequestIdReused
-            };
+    /// Applies a chain, or says of each proposal why not.
+    fn settle(
+        &mut self,
+        chain: &[Proposal],
+        tainted: &mut HashSet<AccountId>,
+        partitions: Partitions,
+    ) -> Vec<Outcome> {
+        let recorded: Vec<_> = chain.iter().map(|proposal| self.recorded(proposal)).collect();
+        let outcomes: Vec<_> = if recorded.iter().any(Option::is_some) {
+            recorded.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Abandoned)).collect()
+        } else {
+            let stale = self.stale(chain, tainted);
+            if !stale.contains(&true) {
+                return self.apply_chain(chain, partitions);
+            }
+            stale.iter().map(|stale| if *stale { Outcome::Conflict } else { Outcome::Abandoned }).collect()
+        };
+        if outcomes.iter().any(|outcome| *outcome != Outcome::Applied) {
+            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id.clone()));
         }
-        let stale =
-            |(id, stamp): &(AccountId, Option<Stamp>)| self.stamp(id) != *stamp || tainted.contains(id);
-        if proposal.decided_on.iter().any(stale) { Outcome::Conflict } else { Outcome::Applied }
+        outcomes
+    }
+
+    /// What a proposal comes to whose request has an outcome.
+    fn recorded(&self, proposal: &Proposal) -> Option<Outcome> {
+        let record = self.record(&proposal.key)?;
+        Some(if (record.attempt, record.fingerprint) == (proposal.attempt, proposal.fingerprint) {
+            Outcome::Applied
+        } else if record.fingerprint == proposal.fingerprint {
+            Outcome::Replayed(record.recorded.clone())
+        } else {
+            Outcome::RequestIdReused
+        })
+    }
+
+    /// Which proposals of a chain were decided on what is not so, each after those before it.
+    fn stale(&self, chain: &[Proposal], tainted: &HashSet<AccountId>) -> Vec<bool> {
+        let mut ahead = HashMap::new();
+        chain
+            .iter()
+            .map(|proposal| {
+                let is_stale = proposal.decided_on.iter().any(|(id, stamp)| {
+                    let now = ahead.get(id).copied().or_else(|| self.stamp(id));
+                    now != *stamp || tainted.contains(id)
+                });
+                if proposal.linked {
+                    let changes = proposal.decision.iter().flat_map(Plan::changes);
+                    ahead.extend(changes.map(|it| (it.account.id.clone(), Stamp::of(&it.account))));
+                }
+                is_stale
+            })
+            .collect()
+    }
+
+    fn apply_chain(&mut self, chain: &[Proposal], partitions: Partitions) -> Vec<Outcome> {
+        if chain.len() > 1
+            && let Some(refused) = chain.iter().position(|proposal| proposal.decision.is_err())
+        {
+            self.apply(&chain[refused], partitions);
+            let mut outcomes = vec![Outcome::Abandoned; chain.len()];
+            outcomes[refused] = Outcome::Applied;
+            return outcomes;
+        }
+        for proposal in chain {
+            self.apply(proposal, partitions);
+        }
+        vec![Outcome::Applied; chain.len()]
     }
 
     fn apply(&mut self, proposal: &Proposal, partitions: Partitions) {
@@ -177,15 +234,8 @@ impl Store for MemoryStore {
         state.forget_records(self.retention);
         let mut committed = Committed::default();
         let mut tainted = HashSet::new();
-        for proposal in proposals {
-            let known = state.record(&proposal.key).is_some();
-            let outcome = state.outcome(proposal, &tainted);
-            if outcome != Outcome::Applied {
-                tainted.extend(proposal.decided_on.iter().map(|(id, _)| id.clone()));
-            } else if !known {
-                state.apply(proposal, self.partitions);
-            }
-            committed.outcomes.push(outcome);
+        for chain in chains(proposals) {
+            committed.outcomes.extend(state.settle(chain, &mut tainted, self.partitions));
         }
         committed.current = tainted
             .into_iter()

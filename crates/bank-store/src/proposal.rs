@@ -86,6 +86,9 @@ pub struct Proposal {
     pub decided_on: Vec<(AccountId, Option<Stamp>)>,
     /// What to write, or why nothing may be written.
     pub decision: Result<Plan, Refusal>,
+    /// Whether it stands or falls with the one after it in its commit: a run of linked proposals and
+    /// the one that ends it are a chain.
+    pub linked: bool,
 }
 
 impl Proposal {
@@ -109,6 +112,13 @@ pub enum Outcome {
     RequestIdReused,
     /// What is stored of an account is not what this bank writes; nothing was written.
     Damaged(String),
+    /// Another proposal of its chain kept it from being applied; nothing was written.
+    Abandoned,
+}
+
+/// The chains of a commit, in order; a proposal that is linked to no other is one by itself.
+pub(crate) fn chains(proposals: &[Proposal]) -> impl Iterator<Item = &[Proposal]> {
+    proposals.chunk_by(|proposal, _| proposal.linked)
 }
 
 /// The outcome of a request, as its record has it.

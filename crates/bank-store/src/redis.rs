@@ -17,9 +17,9 @@
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
 //!
-//! Cost: a commit is one round trip; in Redis, one read of each distinct account's stamp, of the end
-//! of its history and of each request's record, one `XADD` for each entry, and one `HSET` for each
-//! distinct account and each distinct partition.
+//! Cost: a commit is one round trip; in Redis, for each distinct account one read of its stamp, one
+//! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
+//! partition one read of its request records for each window and one `HSET`.
 
 mod codec;
 mod commit;
@@ -31,6 +31,7 @@ mod inspection;
 mod keys;
 mod link;
 mod options;
+mod packed;
 mod reading;
 mod reply;
 mod script;

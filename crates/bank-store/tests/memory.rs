@@ -1,6 +1,9 @@
 //! The memory store keeps the contract, and so does the suite's own faulty store around it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bank_store::{
     MemoryStore, Outcome, Store,
@@ -34,21 +37,35 @@ mod while_it_fails {
     bank_store::conformance_tests!(on_failing_memory);
 }
 
-#[tokio::test]
-async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
-    let retention = Duration::from_millis(300);
+/// Whether it is so; `None` if the machine is too slow to tell.
+async fn remembers_and_forgets() -> Option<()> {
+    let retention = Duration::from_secs(1);
     let bank = Bank::new(Arc::new(MemoryStore::new(retention)));
     bank.open_with("1", 0).await;
     let request = || named("r", deposit("1", 5));
     tokio::time::sleep(retention * 2 / 3).await;
+    let recorded_at = Instant::now();
     bank.apply(request()).await;
     for _ in 0..5 {
         tokio::time::sleep(retention / 6).await;
-        assert!(matches!(bank.submit(request()).await, Outcome::Replayed(_)));
+        let outcome = bank.submit(request()).await;
+        (recorded_at.elapsed() < retention).then_some(())?;
+        assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?}");
     }
     tokio::time::sleep(retention * 2).await;
     assert_eq!(bank.submit(request()).await, Outcome::Applied);
     assert_eq!(bank.balance("1").await, 10);
+    Some(())
+}
+
+#[tokio::test]
+async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+    for _ in 0..10 {
+        if remembers_and_forgets().await.is_some() {
+            return;
+        }
+    }
+    panic!("the machine is too slow for this test");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

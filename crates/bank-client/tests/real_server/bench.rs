@@ -98,12 +98,19 @@ fn a_mixture_at_a_fixed_rate_adds_up() {
 }
 
 #[test]
-fn a_transfer_needs_two_accounts() {
-    let output = Command::new(env!("CARGO_BIN_EXE_bank"))
-        .args(["bench", "--op", "transfer", "--accounts", "1"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("needs --accounts 2 or more"), "{errors}");
+fn batches_add_up() {
+    adds_up("--op transfer --batch 7", 2);
+}
+
+#[test]
+fn loads_that_cannot_be_are_refused() {
+    for (line, complaint) in [
+        ("bench --op transfer --accounts 1", "needs --accounts 2 or more"),
+        ("bench --op mixed --batch 2", "needs --op deposit, withdraw or transfer"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bank")).args(line.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains(complaint), "{errors}");
+    }
 }

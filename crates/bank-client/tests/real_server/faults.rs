@@ -15,7 +15,7 @@ const TEN: Money = Money { currency: Currency::USD, minor_units: 1_000 };
 async fn start(policy: RetryPolicy) -> (Server, Proxy, BankClient) {
     let server = Server::start();
     let proxy = Proxy::start(&server.address).await;
-    let builder = BankClient::builder(&proxy.endpoint).retry(policy).timeout(Duration::from_secs(20));
+    let builder = BankClient::builder(&proxy.endpoint).retry(policy).timeout(Duration::from_mins(1));
     let client = builder.connect().await.unwrap();
     client.create_account("1", AccountType::Savings).currency(Currency::USD).await.unwrap();
     (server, proxy, client)
@@ -73,7 +73,7 @@ async fn a_client_outlives_a_server() {
     let client = BankClient::connect(server.endpoint()).await.unwrap();
     client.accounts().await.unwrap();
     drop(server);
-    let call = client.create_account("1", AccountType::Savings).timeout(Duration::from_secs(30));
+    let call = client.create_account("1", AccountType::Savings).timeout(Duration::from_mins(1));
     let call = tokio::spawn(call.send());
     tokio::time::sleep(Duration::from_millis(100)).await;
     let _server = Server::listen(&address);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test panics when it fails")]
 
+mod apply;
+mod batches;
 mod bench;
 mod cli;
 mod faults;

@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -35,7 +34,7 @@ impl Server {
         Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url(), "--set", nothing_on_disk])
     }
 
-    fn start_with(flags: &[&str]) -> Self {
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
         Self::run(Command::new(binary()).args(["--admin-listen", "off"]).args(flags))
     }
 
@@ -96,7 +95,8 @@ impl Redis {
     /// Waits until it answers.
     pub(crate) fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Below the ports that the system gives away, so that nobody is given it before Redis is up.
+        let port = rand::random_range(10_000..32_000);
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .current_dir(directory.path())
@@ -104,7 +104,7 @@ impl Redis {
             .spawn()
             .expect("redis-server 7.0 or newer must be installed");
         let redis = Self { process, port, _directory: directory };
-        for _ in 0..1_000 {
+        for _ in 0..6_000 {
             if redis.run(&["PING"]) == "PONG" {
                 return redis;
             }

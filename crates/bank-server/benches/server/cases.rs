@@ -81,6 +81,8 @@ pub(crate) enum Generator {
 pub(crate) enum Load {
     /// Deposits, one a call.
     Unary { generator: Generator, connections: usize, in_flight: usize, spread: Spread },
+    /// Deposits, so many a call, with the generator of frames.
+    Batches { operations: u32, connections: usize, in_flight: usize },
     /// Deposits straight to the store, so many a commit.
     Commits { proposals: usize, in_flight: usize, accounts: u32 },
 }
@@ -101,6 +103,8 @@ pub(crate) const HOT: &str = "unary 8x32 raw, one account";
 pub(crate) const ZIPF: &str = "unary 8x32 raw, zipf";
 pub(crate) const FEW_OF_MANY: &str = "unary 8x32 raw, 1,000 of 1,000,000 accounts";
 pub(crate) const MANY: &str = "unary 8x32 raw, 1,000,000 accounts";
+pub(crate) const BATCHES_OF_100: &str = "batches of 100";
+pub(crate) const BATCHES_OF_1000: &str = "batches of 1,000";
 pub(crate) const COMMITS_OF_1: &str = "commits of 1";
 pub(crate) const COMMITS_OF_100: &str = "commits of 100";
 
@@ -113,7 +117,7 @@ const fn unary(generator: Generator, connections: usize, in_flight: usize, sprea
     Load::Unary { generator, connections, in_flight, spread }
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 10] = [
     Case {
         name: UNARY_1X1,
         load: unary(Generator::Tonic, 1, 1, Uniform(ACCOUNTS)),
@@ -149,6 +153,18 @@ const CASES: [Case; 8] = [
         load: unary(Generator::Raw, 8, 32, Zipf(ACCOUNTS)),
         is_for: Stand::is_bank,
         is_in_quick: false,
+    },
+    Case {
+        name: BATCHES_OF_100,
+        load: Load::Batches { operations: 100, connections: 4, in_flight: 4 },
+        is_for: Stand::is_bank,
+        is_in_quick: true,
+    },
+    Case {
+        name: BATCHES_OF_1000,
+        load: Load::Batches { operations: 1_000, connections: 4, in_flight: 4 },
+        is_for: Stand::is_bank,
+        is_in_quick: true,
     },
     Case {
         name: COMMITS_OF_1,

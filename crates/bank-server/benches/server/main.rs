@@ -52,6 +52,10 @@ use crate::{
     standing::{Standing, Timing},
 };
 
+/// As in the server, for the sake of the server that does nothing.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures how fast the bank is, side by side with the limits of what it stands on.
 ///
 /// Without a flag it takes about ten minutes.

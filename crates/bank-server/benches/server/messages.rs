@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bank_proto::v1;
+use bank_proto::v1::{self, operation, operation_result};
 use prost::Message as _;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use rand_distr::Zipf;
@@ -41,7 +41,7 @@ pub(crate) trait Messages: Send + 'static {
     }
 
     /// Whether a reply says that all was done.
-    fn is_good(&self, _reply: &[u8]) -> bool {
+    fn is_good(&mut self, _reply: &[u8]) -> bool {
         true
     }
 
@@ -150,6 +150,74 @@ impl Messages for Deposits {
 
     fn append_next(&mut self, message: &mut Vec<u8>) -> bool {
         self.template.append(message, self.draw.account(), self.request_ids.draw());
+        true
+    }
+}
+
+/// Deposits of one cent, so many in a call, of each of which the server answers with a receipt.
+pub(crate) struct Batches {
+    draw: Draw,
+    request_ids: RequestIds,
+    operations: u32,
+    operation: Template,
+    receipts_only: Vec<u8>,
+    replies: u64,
+}
+
+/// Of so many replies one is read: all of them would take the generator as long as what is measured.
+const REPLIES_PER_LOOK: u64 = 16;
+
+impl Batches {
+    pub(crate) fn new(operations: u32, draw: Draw, request_ids: RequestIds) -> anyhow::Result<Self> {
+        let kind = operation::Kind::Deposit(deposit(ACCOUNT.to_owned(), REQUEST_ID.to_owned()));
+        let one = v1::ExecuteBatchRequest {
+            operations: vec![v1::Operation { kind: Some(kind) }],
+            ..Default::default()
+        };
+        let receipts_only = v1::ExecuteBatchRequest { receipts_only: true, ..Default::default() };
+        Ok(Self {
+            draw,
+            request_ids,
+            operations,
+            // Encoded messages one after the other are one message, with all their operations.
+            operation: Template::of(one.encode_to_vec())?,
+            receipts_only: receipts_only.encode_to_vec(),
+            replies: 0,
+        })
+    }
+}
+
+impl Messages for Batches {
+    fn path(&self) -> &'static str {
+        "/bank.v1.BankService/ExecuteBatch"
+    }
+
+    fn operations(&self) -> u64 {
+        self.operations.into()
+    }
+
+    fn looks_at_replies(&self) -> bool {
+        true
+    }
+
+    fn is_good(&mut self, reply: &[u8]) -> bool {
+        self.replies += 1;
+        if self.replies % REPLIES_PER_LOOK != 1 {
+            return true;
+        }
+        let receipt = |result: &v1::OperationResult| {
+            matches!(result.outcome, Some(operation_result::Outcome::Receipt(_)))
+        };
+        v1::ExecuteBatchResponse::decode(reply).is_ok_and(|reply| {
+            reply.results.len() == self.operations as usize && reply.results.iter().all(receipt)
+        })
+    }
+
+    fn append_next(&mut self, message: &mut Vec<u8>) -> bool {
+        for _ in 0..self.operations {
+            self.operation.append(message, self.draw.account(), self.request_ids.draw());
+        }
+        message.extend_from_slice(&self.receipts_only);
         true
     }
 }

@@ -150,11 +150,32 @@ pub(crate) fn claims(results: &Results) -> Vec<Claim> {
     ));
     let absolute =
         |stand, case, figure: fn(&Sample) -> Option<f64>| results.get(stand, case)?.summary(figure);
-    claims.push(claim(
-        "raw redis everysec, commits of 100: Redis CPU a deposit, us",
-        AtMost(5.0),
-        absolute(RedisAlone(EverySecond), cases::COMMITS_OF_100, |sample| sample.redis_cpu_us),
-    ));
+    claims.extend([
+        claim(
+            "redis everysec, batches of 100: throughput / raw redis everysec, commits of 100",
+            AtLeast(0.8),
+            results.ratio(
+                (everysec, cases::BATCHES_OF_100),
+                (RedisAlone(EverySecond), cases::COMMITS_OF_100),
+                speed,
+            ),
+        ),
+        claim(
+            "redis everysec, batches of 100: Redis CPU a deposit, us",
+            AtMost(5.0),
+            absolute(everysec, cases::BATCHES_OF_100, |sample| sample.redis_cpu_us),
+        ),
+        claim(
+            "memory, batches of 1,000: deposits a second",
+            AtLeast(1e6),
+            absolute(Memory, cases::BATCHES_OF_1000, |sample| Some(sample.per_second)),
+        ),
+        claim(
+            "embedded, batches of 1,000: deposits a second",
+            AtLeast(2e5),
+            absolute(Embedded, cases::BATCHES_OF_1000, |sample| Some(sample.per_second)),
+        ),
+    ]);
     for stand in Stand::ALL.into_iter().filter(|stand| stand.is_measured_with_many()) {
         claims.push(claim(
             &format!("{}: CPU a deposit, 1,000,000 accounts / 1,000", stand.name()),

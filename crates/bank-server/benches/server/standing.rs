@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    cases::{Generator, Load, Stand},
-    messages::{Deposits, Draw, Openings, RequestIds, Spread},
+    cases::{ACCOUNTS, Generator, Load, Stand},
+    messages::{Batches, Deposits, Draw, Messages, Openings, RequestIds, Spread},
     meter::{Latencies, Mark, Meter, Sample, Usage},
     process::{Redis, Server},
     raw, redis_alone, tonic_client,
@@ -101,23 +101,31 @@ impl Standing {
     /// Puts a load on it and measures.
     pub(crate) fn measure(&self, load: Load, timing: Timing) -> anyhow::Result<Sample> {
         match load {
-            Load::Unary { generator, connections, in_flight, spread } => {
-                // One thread does for the cheap generator, and for a single caller, whose calls would
-                // else be handed from thread to thread.
-                let callers = connections * in_flight;
-                let runtime =
-                    if generator == Generator::Raw || callers == 1 { one_thread()? } else { Runtime::new()? };
+            Load::Unary { generator: Generator::Raw, connections, in_flight, spread } => one_thread()?
+                .block_on(async {
+                    let meter = Arc::new(Meter::default());
+                    let workers = self.raw_callers(connections, in_flight, &meter, |run, connection| {
+                        deposits(run, connection, spread)
+                    })?;
+                    self.observe(workers, &meter, timing).await
+                }),
+            Load::Unary { generator: Generator::Tonic, connections, in_flight, spread } => {
+                // The calls of a single caller would else be handed from thread to thread.
+                let runtime = if connections * in_flight == 1 { one_thread()? } else { Runtime::new()? };
                 runtime.block_on(async {
                     let meter = Arc::new(Meter::default());
-                    let workers = match generator {
-                        Generator::Raw => self.raw_callers(connections, in_flight, spread, &meter)?,
-                        Generator::Tonic => {
-                            self.tonic_callers(connections, in_flight, spread, &meter).await?
-                        }
-                    };
+                    let workers = self.tonic_callers(connections, in_flight, spread, &meter).await?;
                     self.observe(workers, &meter, timing).await
                 })
             }
+            Load::Batches { operations, connections, in_flight } => one_thread()?.block_on(async {
+                let meter = Arc::new(Meter::default());
+                let workers = self.raw_callers(connections, in_flight, &meter, |run, connection| {
+                    let draw = Draw::new(Spread::Uniform(ACCOUNTS), connection as u64)?;
+                    Batches::new(operations, draw, RequestIds::new(run, connection as u64))
+                })?;
+                self.observe(workers, &meter, timing).await
+            }),
             Load::Commits { proposals, in_flight, accounts } => {
                 let redis = self.redis.as_ref().context("there is no Redis")?;
                 let shape = redis_alone::Shape { proposals, in_flight, accounts };
@@ -126,18 +134,18 @@ impl Standing {
         }
     }
 
-    fn raw_callers(
+    fn raw_callers<M: Messages>(
         &self,
         connections: usize,
         in_flight: usize,
-        spread: Spread,
         meter: &Arc<Meter>,
+        messages: impl Fn(u64, usize) -> anyhow::Result<M>,
     ) -> anyhow::Result<JoinSet<anyhow::Result<Latencies>>> {
         let run = next_run();
         let mut workers = JoinSet::new();
         for connection in 0..connections {
-            let deposits = deposits(run, connection, spread)?;
-            workers.spawn(raw::drive(self.address(connection)?, deposits, in_flight, Arc::clone(meter)));
+            let messages = messages(run, connection)?;
+            workers.spawn(raw::drive(self.address(connection)?, messages, in_flight, Arc::clone(meter)));
         }
         Ok(workers)
     }

@@ -2,8 +2,10 @@
 //!
 //! Every violation of a message is collected, so that a caller hears of all of them at once.
 
+mod batch;
 mod choices;
 mod violations;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,9 @@ use bank_domain::{
 use bank_proto::v1;
 use bank_store::Order;
 
+pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
+pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 

@@ -7,14 +7,16 @@
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_proto::v1;
 use bank_store::StoreError;
+use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    ledger,
+    ledger, watch,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
     /// The caller has too many calls in flight.
     TooManyCalls { calls_in_flight_max: usize },
+    /// So many batches, or streams of them, there are already.
+    TooManyBatches { max: usize, what: &'static str, setting: &'static str },
     /// All callers together have too many calls in flight.
     Overloaded { calls_in_flight_max: usize },
     /// Too many streams are open.
@@ -48,6 +52,16 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
+    /// What came on a stream is no message.
+    Unreadable(Status),
+    /// As many watches are open as may.
+    TooManyWatches(watch::Full),
+    /// A caller takes none of the replies that it has asked for.
+    SlowConsumer { timeout: Duration },
+    /// More accounts are to be watched than one watch may have.
+    WatchTooLarge { accounts_max: usize },
+    /// What a watch has told is not in the history any more.
+    EntriesLost { account_id: AccountId, sequence: u64 },
     /// The caller is gone; nobody hears of it.
     CallerGone,
     /// The ledger did not carry it out.
@@ -69,10 +83,16 @@ impl Failure {
             | Self::ScopeMissing(_)
             | Self::RateLimited { .. }
             | Self::TooManyCalls { .. }
+            | Self::TooManyBatches { .. }
+            | Self::Unreadable(_)
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::TooManyAudits { .. }
+            | Self::TooManyWatches(_)
+            | Self::SlowConsumer { .. }
+            | Self::WatchTooLarge { .. }
+            | Self::EntriesLost { .. }
             | Self::CallerGone
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
@@ -100,6 +120,19 @@ impl From<audit::Error> for Failure {
             }
             audit::Error::Store(error) => Self::Store(error),
             audit::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<watch::Error> for Failure {
+    fn from(error: watch::Error) -> Self {
+        match error {
+            watch::Error::AccountNotFound(account_id) => {
+                Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
+            }
+            watch::Error::TooManyAccounts { accounts_max } => Self::WatchTooLarge { accounts_max },
+            watch::Error::EntriesLost { account_id, sequence } => Self::EntriesLost { account_id, sequence },
+            watch::Error::Store(error) => Self::Store(error),
         }
     }
 }
@@ -143,6 +176,12 @@ pub(super) fn status(failure: Failure) -> Status {
                 .quota("callers.calls_in_flight_max", RETRY_DELAY)
                 .status()
         }
+        Failure::TooManyBatches { max, what, setting } => {
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_BATCHES", format!("more than {max} {what}"))
+                .with("batches_max", max)
+                .quota(setting, RETRY_DELAY)
+                .status()
+        }
         Failure::Overloaded { calls_in_flight_max } => {
             let message = format!("more than {calls_in_flight_max} calls in flight");
             Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
@@ -162,10 +201,27 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        // By the transport, which says what is wrong.
+        Failure::Unreadable(status) => status,
+        Failure::TooManyWatches(full) => too_many_watches(full),
+        Failure::SlowConsumer { timeout } => slow_consumer(timeout),
+        Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
+        Failure::EntriesLost { account_id, sequence } => entries_lost(&account_id, sequence),
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
+}
+
+/// The error of one operation of a batch: the status that a call of its own would have ended with.
+pub(super) fn operation_error(failure: Failure) -> v1::OperationError {
+    let status = status(failure);
+    // The details are a whole google.rpc.Status, and this is the same field by field.
+    v1::OperationError::decode(status.details()).unwrap_or_else(|_| v1::OperationError {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// A status under construction.
@@ -292,6 +348,55 @@ fn too_many_audits(audits_max: usize) -> Status {
         .status()
 }
 
+fn too_many_watches(full: watch::Full) -> Status {
+    let (whose, setting, watches_max) = match full {
+        watch::Full::InAll { watches_max } => ("", "watch.concurrent_max", watches_max),
+        watch::Full::OfCaller { watches_max } => {
+            (" of one caller", "watch.concurrent_per_caller_max", watches_max)
+        }
+    };
+    let message = format!("{watches_max} watches{whose} are open already");
+    Answer::new(Code::ResourceExhausted, "TOO_MANY_WATCHES", message)
+        .with("watches_max", watches_max)
+        .quota(setting, RETRY_DELAY)
+        .status()
+}
+
+fn slow_consumer(timeout: Duration) -> Status {
+    let timeout_ms = timeout.as_millis();
+    let message =
+        format!("no reply was taken for {timeout_ms} ms; go on with the resume_token of the last one");
+    Answer::new(Code::ResourceExhausted, "SLOW_CONSUMER", message)
+        .with("consumer_timeout_ms", timeout_ms)
+        .quota("watch.consumer_timeout_ms", RETRY_DELAY)
+        .status()
+}
+
+fn watch_too_large(accounts_max: usize) -> Status {
+    let message =
+        format!("there are more than {accounts_max} accounts: watch those of one owner, or one by one");
+    let mut answer = Answer::new(Code::FailedPrecondition, "WATCH_TOO_LARGE", message);
+    let message = answer.message.clone();
+    answer.details.add_precondition_failure_violation("WATCH_TOO_LARGE", "watch.accounts_max", message);
+    answer.with("accounts_max", accounts_max).status()
+}
+
+fn entries_lost(account_id: &AccountId, sequence: u64) -> Status {
+    tracing::warn!(
+        account = account_id.as_str(),
+        sequence,
+        "what a watch has told is not in the history any more"
+    );
+    let message = format!(
+        "entry {sequence} of account {account_id} was told, and is not in its history any more: the store has \
+         gone back to an earlier state"
+    );
+    Answer::new(Code::DataLoss, "ENTRIES_LOST", message)
+        .with("account_id", account_id)
+        .with("sequence", sequence)
+        .status()
+}
+
 fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
@@ -301,6 +406,18 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .with("request_id", request_id)
                 .with("account_id", &account_id)
                 .precondition(&account_id)
+                .status()
+        }
+        ledger::Error::PartlyExecuted { request_id, account_id } => {
+            Answer::new(Code::FailedPrecondition, "PARTLY_EXECUTED", message)
+                .with("request_id", request_id)
+                .with("account_id", &account_id)
+                .precondition(&account_id)
+                .status()
+        }
+        ledger::Error::BatchAborted { failed_operation } => {
+            Answer::new(Code::Aborted, "BATCH_ABORTED", message)
+                .with("failed_operation", failed_operation)
                 .status()
         }
         ledger::Error::QueueFull { commands_max } => {

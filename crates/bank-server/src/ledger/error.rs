@@ -26,6 +26,24 @@ pub enum Error {
         /// The account that scopes it.
         account_id: AccountId,
     },
+    /// The request id, in an atomic batch, is of a request that was carried out before, and others of the
+    /// batch were not. Nothing was done.
+    #[error(
+        "request id {request_id} on account {account_id} was carried out before, and other operations of its \
+         batch were not"
+    )]
+    PartlyExecuted {
+        /// The id.
+        request_id: RequestId,
+        /// The account that scopes it.
+        account_id: AccountId,
+    },
+    /// Another operation of its atomic batch failed. Nothing was done.
+    #[error("operation {failed_operation} of the atomic batch failed")]
+    BatchAborted {
+        /// Which one, counted from 0.
+        failed_operation: usize,
+    },
     /// Too many commands wait already. Nothing was done.
     #[error("{commands_max} commands wait already")]
     QueueFull {

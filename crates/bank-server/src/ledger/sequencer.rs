@@ -7,81 +7,38 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::{Account, AccountId, Command, Context};
-use bank_store::{Attempt, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError};
+use bank_domain::{Account, AccountId};
+use bank_store::{Committed, Proposal, Store, StoreError};
 use lru::LruCache;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Level, Span};
 
-use super::{Error, Executed, LedgerOptions, acknowledged::Acknowledged, decide, now};
-use crate::{
-    auth::{Access, Extent},
-    metrics::{CommandOutcome, Metrics},
-    telemetry::TRACES,
+use super::{
+    Accounts, Error, LedgerOptions,
+    acknowledged::Acknowledged,
+    propose::propose,
+    queue::Commands,
+    submission::{Submission, abort},
 };
+use crate::{metrics::Metrics, telemetry::TRACES};
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
 const FRUITLESS_COMMITS_MAX: u32 = 3;
 /// How long it pauses then.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
-/// A command in the queue of its lane.
-#[derive(Debug)]
-pub(super) struct Submission {
-    pub(super) access: Access,
-    pub(super) command: Command,
-    pub(super) key: RequestKey,
-    /// Whether the caller chose the request id, and so can ask again.
-    pub(super) named: bool,
-    pub(super) queued_at: Instant,
-    pub(super) deadline: Instant,
-    /// How far it reaches, once its accounts are known.
-    pub(super) extent: Extent,
-    pub(super) reply: oneshot::Sender<Result<Executed, Error>>,
-    pub(super) metrics: Arc<Metrics>,
-    /// The call that it is of.
-    pub(super) span: Span,
-    /// That it waits. It ends when the command is taken.
-    pub(super) waiting: Span,
-}
-
-/// Accounts as far as they are known; `None` for one that does not exist.
-type Accounts = HashMap<AccountId, Option<Account>>;
-
 /// Decides and commits the commands of one lane, batch by batch.
 pub(super) struct Sequencer {
     store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     options: LedgerOptions,
-    commands: mpsc::Receiver<Submission>,
-    acknowledged: Acknowledged,
+    commands: Commands,
+    pub(super) acknowledged: Acknowledged,
     stop: CancellationToken,
     /// What the last commits left behind. It may be stale: a commit that was decided on stale
     /// state conflicts, and brings the current state with it.
-    remembered: LruCache<AccountId, Option<Account>>,
-}
-
-impl Submission {
-    /// It is out of the queue.
-    fn taken(&mut self) {
-        self.waiting = Span::none();
-        self.metrics.command_taken(self.queued_at.elapsed());
-    }
-
-    fn answer(self, result: Result<Executed, Error>) {
-        self.metrics.command_ended(CommandOutcome::of(&result));
-        // An error means that the caller is gone. The outcome stands all the same.
-        let _ = self.reply.send(result);
-    }
-
-    fn outcome_unknown(self, reason: &str) {
-        let request_id = self.key.request_id.clone();
-        self.answer(Err(Error::OutcomeUnknown { request_id, reason: reason.to_owned() }));
-    }
+    pub(super) remembered: LruCache<AccountId, Option<Account>>,
 }
 
 impl Sequencer {
@@ -89,7 +46,7 @@ impl Sequencer {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         options: LedgerOptions,
-        commands: mpsc::Receiver<Submission>,
+        commands: Commands,
         acknowledged: Acknowledged,
         stop: CancellationToken,
     ) -> Self {
@@ -107,22 +64,17 @@ impl Sequencer {
             if self.stop.is_cancelled() {
                 self.commands.close();
             }
-            let mut batch = Vec::new();
             if again.is_empty() {
                 tokio::select! {
-                    taken = self.commands.recv_many(&mut batch, self.options.batch_commands_max) => {
-                        if taken == 0 {
+                    is_more = self.commands.wait() => {
+                        if !is_more {
                             return;
-                        }
-                        for submission in &mut batch {
-                            submission.taken();
                         }
                     }
                     () = self.stop.cancelled(), if !self.commands.is_closed() => continue,
                 }
-            } else {
-                self.compose(&mut batch, &mut again);
             }
+            let batch = self.compose(&mut again);
             let size = batch.len();
             let conflicts = self.process(batch).await;
             fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
@@ -134,24 +86,27 @@ impl Sequencer {
         }
     }
 
-    /// Fills a batch with commands that have to be decided again, and with new ones: at most half
-    /// of it with the former, so that an account in dispute does not hold up all the others.
-    fn compose(&mut self, batch: &mut Vec<Submission>, again: &mut VecDeque<Submission>) {
-        let retries = again.len().min(self.options.batch_commands_max.div_ceil(2));
-        batch.extend(again.drain(..retries));
-        // What waits here counts against the bound of the queue.
+    /// Makes a batch of commands that have to be decided again, and of new ones: at most half of it of
+    /// the former, so that an account in dispute does not hold up all the others. A chain that begins
+    /// within its bounds is taken whole.
+    fn compose(&mut self, again: &mut VecDeque<Submission>) -> Vec<Submission> {
+        let batch_max = self.options.batch_commands_max;
+        let mut batch = Vec::new();
+        take_chains(&mut batch, batch_max.div_ceil(2), || again.pop_front());
+        // What waits to be decided again counts against the bound of the queue.
         let room = self.options.queue_commands_max.saturating_sub(again.len());
-        let room = room.min(self.options.batch_commands_max - batch.len());
-        for _ in 0..room {
-            let Ok(mut submission) = self.commands.try_recv() else { return };
-            submission.taken();
-            batch.push(submission);
-        }
+        let size_max = batch_max.min(batch.len() + room);
+        take_chains(&mut batch, size_max, || {
+            let mut submission = self.commands.next()?;
+            submission.taken(&self.metrics);
+            Some(submission)
+        });
+        batch
     }
 
     /// Answers a batch, and returns what has to be decided again.
     async fn process(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
-        let (mut batch, accounts) = self.recall(drop_late(batch)).await;
+        let (mut batch, accounts) = self.recall(self.drop_late(batch)).await;
         if batch.is_empty() {
             return batch;
         }
@@ -166,15 +121,31 @@ impl Sequencer {
             Err(error) => {
                 self.forget(&proposals);
                 for submission in batch {
-                    if error.is_outcome_unknown() {
-                        submission.outcome_unknown(&error.to_string());
+                    let error = if error.is_outcome_unknown() {
+                        let request_id = submission.key.request_id.clone();
+                        Error::OutcomeUnknown { request_id, reason: error.to_string() }
                     } else {
-                        submission.answer(Err(Error::Store(error.clone())));
-                    }
+                        Error::Store(error.clone())
+                    };
+                    submission.answer(&self.metrics, Err(error));
                 }
                 Vec::new()
             }
         }
+    }
+
+    /// Answers the commands whose deadline has passed, and returns the others. All of a chain have one.
+    fn drop_late(&self, batch: Vec<Submission>) -> Vec<Submission> {
+        let now = Instant::now();
+        if batch.iter().all(|submission| submission.deadline > now) {
+            return batch;
+        }
+        let (late, batch): (Vec<_>, _) = batch.into_iter().partition(|it| it.deadline <= now);
+        for submission in late {
+            let request_id = submission.key.request_id.clone();
+            submission.answer(&self.metrics, Err(Error::DeadlineExceeded { request_id }));
+        }
+        batch
     }
 
     /// Finds the accounts of a batch, in memory or in the store, and answers the commands whose
@@ -223,15 +194,24 @@ impl Sequencer {
             return (batch, accounts);
         }
         let mut readable = Vec::with_capacity(batch.len());
-        for submission in batch {
-            let failure = submission.command.account_ids().find_map(|id| failures.get(id)).cloned();
+        let mut rest = VecDeque::from(batch);
+        while !rest.is_empty() {
+            let mut chain = Vec::new();
+            take_chains(&mut chain, 1, || rest.pop_front());
+            let failure = chain.iter().enumerate().find_map(|(place, submission)| {
+                let failure = submission.command.account_ids().find_map(|id| failures.get(id))?;
+                Some((place, failure.clone()))
+            });
             match failure {
-                None => readable.push(submission),
-                // Nothing was sent for this command, whatever became of the read.
-                Some(StoreError::OutcomeUnknown(reason)) => {
-                    submission.answer(Err(Error::Store(StoreError::Unavailable(reason))));
+                None => readable.extend(chain),
+                Some((place, failure)) => {
+                    let failure = match failure {
+                        // Nothing was sent for this command, whatever became of the read.
+                        StoreError::OutcomeUnknown(reason) => StoreError::Unavailable(reason),
+                        error => error,
+                    };
+                    abort(chain, place, failure.into(), &self.metrics);
                 }
-                Some(error) => submission.answer(Err(Error::Store(error))),
             }
         }
         (readable, accounts)
@@ -258,72 +238,16 @@ impl Sequencer {
             sleep(self.options.resend_pause).await;
         }
     }
-
-    /// Answers what has an outcome, and returns what has to be decided again.
-    fn settle(
-        &mut self,
-        batch: Vec<Submission>,
-        proposals: Vec<Proposal>,
-        committed: Committed,
-        asked_at: Instant,
-    ) -> Vec<Submission> {
-        let mut again = Vec::new();
-        for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
-            if outcome != Outcome::Applied {
-                self.forget(std::slice::from_ref(&proposal));
-            }
-            let extent = submission.extent;
-            match (outcome, proposal.decision) {
-                (Outcome::Applied, Ok(plan)) => {
-                    for account in plan.changes().map(|change| &change.account) {
-                        self.acknowledged.note(account);
-                        self.remembered.put(account.id.clone(), Some(account.clone()));
-                    }
-                    submission.answer(Ok(Executed { entry: plan.primary.entry, replayed: false, extent }));
-                }
-                (Outcome::Applied, Err(refusal)) => {
-                    submission.answer(Err(Error::Refused { refusal, replayed: false, extent }));
-                }
-                (Outcome::Conflict, _) => {
-                    self.metrics.command_ended(CommandOutcome::Conflict);
-                    again.push(submission);
-                }
-                (Outcome::Replayed(Recorded::Entry(entry)), _) => {
-                    submission.answer(Ok(Executed { entry: *entry, replayed: true, extent }));
-                }
-                (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
-                    submission.answer(Err(Error::Refused { refusal, replayed: true, extent }));
-                }
-                (Outcome::RequestIdReused, _) => {
-                    let RequestKey { request_id, account_id, .. } = submission.key.clone();
-                    submission.answer(Err(Error::RequestIdReused { request_id, account_id }));
-                }
-                (Outcome::Damaged(what), _) => submission.answer(Err(StoreError::Corrupt(what).into())),
-            }
-        }
-        for (id, account) in committed.current {
-            self.acknowledged.compare(&id, account.as_ref(), asked_at);
-            self.remembered.put(id, account);
-        }
-        again
-    }
-
-    fn forget(&mut self, proposals: &[Proposal]) {
-        for (id, _) in proposals.iter().flat_map(|proposal| &proposal.decided_on) {
-            self.remembered.pop(id);
-        }
-    }
 }
 
-/// Answers the commands whose deadline has passed, and returns the others.
-fn drop_late(batch: Vec<Submission>) -> Vec<Submission> {
-    let now = Instant::now();
-    let (late, batch): (Vec<_>, _) = batch.into_iter().partition(|submission| submission.deadline <= now);
-    for submission in late {
-        let request_id = submission.key.request_id.clone();
-        submission.answer(Err(Error::DeadlineExceeded { request_id }));
+/// Takes chains, until there are so many commands or no more.
+fn take_chains(batch: &mut Vec<Submission>, size_max: usize, mut next: impl FnMut() -> Option<Submission>) {
+    let mut linked = false;
+    while linked || batch.len() < size_max {
+        let Some(submission) = next() else { return };
+        linked = submission.linked;
+        batch.push(submission);
     }
-    batch
 }
 
 /// One span for each command of a commit, since each is in the trace of its call.
@@ -333,35 +257,4 @@ fn commit_spans(batch: &[Submission]) -> Vec<Span> {
     }
     let span = |submission: &Submission| tracing::info_span!(target: TRACES, parent: &submission.span, "commit", commands = batch.len());
     batch.iter().map(span).collect()
-}
-
-/// Decides each command on the accounts as those before it leave them, as far as its caller may see
-/// them. What it is compared with is what is there: a refusal for what is concealed is as checked as any.
-fn propose(batch: &mut [Submission], mut accounts: Accounts) -> Vec<Proposal> {
-    let now = now();
-    batch
-        .iter_mut()
-        .map(|Submission { access, command, key, named, extent, span, .. }| {
-            let _deciding = tracing::info_span!(target: TRACES, parent: &*span, "decide").entered();
-            let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
-            *extent = access.extent(command, account(command.account_id()));
-            let decided_on =
-                command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();
-            let context = Context { now, request_id: named.then(|| key.request_id.clone()) };
-            let decision = decide(access, account, command, &context);
-            if let Ok(plan) = &decision {
-                for account in plan.changes().map(|change| &change.account) {
-                    accounts.insert(account.id.clone(), Some(account.clone()));
-                }
-            }
-            Proposal {
-                key: key.clone(),
-                fingerprint: command.fingerprint(),
-                attempt: Attempt(rand::random()),
-                refusal_recorded: *named,
-                decided_on,
-                decision,
-            }
-        })
-        .collect()
 }

@@ -27,10 +27,11 @@ use super::{
     activity::{Activity, CallInFlight},
     admission::network_of,
     bounded::Places,
+    unread::Unread,
 };
 use crate::{
     auth::Method,
-    grpc::{EndsWhenDraining, Failure, refusal},
+    grpc::{EndsWhenDraining, Failure, PacedByReader, refusal},
     metrics::Metrics,
 };
 
@@ -42,6 +43,9 @@ const LAST_CHUNK_BYTES: usize = 1024;
 
 /// What must be answered however much else there is to do: whoever watches over the server asks it.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+/// How many of them one connection may have in flight. More take places of streams: a client that
+/// never sends their messages gets no more than that for nothing.
+const HEALTH_CHECKS_MAX: usize = 8;
 
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +64,10 @@ pub(super) struct Services<Bank> {
     /// With all that stands between a call and the bank.
     pub(super) bank: Bank,
     pub(super) others: Routes,
-    /// How long a call to the bank may take to answer. The bank itself watches deadlines; this is
-    /// for a message that never comes.
+    /// Takes in what is unread of messages once their calls are answered.
+    pub(super) unread: Unread,
+    /// How long a call may take to answer. The bank itself watches deadlines; this is for a message
+    /// that never comes.
     pub(super) answer_timeout: Duration,
     /// The calls to the bank in flight.
     pub(super) calls: TaskTracker,
@@ -76,6 +82,8 @@ pub(super) struct OneConnection<Bank> {
     services: Services<Bank>,
     peer: Peer,
     activity: Arc<Activity>,
+    /// For health checks.
+    checks: Arc<Semaphore>,
 }
 
 /// A reply on its way, whose call is in flight until the last of it was taken.
@@ -83,6 +91,8 @@ pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
     call: CallInFlight,
+    /// Whether the connection of a caller who does not take it is cut off.
+    watched: bool,
     held: Held,
 }
 
@@ -106,7 +116,14 @@ struct CountedCall {
 
 impl<Bank> OneConnection<Bank> {
     pub(super) fn new(services: Services<Bank>, peer: SocketAddr, activity: Arc<Activity>) -> Self {
-        Self { services, peer: Peer(peer), activity }
+        let checks = Arc::new(Semaphore::new(HEALTH_CHECKS_MAX));
+        Self { services, peer: Peer(peer), activity, checks }
+    }
+
+    /// The place of a call that is not to the bank.
+    fn place(&self, path: &str) -> Option<OwnedSemaphorePermit> {
+        let check = (path == HEALTH_CHECK).then(|| Arc::clone(&self.checks).try_acquire_owned().ok());
+        check.flatten().or_else(|| Arc::clone(&self.services.streams).try_acquire_owned().ok())
     }
 }
 
@@ -121,17 +138,14 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let call = CallInFlight::begin(Arc::clone(&self.activity));
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|message| Body::new(self.services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
         // No service of this server makes anybody wait until it is ready.
         if is_for_the_bank(&request) {
             let mut counted = self.services.count(request.uri().path());
-            let answer = timeout(self.services.answer_timeout, self.services.bank.clone().call(request));
+            let answer = in_time(self.services.answer_timeout, self.services.bank.clone().call(request));
             return Box::pin(async move {
-                let mut answer = match answer.await {
-                    Ok(answer) => answer?,
-                    Err(_) => refusal(Failure::DeadlineExceeded),
-                };
+                let mut answer = answer.await?;
                 counted.look_at(answer.headers());
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
@@ -140,16 +154,12 @@ where
                 Ok(reply(answer, call, Held::Call { counted, _places: places }))
             });
         }
-        let held = if request.uri().path() == HEALTH_CHECK {
-            Held::Nothing
-        } else if let Ok(place) = Arc::clone(&self.services.streams).try_acquire_owned() {
-            Held::Stream { _place: place }
-        } else {
+        let Some(place) = self.place(request.uri().path()) else {
             let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
             return Box::pin(ready(Ok(reply(refused, call, Held::Nothing))));
         };
-        let answer = self.services.others.clone().call(request);
-        Box::pin(async move { Ok(reply(answer.await?, call, held)) })
+        let answer = in_time(self.services.answer_timeout, self.services.others.clone().call(request));
+        Box::pin(async move { Ok(reply(answer.await?, call, Held::Stream { _place: place })) })
     }
 }
 
@@ -158,8 +168,17 @@ fn is_for_the_bank(request: &Request<Body>) -> bool {
     path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
 }
 
+/// Answers for a service that takes too long.
+async fn in_time(
+    bound: Duration,
+    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
+) -> Result<Response<Body>, Infallible> {
+    timeout(bound, answer).await.unwrap_or_else(|_| Ok(refusal(Failure::DeadlineExceeded)))
+}
+
 fn reply(answer: Response<Body>, call: CallInFlight, held: Held) -> Response<Reply> {
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, held })
+    let watched = answer.extensions().get::<PacedByReader>().is_none();
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, held })
 }
 
 impl<Bank> Services<Bank> {
@@ -227,7 +246,9 @@ impl http_body::Body for Reply {
         if let (Held::Call { counted, .. }, Some(trailers)) = (&mut this.held, frame.trailers_ref()) {
             counted.look_at(trailers);
         }
-        this.call.given();
+        if this.watched {
+            this.call.given();
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 

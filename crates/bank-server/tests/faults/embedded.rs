@@ -21,7 +21,7 @@ use crate::{
 /// How long nobody serves at most, beside the time that a server takes to start.
 const GONE_MS_MAX: u64 = 300;
 /// How soon a server under load must notice that it cannot write.
-const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+const NOTICED_WITHIN: Duration = Duration::from_mins(1);
 /// What a small disk is filled with, piece by piece, and how many pieces are left free at most.
 const PIECE: [u8; 4096] = [1; 4096];
 const PIECES_FREE_MAX: u64 = 8;

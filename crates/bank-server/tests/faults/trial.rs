@@ -30,7 +30,7 @@ const ACKNOWLEDGED_MIN: usize = 30;
 const LEAD_MS_MAX: u64 = 100;
 /// How soon after a fault is over each server must acknowledge movements that were asked for then. Far more
 /// than it takes: only one that does not come back by itself needs as long.
-const BACK_WITHIN: Duration = Duration::from_secs(20);
+const BACK_WITHIN: Duration = Duration::from_mins(1);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 

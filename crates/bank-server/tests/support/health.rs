@@ -32,7 +32,7 @@ pub async fn becomes(bank: &Bank, status: ServingStatus) {
 
 /// Waits until the bank reports that one of its services does, or does not serve.
 pub async fn service_becomes(bank: &Bank, service: &str, status: ServingStatus) {
-    let give_up_at = Instant::now() + Duration::from_secs(20);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
     while health(bank, service).await != status {
         assert!(Instant::now() < give_up_at, "{service} does not become {status:?}");
         sleep(Duration::from_millis(20)).await;

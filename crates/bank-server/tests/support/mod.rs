@@ -13,8 +13,10 @@
     reason = "each test file uses its part of this, and a test that cannot go on fails"
 )]
 
+pub mod admin;
 pub mod api;
 pub mod certificates;
+pub mod frames;
 pub mod health;
 pub mod keys;
 mod process;

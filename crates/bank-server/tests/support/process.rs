@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 const SERVER: &str = env!("CARGO_BIN_EXE_bank-server");
 const ANY_PORT: (&str, &str) = ("BANK__SERVER__LISTEN", "127.0.0.1:0");
 /// How long anything may take before a test fails. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::process::signal;
 
 /// How long it has to start.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often another port is tried where somebody else was faster.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str =
@@ -65,8 +65,7 @@ impl Redis {
     pub async fn start_with(settings: &[&str], password: Option<&str>) -> Self {
         for _ in 0..STARTS_MAX {
             let directory = tempfile::tempdir().unwrap();
-            // Nobody listens on it now; somebody else may before Redis does.
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let settings: Vec<_> = settings.iter().map(|&word| word.to_owned()).collect();
             let redis = Self {
                 child: Mutex::new(spawn(port, &settings, &directory)),
@@ -166,6 +165,17 @@ impl Drop for Redis {
         if let Ok(child) = self.child.get_mut() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+/// A port that nobody listens on; somebody else may before Redis does. It is below those that the system
+/// gives away, so that nobody is given it while a Redis is down and about to be started again.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }

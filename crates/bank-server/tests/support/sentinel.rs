@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Redis;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DOWN_AFTER_MS: u64 = 500;
 
 /// Sentinels that watch over a primary and its replicas, and end when this is dropped.

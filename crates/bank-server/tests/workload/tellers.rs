@@ -21,7 +21,7 @@ const ATTEMPTS_MAX: usize = 4;
 /// How long a teller waits after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long each step may take before there are tellers.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(20);
+const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a teller does about an outcome that it does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

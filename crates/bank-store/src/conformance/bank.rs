@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a call is sent again before the store is held to be gone for good.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The pause before a call is sent again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// 2026-01-01T00:00:00Z, when all cases play.
@@ -84,7 +84,21 @@ impl View {
             refusal_recorded,
             decided_on,
             decision,
+            linked: false,
         }
+    }
+
+    /// Decides requests that are carried out together or not at all. If one of them is refused, what is
+    /// known is as if none had been made.
+    pub fn propose_chain(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Proposal> {
+        let before = self.accounts.clone();
+        let mut chain: Vec<_> = requests.into_iter().map(|request| self.propose(request)).collect();
+        let last = chain.len() - 1;
+        chain[..last].iter_mut().for_each(|proposal| proposal.linked = true);
+        if chain.iter().any(|proposal| proposal.decision.is_err()) {
+            self.accounts = before;
+        }
+        chain
     }
 
     /// What is known of an account.
@@ -191,7 +205,8 @@ impl Bank {
         for (outcome, proposal) in committed.outcomes.iter().zip(proposals) {
             for (id, _) in &proposal.decided_on {
                 let is_told = committed.current.contains_key(id);
-                assert!(is_told || *outcome == Outcome::Applied, "{outcome:?} without the current {id}");
+                let is_due = !matches!(outcome, Outcome::Applied | Outcome::Abandoned);
+                assert!(is_told || !is_due, "{outcome:?} without the current {id}");
             }
         }
         committed

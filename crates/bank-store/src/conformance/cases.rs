@@ -1,6 +1,7 @@
 //! The cases. Each takes an empty bank, and panics where the store does not keep its contract.
 #![expect(missing_docs, reason = "the names of the cases say what they show")]
 
+mod chains;
 mod commits;
 mod histories;
 mod listings;
@@ -8,4 +9,4 @@ mod races;
 mod readings;
 mod requests;
 
-pub use self::{commits::*, histories::*, listings::*, races::*, readings::*, requests::*};
+pub use self::{chains::*, commits::*, histories::*, listings::*, races::*, readings::*, requests::*};

@@ -47,6 +47,7 @@ struct Met {
     conflict: usize,
     replayed: usize,
     reused: usize,
+    abandoned: usize,
 }
 
 impl Met {
@@ -56,12 +57,14 @@ impl Met {
             Outcome::Conflict => self.conflict += 1,
             Outcome::Replayed(_) => self.replayed += 1,
             Outcome::RequestIdReused => self.reused += 1,
+            Outcome::Abandoned => self.abandoned += 1,
             Outcome::Damaged(what) => panic!("{what}"),
         }
     }
 
     fn everything(&self) -> bool {
-        [self.applied, self.conflict, self.replayed, self.reused].iter().all(|count| *count > 5)
+        let Self { applied, conflict, replayed, reused, abandoned } = *self;
+        [applied, conflict, replayed, reused, abandoned].iter().all(|count| *count > 5)
     }
 }
 

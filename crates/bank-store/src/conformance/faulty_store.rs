@@ -151,7 +151,12 @@ impl Store for FaultyStore {
                 unknown("a reply was lost")
             }
             Some(Fault::HalfDone) => {
-                self.inner.commit(&proposals[..proposals.len() / 2]).await?;
+                // A chain is all or nothing, so it is never cut in two.
+                let mut half = proposals.len() / 2;
+                while half > 0 && proposals[half - 1].linked {
+                    half -= 1;
+                }
+                self.inner.commit(&proposals[..half]).await?;
                 unknown("a commit was cut short")
             }
             Some(Fault::Delayed) => {

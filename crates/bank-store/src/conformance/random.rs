@@ -1,6 +1,6 @@
 //! Random work from a seed: equal seeds make equal work on equal stores.
 
-use std::{env, thread};
+use std::{collections::HashSet, env, thread};
 
 use bank_domain::{
     Command, Timestamp,
@@ -86,7 +86,7 @@ impl RandomWork {
             return self.pick(&self.sent.clone());
         }
         let mut view = if self.chance(0.15) { self.pick(&self.seen.clone()) } else { view };
-        let proposals: Vec<_> = (0..self.random.random_range(1..=BATCH_MAX))
+        let mut proposals: Vec<_> = (0..self.random.random_range(1..=BATCH_MAX))
             .map(|_| {
                 let request = self.request();
                 self.asked.push(request.clone());
@@ -94,8 +94,21 @@ impl RandomWork {
                 if self.chance(0.1) { view.clone().propose(request) } else { view.propose(request) }
             })
             .collect();
+        if self.chance(0.3) {
+            self.link(&mut proposals);
+        }
         self.sent.push(proposals.clone());
         proposals
+    }
+
+    /// Makes a chain of some of them, whose requests must be different ones.
+    fn link(&mut self, proposals: &mut [Proposal]) {
+        let start = self.random.random_range(0..proposals.len());
+        let end = self.random.random_range(start..proposals.len());
+        let keys: HashSet<_> = proposals[start..=end].iter().map(|proposal| &proposal.key).collect();
+        if keys.len() > end - start {
+            proposals[start..end].iter_mut().for_each(|proposal| proposal.linked = true);
+        }
     }
 
     fn request(&mut self) -> Request {

@@ -14,7 +14,7 @@ use super::{
 use crate::{StoreError, partition::Partitions};
 
 /// The layout of tables and rows that this version reads and writes.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;
 /// How often a long check of the file says how far it is.
@@ -151,7 +151,7 @@ fn builder(file: String, options: &EmbeddedOptions) -> Builder {
     let mut builder = Database::builder();
     let began_at = Instant::now();
     let said_at = Cell::new(None);
-    builder.set_cache_size(options.cache_bytes_max).set_repair_callback(move |repair| {
+    builder.set_cache_size(options.cache_bytes_max / 2).set_repair_callback(move |repair| {
         let is_due = said_at.get().is_none_or(|at: Instant| at.elapsed() >= PROGRESS_EVERY);
         if is_due {
             said_at.set(Some(Instant::now()));

@@ -19,7 +19,7 @@ use super::{
 use crate::StoreError;
 
 /// The layout of keys and fields that this version reads and writes.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;

@@ -34,8 +34,8 @@ impl Keys {
     }
 
     /// Without the window of time, which the commit script appends.
-    pub(super) fn requests(&self, id: &AccountId) -> String {
-        format!("{}:{{{}}}:requests", self.prefix, self.partition_of(id))
+    pub(super) fn requests(&self, partition: u32) -> String {
+        format!("{}:{{{partition}}}:requests", self.prefix)
     }
 
     pub(super) fn accounts(&self, partition: u32) -> String {
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(keys.barrier(), "bank:barrier");
         assert_eq!(keys.account(&id), "bank:{27}:account:123");
         assert_eq!(keys.entries(&id), "bank:{27}:entries:123");
-        assert_eq!(keys.requests(&id), "bank:{27}:requests");
+        assert_eq!(keys.requests(27), "bank:{27}:requests");
         assert_eq!(keys.accounts(17), "bank:{17}:accounts");
         assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{231}:owner:alice");
     }

@@ -82,14 +82,13 @@ impl Script {
     ) -> Result<Result<Value, FredError>, StoreError> {
         let (key_count, script) = (call.keys.len().to_string(), cmd!("EVALSHA"));
         let mut arguments = vec![Value::from(self.digest.as_str()), Value::from(key_count)];
-        arguments.extend(call.keys.iter().map(|key| Value::from(key.as_str())));
+        arguments.extend(call.keys.iter().cloned());
         arguments.extend([
             Value::from(self.request_retention_seconds.to_string()),
             Value::from(self.request_window_seconds.to_string()),
-            Value::from(call.payload.as_slice()),
-            Value::from(call.entry_hashes.as_slice()),
             Value::from(self.bank_id.as_str()),
             Value::from(if self.replicas > 0 { "1" } else { "0" }),
+            call.payload.clone(),
         ]);
         if self.replicas == 0 {
             return connection.attempt(connection.client().custom(script, arguments)).await;

@@ -30,6 +30,16 @@ async fn sleep_until(unix_ms: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+    for _ in 0..10 {
+        if remembers_and_forgets().await.is_some() {
+            return;
+        }
+    }
+    panic!("the machine is too slow for this test");
+}
+
+/// Whether it is so; `None` if the machine is too slow to tell.
+async fn remembers_and_forgets() -> Option<()> {
     let directory = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions { request_retention: RETENTION, ..options(&directory) };
     let bank = Bank::new(open(&options).await);
@@ -39,14 +49,15 @@ async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
     sleep_until(window_end - 300).await;
     let request = || named("r", deposit("1", 5));
     let proposal = bank.propose(request()).await;
-    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     let written_at = now_ms();
-    assert!(written_at < window_end, "the machine is too slow for this test");
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    (now_ms() < window_end).then_some(())?;
 
-    for unix_ms in [window_end + 20, written_at + RETENTION_MS / 2, written_at + RETENTION_MS - 100] {
+    for unix_ms in [window_end + 20, written_at + RETENTION_MS / 2, written_at + RETENTION_MS - 300] {
         sleep_until(unix_ms).await;
         let outcome = bank.submit(request()).await;
         let age_ms = now_ms() - written_at;
+        (age_ms < RETENTION_MS).then_some(())?;
         assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?} after {age_ms} ms");
     }
 
@@ -55,6 +66,7 @@ async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict, "what it was decided on is long past");
     assert_eq!(bank.submit(request()).await, Outcome::Applied);
     assert_eq!(bank.balance("1").await, 10);
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

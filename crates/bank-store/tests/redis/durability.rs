@@ -13,10 +13,10 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{Server, connect, connect_error};
+use crate::server::{Server, connect, connect_error, final_connect_error};
 
 /// Nothing here takes long; only a broken store is waited for until then.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Replicas follow at once.
 const PROMPT: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
@@ -93,9 +93,7 @@ async fn a_redis_that_keeps_less_than_asked_for_is_refused() {
             assert_eq!((store.durability().level, store.durability().replicas), (level, 0));
             continue;
         }
-        let started = Instant::now();
-        let error = connect_error(&options).await;
-        assert!(started.elapsed() < Duration::from_secs(1), "it was tried again");
+        let error = final_connect_error(&options).await;
         let StoreError::Misconfigured(message) = &error else { panic!("{error:?}") };
         for hint in [server.address().as_str(), "store.redis.durability"].iter().chain(hints) {
             assert!(message.contains(hint), "{message:?} does not say {hint:?}");
@@ -130,13 +128,13 @@ async fn a_file_that_is_still_being_written_for_the_first_time_keeps_nothing() {
     let bank = bank_with(&options).await;
     server.run(&["CONFIG", "SET", "appendonly", "no"]);
     assert_becomes_unfit(&bank, "appendonly").await;
-    // A second for each key.
-    server.run(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    // Ten seconds for each key.
+    server.run(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]);
     server.run(&["CONFIG", "SET", "appendonly", "yes"]);
     assert!(server.run(&["INFO", "persistence"]).contains("aof_rewrite_in_progress:1"));
     assert_becomes_unfit(&bank, "anew").await;
     // Nor does a server begin on it.
-    let connect_timeout = Duration::from_millis(500);
+    let connect_timeout = Duration::from_secs(2);
     let error = connect_error(&RedisOptions { connect_timeout, ..options }).await;
     assert!(matches!(&error, StoreError::Misconfigured(message) if message.contains("anew")), "{error:?}");
 
@@ -182,7 +180,7 @@ async fn no_commit_is_sent_on_a_new_connection_before_redis_was_asked() {
 async fn replicas_that_are_needed_have_each_commit_before_it_is_answered() {
     let primary = Server::start(&PROMPT);
     let options = RedisOptions { replicas: 1, ..primary.options() };
-    let too_few = RedisOptions { connect_timeout: Duration::from_millis(300), ..options.clone() };
+    let too_few = RedisOptions { connect_timeout: Duration::from_secs(2), ..options.clone() };
     let error = connect_error(&too_few).await;
     let StoreError::Misconfigured(message) = &error else { panic!("{error:?}") };
     for hint in ["0 replicas", "store.redis.replicas = 1", "REPLICAOF"] {
@@ -205,7 +203,7 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
     let primary = Server::start(&PROMPT);
     let replica = Server::start_replica(&primary, &PROMPT);
     let replicas_timeout = Duration::from_millis(300);
-    let command_timeout = Duration::from_millis(900);
+    let command_timeout = Duration::from_secs(10);
     let options = RedisOptions { replicas: 1, replicas_timeout, command_timeout, ..primary.options() };
     let bank = bank_with(&options).await;
     let connections = || {
@@ -219,9 +217,8 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
     let proposal = bank.propose(named("r", deposit("1", 1))).await;
     let started = Instant::now();
     let error = commit(&bank, &proposal).await.unwrap_err();
-    let took = started.elapsed();
     assert!(error.is_outcome_unknown() && error.to_string().contains("0 of 1 replicas"), "{error}");
-    assert!((replicas_timeout..command_timeout).contains(&took), "{took:?}");
+    assert!(started.elapsed() >= replicas_timeout, "{:?}", started.elapsed());
     // It is there, and so is the record; but nobody is told before the replica has them.
     assert_eq!(bank.balance("1").await, 101);
     for _ in 0..4 {

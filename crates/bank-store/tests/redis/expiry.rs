@@ -34,21 +34,32 @@ async fn sleep_until(server: &Server, unix_ms: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+    for _ in 0..10 {
+        if remembers_and_forgets().await.is_some() {
+            return;
+        }
+    }
+    panic!("the machine is too slow for this test");
+}
+
+/// Whether it is so; `None` if the machine is too slow to tell.
+async fn remembers_and_forgets() -> Option<()> {
     let server = server::shared().await;
     let (options, bank) = bank_on(&server).await;
     bank.open_with("1", 0).await;
     // Just before a window ends, so that almost all of the time is in the next.
     let window_end = (now_ms(&server) / RETENTION_MS + 2) * RETENTION_MS;
-    sleep_until(&server, window_end - 150).await;
+    sleep_until(&server, window_end - 300).await;
     let request = || named("r", deposit("1", 5));
-    bank.apply(request()).await;
     let written_at = now_ms(&server);
-    assert!(written_at < window_end, "the machine is too slow for this test");
+    bank.apply(request()).await;
+    (now_ms(&server) < window_end).then_some(())?;
 
-    for unix_ms in [window_end + 20, written_at + RETENTION_MS / 2, written_at + RETENTION_MS - 100] {
+    for unix_ms in [window_end + 20, written_at + RETENTION_MS / 2, written_at + RETENTION_MS - 300] {
         sleep_until(&server, unix_ms).await;
         let outcome = bank.submit(request()).await;
         let age_ms = now_ms(&server) - written_at;
+        (age_ms < RETENTION_MS).then_some(())?;
         assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?} after {age_ms} ms");
     }
 
@@ -62,11 +73,13 @@ async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
     for key in keys.lines() {
         let ttl_ms: i64 = server.run(&["PTTL", key]).parse().unwrap();
         let longest = i64::try_from(3 * RETENTION_MS).unwrap();
-        assert!((1..=longest).contains(&ttl_ms), "{key} expires in {ttl_ms} ms");
+        // -2: it has just gone.
+        assert!(ttl_ms == -2 || (1..=longest).contains(&ttl_ms), "{key} expires in {ttl_ms} ms");
     }
     sleep_until(&server, now_ms(&server) + 3 * RETENTION_MS).await;
     assert_eq!(server.run(&["KEYS", &format!("{}:*:requests:*", options.key_prefix)]), "");
     assert_eq!(bank.balance("1").await, 10);
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

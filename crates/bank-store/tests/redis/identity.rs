@@ -13,7 +13,10 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{self, Server, connect, connect_error};
+use crate::{
+    outages::BACK_WITHIN,
+    server::{self, Server, connect, connect_error},
+};
 
 async fn bank_with(options: &RedisOptions) -> Bank {
     let bank = Bank::new(Arc::new(connect(options).await));
@@ -113,7 +116,7 @@ async fn a_redis_that_restarts_empty_is_refused_until_its_data_is_back() {
     server.start_again();
     let started = Instant::now();
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
     bank.store().health().await.unwrap();
     bank.assert_sound().await;
 }

@@ -21,9 +21,9 @@ use bank_store::{
     redis::{RedisOptions, RedisUrl},
 };
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often another port is tried, where somebody else was faster.
 const STARTS_MAX: usize = 5;
 pub(crate) const INSTALL: &str = "redis-server and redis-cli 7.0 or newer must be installed";
@@ -221,9 +221,15 @@ fn ping(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on. It is below those that the system gives away, so that nobody is given
+/// it while a server is down and about to be started again.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// How to reach a Redis, with short times and an empty bank. What a test does not ask for is not kept.
@@ -248,4 +254,10 @@ pub(crate) async fn connect(options: &RedisOptions) -> RedisStore {
 
 pub(crate) async fn connect_error(options: &RedisOptions) -> StoreError {
     RedisStore::connect(options).await.unwrap_err()
+}
+
+/// The same, where it is said at once, and not tried again.
+pub(crate) async fn final_connect_error(options: &RedisOptions) -> StoreError {
+    let options = RedisOptions { connect_timeout: Duration::from_mins(10), ..options.clone() };
+    timeout(Duration::from_mins(1), connect_error(&options)).await.expect("it is not tried again")
 }

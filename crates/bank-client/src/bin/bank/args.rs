@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod apply;
 mod bench;
 mod credentials;
 mod keys;
@@ -14,6 +15,7 @@ use bank_client::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    apply::Apply,
     bench::{Bench, Op},
     credentials::Credentials,
     keys::{Keygen, Token},
@@ -124,6 +126,9 @@ Examples:
   bank interest 123 2.5 --dry-run --explain
   bank interest 123 3.75 --from 2026-01-01 --to 2026-04-01 --day-count act_360 --compounding monthly")]
     Interest(Interest),
+    /// Carry out the deposits, withdrawals, transfers and interest that are in a file
+    #[command(after_help = apply::HELP)]
+    Apply(Apply),
     /// List what happened to an account
     #[command(after_help = "\
 Examples:
@@ -163,6 +168,19 @@ Examples:
     /// It takes as long as it takes: --timeout is how long the bank may say nothing meanwhile.
     #[command(after_help = "Examples:\n  bank audit\n  bank audit 123\n  bank audit --output json")]
     Audit(Audit),
+    /// Show entries as they are written, of an account or of all that you may see, until Ctrl-C
+    ///
+    /// It goes on by itself after the connection was lost or the bank was restarted: nothing is left
+    /// out and nothing comes twice. When it ends it says with which --resume-token it can be continued; with
+    /// --output json every line has one. --timeout is how late a sign of life from the bank may be.
+    #[command(after_help = "\
+Examples:
+  bank watch 123
+  bank watch
+  bank watch --from-start --output json
+  bank watch 123 --resume-token AQ3rX1mYx0C2UYJc
+  bank watch --owner alice@example.com")]
+    Watch(Watch),
     /// Put a load on the bank and measure how it bears it
     ///
     /// Opens accounts of its own, bank-bench-0000000 and so on, and pays into them what it takes out; the
@@ -176,6 +194,7 @@ Examples:
   bank bench
   bank bench --op mixed --connections 8 --inflight 32 --seconds 30
   bank bench --op transfer --accounts 100000 --skew 0.99
+  bank bench --op transfer --batch 100 --connections 4 --inflight 2
   bank bench --op deposit --connections 1 --inflight 1 --accounts 1
   bank bench --op balance --rate 5000 --warm-up 5s --output json")]
     Bench(Bench),
@@ -370,6 +389,21 @@ pub(crate) struct ChangeState {
 pub(crate) struct Audit {
     /// Its id; all accounts unless given
     pub(crate) account: Option<AccountId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Its id; all accounts that you may see unless given
+    pub(crate) account: Option<AccountId>,
+    /// Only accounts of this owner
+    #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "account")]
+    pub(crate) owner: String,
+    /// Begin with the first entry, instead of with what happens from now on
+    #[arg(long, conflicts_with = "resume_token")]
+    pub(crate) from_start: bool,
+    /// Go on where an earlier watch of the same has ended
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume_token: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -27,6 +27,9 @@ pub(crate) async fn run(global: &Global, args: &args::Bench, output: &mut Output
     if matches!(args.op, Op::Transfer | Op::Mixed) && args.accounts < 2 {
         return Err(Failure::Incomplete { given: "--op transfer or mixed", missing: "--accounts 2 or more" });
     }
+    if matches!(args.op, Op::Balance | Op::Mixed) && args.batch > 1 {
+        return Err(Failure::Incomplete { given: "--batch", missing: "--op deposit, withdraw or transfer" });
+    }
     prepare::accounts(&connect(global).await?, args).await?;
     // One client for each connection: else calls would take turns on all of them.
     let mut clients = Vec::with_capacity(args.connections.into());

@@ -4,6 +4,7 @@ use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, method
 use clap::CommandFactory as _;
 
 use crate::{
+    apply,
     args::{self, ChangeState, Cli, Command, Completions},
     audit, bench,
     connect::connect,
@@ -11,7 +12,7 @@ use crate::{
     failure::Failure,
     json, keys,
     output::Output,
-    table,
+    table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
@@ -69,7 +70,9 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             let info = client.server_info().await?;
             Ok(output.result(&info, &table::server_info(&info))?)
         }
+        Command::Apply(args) => apply::run(&client, args, output).await,
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {
             client.health().await?;
             Ok(output.result(&json::Serving, "serving")?)

@@ -1,11 +1,13 @@
 //! How a command fails: what is said, what to do next, and the exit code.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use bank_client::{Error, InvalidMoney, RequestId};
+
+use crate::apply::{Problem, Problems};
 
 /// The exit codes that are this tool's own; `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,14 @@ pub(crate) enum Failure {
     /// The command has done what it was to do, and so many things are wrong with the bank.
     #[error("the audit has found {0} things that are wrong")]
     Findings(u64),
+    #[error("{}: {}", path.display(), Listed(problems))]
+    Lines { path: PathBuf, problems: Problems },
+    /// `bank apply` has come to the end of its file, and so many lines were refused.
+    #[error("{0} lines were refused")]
+    SomeRefused(u64),
+    /// `bank apply` has not come to the end of its file.
+    #[error("{put_off} lines were not carried out, and of {unknown} it is not known whether they were")]
+    Unfinished { unknown: u64, put_off: u64 },
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -58,6 +68,23 @@ pub(crate) enum Unusable {
     NoSigningKey,
     #[error("holds a secret of {bytes} bytes; it must have at least {bytes_min}")]
     ShortSecret { bytes: usize, bytes_min: usize },
+}
+
+/// Malformed lines, one under the other.
+struct Listed<'a>(&'a Problems);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problems { first, more } = self.0;
+        f.write_str("nothing was sent, since it is malformed")?;
+        for Problem { line, what } in first {
+            write!(f, "\n  line {line}: {what}")?;
+        }
+        if *more > 0 {
+            write!(f, "\n  and {more} more lines")?;
+        }
+        Ok(())
+    }
 }
 
 impl Unusable {
@@ -80,6 +107,9 @@ impl Failure {
             | Self::Incomplete { .. }
             | Self::NoRandomness
             | Self::Findings(_)
+            | Self::Lines { .. }
+            | Self::SomeRefused(_)
+            | Self::Unfinished { .. }
             | Self::Output(_) => None,
         }
     }
@@ -87,7 +117,10 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         let error = match self {
             Self::Bank(error) | Self::Demo(error) => error,
-            Self::Amount(_) => return Exit::Invalid,
+            Self::Amount(_) | Self::Lines { .. } => return Exit::Invalid,
+            Self::SomeRefused(_) => return Exit::Refused,
+            Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
+            Self::Unfinished { .. } => return Exit::OutcomeUnknown,
             Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
             Self::NoRandomness | Self::Output(_) => return Exit::Failed,
@@ -118,12 +151,18 @@ impl Failure {
             Self::Incomplete { .. } => "INCOMPLETE",
             Self::NoRandomness => "NO_RANDOMNESS",
             Self::Findings(_) => "AUDIT_FINDINGS",
+            Self::Lines { .. } => "MALFORMED_LINES",
+            Self::SomeRefused(_) => "LINES_REFUSED",
+            Self::Unfinished { .. } => "UNFINISHED",
             Self::Output(_) => "OUTPUT",
         }
     }
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
+        if matches!(self, Self::Unfinished { .. }) {
+            return Some("run the same command again: it goes on where it broke off".to_owned());
+        }
         let error = self.bank()?;
         if error.outcome_unknown() {
             return Some(match (self, error.request_id()) {
@@ -161,6 +200,10 @@ impl Failure {
             Error::Unauthenticated { .. } => {
                 "name the file of a token with --token-file; `bank token` issues one".to_owned()
             }
+            Error::EntriesLost { account_id, .. } => {
+                format!("see what is there with `bank history {account_id}`; --from-start begins anew")
+            }
+            Error::WatchTooLarge { .. } => "name an account, or an owner with --owner".to_owned(),
             Error::RequestIdReused { .. } => {
                 "choose another --request-id, or leave it out to get a new one".to_owned()
             }

@@ -2,13 +2,15 @@
 
 #![expect(clippy::struct_field_names, reason = "the names are those of the API")]
 
+mod watch;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bank_client as client;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::bench;
+use crate::{apply::Tally, bench};
 
 /// A result that has a JSON document.
 pub(crate) trait Json {
@@ -320,6 +322,9 @@ impl Json for client::ServerInfo {
                 "request_timeout_max_ms": milliseconds(limits.request_timeout_max),
                 "outcome_timeout_ms": milliseconds(limits.outcome_timeout),
                 "request_retention_seconds": limits.request_retention.as_secs(),
+                "batch_operations_max": limits.batch_operations_max,
+                "batch_bytes_max": limits.batch_bytes_max,
+                "stream_batches_max": limits.stream_batches_max,
             },
             "lost_writes": {
                 "accounts": self.lost_writes.accounts,
@@ -327,6 +332,50 @@ impl Json for client::ServerInfo {
                 "found_time": self.lost_writes.found_at.map(|time| time.to_string()),
             },
         })
+    }
+}
+
+impl Json for Tally {
+    fn json(&self) -> impl Serialize {
+        let Self { lines, done, refused, replayed, unknown, put_off, reasons } = self;
+        json!({
+            "lines": lines,
+            "done": done,
+            "refused": refused,
+            "replayed": replayed,
+            "unknown": unknown,
+            "put_off": put_off,
+            "reasons": reasons,
+        })
+    }
+}
+
+/// What became of one line of a file.
+pub(crate) struct LineResult<'a> {
+    pub(crate) line: u64,
+    pub(crate) request_id: &'a str,
+    pub(crate) answer: &'a Result<client::Done, client::Error>,
+}
+
+impl Json for LineResult<'_> {
+    fn json(&self) -> impl Serialize {
+        let Self { line, request_id, answer } = self;
+        match answer {
+            Ok(done) => json!({
+                "line": line,
+                "request_id": request_id,
+                "transaction_id": done.transaction_id().as_str(),
+                "amount": Money::from(done.amount()),
+                "balance": Money::from(done.balance()),
+                "replayed": done.replayed(),
+            }),
+            Err(error) => json!({
+                "line": line,
+                "request_id": request_id,
+                "error": { "reason": error.reason(), "message": error.to_string() },
+                "replayed": error.replayed(),
+            }),
+        }
     }
 }
 
@@ -343,6 +392,7 @@ impl Json for bench::Report {
             "inflight": self.in_flight,
             "accounts": self.accounts,
             "skew": self.skew,
+            "batch": self.batch,
             "rate": self.rate,
             "operations": self.operations,
             "seconds": self.took.as_secs_f64(),

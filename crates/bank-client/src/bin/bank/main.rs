@@ -1,5 +1,6 @@
 //! The `bank` command line tool.
 
+mod apply;
 mod args;
 mod audit;
 mod bench;
@@ -12,6 +13,7 @@ mod keys;
 mod output;
 mod table;
 mod value;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _};
+use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _, WatchNews};
 use futures::stream::BoxStream;
 use serde_json::json;
 
@@ -103,6 +103,19 @@ impl Output {
             self.note("there are none");
         }
         Ok(())
+    }
+
+    /// News of a watch, shown at once: a row for each entry for people, one line of JSON.
+    pub(crate) fn watched(&mut self, news: &WatchNews) -> io::Result<()> {
+        match self.format {
+            Format::Text => {
+                for entry in &news.entries {
+                    self.text(&table::watched(entry))?;
+                }
+            }
+            Format::Json => self.json(news)?,
+        }
+        self.flush()
     }
 
     /// Text for people about a result that JSON has whole.

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
-    Transaction,
+    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown,
+    ServerInfo, Transaction,
 };
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
 };
 
-use crate::bench;
+use crate::{apply::Tally, bench};
 
 /// An item of a list, as the cells of a row.
 pub(crate) trait Row {
@@ -74,6 +74,31 @@ pub(crate) fn list<R: Row>(rows: &[R]) -> String {
     titled(R::COLUMNS, rows.iter().map(Row::cells))
 }
 
+/// The titles above [`watched`] entries.
+pub(crate) fn watch_titles() -> String {
+    live_row(["TIME", "ACCOUNT", "KIND", "AMOUNT", "BALANCE", "COUNTERPARTY", "DESCRIPTION"])
+}
+
+/// An entry as it comes: nobody knows how wide those after it are.
+pub(crate) fn watched(entry: &Entry) -> String {
+    live_row([
+        &entry.created_at.to_string(),
+        entry.account_id.as_str(),
+        entry.kind.as_str(),
+        &entry.amount.to_string(),
+        &entry.balance_after.to_string(),
+        entry.counterparty.as_ref().map_or("", AccountId::as_str),
+        &entry.description,
+    ])
+}
+
+fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> String {
+    let row = format!(
+        "{time:<24}  {account:<16}  {kind:<19}  {amount:>14}  {balance:>14}  {counterparty:<16}  {description}"
+    );
+    row.trim_end().to_owned()
+}
+
 /// What a movement did to each account.
 pub(crate) fn transaction(transaction: &Transaction) -> String {
     let cells = |entry: &Entry| {
@@ -132,8 +157,9 @@ pub(crate) fn bench(report: &bench::Report) -> String {
         (
             "Load",
             format!(
-                "{}, {} connections, {} in flight on each{}",
+                "{}{}, {} connections, {} in flight on each{}",
                 report.op(),
+                if report.batch > 1 { format!(" in batches of {}", report.batch) } else { String::new() },
                 report.connections,
                 report.in_flight,
                 report.rate.map(per_second).unwrap_or_default()
@@ -187,6 +213,25 @@ pub(crate) fn audit(summary: &AuditSummary) -> String {
     format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
 }
 
+/// What became of the lines of a file, and why.
+pub(crate) fn tally(tally: &Tally) -> String {
+    let Tally { lines, done, refused, replayed, unknown, put_off, reasons } = tally;
+    let facts = facts([
+        ("Lines", lines.to_string()),
+        ("Carried out", done.to_string()),
+        ("Refused", refused.to_string()),
+        ("Of both, before", replayed.to_string()),
+        ("Unknown", unknown.to_string()),
+        ("Put off", put_off.to_string()),
+    ]);
+    if reasons.is_empty() {
+        return facts;
+    }
+    let columns = [("REASON", Left), ("LINES", Right)];
+    let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    format!("{facts}\n{}", titled(&columns, rows))
+}
+
 /// How an amount of interest came about, a line for each step.
 pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
     let terms = &breakdown.terms;
@@ -237,6 +282,13 @@ pub(crate) fn server_info(info: &ServerInfo) -> String {
         ("Problem", store.problem.clone().unwrap_or_default()),
         ("Lost writes", lost),
         ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        (
+            "Batch",
+            format!(
+                "{} operations, {} bytes, {} at once on a stream",
+                limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
+            ),
+        ),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),

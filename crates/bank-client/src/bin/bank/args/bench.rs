@@ -44,6 +44,9 @@ pub(crate) struct Bench {
     /// How unevenly: the exponent of Zipf's law, 0 for evenly, 0.99 for a few accounts with most calls
     #[arg(long, default_value_t = 0.0, value_name = "EXPONENT", value_parser = skew)]
     pub(crate) skew: f64,
+    /// How many operations go together in a call
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) batch: u32,
     /// How many operations fall due a second, however fast the bank is; as fast as it can unless given
     ///
     /// What takes long is then measured from when it was due, so that waiting for the calls before it

@@ -50,6 +50,27 @@ pub(super) struct Booked {
     pub(super) transfers: AtomicU64,
 }
 
+impl Booked {
+    fn count(&self, kind: Kind) {
+        let count = match kind {
+            Kind::Deposit => &self.deposits,
+            Kind::Withdraw => &self.withdrawals,
+            Kind::Transfer => &self.transfers,
+            Kind::Balance => return,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+}
+
+/// What came of a call that was answered.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// How many operations were carried out.
+    pub(super) operations: u64,
+    /// Why each of the others was not.
+    pub(super) failed: Vec<&'static str>,
+}
+
 impl Load {
     pub(super) fn new(args: Bench) -> Self {
         let zipf = Zipf::new(args.accounts.into(), args.skew).ok().filter(|_| args.skew > 0.0);
@@ -59,7 +80,7 @@ impl Load {
     /// Lets callers work on each connection for as long as the load lasts, and reports.
     pub(super) async fn run(self: Arc<Self>, clients: Vec<BankClient>) -> Report {
         let measured = Duration::from_secs(self.args.seconds.into());
-        let pace = Arc::new(Pace::begin(self.args.rate, self.args.warm_up + measured));
+        let pace = Arc::new(Pace::begin(self.args.rate, self.args.batch, self.args.warm_up + measured));
         let mut tallies = Vec::with_capacity(clients.len());
         let mut callers = JoinSet::new();
         for client in clients {
@@ -82,13 +103,17 @@ impl Load {
     async fn call_over_and_over(&self, client: &BankClient, pace: &Pace, tally: &Mutex<Tally>) {
         let measured_from = pace.began_at() + self.args.warm_up;
         while let Some(due_at) = pace.next().await {
-            let result = self.call(client).await;
+            let result = if self.args.batch > 1 {
+                self.call_batch(client).await
+            } else {
+                self.call(client).await.map(|()| Answer { operations: 1, failed: Vec::new() })
+            };
             let now = Instant::now();
             if due_at >= measured_from {
                 let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
                 match &result {
-                    Ok(()) => tally.done(now - due_at, now),
-                    Err(error) => tally.failed(error.reason()),
+                    Ok(answer) => tally.answered(answer, now - due_at, now),
+                    Err(error) => tally.failed(error.reason(), self.args.batch.into()),
                 }
             }
             if let Err(error) = result {
@@ -100,20 +125,50 @@ impl Load {
     async fn call(&self, client: &BankClient) -> Result<(), Error> {
         let (kind, account, other) = self.draw(&mut rand::rng());
         let account = account_id(account);
-        let booked = match kind {
+        match kind {
             Kind::Balance => {
                 client.balance(account).await?;
-                return Ok(());
             }
-            Kind::Deposit => client.deposit(account, CENT).await.map(|_| &self.booked.deposits),
-            Kind::Withdraw => client.withdraw(account, CENT).await.map(|_| &self.booked.withdrawals),
+            Kind::Deposit => {
+                client.deposit(account, CENT).await?;
+            }
+            Kind::Withdraw => {
+                client.withdraw(account, CENT).await?;
+            }
             Kind::Transfer => {
-                let route = Route { from: account, to: account_id(other) };
-                client.transfer(route, CENT).await.map(|_| &self.booked.transfers)
+                client.transfer(Route { from: account, to: account_id(other) }, CENT).await?;
             }
-        };
-        booked?.fetch_add(1, Relaxed);
+        }
+        self.booked.count(kind);
         Ok(())
+    }
+
+    async fn call_batch(&self, client: &BankClient) -> Result<Answer, Error> {
+        let mut kinds = Vec::new();
+        let mut batch = client.batch().brief();
+        for _ in 0..self.args.batch {
+            let (kind, account, other) = self.draw(&mut rand::rng());
+            let account = account_id(account);
+            batch = match kind {
+                Kind::Deposit => batch.deposit(account, CENT),
+                Kind::Withdraw => batch.withdraw(account, CENT),
+                Kind::Transfer => batch.transfer(Route { from: account, to: account_id(other) }, CENT),
+                // Is no part of batches, and not asked for.
+                Kind::Balance => continue,
+            };
+            kinds.push(kind);
+        }
+        let mut answer = Answer::default();
+        for (result, kind) in batch.await?.into_iter().zip(kinds) {
+            match result {
+                Ok(_) => {
+                    answer.operations += 1;
+                    self.booked.count(kind);
+                }
+                Err(error) => answer.failed.push(error.reason()),
+            }
+        }
+        Ok(answer)
     }
 
     /// What is done next, on which account, and on which other one if that is needed.

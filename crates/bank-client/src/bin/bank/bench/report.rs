@@ -9,7 +9,10 @@ use std::{
 use clap::ValueEnum as _;
 use hdrhistogram::Histogram;
 
-use super::{load::Booked, pace::Pace};
+use super::{
+    load::{Answer, Booked},
+    pace::Pace,
+};
 use crate::args::{Bench, Op};
 
 /// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
@@ -19,6 +22,8 @@ const DIGITS: u8 = 3;
 
 /// Counts the operations of one connection.
 pub(super) struct Tally {
+    operations: u64,
+    /// Of calls.
     latencies_ns: Histogram<u64>,
     errors: BTreeMap<&'static str, u64>,
     last_at: Option<Instant>,
@@ -28,21 +33,26 @@ impl Default for Tally {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "the bounds are fixed")]
         let latencies_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS).expect("valid bounds");
-        Self { latencies_ns, errors: BTreeMap::new(), last_at: None }
+        Self { operations: 0, latencies_ns, errors: BTreeMap::new(), last_at: None }
     }
 }
 
 impl Tally {
-    pub(super) fn done(&mut self, took: Duration, at: Instant) {
+    pub(super) fn answered(&mut self, answer: &Answer, took: Duration, at: Instant) {
+        self.operations += answer.operations;
+        for reason in &answer.failed {
+            self.failed(reason, 1);
+        }
         self.latencies_ns.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.last_at = self.last_at.max(Some(at));
     }
 
-    pub(super) fn failed(&mut self, reason: &'static str) {
-        *self.errors.entry(reason).or_default() += 1;
+    pub(super) fn failed(&mut self, reason: &'static str, operations: u64) {
+        *self.errors.entry(reason).or_default() += operations;
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        self.operations += other.operations;
         // Both have the same bounds.
         let _ = self.latencies_ns.add(&other.latencies_ns);
         for (reason, count) in &other.errors {
@@ -60,11 +70,13 @@ pub(crate) struct Report {
     pub(crate) in_flight: u16,
     pub(crate) accounts: u32,
     pub(crate) skew: f64,
+    pub(crate) batch: u32,
     pub(crate) rate: Option<u32>,
     /// From the end of the warm-up to the last reply.
     pub(crate) took: Duration,
     /// That were carried out, of those that fell due after the warm-up.
     pub(crate) operations: u64,
+    /// How long calls took, of those that were answered.
     pub(crate) p50: Duration,
     pub(crate) p90: Duration,
     pub(crate) p99: Duration,
@@ -91,16 +103,17 @@ impl Report {
             in_flight: args.inflight,
             accounts: args.accounts,
             skew: args.skew,
+            batch: args.batch,
             rate: args.rate,
             took: tally.last_at.unwrap_or(measured_from).saturating_duration_since(measured_from),
-            operations: tally.latencies_ns.len(),
+            operations: tally.operations,
             p50: latency(0.5),
             p90: latency(0.9),
             p99: latency(0.99),
             p999: latency(0.999),
             max: Duration::from_nanos(tally.latencies_ns.max()),
             errors: tally.errors.clone(),
-            never_begun: pace.never_begun(),
+            never_begun: pace.never_begun() * u64::from(args.batch),
             deposits: count(&booked.deposits),
             withdrawals: count(&booked.withdrawals),
             transfers: count(&booked.transfers),

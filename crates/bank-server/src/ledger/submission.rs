@@ -1,0 +1,153 @@
+//! A command on its way through its lane, and the way back to who asked for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bank_domain::{Command, RequestId};
+use bank_store::{Caller, RequestKey};
+use tokio::{sync::oneshot, time::Instant};
+use tracing::Span;
+use uuid::Uuid;
+
+use super::{Error, Executed, Operation};
+use crate::{
+    auth::{Access, Extent},
+    metrics::{CommandOutcome, Metrics},
+    telemetry::TRACES,
+};
+
+/// A command in the queue of its lane, or in work.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) access: Access,
+    pub(super) command: Command,
+    pub(super) key: RequestKey,
+    /// Whether the caller chose the request id, and so can ask again.
+    pub(super) named: bool,
+    /// Whether it stands or falls with the one after it.
+    pub(super) linked: bool,
+    pub(super) queued_at: Instant,
+    pub(super) deadline: Instant,
+    /// How far it reaches, once its accounts are known.
+    pub(super) extent: Extent,
+    pub(super) reply: ReplyTo,
+    /// The call that it is of.
+    pub(super) span: Span,
+    /// That it waits. It ends when the command is taken.
+    waiting: Span,
+}
+
+/// Who waits for the outcome.
+#[derive(Debug)]
+pub(super) enum ReplyTo {
+    /// A call for this command alone.
+    Caller(oneshot::Sender<Result<Executed, Error>>),
+    /// A call for many.
+    Batch {
+        /// Where the outcomes of all are put together.
+        results: Arc<Collector>,
+        /// Which of them it is.
+        index: usize,
+    },
+}
+
+/// Puts the outcomes of a batch together, in whatever order they come.
+#[derive(Debug)]
+pub(super) struct Collector(Mutex<Collected>);
+
+#[derive(Debug)]
+struct Collected {
+    results: Vec<Option<Result<Executed, Error>>>,
+    missing: usize,
+    complete: Option<oneshot::Sender<()>>,
+}
+
+impl Collector {
+    /// One for so many outcomes, and what tells that all are there. If that ends without telling,
+    /// some never will be.
+    pub(super) fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (complete, completed) = oneshot::channel();
+        let collected = Collected { results: vec![None; count], missing: count, complete: Some(complete) };
+        (Arc::new(Self(Mutex::new(collected))), completed)
+    }
+
+    /// What is there.
+    pub(super) fn take(&self) -> Vec<Option<Result<Executed, Error>>> {
+        std::mem::take(&mut self.collected().results)
+    }
+
+    fn put(&self, index: usize, result: Result<Executed, Error>) {
+        let mut collected = self.collected();
+        // There is no place any more once the caller has left.
+        if let Some(place) = collected.results.get_mut(index) {
+            *place = Some(result);
+        }
+        collected.missing -= 1;
+        if collected.missing == 0
+            && let Some(complete) = collected.complete.take()
+        {
+            // An error means that the caller is gone. The outcomes stand all the same.
+            let _ = complete.send(());
+        }
+    }
+
+    fn collected(&self) -> MutexGuard<'_, Collected> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Submission {
+    pub(super) fn new(operation: Operation, deadline: Instant, reply: ReplyTo) -> Self {
+        let Operation { access, command, request_id } = operation;
+        // A request that its caller did not name gets a name all the same: its commit may have to
+        // be sent again.
+        let named = request_id.is_some();
+        let request_id = request_id.unwrap_or_else(fresh_request_id);
+        let caller = Caller::new(access.caller().subject().as_str());
+        let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
+        let span = Span::current();
+        let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
+        Self {
+            access,
+            command,
+            key,
+            named,
+            linked: false,
+            queued_at: Instant::now(),
+            deadline,
+            extent: Extent::Unknown,
+            reply,
+            span,
+            waiting,
+        }
+    }
+
+    /// It is out of the queue.
+    pub(super) fn taken(&mut self, metrics: &Metrics) {
+        self.waiting = Span::none();
+        metrics.command_taken(self.queued_at.elapsed());
+    }
+
+    pub(super) fn answer(self, metrics: &Metrics, result: Result<Executed, Error>) {
+        metrics.command_ended(CommandOutcome::of(&result));
+        match self.reply {
+            // An error means that the caller is gone. The outcome stands all the same.
+            ReplyTo::Caller(reply) => drop(reply.send(result)),
+            ReplyTo::Batch { results, index } => results.put(index, result),
+        }
+    }
+}
+
+/// Answers a chain of which one has failed.
+pub(super) fn abort(chain: Vec<Submission>, failed: usize, error: Error, metrics: &Metrics) {
+    let mut error = Some(error);
+    for (index, submission) in chain.into_iter().enumerate() {
+        let aborted = Error::BatchAborted { failed_operation: failed };
+        let error = if index == failed { error.take() } else { None };
+        submission.answer(metrics, Err(error.unwrap_or(aborted)));
+    }
+}
+
+pub(super) fn fresh_request_id() -> RequestId {
+    Uuid::new_v4().to_string().parse().unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
+}

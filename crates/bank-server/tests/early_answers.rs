@@ -1,0 +1,166 @@
+//! Calls that are answered before their message has come.
+//!
+//! The bug: whoever was refused by the headers of their calls lost the connection after some 150 of
+//! them, with all other calls on it. The server reset each such call, as HTTP/2 has it, while its
+//! message was on its way. Messages that came in after HTTP/2 had forgotten the call counted as
+//! violations by the client, and after `server.resets_by_server_max` of them it was sent away with
+//! `ENHANCE_YOUR_CALM, too_many_internal_resets`. It showed now and then, on a loaded machine: commonly
+//! headers and message arrive together.
+
+mod support;
+
+use support::{
+    Bank,
+    frames::{Frames, Said},
+    tokens::{CUSTOMER, Issuer},
+};
+
+const DEPOSIT: &str = "/bank.v1.BankService/Deposit";
+const UNKNOWN: &str = "/bank.v1.BankService/Unknown";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+/// A message without fields.
+const EMPTY: [u8; 5] = [0; 5];
+
+/// A call with its message.
+async fn check(frames: &mut Frames, id: u32) {
+    frames.call(id, CHECK, &[]).await;
+    frames.data(id, &EMPTY).await;
+    frames.end(id).await;
+}
+
+/// Makes many calls on one connection, waits for most of their answers, and only then sends their
+/// messages. Nobody may be the worse for that.
+async fn messages_come_late(bank: &Bank, path: &str, headers: &[(&str, &str)], begins: &[u8]) {
+    const CALLS: u32 = 300;
+    let ids = || (0..CALLS).map(|call| 2 * call + 1);
+    let mut frames = Frames::open(bank.port()).await;
+    for id in ids() {
+        frames.call(id, path, headers).await;
+        if !begins.is_empty() {
+            frames.data(id, begins).await;
+        }
+    }
+    let (mut answered, mut reset) = (0, 0);
+    let mut until_answered = async |frames: &mut Frames, calls| {
+        while answered < calls {
+            match frames.said().await {
+                Said::Ended(_) => answered += 1,
+                Said::Reset(..) => reset += 1,
+                Said::GoAway(reason) => panic!("{path}: the connection is closed: {reason}"),
+            }
+        }
+        reset
+    };
+    // Some may be let in, and wait for their message.
+    until_answered(&mut frames, CALLS * 2 / 3).await;
+    for id in ids() {
+        frames.data(id, &EMPTY).await;
+        frames.end(id).await;
+    }
+    check(&mut frames, 2 * CALLS + 1).await;
+    assert_eq!(until_answered(&mut frames, CALLS + 1).await, 0, "{path}: calls are reset");
+}
+
+#[tokio::test]
+async fn refused_calls_whose_messages_come_late_do_no_harm() {
+    let issuer = Issuer::new();
+    let bearer = format!("Bearer {}", issuer.token("busy", CUSTOMER));
+    let known = [("authorization", &*bearer)];
+    for bound in
+        ["callers.calls_burst_max=1", "callers.calls_in_flight_max=1", "server.calls_in_flight_max=1"]
+    {
+        let flags = ["--set", "callers.calls_per_second_max=1", "--set", bound];
+        let flags = if bound.starts_with("callers.calls_burst") { &flags[..] } else { &flags[2..] };
+        messages_come_late(&Bank::with_tokens(&issuer, flags).await, DEPOSIT, &known, &[]).await;
+    }
+    let bank = Bank::with_tokens(&issuer, &["--set", "server.streams_max=1"]).await;
+    for token in [&[][..], &[("authorization", "Bearer nonsense")]] {
+        messages_come_late(&bank, DEPOSIT, token, &[]).await;
+    }
+    messages_come_late(&bank, UNKNOWN, &known, &[]).await;
+    messages_come_late(&bank, "/bank.v1.Unknown/Deposit", &[], &[]).await;
+    messages_come_late(&bank, REFLECTION, &[], &[]).await;
+    // A length over the limit, a flag that does not exist, and a message that makes no sense.
+    for begins in [&[0, 0, 1, 0, 1][..], &[2], &[0, 0, 0, 0, 1, 255]] {
+        messages_come_late(&bank, DEPOSIT, &known, begins).await;
+    }
+}
+
+#[tokio::test]
+async fn calls_that_waited_in_vain_for_their_messages_do_no_harm() {
+    let flags = ["--set", "server.request_timeout_ms_max=300", "--set", "ledger.outcome_timeout_ms=200"];
+    let bank = Bank::memory_with(&flags).await;
+    for path in [DEPOSIT, CHECK] {
+        messages_come_late(&bank, path, &[], &[]).await;
+    }
+}
+
+/// Makes calls that are refused, and leaves their messages out.
+async fn refuse(frames: &mut Frames, ids: impl Iterator<Item = u32>) {
+    for id in ids {
+        frames.call(id, UNKNOWN, &[]).await;
+        assert_eq!(frames.said().await, Said::Ended(id));
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_in_of_messages_that_nobody_reads_is_bounded() {
+    let bound = ["--set", "server.unread_messages_max=10", "--set", "server.unread_message_bytes_max=1000"];
+    let bank = Bank::memory_with(&bound).await;
+    let mut frames = Frames::open(bank.port()).await;
+    let kept: Vec<u32> = (0..10).map(|call| 2 * call + 1).collect();
+    refuse(&mut frames, kept.iter().copied()).await;
+    // One more is reset without an error: its reply is whole.
+    refuse(&mut frames, [21].into_iter()).await;
+    assert_eq!(frames.said().await, Said::Reset(21, 0));
+    // So is one with too much to say; its place is free again.
+    frames.data(kept[0], &[0; 1000]).await;
+    assert_eq!(frames.said().await, Said::Reset(kept[0], 0));
+    refuse(&mut frames, [23].into_iter()).await;
+    for id in kept.into_iter().skip(1).chain([23]) {
+        frames.data(id, &[0; 999]).await;
+        frames.end(id).await;
+    }
+    check(&mut frames, 25).await;
+    assert_eq!(frames.said().await, Said::Ended(25), "none of these is reset");
+
+    let bank = Bank::memory_with(&["--set", "server.unread_message_timeout_ms=100"]).await;
+    let mut frames = Frames::open(bank.port()).await;
+    refuse(&mut frames, [1].into_iter()).await;
+    assert_eq!(frames.said().await, Said::Reset(1, 0));
+}
+
+/// A health check needs no place, unless it is one of many whose messages do not come.
+#[tokio::test]
+async fn health_checks_that_wait_for_their_messages_are_bounded() {
+    let bank = Bank::memory_with(&["--set", "server.streams_max=2"]).await;
+    let mut frames = Frames::open(bank.port()).await;
+    // Eight are for nothing, and two have places.
+    for id in (0..11).map(|call| 2 * call + 1) {
+        frames.call(id, CHECK, &[]).await;
+    }
+    assert_eq!(frames.said().await, Said::Ended(21));
+    let mut others = Frames::open(bank.port()).await;
+    check(&mut others, 1).await;
+    assert_eq!(others.said().await, Said::Ended(1));
+}
+
+/// CVE-2025-8671: a client that has the server reset its calls as fast as it can make them.
+#[tokio::test]
+async fn resets_that_a_client_provokes_are_bounded() {
+    let bank = Bank::memory_with(&["--set", "server.resets_by_server_max=50"]).await;
+    let mut frames = Frames::open(bank.port()).await;
+    for id in (0..50).map(|call| 2 * call + 1) {
+        provoke_reset(&mut frames, id).await;
+        assert!(matches!(frames.said().await, Said::Reset(reset, _) if reset == id));
+    }
+    provoke_reset(&mut frames, 101).await;
+    assert_eq!(frames.said().await, Said::GoAway("too_many_internal_resets".to_owned()));
+}
+
+async fn provoke_reset(frames: &mut Frames, id: u32) {
+    frames.call(id, DEPOSIT, &[]).await;
+    // With what there was, that is more than HTTP/2 can count.
+    frames.make_room(id, i32::MAX.unsigned_abs()).await;
+}
