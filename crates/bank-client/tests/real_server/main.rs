@@ -5,6 +5,7 @@
 mod apply;
 mod backup;
 mod batches;
+mod bench;
 mod cli;
 mod faults;
 mod library;

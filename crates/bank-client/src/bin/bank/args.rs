@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod apply;
+mod bench;
 mod credentials;
 mod keys;
 mod shared;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     apply::Apply,
+    bench::{Bench, Op},
     credentials::Credentials,
     keys::{Keygen, Token},
     shared::{Amount, Description, Limit, Mutation},
@@ -198,6 +200,23 @@ Examples:
   bank watch 123 --resume-token AQ3rX1mYx0C2UYJc
   bank watch --owner alice@example.com")]
     Watch(Watch),
+    /// Put a load on the bank and measure how it bears it
+    ///
+    /// Opens accounts of its own, bank-bench-0000000 and so on, and pays into them what it takes out; the
+    /// next run finds them. Every call is made once; those that fail are counted by their reason. Without
+    /// --rate, every call in flight is followed by the next as soon as it is answered.
+    ///
+    /// A server lets one caller make so many calls a second, 10000 unless set otherwise: more are errors
+    /// here, with the reason OVERLOADED. The documentation says how to read the figures.
+    #[command(after_help = "\
+Examples:
+  bank bench
+  bank bench --op mixed --connections 8 --inflight 32 --seconds 30
+  bank bench --op transfer --accounts 100000 --skew 0.99
+  bank bench --op transfer --batch 100 --connections 4 --inflight 2
+  bank bench --op deposit --connections 1 --inflight 1 --accounts 1
+  bank bench --op balance --rate 5000 --warm-up 5s --output json")]
+    Bench(Bench),
     /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
     #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
     Health,

@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use crate::{
     apply,
     args::{self, ChangeState, Cli, Command, Completions},
-    audit, backup,
+    audit, backup, bench,
     connect::connect,
     demo,
     failure::Failure,
@@ -20,6 +20,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Completions(completions) => return print_completions(completions, output),
         Command::Keygen(args) => return keys::keygen(args, output),
         Command::Token(args) => return keys::token(args, output),
+        Command::Bench(args) => return bench::run(&cli.global, args, output).await,
         _ => {}
     }
     let client = connect(&cli.global).await?;
@@ -79,7 +80,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(output.result(&json::Serving, "serving")?)
         }
         Command::Demo => demo::run(&client, output).await,
-        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) => Ok(()),
+        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use bank_client as client;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::apply::Tally;
+use crate::{apply::Tally, bench};
 
 /// A result that has a JSON document.
 pub(crate) trait Json {
@@ -381,6 +381,38 @@ impl Json for LineResult<'_> {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Json for bench::Report {
+    fn json(&self) -> impl Serialize {
+        let us = |latency: Duration| latency.as_secs_f64() * 1e6;
+        json!({
+            "op": self.op(),
+            "connections": self.connections,
+            "inflight": self.in_flight,
+            "accounts": self.accounts,
+            "skew": self.skew,
+            "batch": self.batch,
+            "rate": self.rate,
+            "operations": self.operations,
+            "seconds": self.took.as_secs_f64(),
+            "operations_per_second": self.operations_per_second(),
+            "latency_us": {
+                "p50": us(self.p50),
+                "p90": us(self.p90),
+                "p99": us(self.p99),
+                "p99.9": us(self.p999),
+                "max": us(self.max),
+            },
+            "errors": self.errors,
+            "never_begun": self.never_begun,
+            "booked": {
+                "deposits": self.deposits,
+                "withdrawals": self.withdrawals,
+                "transfers": self.transfers,
+            },
+        })
+    }
 }
 
 impl Json for client::AuditFinding {

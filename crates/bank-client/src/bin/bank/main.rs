@@ -4,6 +4,7 @@ mod apply;
 mod args;
 mod audit;
 mod backup;
+mod bench;
 mod commands;
 mod connect;
 mod demo;
@@ -21,7 +22,7 @@ use clap::Parser as _;
 
 use crate::{args::Cli, failure::Failure, output::Output};
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.global.output);

@@ -11,7 +11,7 @@ use comfy_table::{
     Table, TableStyle,
 };
 
-use crate::apply::Tally;
+use crate::{apply::Tally, bench};
 
 /// An item of a list, as the cells of a row.
 pub(crate) trait Row {
@@ -147,6 +147,40 @@ pub(crate) fn finding(finding: &AuditFinding) -> String {
         Some(account_id) => format!("{}: account {account_id}: {}", finding.kind, finding.message),
         None => format!("{}: {}", finding.kind, finding.message),
     }
+}
+
+/// What came of a load.
+pub(crate) fn bench(report: &bench::Report) -> String {
+    let per_second = |rate: u32| format!(", {rate} a second");
+    let latency = |latency: Duration| format!("{:.3} ms", latency.as_secs_f64() * 1e3);
+    let facts = facts([
+        (
+            "Load",
+            format!(
+                "{}{}, {} connections, {} in flight on each{}",
+                report.op(),
+                if report.batch > 1 { format!(" in batches of {}", report.batch) } else { String::new() },
+                report.connections,
+                report.in_flight,
+                report.rate.map(per_second).unwrap_or_default()
+            ),
+        ),
+        ("Accounts", format!("{}, skew {}", report.accounts, report.skew)),
+        ("Operations", format!("{} in {:.3} s", report.operations, report.took.as_secs_f64())),
+        ("A second", format!("{:.1}", report.operations_per_second())),
+        ("Latency p50", latency(report.p50)),
+        ("p90", latency(report.p90)),
+        ("p99", latency(report.p99)),
+        ("p99.9", latency(report.p999)),
+        ("max", latency(report.max)),
+        ("Never begun", report.rate.map(|_| report.never_begun.to_string()).unwrap_or_default()),
+        ("Errors", report.errors.values().sum::<u64>().to_string()),
+    ]);
+    if report.errors.is_empty() {
+        return facts;
+    }
+    let rows = report.errors.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    format!("{facts}\n{}", titled(&[("REASON", Left), ("COUNT", Right)], rows))
 }
 
 /// What an audit came to, and the books of each currency.
