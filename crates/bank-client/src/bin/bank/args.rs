@@ -178,7 +178,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   bank export bank.jsonl
-  bank export - | gzip > bank.jsonl.gz")]
+  bank export -")]
     Export(Export),
     /// Fill an empty bank from a file that `bank export` has written
     ///

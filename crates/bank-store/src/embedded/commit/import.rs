@@ -40,7 +40,7 @@ pub(in crate::embedded) fn apply(
         })
         .collect();
     let retention = before.retention;
-    let mut commit = Commit::begin(transaction, before)?;
+    let mut commit = Commit::begin(transaction, before, changes.len())?;
     let mut parts = HashMap::new();
     let mut added = HashMap::new();
     for change in &changes {
