@@ -45,11 +45,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
-use redb::ReadableTableMetadata as _;
+use redb::{ReadableTableMetadata as _, WriteTransaction};
 use tokio::task::spawn_blocking;
 
 pub use self::{check::Checked, options::EmbeddedOptions};
 use self::{
+    commit::Before,
     file::{damaged, storage_error},
     medium::{FileMedium, Medium},
     tables::{ACCOUNTS, META, ReadTables},
@@ -138,12 +139,14 @@ impl Store for EmbeddedStore {
             return Ok(Committed::default());
         }
         let proposals = proposals.to_vec();
-        self.writer
-            .write(move |transaction, before| {
-                backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
-                commit::apply(transaction, before, &proposals)
-            })
-            .await
+        let work = move |transaction: &WriteTransaction, before: Before<'_>| {
+            backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
+            let (committed, after) = commit::apply(transaction, before, &proposals)?;
+            // They come back to be dropped where they were cloned: what they share is in the memory of that
+            // processor.
+            Ok(((committed, proposals), after))
+        };
+        self.writer.write(work).await.map(|(committed, _)| committed)
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {

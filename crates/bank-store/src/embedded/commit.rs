@@ -5,9 +5,10 @@
 
 mod import;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap as StdHashMap;
 
 use bank_domain::{Account, AccountId, Change, Plan};
+use hashbrown::{HashMap, HashSet};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 pub(super) use self::import::apply as import;
@@ -89,7 +90,9 @@ struct Commit<'a, 't, 'p> {
     rows: Vec<((u32, &'p str), Vec<u8>)>,
     milestones: Vec<((&'p str, i64, u64), Position)>,
     owners: Vec<(&'p str, &'p str)>,
-    records: HashMap<&'p RequestKey, Record>,
+    records: Vec<(&'p RequestKey, Record)>,
+    /// Where among the records that of a request is.
+    recorded: HashMap<&'p RequestKey, usize>,
 }
 
 impl<'a, 't, 'p> Commit<'a, 't, 'p> {
@@ -109,7 +112,8 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             rows: Vec::new(),
             milestones: Vec::new(),
             owners: Vec::new(),
-            records: HashMap::with_capacity(proposals),
+            records: Vec::with_capacity(proposals),
+            recorded: HashMap::with_capacity(proposals),
             tables,
             before,
         })
@@ -166,12 +170,12 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         ahead: &HashMap<&AccountId, Stamp>,
         tainted: &HashSet<&AccountId>,
     ) -> Result<Decision, StoreError> {
-        let record = match self.records.get(&proposal.key) {
-            Some(record) => Some(record.clone()),
+        let record = match self.recorded.get(&proposal.key) {
+            Some(place) => Some(self.records[*place].1.clone()),
             None => self.windows.find(&self.tables.requests, &proposal.key)?,
         };
         if let Some(record) = record {
-            return self.recorded(proposal, record).map(Decision::Recorded);
+            return self.outcome_of(proposal, record).map(Decision::Recorded);
         }
         for (id, stamp) in &proposal.decided_on {
             let known = self.known(id)?.head.map(|head| head.stamp);
@@ -183,7 +187,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     }
 
     /// What a proposal comes to whose request has an outcome already.
-    fn recorded(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
+    fn outcome_of(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
         if record.fingerprint != proposal.fingerprint {
             return Ok(Outcome::RequestIdReused);
         }
@@ -223,7 +227,8 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
             let record = Record { fingerprint, attempt, recorded_at_seconds: self.now_seconds, outcome };
-            self.records.insert(&proposal.key, record);
+            self.recorded.insert(&proposal.key, self.records.len());
+            self.records.push((&proposal.key, record));
         }
         Ok(())
     }
@@ -297,8 +302,8 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     fn current(
         &mut self,
         ids: HashSet<&'p AccountId>,
-    ) -> Result<HashMap<AccountId, Option<Account>>, StoreError> {
-        let mut current = HashMap::with_capacity(ids.len());
+    ) -> Result<StdHashMap<AccountId, Option<Account>>, StoreError> {
+        let mut current = StdHashMap::with_capacity(ids.len());
         for id in ids {
             match self.account(id) {
                 Ok(account) => drop(current.insert(id.clone(), account)),

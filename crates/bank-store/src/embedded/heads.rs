@@ -7,9 +7,10 @@
 //!
 //! Every reader has the heads as they were when what it reads was committed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bank_domain::AccountId;
+use hashbrown::HashMap;
 use lru::LruCache;
 use redb::{ReadTransaction, ReadableTable, Table};
 
@@ -189,8 +190,7 @@ impl Remembered {
     }
 
     pub(super) fn put(&mut self, id: AccountId, head: Head) {
-        self.heads.put(id, head);
-        if self.heads.len() > self.count_max {
+        if self.heads.put(id, head).is_none() && self.heads.len() > self.count_max {
             self.heads.pop_lru();
         }
     }

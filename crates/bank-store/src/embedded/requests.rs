@@ -5,7 +5,6 @@
 //! more than it adds: they go as steadily as they came.
 
 use std::{
-    collections::HashMap,
     ops::Bound,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -93,10 +92,10 @@ impl Windows {
     pub(super) fn write(
         &self,
         requests: &mut Table<'_, tables::RequestKey, Row>,
-        records: HashMap<&RequestKey, Record>,
+        mut records: Vec<(&RequestKey, Record)>,
     ) -> Result<(), StoreError> {
-        let mut records: Vec<_> = records.into_iter().collect();
-        records.sort_unstable_by(|(one, _), (other, _)| in_window(0, one).cmp(&in_window(0, other)));
+        // Most often they are sorted already: this sort sees that.
+        records.sort_by(|(one, _), (other, _)| in_window(0, one).cmp(&in_window(0, other)));
         let highest = self.written.first().filter(|window| window.number == self.current);
         let is_among = |(key, _): &(&RequestKey, Record)| {
             highest.is_some_and(|window| key.request_id.as_str() <= window.highest.as_str())
