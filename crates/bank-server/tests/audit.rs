@@ -506,7 +506,7 @@ async fn an_audit_outlasts_the_time_of_other_calls() {
     let (redis, _bank, mut client) = frozen(&["--set", "server.request_timeout_ms_max=2000"]).await;
     let mut replies = begun(&mut client).await;
     let thaw = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(4000)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         redis.thaw();
         redis
     });
