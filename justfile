@@ -15,6 +15,10 @@ test *arguments:
 faults rounds="20":
     BANK_FAULT_ROUNDS={{rounds}} cargo test --locked -p bank-server --test faults -- --nocapture --test-threads=1
 
+# Measure the bank beside its limits: `just bench --quick`, `just bench --on memory unary`.
+bench *arguments:
+    cargo bench --locked -p bank-server --bench server -- {{arguments}}
+
 # Run the original client's session against a running bank.
 demo *arguments:
     cargo run -p bank-client --features cli --bin bank -- demo {{arguments}}

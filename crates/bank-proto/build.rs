@@ -19,6 +19,12 @@ fn main() -> anyhow::Result<()> {
         .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
         .build_server(env::var_os("CARGO_FEATURE_SERVER").is_some())
         .build_transport(false)
+        // Else every result of a batch would take the room of the largest.
+        .boxed(".bank.v1.Operation.kind.calculate_interest")
+        .boxed(".bank.v1.OperationResult.outcome.deposit")
+        .boxed(".bank.v1.OperationResult.outcome.withdraw")
+        .boxed(".bank.v1.OperationResult.outcome.transfer")
+        .boxed(".bank.v1.OperationResult.outcome.calculate_interest")
         .compile_fds(descriptors)
         .context("cannot generate code for proto/")
 }

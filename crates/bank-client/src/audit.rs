@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bank_domain::{AccountId, Currency, MoneySum};
 use bank_proto::v1::{self, audit_accounts_response as response};
-use futures::stream::{self, BoxStream, StreamExt as _};
-use tokio::time::timeout;
-use tonic::Streaming;
+use futures::stream::BoxStream;
 
 use crate::{
     AuditFindingKind, BankClient, Error,
     choice::Choice as _,
-    wire::{FromWire, Malformed, all, count, parsed, parsed_if_any},
+    method::Stub,
+    news::{self, News},
+    wire::{FromWire, Malformed, all, count, count_if_any, parsed, parsed_if_any},
 };
 
 /// A piece of news of an audit.
@@ -139,15 +139,12 @@ impl FromWire<v1::AuditBooks> for AuditBooks {
     }
 }
 
-fn count_if_any(field: &str, number: i64) -> Result<Option<u64>, Malformed> {
-    Ok(Some(count(field, number)?).filter(|count| *count > 0))
-}
+impl News<v1::AuditAccountsResponse> for AuditNews {
+    const WHAT: &str = "audit";
 
-/// Where an audit stands.
-enum Audit {
-    Asked(v1::AuditAccountsRequest),
-    UnderWay(Box<Streaming<v1::AuditAccountsResponse>>),
-    Done,
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Summary(_))
+    }
 }
 
 /// The news of an audit, which may be late by `silence_max`.
@@ -156,24 +153,9 @@ pub(crate) fn news(
     request: v1::AuditAccountsRequest,
     silence_max: Duration,
 ) -> BoxStream<'static, Result<AuditNews, Error>> {
-    let news = stream::try_unfold((client, Audit::Asked(request)), move |(client, audit)| async move {
-        let next = async {
-            let mut replies = match audit {
-                Audit::Asked(request) => Box::new(client.audit(request).await?),
-                Audit::UnderWay(replies) => replies,
-                Audit::Done => return Ok(None),
-            };
-            let reply = replies.message().await.map_err(|status| Error::from_status(status, None))?;
-            let reply = reply.ok_or_else(|| Malformed("the audit ended without a summary".to_owned()));
-            let news = reply
-                .and_then(AuditNews::from_wire)
-                .map_err(|Malformed(problem)| Error::InvalidReply { problem })?;
-            let is_last = matches!(news, AuditNews::Summary(_));
-            Ok(Some((news, if is_last { Audit::Done } else { Audit::UnderWay(replies) })))
-        };
-        let next = timeout(silence_max, next).await;
-        let next = next.unwrap_or(Err(Error::DeadlineExceeded { request_id: None }))?;
-        Ok(next.map(|(news, audit)| (news, (client, audit))))
-    });
-    news.boxed()
+    let call = async move {
+        let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
+        client.replies(request, send).await
+    };
+    news::news(call, silence_max)
 }

@@ -1,8 +1,9 @@
 //! Calls: made, given their options, and awaited.
 
-use std::{fmt, future::IntoFuture, ops::Range, time::Duration};
+use std::{fmt, future::IntoFuture, ops::Range, sync::Arc, time::Duration};
 
 use bank_domain::{Currency, Money, RequestId, Timestamp};
+use bank_proto::v1;
 use futures::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt as _, TryStreamExt as _},
@@ -10,11 +11,14 @@ use futures::{
 
 use crate::{
     AccountName, AccountState, AccountType, AuditNews, BankClient, Compounding, DayCount, EntryKind, Error,
-    ListOrder, RoundingMode, audit,
+    ListOrder, ResumeToken, RoundingMode, WatchNews, audit,
     choice::Choice as _,
     method::{Described, Method, Mutation, Paged},
-    methods::{AuditAccounts, CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions},
-    wire,
+    methods::{
+        AuditAccounts, CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions,
+        WatchTransactions,
+    },
+    watch, wire,
 };
 
 /// A call to the bank that has not been made yet. `.await` makes it.
@@ -48,6 +52,10 @@ pub struct Call<M> {
 impl<M> Call<M> {
     pub(crate) fn new(client: BankClient, method: M) -> Self {
         Self { client, method, timeout: None }
+    }
+
+    pub(crate) fn into_method(self) -> M {
+        self.method
     }
 }
 
@@ -303,5 +311,73 @@ impl Call<AuditAccounts> {
     pub fn stream(self) -> BoxStream<'static, Result<AuditNews, Error>> {
         let silence_max = self.timeout.unwrap_or_else(|| self.client.timeout());
         audit::news(self.client, self.method.0, silence_max)
+    }
+}
+
+/// A watch has a stream of news without an end, and no single reply.
+impl Call<WatchTransactions> {
+    /// Only accounts of this owner, of all that the caller may see.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.method.request.owner = owner.into();
+        self
+    }
+
+    /// Begins with the first entry of each account, instead of with what happens from now on.
+    pub fn from_start(mut self) -> Self {
+        self.method.request.start = v1::WatchStart::Beginning.into();
+        self
+    }
+
+    /// Goes on where an earlier watch of the same accounts has ended: after the news that came with this
+    /// token.
+    pub fn resume_token(mut self, token: impl Into<ResumeToken>) -> Self {
+        self.method.request.resume_token = token.into().into();
+        self
+    }
+
+    /// Is told whenever the watch is interrupted, before it goes on by itself.
+    pub fn on_interruption(mut self, hear: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.method.on_interruption = Some(Arc::new(hear));
+        self
+    }
+
+    /// How late the bank may be with an answer or with a sign of life before the connection counts as
+    /// dead, instead of what the client is set to. The watch as a whole has no end.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Begins the watch once it is polled: the news as they come, each entry once and none left out.
+    ///
+    /// The first time it is called as often as any other call. Once the bank has answered, the watch
+    /// goes on for ever: after lost connections, restarts of servers, deadlines, and where the bank has
+    /// ended it for being read too slowly, with the pauses of the [`RetryPolicy`](crate::RetryPolicy),
+    /// from where it was. The stream ends at the first error that does not pass by itself, such as
+    /// [`Error::EntriesLost`]; to drop it ends the watch.
+    ///
+    /// To go on in another process, keep the token of the news that were dealt with last:
+    ///
+    /// ```no_run
+    /// # async fn example(client: bank_client::BankClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// use bank_client::TryStreamExt;
+    ///
+    /// let mut call = client.watch("alice").from_start();
+    /// if let Ok(token) = std::fs::read_to_string("token") {
+    ///     call = call.resume_token(token);
+    /// }
+    /// let mut news = call.stream();
+    /// while let Some(news) = news.try_next().await? {
+    ///     for entry in &news.entries {
+    ///         println!("{} {}", entry.kind, entry.amount);
+    ///     }
+    ///     std::fs::write("token", news.resume_token.as_str())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(self) -> BoxStream<'static, Result<WatchNews, Error>> {
+        let silence_max = self.timeout.unwrap_or_else(|| self.client.timeout());
+        watch::news(self.client, self.method, silence_max)
     }
 }

@@ -11,9 +11,10 @@ use std::{
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1;
+use futures::StreamExt as _;
 use opentelemetry::propagation::Injector;
 use tonic::{
-    Request, Response, Streaming,
+    Request, Response, Status, Streaming,
     metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
     transport::Channel,
 };
@@ -22,7 +23,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    AccountName, AccountType, Builder, Call, Error, RetryPolicy, TokenSource,
+    AccountName, AccountType, Batch, Builder, Call, Error, RetryPolicy, Stream, TokenSource,
     choice::Choice as _,
     method::{Method, Stub},
     methods::{
@@ -36,6 +37,9 @@ use crate::{
 
 /// The longest time that is told to the server; what is longer has no bound for it.
 const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// The largest reply to a batch, in bytes: more than to the largest batch that a server can be set to take.
+const BATCH_REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// A client of one bank. Cloning is cheap: clones share connections and the budget for repetitions.
 ///
@@ -86,6 +90,16 @@ impl BankClient {
     /// The settings of a client for a server.
     pub fn builder(endpoint: impl Into<String>) -> Builder {
         Builder::new(endpoint.into())
+    }
+
+    /// Many operations in one call, each with an outcome of its own.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Batches one after another, with their results in the same order.
+    pub fn stream(&self, batches: impl futures::Stream<Item = Batch> + Send + 'static) -> Stream {
+        Stream::new(self.clone(), batches.boxed())
     }
 
     /// Opens an account with a balance of zero.
@@ -301,16 +315,17 @@ impl BankClient {
         method: &M,
         timeout: Option<Duration>,
     ) -> Result<M::Reply, Error> {
-        let shared = &*self.shared;
         let request_id = method.undecided();
         let request_id = request_id.as_ref();
-        let attempts = Attempts {
-            policy: &shared.retry,
-            budget: &shared.budget,
-            timeout: timeout.unwrap_or(shared.timeout),
-            request_id,
-        };
-        attempts.run(|left| shared.attempt(method, left, request_id)).await
+        let attempts = Attempts { request_id, ..self.attempts(timeout) };
+        attempts.run(|left| self.shared.attempt(method, left, request_id)).await
+    }
+
+    /// How a call is attempted that may take so long.
+    pub(crate) fn attempts(&self, timeout: Option<Duration>) -> Attempts<'_> {
+        let Shared { retry, budget, .. } = &*self.shared;
+        let timeout = timeout.unwrap_or(self.shared.timeout);
+        Attempts { policy: retry, budget, timeout, request_id: None }
     }
 
     /// What the timeout of a call is unless it says otherwise.
@@ -318,13 +333,49 @@ impl BankClient {
         self.shared.timeout
     }
 
-    pub(crate) async fn audit(
+    pub(crate) async fn execute_batch(
         &self,
-        request: v1::AuditAccountsRequest,
-    ) -> Result<Streaming<v1::AuditAccountsResponse>, Error> {
-        let shared = &*self.shared;
-        let request = shared.authorized(Request::new(request)).await?;
-        let reply = shared.stub().audit_accounts(request).await;
+        request: v1::ExecuteBatchRequest,
+        left: Duration,
+    ) -> Result<v1::ExecuteBatchResponse, Error> {
+        let mut request = Request::new(request);
+        request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
+        let request = self.shared.authorized(request).await?;
+        let reply = self.shared.batch_stub().execute_batch(request).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    }
+
+    pub(crate) async fn execute_stream(
+        &self,
+        requests: impl futures::Stream<Item = v1::ExecuteStreamRequest> + Send + 'static,
+    ) -> Result<Streaming<v1::ExecuteStreamResponse>, Error> {
+        let request = self.shared.authorized(Request::new(requests)).await?;
+        let reply = self.shared.batch_stub().execute_stream(request).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.shared.retry
+    }
+
+    pub(crate) async fn watch_transactions(
+        &self,
+        request: v1::WatchTransactionsRequest,
+    ) -> Result<Streaming<v1::WatchTransactionsResponse>, Error> {
+        self.replies(request, |mut stub, request| async move { stub.watch_transactions(request).await }).await
+    }
+
+    /// Makes a call that has many replies, once.
+    pub(crate) async fn replies<Message, Reply, Sending>(
+        &self,
+        request: Message,
+        send: impl FnOnce(Stub, Request<Message>) -> Sending,
+    ) -> Result<Streaming<Reply>, Error>
+    where
+        Sending: Future<Output = Result<Response<Streaming<Reply>>, Status>>,
+    {
+        let request = self.shared.authorized(Request::new(request)).await?;
+        let reply = send(self.shared.stub(), request).await;
         reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
     }
 }
@@ -361,6 +412,11 @@ impl Shared {
     fn stub(&self) -> Stub {
         let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
         self.stubs[turn % self.stubs.len()].clone()
+    }
+
+    /// The same, for replies that are as large as the batches that they are to.
+    fn batch_stub(&self) -> Stub {
+        self.stub().max_decoding_message_size(BATCH_REPLY_BYTES_MAX)
     }
 }
 

@@ -158,6 +158,37 @@ pub enum Error {
         /// Which id.
         request_id: RequestId,
     },
+    /// The request id is of a request that was carried out before, and others of its atomic batch were not.
+    #[error(
+        "request id {request_id} on account {account_id} was carried out before, and other operations of its \
+         batch were not"
+    )]
+    PartlyExecuted {
+        /// The account that the operation names first.
+        account_id: AccountId,
+        /// Which id.
+        request_id: RequestId,
+    },
+    /// Another operation of the atomic batch failed, so none was carried out.
+    #[error("operation {failed_operation} of the batch failed, so none was carried out")]
+    BatchAborted {
+        /// Which one failed, counted from 0. Its error says why.
+        failed_operation: usize,
+    },
+    /// The file of an import is not one that a bank has written. The bank is empty, as it was.
+    #[error("{message}")]
+    BackupDamaged {
+        /// The first line that is wrong, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There are accounts in the bank, and a file can be imported only into an empty one.
+    #[error("{message}")]
+    BankNotEmpty {
+        /// What the bank says about it.
+        message: String,
+    },
     /// The call is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
@@ -240,6 +271,23 @@ pub enum Error {
         /// What the bank says about it.
         message: String,
     },
+    /// A watch has told of an entry that is gone: the bank's store went back to an earlier state, by a
+    /// crash or a failover that did not keep all of it. Compare with the history as it is now.
+    #[error("entry {sequence} of account {account_id} was told, and is lost: {message}")]
+    EntriesLost {
+        /// On which account.
+        account_id: AccountId,
+        /// The entry that was told last.
+        sequence: u64,
+        /// What the bank says about it.
+        message: String,
+    },
+    /// More accounts are to be watched than one watch may have.
+    #[error("more than {accounts_max} accounts cannot be watched at once")]
+    WatchTooLarge {
+        /// How many may.
+        accounts_max: u64,
+    },
     /// The reply does not say what a reply must: the server is not one that this client understands.
     #[error("the bank's reply makes no sense: {problem}")]
     InvalidReply {
@@ -289,9 +337,9 @@ impl Error {
     /// The request id to repeat a call with whose outcome is not known, or that was reused.
     pub fn request_id(&self) -> Option<&RequestId> {
         match self {
-            Self::OutcomeUnknown { request_id, .. } | Self::RequestIdReused { request_id, .. } => {
-                Some(request_id)
-            }
+            Self::OutcomeUnknown { request_id, .. }
+            | Self::RequestIdReused { request_id, .. }
+            | Self::PartlyExecuted { request_id, .. } => Some(request_id),
             Self::DeadlineExceeded { request_id } => request_id.as_ref(),
             _ => None,
         }
@@ -339,6 +387,10 @@ impl Error {
             Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
             Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
+            Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",
+            Self::BatchAborted { .. } => "BATCH_ABORTED",
+            Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
+            Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",
@@ -351,6 +403,8 @@ impl Error {
             Self::InvalidSetting { .. } => "INVALID_SETTING",
             Self::Internal { .. } => "INTERNAL",
             Self::StoreCorrupt { .. } => "STORE_CORRUPT",
+            Self::EntriesLost { .. } => "ENTRIES_LOST",
+            Self::WatchTooLarge { .. } => "WATCH_TOO_LARGE",
             Self::InvalidReply { .. } => "INVALID_REPLY",
             Self::Other(_) => "OTHER",
         }

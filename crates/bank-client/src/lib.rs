@@ -28,6 +28,11 @@
 //! `client.deposit("alice", amount).description("rent").await?`. Lists also give a
 //! [`stream`](Call::stream).
 //!
+//! # Batches
+//!
+//! A [`Batch`] is many operations in one call, each with its own outcome, or all or none; a [`Stream`] is
+//! batch after batch. Thousands of operations that way cost what a few calls do.
+//!
 //! # Nothing happens twice
 //!
 //! Every call that changes something carries a request id. What failed for now is repeated under the
@@ -35,11 +40,18 @@
 //! whether a call was carried out, the error says so ([`Error::outcome_unknown`]) and names the id to
 //! repeat it with.
 //!
+//! # Live history
+//!
+//! [`BankClient::watch`] tells of entries as they are written, and goes on by itself, without a gap and
+//! without a repetition, after lost connections and restarts of the bank.
+//!
 //! # Money
 //!
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
 
 mod audit;
+mod backup;
+mod batch;
 mod builder;
 mod call;
 mod choice;
@@ -48,17 +60,23 @@ mod error;
 mod method;
 mod model;
 mod name;
+mod news;
+mod operation;
 mod reply;
 mod retry;
 mod server_info;
+mod stream;
 mod token;
+mod watch;
 mod wire;
 
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
+pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
 pub use bank_domain::{
     AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
     InvalidRequestId, InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,
 };
+pub use batch::{Batch, Results};
 pub use builder::{Builder, Keepalive};
 pub use call::Call;
 pub use choice::{
@@ -70,18 +88,21 @@ pub use error::{Error, FieldViolation};
 pub use futures::{StreamExt, TryStreamExt};
 pub use model::{Account, Entry, InterestBreakdown, InterestTerms, Transaction, TransactionId};
 pub use name::AccountName;
+pub use operation::{BriefReceipt, Done, Operation};
 pub use reply::{AccountReceipt, Balance, InterestReceipt, Page, Receipt};
 pub use retry::RetryPolicy;
 pub use server_info::{Durability, LostWrites, ServerInfo, ServerLimits, StoreInfo};
+pub use stream::Stream;
 pub use token::{TokenError, TokenSource};
 pub use tonic::Status;
+pub use watch::{ResumeToken, WatchNews};
 
 /// The methods of the bank, which tell the [`Call`]s of each apart.
 pub mod methods {
     pub use crate::method::{
         AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount,
         GetAccount, GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, Method,
-        Mutation, Paged, SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
+        Mutation, Paged, SetOverdraftLimit, Transfer, UnfreezeAccount, WatchTransactions, Withdraw,
     };
 }
 

@@ -1,6 +1,6 @@
 //! The methods of the bank: which message each takes, which stub it goes through, what it answers.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 use bank_domain::RequestId;
 use bank_proto::v1::{self, bank_service_client::BankServiceClient};
@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     Account, AccountReceipt, Balance, Entry, InterestReceipt, Page, Receipt, ServerInfo, Transaction,
-    wire::FromWire,
+    watch::OnInterruption, wire::FromWire,
 };
 
 pub(crate) type Stub = BankServiceClient<Channel>;
@@ -194,6 +194,19 @@ queries! {
 /// Checks all accounts, or one: [`BankClient::audit_accounts`](crate::BankClient::audit_accounts).
 #[derive(Clone, Debug)]
 pub struct AuditAccounts(pub(crate) v1::AuditAccountsRequest);
+
+/// Tells of entries as they are written: [`BankClient::watch`](crate::BankClient::watch).
+#[derive(Clone)]
+pub struct WatchTransactions {
+    pub(crate) request: v1::WatchTransactionsRequest,
+    pub(crate) on_interruption: Option<OnInterruption>,
+}
+
+impl fmt::Debug for WatchTransactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WatchTransactions").field(&self.request).finish()
+    }
+}
 
 described! { Deposit, Withdraw, Transfer, CalculateInterest, FreezeAccount, UnfreezeAccount, CloseAccount }
 

@@ -80,6 +80,16 @@ impl RetryPolicy {
         Self { budget_tokens, ..self }
     }
 
+    /// How often a call is attempted in all.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts_max
+    }
+
+    /// A pause after an attempt, counted from 1.
+    pub(crate) fn jitter(&self, attempt: u32) -> Duration {
+        rand::random_range(Duration::ZERO..=self.pause_max(attempt))
+    }
+
     /// The longest pause after an attempt, counted from 1.
     fn pause_max(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(30);
@@ -175,8 +185,13 @@ impl Attempts<'_> {
         }
     }
 
+    /// Counts an answer outside of [`Attempts::run`].
+    pub(crate) fn answered(&self) {
+        self.budget.give_back();
+    }
+
     /// How long to wait before the next attempt, if there may be one.
-    fn pause_after(&self, error: &Error, attempt: u32) -> Option<Duration> {
+    pub(crate) fn pause_after(&self, error: &Error, attempt: u32) -> Option<Duration> {
         if !error.is_retryable() {
             self.budget.give_back();
             return None;
@@ -184,7 +199,7 @@ impl Attempts<'_> {
         if !self.budget.take() || attempt >= self.policy.attempts_max {
             return None;
         }
-        let jitter = rand::random_range(Duration::ZERO..=self.policy.pause_max(attempt));
+        let jitter = self.policy.jitter(attempt);
         Some(error.retry_after().unwrap_or_default().saturating_add(jitter))
     }
 

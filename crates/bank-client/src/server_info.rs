@@ -79,6 +79,12 @@ pub struct ServerLimits {
     pub outcome_timeout: Duration,
     /// How long a request id is remembered, at least.
     pub request_retention: Duration,
+    /// How many operations a batch may have.
+    pub batch_operations_max: u64,
+    /// The largest request with a batch, in bytes.
+    pub batch_bytes_max: u64,
+    /// How many batches of one stream are in work at once.
+    pub stream_batches_max: u64,
 }
 
 /// What a server has acknowledged since it started and then found gone, because its store went back
@@ -142,6 +148,9 @@ impl FromWire<v1::ServerLimits> for ServerLimits {
             request_timeout_max: required("request_timeout_max", wire.request_timeout_max)?,
             outcome_timeout: required("outcome_timeout", wire.outcome_timeout)?,
             request_retention: required("request_retention", wire.request_retention)?,
+            batch_operations_max: count("batch_operations_max", wire.batch_operations_max.into())?,
+            batch_bytes_max: count("batch_bytes_max", wire.batch_bytes_max)?,
+            stream_batches_max: count("stream_batches_max", wire.stream_batches_max.into())?,
         })
     }
 }

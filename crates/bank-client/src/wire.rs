@@ -51,6 +51,11 @@ pub(crate) fn count(field: &str, number: i64) -> Result<u64, Malformed> {
     number.try_into().map_err(|_| Malformed(format!("{field} is {number}")))
 }
 
+/// A count that is not known where it is 0.
+pub(crate) fn count_if_any(field: &str, number: i64) -> Result<Option<u64>, Malformed> {
+    Ok(Some(count(field, number)?).filter(|count| *count > 0))
+}
+
 impl FromWire<v1::Money> for Money {
     fn from_wire(wire: v1::Money) -> Result<Self, Malformed> {
         Ok(Self { currency: parsed("currency_code", &wire.currency_code)?, minor_units: wire.minor_units })

@@ -23,7 +23,7 @@ use futures::{
 };
 use tokio::net::TcpListener;
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -56,6 +56,8 @@ impl Seen {
 #[derive(Clone, Default)]
 struct Bank {
     steps: Arc<Mutex<VecDeque<Step>>>,
+    /// Where watches were to go on.
+    resumed: Arc<Mutex<Vec<String>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -158,6 +160,38 @@ impl Bank {
     }
 }
 
+type WatchReplies = BoxStream<'static, Result<v1::WatchTransactionsResponse, Status>>;
+
+impl Bank {
+    /// Each connection tells one entry, and ends in another way.
+    fn watch(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<WatchReplies>, Status> {
+        let v1::WatchTransactionsRequest { account_id, resume_token, .. } = request.into_inner();
+        self.resumed.lock().unwrap().push(resume_token.clone());
+        if account_id == "away" {
+            return Err(Status::new(Code::Unavailable, "it does not get there"));
+        }
+        let told: i64 = if resume_token.is_empty() { 0 } else { resume_token.parse().unwrap() };
+        let reply = Ok(v1::WatchTransactionsResponse {
+            entries: vec![entry(&account_id, told + 1)],
+            resume_token: (told + 1).to_string(),
+            heartbeat_interval: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
+        });
+        let begin = stream::iter([reply]);
+        let failing = |code| stream::iter([Err(Status::new(code, "scripted"))]);
+        Ok(Response::new(match told {
+            0 => begin.chain(failing(Code::Unavailable)).boxed(),
+            1 => begin.boxed(),
+            2 => begin.chain(stream::pending()).boxed(),
+            3 => begin.chain(failing(Code::DeadlineExceeded)).boxed(),
+            4 => begin.chain(failing(Code::Unauthenticated)).boxed(),
+            _ => failing(Code::Unauthenticated).boxed(),
+        }))
+    }
+}
+
 fn entry(account_id: &str, sequence: i64) -> v1::Entry {
     let zero = Some(v1::Money { currency_code: "USD".into(), minor_units: 0 });
     v1::Entry {
@@ -197,6 +231,42 @@ macro_rules! service {
             ) -> Result<Response<Self::AuditAccountsStream>, Status> {
                 self.audit(request)
             }
+
+            type ExecuteStreamStream = BoxStream<'static, Result<v1::ExecuteStreamResponse, Status>>;
+
+            async fn execute_stream(
+                &self,
+                _: Request<Streaming<v1::ExecuteStreamRequest>>,
+            ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type ExportBankStream = BoxStream<'static, Result<v1::ExportBankResponse, Status>>;
+
+            async fn export_bank(
+                &self,
+                _: Request<v1::ExportBankRequest>,
+            ) -> Result<Response<Self::ExportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type ImportBankStream = BoxStream<'static, Result<v1::ImportBankResponse, Status>>;
+
+            async fn import_bank(
+                &self,
+                _: Request<Streaming<v1::ImportBankRequest>>,
+            ) -> Result<Response<Self::ImportBankStream>, Status> {
+                Err(Status::new(Code::Unimplemented, "not scripted"))
+            }
+
+            type WatchTransactionsStream = WatchReplies;
+
+            async fn watch_transactions(
+                &self,
+                request: Request<v1::WatchTransactionsRequest>,
+            ) -> Result<Response<WatchReplies>, Status> {
+                self.watch(request)
+            }
         }
     };
 }
@@ -220,6 +290,7 @@ service! {
         unfreeze_account(UnfreezeAccountRequest) -> UnfreezeAccountResponse;
         close_account(CloseAccountRequest) -> CloseAccountResponse;
         get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
+        execute_batch(ExecuteBatchRequest) -> ExecuteBatchResponse;
     }
 }
 
@@ -363,4 +434,35 @@ async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
         assert!(news.try_next().await.unwrap().is_none(), "{account_id}: it goes on after its error");
     }
     assert_eq!(bank.seen().len(), 4, "none is repeated");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_after_whatever_breaks_it_off_until_it_cannot() {
+    let (bank, builder) = Bank::start([]).await;
+    let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
+    let interruptions = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&interruptions);
+    let call = client.watch("1").on_interruption(move |error| heard.lock().unwrap().push(error.reason()));
+    let mut news = call.stream();
+    for sequence in 1..=5 {
+        let news = news.try_next().await.unwrap().unwrap();
+        assert_eq!(news.entries[0].sequence, sequence);
+        assert_eq!(news.resume_token.as_str(), sequence.to_string());
+    }
+    assert_eq!(news.try_next().await.unwrap_err().reason(), "UNAUTHENTICATED", "another token is no better");
+    assert!(news.try_next().await.unwrap().is_none(), "it goes on after its error");
+    let reasons =
+        ["CONNECTION_LOST", "CONNECTION_LOST", "DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"];
+    assert_eq!(*interruptions.lock().unwrap(), reasons);
+    assert_eq!(*bank.resumed.lock().unwrap(), ["", "1", "2", "3", "4", "5"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_never_begins_is_given_up_as_any_other_call_is() {
+    let (bank, builder) = Bank::start([]).await;
+    let policy = RetryPolicy::default().attempts_max(3).backoff_first(Duration::from_millis(1));
+    let client = builder.retry(policy).connect().await.unwrap();
+    let error = client.watch("away").stream().try_next().await.unwrap_err();
+    assert_eq!(error.reason(), "CONNECTION_LOST");
+    assert_eq!(bank.resumed.lock().unwrap().len(), 3);
 }

@@ -66,11 +66,11 @@ impl Command {
             }
             Self::ApplyInterest(interest) => {
                 to.text("interest").text(interest.account_id.as_str());
-                to.text(&interest.terms.annual_rate.to_string());
+                to.printed(&interest.terms.annual_rate);
                 to.text(interest.terms.day_count.as_str());
                 to.text(interest.terms.compounding.as_str());
                 to.text(interest.terms.rounding_mode.as_str());
-                to.text(&interest.period.to_string());
+                to.printed(&interest.period);
                 to.text(interest.description.as_str());
             }
             Self::SetOverdraftLimit(set) => {

@@ -81,7 +81,7 @@ impl fmt::Debug for AccountId {
 
 /// The name of a request, chosen by its caller so that it can be repeated safely: 1 to 64 visible
 /// ASCII characters, a UUID by convention.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RequestId(Arc<str>);
 

@@ -24,6 +24,6 @@ mod tests {
             .flat_map(|file| &file.service)
             .find(|service| service.name() == "BankService")
             .expect("BankService is described");
-        assert_eq!(service.method.len(), 16);
+        assert_eq!(service.method.len(), 21);
     }
 }

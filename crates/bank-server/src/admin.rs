@@ -11,7 +11,9 @@
 //! It tells nothing of any account, and changes nothing but the log. Whoever reaches it can read how
 //! busy the bank is, so it listens on loopback unless it is told otherwise.
 
-use std::{io, net::SocketAddr, sync::Arc};
+mod store_counts;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,6 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use bank_store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -46,13 +49,22 @@ pub struct Error {
 pub struct Admin {
     address: SocketAddr,
     serving: JoinHandle<io::Result<()>>,
+    counting: JoinHandle<()>,
 }
 
+/// What is told there.
 #[derive(Clone)]
-struct Context {
-    metrics: Arc<Metrics>,
-    ready: watch::Receiver<bool>,
-    log: LogControl,
+pub struct Sources {
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+    /// Whether the server can serve.
+    pub ready: watch::Receiver<bool>,
+    /// The log, which can be changed there.
+    pub log: LogControl,
+    /// The store, of which some things are counted only for those who ask here.
+    pub store: Arc<dyn Store>,
+    /// The pause between two counts of its accounts.
+    pub accounts_interval: Duration,
 }
 
 impl Admin {
@@ -60,25 +72,21 @@ impl Admin {
     ///
     /// # Errors
     /// [`Error`], if the address is taken or not this machine's.
-    pub async fn start(
-        address: SocketAddr,
-        metrics: Arc<Metrics>,
-        ready: watch::Receiver<bool>,
-        log: LogControl,
-    ) -> Result<Self, Error> {
+    pub async fn start(address: SocketAddr, sources: Sources) -> Result<Self, Error> {
         let explain = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(explain)?;
         let address = listener.local_addr().map_err(explain)?;
+        let counting = tokio::spawn(store_counts::keep(sources.clone()));
         let routes = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readiness))
             .route("/metrics", get(metrics_text))
             .route("/log", get(log_directives).put(set_log_directives))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .with_state(Context { metrics, ready, log })
+            .with_state(sources)
             .into_make_service_with_connect_info::<SocketAddr>();
         let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Self { address, serving })
+        Ok(Self { address, serving, counting })
     }
 
     /// Where it listens.
@@ -90,11 +98,12 @@ impl Admin {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.serving.abort();
+        self.counting.abort();
     }
 }
 
-async fn readiness(State(context): State<Context>) -> Response {
-    if *context.ready.borrow() {
+async fn readiness(State(sources): State<Sources>) -> Response {
+    if *sources.ready.borrow() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store is away, or the server is stopping\n")
@@ -102,19 +111,19 @@ async fn readiness(State(context): State<Context>) -> Response {
     }
 }
 
-async fn metrics_text(State(context): State<Context>) -> Response {
-    match context.metrics.encode() {
+async fn metrics_text(State(sources): State<Sources>) -> Response {
+    match sources.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
-async fn log_directives(State(context): State<Context>) -> String {
-    format!("{}\n", context.log.directives())
+async fn log_directives(State(sources): State<Sources>) -> String {
+    format!("{}\n", sources.log.directives())
 }
 
 async fn set_log_directives(
-    State(context): State<Context>,
+    State(sources): State<Sources>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     directives: String,
 ) -> Response {
@@ -122,10 +131,10 @@ async fn set_log_directives(
         return (StatusCode::FORBIDDEN, "the log can be changed from the server's own machine only\n")
             .into_response();
     }
-    match context.log.set(directives.trim()) {
+    match sources.log.set(directives.trim()) {
         Ok(()) => {
-            tracing::warn!(%peer, directives = context.log.directives(), "the log level was changed");
-            format!("{}\n", context.log.directives()).into_response()
+            tracing::warn!(%peer, directives = sources.log.directives(), "the log level was changed");
+            format!("{}\n", sources.log.directives()).into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }

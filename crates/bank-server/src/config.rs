@@ -24,7 +24,7 @@ pub use self::{
     layer::Origin,
     sections::{
         Admin, Bank, Callers, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis, Server,
-        Store, StoreKind, Traces,
+        Store, StoreKind, Traces, Watch,
     },
 };
 

@@ -5,6 +5,8 @@
 
 mod audit;
 mod authenticate;
+mod backup;
+mod batch;
 mod call;
 mod info;
 mod page;
@@ -12,30 +14,33 @@ mod parse;
 mod read;
 mod render;
 mod status;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-pub use self::info::ServerFacts;
 pub(crate) use self::{
     authenticate::Authenticate,
-    call::EndsWhenDraining,
+    call::{EndsWhenDraining, PacedByReader},
     status::{Failure, refusal},
 };
+pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{
-    call::{Answer, Call, Replies, ReplyTo},
+    call::{Answer, Call, Ending, Replies, ReplyTo},
     info::Start,
     parse::{Assumed, Mutation, ParseWith},
 };
 use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
+    server::Caller,
+    watch::{Places, WatchOptions},
 };
 
 /// What the API adds to what callers leave out.
@@ -49,8 +54,12 @@ pub struct ApiOptions {
     pub facts: ServerFacts,
     /// The same, of a call with a stream of replies.
     pub stream_timeout: Duration,
-    /// How many audits may run at once.
+    /// How many audits and exports may run at once.
     pub concurrent_audits_max: usize,
+    /// How large batches of operations may be.
+    pub batches: BatchBounds,
+    /// The bounds of watches.
+    pub watch: WatchOptions,
 }
 
 /// The service `bank.v1.BankService`; cheap to clone.
@@ -59,8 +68,9 @@ pub struct BankApi {
     ledger: Ledger,
     options: Arc<ApiOptions>,
     start: Start,
-    /// One for each audit that may begin.
+    /// One for each audit or export that may begin.
     audits: Arc<Semaphore>,
+    watches: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
 }
@@ -69,11 +79,13 @@ impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
+        let watches = Arc::new(Places::new(&options.watch));
         Self {
             ledger,
             options: Arc::new(options),
             start: Start::now(),
             audits,
+            watches,
             draining: CancellationToken::new(),
         }
     }
@@ -134,6 +146,12 @@ impl BankApi {
         .await
     }
 
+    /// Leave to read everything.
+    fn audit_permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let audits_max = self.options.concurrent_audits_max;
+        self.audits.try_acquire().map_err(|_| Failure::TooManyAudits { audits_max })
+    }
+
     fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {
         Assumed { currency: self.options.default_currency, owner: access.caller().subject() }
     }
@@ -153,7 +171,7 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
-        call.run_stream(self.draining.clone(), |access, reply_to| async move {
+        call.run_stream(Ending::AtOnce(self.draining.clone()), |access, reply_to| async move {
             let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
             work(api, access, query, reply_to).await
         })
@@ -280,5 +298,51 @@ impl BankService for BankApi {
         request: Request<v1::AuditAccountsRequest>,
     ) -> Result<Response<Self::AuditAccountsStream>, Status> {
         Ok(self.stream(Method::AuditAccounts, request, audit::accounts))
+    }
+
+    async fn execute_batch(
+        &self,
+        request: Request<v1::ExecuteBatchRequest>,
+    ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
+        batch::one(self, request).await
+    }
+
+    type ExecuteStreamStream = Replies<v1::ExecuteStreamResponse>;
+
+    async fn execute_stream(
+        &self,
+        request: Request<Streaming<v1::ExecuteStreamRequest>>,
+    ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
+        Ok(batch::many(self.clone(), request))
+    }
+
+    type ExportBankStream = Replies<v1::ExportBankResponse>;
+
+    async fn export_bank(
+        &self,
+        request: Request<v1::ExportBankRequest>,
+    ) -> Result<Response<Self::ExportBankStream>, Status> {
+        Ok(self.stream(Method::ExportBank, request, backup::export))
+    }
+
+    type ImportBankStream = Replies<v1::ImportBankResponse>;
+
+    async fn import_bank(
+        &self,
+        request: Request<Streaming<v1::ImportBankRequest>>,
+    ) -> Result<Response<Self::ImportBankStream>, Status> {
+        Ok(self.stream(Method::ImportBank, request, backup::import))
+    }
+
+    type WatchTransactionsStream = Replies<v1::WatchTransactionsResponse>;
+
+    async fn watch_transactions(
+        &self,
+        request: Request<v1::WatchTransactionsRequest>,
+    ) -> Result<Response<Self::WatchTransactionsStream>, Status> {
+        let caller = Caller::of_call(request.extensions());
+        Ok(self.stream(Method::WatchTransactions, request, |api, access, query, reply_to| async move {
+            watch::transactions(api, caller.ok_or(Failure::Unidentified)?, access, query, reply_to).await
+        }))
     }
 }

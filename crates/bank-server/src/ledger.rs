@@ -16,14 +16,11 @@ mod sequencer;
 mod settle;
 mod submission;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
 use bank_store::{RequestKey, Store};
+use hashbrown::HashMap;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -40,6 +37,7 @@ pub use self::{acknowledged::LostWrites, error::Error};
 use crate::{
     auth::{Access, Extent},
     metrics::Metrics,
+    watch::Watchers,
 };
 
 /// The bounds of a ledger.
@@ -114,6 +112,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     lanes: Arc<[Queue]>,
     acknowledged: Acknowledged,
+    watchers: Watchers,
     stop: CancellationToken,
     failed: CancellationToken,
     sequencers: TaskTracker,
@@ -125,7 +124,8 @@ impl Ledger {
         let sequencers = TaskTracker::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let remembered_max = options.accounts_remembered_max.saturating_mul(store.lanes());
-        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics));
+        let watchers = Watchers::new(Arc::clone(&metrics));
+        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics), watchers.clone());
         let sweeps = acknowledged.clone().sweep_each_epoch(Arc::clone(&store));
         sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
@@ -150,7 +150,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self { store, metrics, lanes, acknowledged, stop, failed, sequencers }
+        Self { store, metrics, lanes, acknowledged, watchers, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -270,9 +270,19 @@ impl Ledger {
         &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()]
     }
 
+    /// What is counted and measured.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The store, to read from. What is acknowledged can be read there.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// The bells of those who watch. They are rung for each account that has been written to.
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     /// What of that which this server has acknowledged it knows to be lost.

@@ -12,9 +12,11 @@
 //! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
 //! | [`tls`] | certificates and keys of connections, kept up with their files | `telemetry` |
-//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth` |
+//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth`, the bells of `watch` |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
-//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, the protocol |
+//! | [`backup`] | a bank as a file, and a file as a bank | the domain, the store |
+//! | [`watch`] | histories as they happen | the domain, the store |
+//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, `backup`, `watch`, the protocol |
 //! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
 //! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
 //! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
@@ -25,6 +27,7 @@ pub mod admin;
 pub mod audit;
 pub mod audit_trail;
 pub mod auth;
+pub mod backup;
 pub mod config;
 mod files;
 pub mod grpc;
@@ -35,3 +38,4 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use bank_server::{
-    admin::Admin,
+    admin::{Admin, Sources},
     config::{self, Args, Config, Loaded},
     grpc::BankApi,
     ledger::Ledger,
@@ -25,6 +25,10 @@ use tokio::{
     runtime::Runtime,
     time::{Instant, timeout_at},
 };
+
+/// A call takes and gives back dozens of small pieces of memory: docs/performance.md says what this gives.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The command line or a setting is wrong.
 const BAD_USAGE: u8 = 2;
@@ -62,7 +66,7 @@ async fn check_store(config: &Config) -> ExitCode {
         Ok((report, is_in_order)) if print(&report) == ExitCode::SUCCESS && is_in_order => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            refuse(&format!("{error:#}"));
+            refuse(&telemetry::in_full(&error));
             ExitCode::FAILURE
         }
     }
@@ -77,7 +81,7 @@ fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
     };
     drop(inside);
     let code = runtime.block_on(run(loaded, telemetry.log())).unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", telemetry::in_full(&error));
         ExitCode::FAILURE
     });
     telemetry.end();
@@ -107,7 +111,10 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
         Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = match config.admin.listen {
         Some(address) => {
-            let admin = Admin::start(address, metrics, server.ready(), log).await?;
+            let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
+            let accounts_interval = config.accounts_interval();
+            let sources = Sources { metrics, ready, log, store, accounts_interval };
+            let admin = Admin::start(address, sources).await?;
             tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
             Some(admin)
         }

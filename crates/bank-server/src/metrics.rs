@@ -3,8 +3,9 @@
 //! `docs/metrics.md` says what each metric means; a test holds the two together. No label names an
 //! account, a caller or a request: their number has no bound.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use bank_store::Durability;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector, process_collector::ProcessCollector,
@@ -36,9 +37,18 @@ pub struct Metrics {
     batch_commands: Histogram,
     commit_seconds: Histogram,
     commit_resends: IntCounter,
-    commands: IntCounterVec,
+    /// In the order of [`CommandOutcome`].
+    commands: [IntCounter; CommandOutcome::ALL.len()],
+    operations: Histogram,
+    operation_results: IntCounterVec,
     store_up: IntGauge,
+    store_reconnects: IntCounter,
+    durability: IntGaugeVec,
+    durability_given: IntGauge,
+    /// Without labels, and without a value until there is one: 0 would be wrong.
+    accounts: IntGaugeVec,
     lost_entries: IntCounter,
+    watches_open: IntGauge,
 }
 
 /// What became of one command, as `bank_commands_total` counts it.
@@ -107,10 +117,8 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let commands =
             register.counters("bank_commands_total", "Commands by what became of them.", &["outcome"])?;
-        for outcome in CommandOutcome::ALL {
-            // A counter that is there from the start shows its first increment.
-            commands.with_label_values(&[outcome.as_str()]);
-        }
+        // A counter that is there from the start shows its first increment.
+        let commands = CommandOutcome::ALL.map(|outcome| commands.with_label_values(&[outcome.as_str()]));
         let metrics = Self {
             calls: register.counters(
                 "bank_calls_total",
@@ -148,11 +156,36 @@ impl Metrics {
                 "Commits sent again because their outcome was unknown.",
             )?,
             commands,
+            operations: register.histogram(
+                "bank_batch_operations",
+                "Operations of the batches that callers sent.",
+                &COMMANDS,
+            )?,
+            operation_results: register.counters(
+                "bank_batch_results_total",
+                "Operations of batches by how they ended.",
+                &["code"],
+            )?,
             store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
+            store_reconnects: register.counter(
+                "bank_store_reconnects_total",
+                "Connections to the store that were lost and made anew.",
+            )?,
+            durability: register.gauges(
+                "bank_durability_info",
+                "Always 1; the labels say what is promised of an acknowledged write.",
+                &["level", "replicas"],
+            )?,
+            durability_given: register.gauge(
+                "bank_durability_given",
+                "1 while the store gives what is promised, as far as is known, else 0.",
+            )?,
+            accounts: register.gauges("bank_accounts", "How many accounts there are.", &[])?,
             lost_entries: register.counter(
                 "bank_lost_entries_total",
                 "Entries that were acknowledged and then found gone, at least.",
             )?,
+            watches_open: register.gauge("bank_watches_open", "Watches that have not ended.")?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -192,7 +225,16 @@ impl Metrics {
 
     /// A command has an outcome.
     pub(crate) fn command_ended(&self, outcome: CommandOutcome) {
-        self.commands.with_label_values(&[outcome.as_str()]).inc();
+        self.commands[outcome as usize].inc();
+    }
+
+    /// A batch of operations was answered: how many of them with which code.
+    #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52 operations")]
+    pub(crate) fn batch_ended(&self, operations: usize, codes: &BTreeMap<i32, u64>) {
+        self.operations.observe(operations as f64);
+        for (&code, &count) in codes {
+            self.operation_results.with_label_values(&[format!("{:?}", Code::from(code))]).inc_by(count);
+        }
     }
 
     /// A commit was answered, or given up.
@@ -212,9 +254,40 @@ impl Metrics {
         self.lost_entries.inc_by(count);
     }
 
+    /// Somebody watches.
+    pub(crate) fn watch_began(&self) {
+        self.watches_open.inc();
+    }
+
+    /// A watch has ended.
+    pub(crate) fn watch_ended(&self) {
+        self.watches_open.dec();
+    }
+
     /// Whether the store takes commits.
     pub(crate) fn store_is_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
+    }
+
+    /// So many connections to the store were lost and made anew.
+    pub(crate) fn store_reconnected(&self, times: u64) {
+        self.store_reconnects.inc_by(times);
+    }
+
+    /// What the store promises of an acknowledged write.
+    pub(crate) fn durability_is(&self, promised: &Durability) {
+        let Durability { level, replicas, .. } = promised;
+        self.durability.with_label_values(&[level.as_str(), &replicas.to_string()]).set(1);
+    }
+
+    /// Whether the store gives what it promises.
+    pub(crate) fn durability_is_given(&self, given: bool) {
+        self.durability_given.set(i64::from(given));
+    }
+
+    /// How many accounts there are.
+    pub(crate) fn accounts_are(&self, count: u64) {
+        self.accounts.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

@@ -14,6 +14,8 @@ mod connection;
 mod descriptors;
 mod gate;
 mod health;
+mod messages;
+mod room;
 mod signals;
 mod socket;
 mod unread;
@@ -31,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
+pub(crate) use self::callers::{Allowance, Caller, TooFast};
 use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,
@@ -38,11 +41,12 @@ use self::{
     bounded::BoundCalls,
     calls::Services,
     connection::Protocol,
+    messages::ByMessages,
     unread::Unread,
 };
 pub use self::{
     activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
-    health::HealthOptions, signals::Signals, socket::Socket, unread::UnreadBounds,
+    health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket, unread::UnreadBounds,
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -61,7 +65,9 @@ pub struct ServerOptions {
     pub request_timeout: Duration,
     /// The largest message that a caller may send.
     pub message_bytes_max: usize,
-    /// The largest message that a caller gets.
+    /// The same, of batches of operations.
+    pub batch_bytes_max: usize,
+    /// The largest message that a caller gets, but for the replies to batches.
     pub reply_bytes_max: usize,
     /// The largest set of headers that a caller may send.
     pub header_bytes_max: u32,
@@ -78,7 +84,7 @@ pub struct ServerOptions {
     /// How long a connection may be of no use.
     pub patience: Patience,
     /// How many calls to the bank may be in flight; one more is refused at once.
-    pub calls_in_flight_max: usize,
+    pub calls: CallBounds,
     /// How many streams of the other services may be open, such as those that watch the health.
     pub streams_max: usize,
     /// What one caller may ask of the server.
@@ -148,9 +154,14 @@ impl Server {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let bank = BankServiceServer::new(api.until(draining.clone()))
-            .max_decoding_message_size(options.message_bytes_max)
-            .max_encoding_message_size(options.reply_bytes_max);
+        let api = api.until(draining.clone());
+        let bank = ByMessages {
+            single: BankServiceServer::new(api.clone())
+                .max_decoding_message_size(options.message_bytes_max)
+                .max_encoding_message_size(options.reply_bytes_max),
+            // A reply is as large as its batch makes it: once it was carried out, it must be told.
+            batches: BankServiceServer::new(api).max_decoding_message_size(options.batch_bytes_max),
+        };
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
             health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
@@ -169,7 +180,7 @@ impl Server {
         let services = Services {
             bank: ServiceBuilder::new()
                 .layer(Authenticate::new(gate.authentication))
-                .layer(BoundCalls::new(options.calls_in_flight_max, options.callers))
+                .layer(BoundCalls::new(options.calls, options.callers))
                 .service(bank),
             others: others.prepare(),
             unread: Unread::new(options.unread),

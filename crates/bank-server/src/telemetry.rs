@@ -169,6 +169,17 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
     Ok(Telemetry { log: LogControl { configured: log.clone(), filter: handle }, traces })
 }
 
+/// An error with its causes, each told once: many errors tell their own.
+pub fn in_full(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 fn provider(endpoint: &str, traces: &Traces) -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
     let resource = Resource::builder()
@@ -190,7 +201,18 @@ fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context as _;
+
     use super::*;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let error = Error::from(EnvFilter::builder().parse("=,=").unwrap_err());
+        let (text, cause) = (error.to_string(), io::Error::other("the cause"));
+        assert_eq!(in_full(&error.into()), text);
+        let error = Err::<(), _>(cause).context("what came of it").unwrap_err();
+        assert_eq!(in_full(&error), "what came of it: the cause");
+    }
 
     #[test]
     fn the_level_is_for_the_bank_and_the_filter_for_all() {

@@ -4,14 +4,33 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
-use bank_proto::v1;
+use bank_proto::v1::{self, operation::Kind};
 use support::{
     Bank, Redis,
     admin::{ask, becomes_ready, metrics, value},
-    api::{connect, deposit, failed, savings, withdraw},
+    api::{batch, connect, deposit, failed, savings, withdraw},
 };
+use tokio::time::{Instant, sleep};
+
+/// Waits until the metrics are as they should be.
+async fn until(bank: &Bank, hold: impl Fn(&str) -> bool) {
+    let give_up_at = Instant::now() + Duration::from_mins(1);
+    loop {
+        let text = metrics(bank).await;
+        if hold(&text) {
+            return;
+        }
+        assert!(Instant::now() < give_up_at, "it stays so:\n{text}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn becomes(bank: &Bank, series: &str, expected: u32) {
+    let line = format!("{series} {expected}");
+    until(bank, |text| text.lines().any(|told| told == line)).await;
+}
 
 /// Every kind of outcome, in calls that have ended.
 async fn run_session(bank: &Bank) {
@@ -48,6 +67,10 @@ async fn calls_and_commands_are_counted_by_what_became_of_them() {
         ("bank_batch_commands_sum", 5.0),
         ("bank_commit_resends_total", 0.0),
         ("bank_store_up", 1.0),
+        ("bank_store_reconnects_total", 0.0),
+        (r#"bank_durability_info{level="none",replicas="0"}"#, 1.0),
+        ("bank_durability_given", 1.0),
+        ("bank_lost_entries_total", 0.0),
     ] {
         assert_eq!(value(&text, series).to_bits(), f64::to_bits(expected), "{series}");
     }
@@ -56,9 +79,28 @@ async fn calls_and_commands_are_counted_by_what_became_of_them() {
 }
 
 #[tokio::test]
-async fn the_documentation_and_the_output_name_the_same_metrics() {
+async fn watches_are_counted_while_they_are_open() {
     let bank = Bank::memory().await;
+    let mut client = connect(&bank.endpoint()).await;
+    let mut replies =
+        client.watch_transactions(v1::WatchTransactionsRequest::default()).await.unwrap().into_inner();
+    replies.message().await.unwrap().unwrap();
+    assert_eq!(value(&metrics(&bank).await, "bank_watches_open").to_bits(), 1.0_f64.to_bits());
+    drop(replies);
+    let give_up_at = Instant::now() + Duration::from_mins(1);
+    while value(&metrics(&bank).await, "bank_watches_open") > 0.0 {
+        assert!(Instant::now() < give_up_at, "it stays open");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_and_the_output_name_the_same_metrics() {
+    let bank = Bank::memory_with(&["--set", "admin.accounts_interval_ms=20"]).await;
     run_session(&bank).await;
+    let one = batch([Kind::Deposit(deposit("a", 1))]);
+    connect(&bank.endpoint()).await.execute_batch(one).await.unwrap();
+    becomes(&bank, "bank_accounts", 1).await;
     let text = metrics(&bank).await;
     let told: BTreeSet<_> = text
         .lines()
@@ -89,6 +131,44 @@ async fn it_is_ready_while_the_store_answers() {
     redis.restart().await;
     becomes_ready(&bank, 200).await;
     assert_eq!(value(&metrics(&bank).await, "bank_store_up").to_bits(), 1.0_f64.to_bits());
+}
+
+#[tokio::test]
+async fn the_store_is_told_of() {
+    let mut redis = Redis::start_durable().await;
+    let quick = [
+        "--set",
+        "admin.accounts_interval_ms=20",
+        "--set",
+        "health.poll_interval_ms=20",
+        "--set",
+        "store.redis.watchdog_interval_ms=50",
+    ];
+    let (bank, other) = (Bank::on_redis_with(&redis, &quick).await, Bank::on_redis(&redis).await);
+    becomes(&bank, "bank_accounts", 0).await;
+    let mut client = connect(&other.endpoint()).await;
+    for id in ["a", "b", "c"] {
+        client.create_account(savings(id)).await.unwrap();
+    }
+    becomes(&bank, "bank_accounts", 3).await;
+    becomes(&bank, r#"bank_durability_info{level="always",replicas="0"}"#, 1).await;
+
+    redis.run(&["CONFIG", "SET", "appendfsync", "everysec"]);
+    becomes(&bank, "bank_durability_given", 0).await;
+    becomes(&bank, "bank_store_up", 0).await;
+    redis.run(&["CONFIG", "SET", "appendfsync", "always"]);
+    becomes(&bank, "bank_durability_given", 1).await;
+    becomes(&bank, "bank_store_up", 1).await;
+
+    redis.kill();
+    becomes(&bank, "bank_store_up", 0).await;
+    // What was last known stands.
+    becomes(&bank, "bank_accounts", 3).await;
+    becomes(&bank, "bank_durability_given", 1).await;
+    redis.restart().await;
+    // One connection for commits, and one for reads.
+    until(&bank, |text| value(text, "bank_store_reconnects_total") >= 2.0).await;
+    becomes(&bank, "bank_store_up", 1).await;
 }
 
 #[tokio::test]

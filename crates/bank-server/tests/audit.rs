@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bank_domain::Timestamp;
 use bank_proto::v1::{self, AuditFindingKind as Kind, audit_accounts_response::News};
@@ -14,6 +14,7 @@ use bank_store::{
     DurabilityLevel, RedisStore, Store,
     redis::{RedisOptions, RedisUrl},
 };
+use redb::{Database, ReadableTable as _, TableDefinition};
 use support::{
     Bank, Redis,
     api::{Client, checking, connect, deposit, failed, interest, money, savings, transfer, usd, withdraw},
@@ -201,15 +202,18 @@ fn rewrite(redis: &Redis, account_id: &str, change: &str) {
     let script = format!(
         r"
         local entries = redis.call('XRANGE', KEYS[1], '-', '+')
-        local function get(n, name)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
+        local place = {{ kind = 1, amount = 2, balance = 3, request = 4 }}
+        local function words(n)
+            local list = {{}}
+            for word in string.gmatch(entries[n][2][2], '%S+') do list[#list + 1] = word end
+            return list
         end
+        local function get(n, name) return name == 'hash' and entries[n][2][4] or words(n)[place[name]] end
         local function set(n, name, value)
-            local fields = entries[n][2]
-            for i = 1, #fields, 2 do if fields[i] == name then fields[i + 1] = value; return end end
-            fields[#fields + 1] = name
-            fields[#fields + 1] = value
+            if name == 'hash' then entries[n][2][4] = value; return end
+            local list = words(n)
+            list[place[name] or #list + 1] = value
+            entries[n][2][2] = table.concat(list, ' ')
         end
         local function time(n) return string.match(entries[n][1], '^(%d+)-') end
         {change}
@@ -247,7 +251,7 @@ type Tampering = fn(&Redis, &str);
 const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("amount", |redis, id| rewrite(redis, id, "set(3, 'amount', '21')"), Kind::EntryChanged, 3),
     ("description", |redis, id| rewrite(redis, id, "set(2, 'description', 'gift')"), Kind::EntryChanged, 2),
-    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', 'other')"), Kind::EntryChanged, 6),
+    ("request", |redis, id| rewrite(redis, id, "set(6, 'request', '#other')"), Kind::EntryChanged, 6),
     ("time", |redis, id| rewrite(redis, id, "entries[7][1] = (time(7) + 1) .. '-7'"), Kind::EntryChanged, 7),
     (
         "amount-and-balances",
@@ -303,19 +307,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
         "inserted-last",
         |redis, id| {
             let key = key(redis, "entries", id);
-            redis.run(&[
-                "XADD",
-                &key,
-                "9999999999999-8",
-                "kind",
-                "deposit",
-                "amount",
-                "5",
-                "balance",
-                "93",
-                "hash",
-                &"x".repeat(32),
-            ]);
+            redis.run(&["XADD", &key, "9999999999999-8", "entry", "deposit 5 93 #", "hash", &"x".repeat(32)]);
         },
         Kind::EntryInserted,
         8,
@@ -336,7 +328,7 @@ const TAMPERINGS: &[(&str, Tampering, Kind, i64)] = &[
     ("balance-below-floor", |redis, id| set_account(redis, id, "balance", "-1"), Kind::Unreadable, 0),
     ("head", |redis, id| set_account(redis, id, "hash", &"ab".repeat(32)), Kind::AccountChanged, 0),
     ("state", |redis, id| set_account(redis, id, "state", "frozen"), Kind::AccountChanged, 0),
-    ("version", |redis, id| set_account(redis, id, "version", "6"), Kind::AccountChanged, 0),
+    ("newest", |redis, id| set_account(redis, id, "newest", "1767225600000-6"), Kind::AccountChanged, 0),
     ("owner", |redis, id| set_account(redis, id, "owner", "mallory"), Kind::EntryChanged, 1),
     ("type", |redis, id| set_account(redis, id, "type", "checking"), Kind::EntryChanged, 1),
     (
@@ -554,6 +546,51 @@ async fn only_so_many_audits_run_at_once() {
         assert!(Instant::now() < give_up_at, "the audit goes on without its caller");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Puts one text in the place of another of the same length, in the one row of the log that has it.
+fn rewrite_file(path: &Path, text: &str, other: &str) {
+    const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+    let database = Database::open(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let mut log = transaction.open_table(LOG).unwrap();
+        let found = log.iter().unwrap().find_map(|row| {
+            let (position, row) = row.unwrap();
+            let mut row = row.value().to_vec();
+            let place = row.windows(text.len()).position(|bytes| bytes == text.as_bytes())?;
+            row[place..place + text.len()].copy_from_slice(other.as_bytes());
+            Some((position.value(), row))
+        });
+        let (position, row) = found.unwrap();
+        log.insert(position, row.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_entry_that_was_changed_in_a_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bank.redb");
+    let mut bank = Bank::on_file(&path).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+        for number in 0..70 {
+            let description = format!("salary {account_id}{number}.");
+            client.deposit(v1::DepositRequest { description, ..deposit(account_id, 100) }).await.unwrap();
+        }
+    }
+    assert!(bank.terminate().await.success());
+    for number in [65, 3, 40] {
+        rewrite_file(&path, &format!("salary b{number}."), &format!("celery b{number}."));
+    }
+    bank.start_again().await;
+    let mut client = connect(&bank.endpoint()).await;
+    let audited = audit(&mut client, "").await;
+    // The opening is the first entry, the deposit of number 0 the second.
+    assert_eq!(audited.found(), [("b", Kind::EntryChanged, 3 + 2)]);
+    assert_eq!(audit(&mut client, "a").await.findings, []);
 }
 
 /// Read or not, an audit does not keep the server from ending.

@@ -182,7 +182,7 @@ fn each_layer_wins_over_the_one_before() {
     // What a layer does not mention stays as it was.
     let config = load(&["--config", &file], &[variable, ("OTHER__LOG__LEVEL", "x")]).unwrap().config;
     assert_eq!(config.ledger.resend_pause_ms, 16);
-    assert_eq!(config.ledger.batch_commands_max, 256);
+    assert_eq!(config.ledger.batch_commands_max, 1000);
 }
 
 #[test]

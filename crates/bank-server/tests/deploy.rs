@@ -2,12 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use bank_client::{BankClient, Error, tls};
+use support::{Bank, Files, Process, Redis, certificates::Authority, keys};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
@@ -24,6 +29,43 @@ fn systemd_kubernetes_and_compose_take_them() {
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
+}
+
+/// With the files where the deployment mounts them, and with the one setting that is the operator's own.
+#[tokio::test]
+async fn a_server_starts_with_the_settings_for_kubernetes() {
+    let settings = read("deploy/kubernetes/bank.toml");
+    let deployment = read("deploy/kubernetes/deployment.yaml");
+    let files = Files::new();
+    for path in settings.split('"').filter_map(|text| text.strip_prefix("/etc/bank/")) {
+        let (directory, _) = path.split_once('/').unwrap();
+        assert!(deployment.contains(&format!("mountPath: /etc/bank/{directory}\n")), "{path} is not mounted");
+        fs::create_dir_all(files.path(directory)).unwrap();
+    }
+    let (redis, authority) = (Redis::start_durable().await, Authority::new("authority"));
+    let (signer, certified) = (keys::Signer::new("key"), authority.server());
+    files.write("redis/url", redis.url());
+    files.write("tls/tls.crt", certified.certificate);
+    files.write("tls/tls.key", certified.key);
+    files.write("jwks/jwks.json", keys::jwks(&[&signer]));
+    files.write("bank.toml", settings.replace("/etc/bank/", files.path("").to_str().unwrap()));
+    let bank = Bank::of(Process::start_in(
+        &["--config", files.path("bank.toml").to_str().unwrap()],
+        &[
+            ("BANK__SERVER__LISTEN", "0.0.0.0:0"),
+            ("BANK__ADMIN__LISTEN", "0.0.0.0:0"),
+            ("BANK__AUTH__JWT__ISSUER", keys::ISSUER),
+        ],
+    ))
+    .await;
+    let trusted = tls::ClientTlsConfig::new().ca_certificate(tls::Certificate::from_pem(authority.pem()));
+    let caller = BankClient::builder(bank.secure_endpoint()).tls(trusted);
+    let stranger = caller.clone().connect().await.unwrap();
+    let error = stranger.account("nobody").await.unwrap_err();
+    assert!(matches!(error, Error::Unauthenticated { .. }), "{error:?}");
+    let caller = caller.token(signer.token("alice")).connect().await.unwrap();
+    let error = caller.account("nobody").await.unwrap_err();
+    assert!(matches!(error, Error::AccountNotFound { .. }), "{error:?}");
 }
 
 /// The metrics that `docs/metrics.md` documents; a test of the admin port holds it to what there is.

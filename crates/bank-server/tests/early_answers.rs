@@ -7,8 +7,6 @@
 //! `ENHANCE_YOUR_CALM, too_many_internal_resets`. It showed now and then, on a loaded machine: commonly
 //! headers and message arrive together.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod support;
 
 use support::{

@@ -326,8 +326,8 @@ async fn a_damaged_account_is_told_and_the_others_go_on() {
     let key = redis.run(&["KEYS", "bank:*:account:bad"]);
     for (field, value) in [
         ("overdraft_limit", "-9223372036854775808"),
-        ("version", "18446744073709551615"),
-        ("version", "01"),
+        ("newest", "1767225600000-18446744073709551615"),
+        ("newest", "1767225600000-01"),
         ("balance", "-1"),
         ("balance", "ten"),
         ("state", "lost"),

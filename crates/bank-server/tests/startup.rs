@@ -308,6 +308,7 @@ async fn an_address_that_is_taken_or_not_to_be_had_is_told() {
     let (code, said) = ends(&["--listen", &address], &[]).await;
     assert_eq!(code, 1);
     assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
 
     let elsewhere = ["--listen", "192.0.2.1:50051", "--set", "auth.allow_unauthenticated_network=true"];
     let (code, said) = ends(&elsewhere, &[]).await;

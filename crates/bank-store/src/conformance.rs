@@ -124,6 +124,16 @@ macro_rules! conformance_tests {
             a_list_of_accounts_is_of_one_instant
             concurrent_transfers_keep_the_total
 
+            records_of_requests_are_read_in_order_and_in_pages
+            an_imported_bank_is_as_it_was
+            a_history_is_imported_part_by_part
+            a_bank_serves_nobody_while_it_is_imported
+            a_bank_with_accounts_takes_no_import
+            an_import_takes_the_place_of_one_that_was_broken_off
+            an_abandoned_import_leaves_an_empty_bank
+            a_record_of_an_entry_that_is_not_there_is_not_imported
+            records_that_are_too_old_are_left_out_of_an_import
+
             the_store_is_healthy_and_says_what_it_is
         }
     };
@@ -149,6 +159,7 @@ mod tests {
     #[test]
     fn the_macro_names_every_case() {
         let cases = [
+            include_str!("conformance/cases/backups.rs"),
             include_str!("conformance/cases/chains.rs"),
             include_str!("conformance/cases/histories.rs"),
             include_str!("conformance/cases/commits.rs"),

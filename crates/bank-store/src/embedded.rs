@@ -5,30 +5,36 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `meta` | field | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
-//! | `accounts` | partition, account id | an account, and where in the log its newest entry is |
-//! | `log` | position, in the order of commits | an entry, and where the one before it on its account is |
+//! | `meta` | field | what this bank is (`bank_id`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, and the newest `import` |
+//! | `accounts` | partition, account id | what there is to an account besides its entries, and its number |
+//! | `log` | position of the first | entries in the order of commits, as many as fill a page, each with where the one before it on its account is |
+//! | `heads` | number / 500 | where the newest entries of 500 accounts are, as of `heads_through` |
 //! | `milestones` | account id, time, sequence | where every 64th entry of an account is |
 //! | `owners` | owner, account id | nothing: which accounts an owner has |
 //! | `requests` | window of time, request id, account id, caller | the outcome of a request |
 //!
-//! Entries of all accounts share the log, and records of new requests lie side by side (the ids that
-//! clients make grow with time), so that a commit changes few pages of the file however many accounts
-//! it touches: what a commit costs is the pages that it changes. A history is a list that runs
-//! backwards through the log.
+//! What a commit costs is the pages that it changes, and the rows. So entries of all accounts go to the
+//! end of the log, and records of new requests to the end of theirs (the ids that clients make grow with
+//! time), however many accounts a commit touches. An account is its row, which movements leave alone,
+//! and its newest entry; a history is a list that runs backwards through the log. Where the newest
+//! entries are is written once in a while (`heads`).
 //!
-//! Cost: for each proposal one look-up for each window of request records, one insertion into the log
-//! for each entry and one of a record; for each distinct account, one look-up and one insertion. Memory:
-//! the cache, and what a commit or a reply holds.
+//! Cost: for each proposal one insertion at the end of the table of records; for each page of entries, one
+//! into the log; for an account that was not used lately, three look-ups; for a request id that is not
+//! greater than all others, one in each window of records. Memory: the cache, where the accounts of the last
+//! 65,536 entries stand, and what a commit or a reply holds.
 
+mod backup;
 #[cfg(test)]
 mod bad_disk;
 mod check;
 mod codec;
 mod commit;
 mod file;
+mod heads;
 mod history;
 mod list;
+mod log;
 mod medium;
 mod options;
 mod requests;
@@ -39,28 +45,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
-use redb::{ReadTransaction, ReadableTableMetadata as _};
+use redb::ReadableTableMetadata as _;
 use tokio::task::spawn_blocking;
 
 pub use self::{check::Checked, options::EmbeddedOptions};
 use self::{
     file::{damaged, storage_error},
     medium::{FileMedium, Medium},
-    requests::Retention,
-    tables::ACCOUNTS,
-    writer::{OpenFile, Writer},
+    tables::{ACCOUNTS, META, ReadTables},
+    writer::{OpenFile, Snapshot, Writer},
 };
 use crate::{
-    AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
-    partition::Partitions,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
 };
 
 /// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
 pub struct EmbeddedStore {
     file: Arc<OpenFile>,
     writer: Writer,
-    partitions: Partitions,
-    retention: Retention,
 }
 
 impl EmbeddedStore {
@@ -76,16 +78,9 @@ impl EmbeddedStore {
     }
 
     async fn open_on(medium: Box<dyn Medium>, options: EmbeddedOptions) -> Result<Self, StoreError> {
-        let seconds = file::retention_seconds(&options);
         let file = unblocked(move || OpenFile::open(medium, &options)).await?;
-        let window_seconds = file.identity().request_window_seconds;
         let file = Arc::new(file);
-        Ok(Self {
-            writer: Writer::start(Arc::clone(&file))?,
-            partitions: file.identity().partitions,
-            retention: Retention { seconds, window_seconds },
-            file,
-        })
+        Ok(Self { writer: Writer::start(Arc::clone(&file))?, file })
     }
 
     /// Reads a whole file, and checks that its pages are as they were written and that all that is in
@@ -102,10 +97,15 @@ impl EmbeddedStore {
     /// Reads from one snapshot, where waiting for the disk holds nobody up.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&ReadTransaction, Partitions) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (file, partitions) = (Arc::clone(&self.file), self.partitions);
-        unblocked(move || work(&file.snapshot()?, partitions)).await
+        let file = Arc::clone(&self.file);
+        unblocked(move || {
+            let snapshot = file.snapshot()?;
+            backup::require_whole(&snapshot.transaction.open_table(META).map_err(storage_error)?)?;
+            work(&snapshot)
+        })
+        .await
     }
 }
 
@@ -124,9 +124,10 @@ async fn unblocked<T: Send + 'static>(
 impl Store for EmbeddedStore {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
         let ids = ids.to_vec();
-        self.read(move |transaction, partitions| {
-            let accounts = transaction.open_table(ACCOUNTS).map_err(storage_error)?;
-            let account = |id| Ok(list::filed(&accounts, partitions, id)?.map(|filed| filed.account));
+        self.read(move |snapshot| {
+            let Snapshot { transaction, recent, partitions } = snapshot;
+            let tables = ReadTables::open(transaction)?;
+            let account = |id| Ok(list::filed(&tables, recent, *partitions, id)?.map(|filed| filed.account));
             ids.iter().map(account).collect()
         })
         .await
@@ -136,21 +137,23 @@ impl Store for EmbeddedStore {
         if proposals.is_empty() {
             return Ok(Committed::default());
         }
-        let (partitions, retention) = (self.partitions, self.retention);
         let proposals = proposals.to_vec();
         self.writer
-            .write(move |transaction| commit::apply(transaction, partitions, retention, &proposals))
+            .write(move |transaction, before| {
+                backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
+                commit::apply(transaction, before, &proposals)
+            })
             .await
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
         let query = query.clone();
-        self.read(move |transaction, partitions| history::entries(transaction, partitions, &query)).await
+        self.read(move |snapshot| history::entries(snapshot, &query)).await
     }
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
         let query = query.clone();
-        self.read(move |transaction, partitions| list::accounts(transaction, partitions, &query)).await
+        self.read(move |snapshot| list::accounts(snapshot, &query)).await
     }
 
     async fn account_ids(
@@ -159,20 +162,20 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let after = after.cloned();
-        self.read(move |transaction, partitions| list::ids(transaction, partitions, after.as_ref(), limit))
-            .await
+        self.read(move |snapshot| list::ids(snapshot, after.as_ref(), limit)).await
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        let count = self.read(|transaction, _| {
-            transaction.open_table(ACCOUNTS).map_err(storage_error)?.len().map_err(storage_error)
+        let count = self.read(|snapshot| {
+            snapshot.transaction.open_table(ACCOUNTS).map_err(storage_error)?.len().map_err(storage_error)
         });
         count.await.map(Some)
     }
 
     async fn health(&self) -> Result<(), StoreError> {
         // By way of the queue: a disk that does not answer holds this up, too.
-        self.writer.run(OpenFile::require_writable).await
+        self.writer.run(OpenFile::require_writable).await?;
+        self.read(|_| Ok(())).await
     }
 
     fn name(&self) -> String {
@@ -192,7 +195,11 @@ impl Store for EmbeddedStore {
     }
 
     fn partitions(&self) -> u32 {
-        self.partitions.count()
+        self.file.identity().partitions.count()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 
     async fn close(&self) {

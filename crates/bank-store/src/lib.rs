@@ -12,6 +12,7 @@
 //!
 //! The feature `conformance` has the suite that every backend passes.
 
+mod backup;
 mod checks;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -27,6 +28,10 @@ pub mod redis;
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 
+pub use backup::{
+    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
+    partition_of,
+};
 pub use durability::{Durability, DurabilityLevel};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
@@ -153,6 +158,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many partitions the accounts are spread over: fixed when the bank was founded.
     fn partitions(&self) -> u32;
+
+    /// What backs the bank up and restores it; none where the store only stands for another.
+    fn backup(&self) -> Option<&dyn Backup> {
+        None
+    }
 
     /// Writes down what makes the next opening fast, and lets go of what only one process may
     /// hold. Nothing acknowledged depends on it. Every call after it fails.

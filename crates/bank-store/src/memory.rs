@@ -1,7 +1,9 @@
 //! The reference backend: this process's memory.
 
+mod backup;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -9,11 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner, Plan};
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    AccountsQuery, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal, Recorded,
-    RequestKey, Stamp, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal,
+    Recorded, RequestKey, Stamp, Store, StoreError,
+    backup::marked,
     partition::Partitions,
     proposal::{RequestRecord, chains},
 };
@@ -40,6 +44,7 @@ struct State {
     /// Records written since `window_started_at`, and those of the window before.
     records: [HashMap<RequestKey, RequestRecord>; 2],
     window_started_at: Instant,
+    import: Option<backup::Mark>,
 }
 
 /// An account and how it came to be.
@@ -62,6 +67,7 @@ impl MemoryStore {
                 by_owner: HashMap::new(),
                 records: Default::default(),
                 window_started_at: Instant::now(),
+                import: None,
             }),
         }
     }
@@ -72,6 +78,12 @@ impl MemoryStore {
     /// [`StoreError::Misconfigured`] unless there are from 1 to 16384.
     pub fn with_partitions(self, count: u32) -> Result<Self, StoreError> {
         Ok(Self { partitions: Partitions::try_new(count)?, ..self })
+    }
+
+    /// What there is, unless it is half of an import.
+    fn serving(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state();
+        if state.is_marked() { Err(marked()) } else { Ok(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -224,12 +236,12 @@ impl State {
 #[async_trait]
 impl Store for MemoryStore {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
-        let state = self.state();
+        let state = self.serving()?;
         Ok(ids.iter().map(|id| state.account(id)).collect())
     }
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
-        let mut state = self.state();
+        let mut state = self.serving()?;
         state.forget_records(self.retention);
         let mut committed = Committed::default();
         let mut tainted = HashSet::new();
@@ -247,7 +259,7 @@ impl Store for MemoryStore {
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
-        let state = self.state();
+        let state = self.serving()?;
         let Some(history) = state.accounts.get(&query.account_id) else { return Ok(Vec::new()) };
         // Entries are in the order of their ids, so the stretch is found by halving.
         let before = |id: EntryId| history.entries.partition_point(|entry| entry.id() < id);
@@ -269,7 +281,7 @@ impl Store for MemoryStore {
     }
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
-        let state = self.state();
+        let state = self.serving()?;
         Ok(match &query.owner {
             None => {
                 let after = query.after.clone().map(|id| (self.partitions.of(&id), id));
@@ -286,17 +298,17 @@ impl Store for MemoryStore {
     ) -> Result<Vec<AccountId>, StoreError> {
         let after = after.cloned().map(|id| (self.partitions.of(&id), id));
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let state = self.state();
+        let state = self.serving()?;
         let listed = state.listed.range((start, Bound::Unbounded));
         Ok(listed.take(limit).map(|(_, id)| id.clone()).collect())
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        Ok(Some(self.state().listed.len() as u64))
+        Ok(Some(self.serving()?.listed.len() as u64))
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        Ok(())
+        self.serving().map(drop)
     }
 
     fn name(&self) -> String {
@@ -317,5 +329,9 @@ impl Store for MemoryStore {
 
     fn partitions(&self) -> u32 {
         self.partitions.count()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 }

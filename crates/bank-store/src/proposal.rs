@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refusal, RequestId};
 
 /// Who made a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Caller(Arc<str>);
 
 impl Caller {
@@ -26,15 +26,15 @@ impl Caller {
 }
 
 /// What names a request: an id means nothing outside the caller who chose it and the account that
-/// the request names first.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// the request names first. They are ordered by account, id and caller.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey {
-    /// Who made it.
-    pub caller: Caller,
     /// The account that it names first.
     pub account_id: AccountId,
     /// What the caller called it.
     pub request_id: RequestId,
+    /// Who made it.
+    pub caller: Caller,
 }
 
 /// Tells one try at a request from another. Drawn at random for each decision, so that a proposal
@@ -60,6 +60,11 @@ impl Stamp {
     /// The stamp of an account as it is.
     pub fn of(account: &Account) -> Self {
         Self(account.head)
+    }
+
+    /// The stamp of an account whose newest entry has this hash.
+    pub(crate) fn of_hash(head: EntryHash) -> Self {
+        Self(head)
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds` |
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds`; the newest import |
 //! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
 //! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
@@ -17,10 +17,11 @@
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
 //!
-//! Cost: a commit is one round trip; in Redis, one read of each distinct account's stamp, of the end
-//! of its history and of each request's record, one `XADD` for each entry, and one `HSET` for each
-//! distinct account and each distinct partition.
+//! Cost: a commit is one round trip; in Redis, for each distinct account one read of its stamp, one
+//! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
+//! partition one read of its request records for each window and one `HSET`.
 
+mod backup;
 mod codec;
 mod commit;
 mod connection;
@@ -31,7 +32,9 @@ mod inspection;
 mod keys;
 mod link;
 mod options;
+mod packed;
 mod reading;
+mod records;
 mod reply;
 mod script;
 
@@ -55,10 +58,11 @@ use self::{
     keys::Keys,
     link::Link,
     reading::Reading,
+    records::Windows,
     script::Script,
 };
 use crate::{
-    AccountsQuery, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
     partition::Partitions,
 };
 
@@ -78,6 +82,7 @@ pub struct RedisStore {
     reads: Link,
     guard: Arc<Guard>,
     script: Script,
+    windows: Windows,
     keys: Keys,
     promise: Durability,
     name: String,
@@ -123,6 +128,7 @@ impl RedisStore {
         let commits = Connection::open(target, deadline).await?;
         let founded = identity::join(&commits, &keys, options).await?;
         let script = Script::load(&commits, &founded, options).await?;
+        let windows = Windows::new(options, founded.request_window_seconds);
         let guard = Arc::new(Guard::new(options, &keys, founded.bank_id));
         guard.admit(Role::Commits, &commits).await?;
         let reads = Connection::open(target, deadline).await?;
@@ -135,6 +141,7 @@ impl RedisStore {
             guard,
             keys,
             script,
+            windows,
         })
     }
 
@@ -334,6 +341,10 @@ impl Store for RedisStore {
 
     fn bank_id(&self) -> &str {
         self.guard.bank_id()
+    }
+
+    fn backup(&self) -> Option<&dyn Backup> {
+        Some(self)
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {

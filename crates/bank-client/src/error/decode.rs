@@ -83,12 +83,22 @@ fn from_reason(
         "REQUEST_ID_REUSED" => {
             Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
+        "PARTLY_EXECUTED" => {
+            Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
+        }
+        "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
+        "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
+        "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,
             message,
         },
         "DEADLINE_EXCEEDED" => Error::DeadlineExceeded { request_id: request_id.cloned() },
+        "ENTRIES_LOST" => {
+            Error::EntriesLost { account_id: account_id()?, sequence: values.parse("sequence")?, message }
+        }
+        "WATCH_TOO_LARGE" => Error::WatchTooLarge { accounts_max: values.parse("accounts_max")? },
         "STORE_CORRUPT" => Error::StoreCorrupt { message },
         "INTERNAL" => Error::Internal { message },
         _ => match status.code() {

@@ -32,11 +32,17 @@ impl Error {
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
-            | Self::InvalidArgument { .. } => Effect::Refused,
-            Self::Overloaded { .. }
+            | Self::PartlyExecuted { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty { .. }
+            | Self::InvalidArgument { .. }
+            | Self::WatchTooLarge { .. } => Effect::Refused,
+            Self::BatchAborted { .. }
+            | Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }
             | Self::PermissionDenied { .. }
+            | Self::EntriesLost { .. }
             | Self::Token(_)
             | Self::InvalidSetting { .. } => Effect::Nothing,
             Self::ConnectionLost { .. }

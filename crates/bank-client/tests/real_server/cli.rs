@@ -2,27 +2,34 @@
 
 use std::{
     env, fs,
+    io::{BufRead as _, BufReader, Read},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
 };
 
 use crate::process::{Redis, Server};
 
-fn bank(server: &Server, arguments: &[&str]) -> Command {
+/// How long anything may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn bank(server: &Server, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
     command.env("BANK_SERVER", server.endpoint()).env("COLUMNS", "100").args(arguments);
     command
 }
 
-fn run(server: &Server, line: &str) -> Output {
+pub(crate) fn run(server: &Server, line: &str) -> Output {
     bank(server, &words(line)).output().unwrap()
 }
 
-fn stdout(output: &Output) -> &str {
+pub(crate) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
@@ -202,6 +209,113 @@ fn an_audit_ends_with_a_code_of_its_own_if_something_is_wrong() {
     // What cannot be audited at all ends differently.
     drop(redis);
     assert_eq!(run(&server, "audit").status.code(), Some(6));
+}
+
+/// It shows what is written while it runs, and ends in order when it is told to.
+#[test]
+fn a_watch_shows_entries_as_they_come_until_ctrl_c() {
+    let server = Server::start();
+    run(&server, "create 123 --currency USD");
+    let watch = Watching::start(&server, "watch 123");
+    assert_eq!(watch.line(), "TIME  ACCOUNT  KIND  AMOUNT  BALANCE  COUNTERPARTY  DESCRIPTION");
+    run(&server, "deposit 123 10.00 --description 'first of all'");
+    assert_eq!(watch.line(), "<time>  123  deposit  $10.00  $10.00  first of all");
+    let notes = watch.interrupt();
+    let token = notes.strip_prefix("note: to go on from here, add --resume-token ").unwrap().trim_end();
+
+    run(&server, "withdraw 123 4.00");
+    let watch = Watching::start(&server, &format!("watch 123 --output json --resume-token {token}"));
+    let mut tokens = Vec::new();
+    let entries = loop {
+        let line: serde_json::Value = serde_json::from_str(&watch.raw_line()).unwrap();
+        tokens.push(line["resume_token"].as_str().unwrap().to_owned());
+        match line["entries"].as_array().unwrap().clone() {
+            none if none.is_empty() => assert_eq!(tokens, [token]),
+            entries => break entries,
+        }
+    };
+    let [withdrawal] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((&withdrawal["sequence"], &withdrawal["kind"]), (&3.into(), &"withdrawal".into()));
+    assert_eq!(watch.interrupt(), "");
+
+    let watch = Watching::start(&server, "watch --from-start");
+    let kinds = [(); 4].map(|()| watch.line());
+    assert!(kinds[1].contains("account_opened") && kinds[3].contains("withdrawal"), "{kinds:?}");
+    drop(server);
+    // It tries again until it is told to stop.
+    let notes = watch.interrupt_after("note: ");
+    assert!(notes.contains("; trying again\n"), "{notes}");
+    assert!(notes.contains("note: to go on from here, add --resume-token "), "{notes}");
+}
+
+#[test]
+fn a_watch_that_cannot_begin_says_why() {
+    let server = Server::start();
+    for (line, code, complaint) in [
+        ("watch 123", 4, "error: account 123 does not exist\n"),
+        (
+            "watch --resume-token x",
+            5,
+            "error: invalid request: resume_token is not a resume token; use resume_token of a reply\n",
+        ),
+    ] {
+        let output = run(&server, line);
+        assert_eq!(output.status.code(), Some(code), "{line}");
+        assert!(stderr(&output).starts_with(complaint), "{}", stderr(&output));
+    }
+}
+
+/// A `bank watch` that runs.
+struct Watching {
+    process: Child,
+    lines: Receiver<String>,
+    notes: Receiver<String>,
+}
+
+impl Watching {
+    fn start(server: &Server, line: &str) -> Self {
+        let mut command = bank(server, &words(line));
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = read_lines(process.stdout.take().unwrap());
+        let notes = read_lines(process.stderr.take().unwrap());
+        Self { process, lines, notes }
+    }
+
+    fn raw_line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("it shows nothing")
+    }
+
+    fn line(&self) -> String {
+        steady(&self.raw_line())
+    }
+
+    /// Presses Ctrl-C, and returns the notes of a watch that ended in order.
+    fn interrupt(self) -> String {
+        self.interrupt_with(String::new())
+    }
+
+    /// The same, once there is such a note.
+    fn interrupt_after(self, beginning: &str) -> String {
+        let note = self.notes.recv_timeout(PATIENCE).expect("it notes nothing");
+        assert!(note.starts_with(beginning), "{note}");
+        self.interrupt_with(note + "\n")
+    }
+
+    fn interrupt_with(mut self, mut notes: String) -> String {
+        let command = format!("kill -s INT {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+        notes.extend(self.notes.iter().map(|line| line + "\n"));
+        assert!(self.process.wait().unwrap().success(), "{notes}");
+        notes
+    }
+}
+
+fn read_lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (lines, read) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+    });
+    read
 }
 
 #[test]

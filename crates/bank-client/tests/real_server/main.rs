@@ -2,6 +2,10 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test panics when it fails")]
 
+mod apply;
+mod backup;
+mod batches;
+mod bench;
 mod cli;
 mod faults;
 mod library;

@@ -34,7 +34,12 @@ impl Server {
         Self::start_with(&["--listen", "127.0.0.1:0", "--redis-url", &redis.url(), "--set", nothing_on_disk])
     }
 
-    fn start_with(flags: &[&str]) -> Self {
+    /// On a free port, with the accounts in a file.
+    pub(crate) fn on_file(path: &Path) -> Self {
+        Self::start_with(&["--listen", "127.0.0.1:0", "--data", path.to_str().unwrap()])
+    }
+
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
         Self::run(Command::new(binary()).args(["--admin-listen", "off"]).args(flags))
     }
 

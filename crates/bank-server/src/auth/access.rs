@@ -41,12 +41,20 @@ impl Access {
     /// # Errors
     /// [`ScopeMissing`], if they lack its scope.
     pub fn grant(caller: Identity, method: Method) -> Result<Self, ScopeMissing> {
-        let scope = method.rule().scope;
-        if caller.scopes().contains(scope) {
-            Ok(Self { caller, method })
-        } else {
-            Err(ScopeMissing { act: method.name(), scope })
+        match method.rule().scope {
+            Some(scope) if !caller.scopes().contains(scope) => {
+                Err(ScopeMissing { act: method.name(), scope })
+            }
+            _ => Ok(Self { caller, method }),
         }
+    }
+
+    /// The same caller, for an operation of a batch: what it needs is what a call of its own would.
+    ///
+    /// # Errors
+    /// [`ScopeMissing`], as [`Access::grant`].
+    pub fn of(&self, method: Method) -> Result<Self, ScopeMissing> {
+        Self::grant(self.caller.clone(), method)
     }
 
     /// Who calls.

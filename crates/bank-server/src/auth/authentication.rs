@@ -27,9 +27,9 @@ pub use self::{
     keys::InvalidKeys,
     rejection::Rejection,
     source::{KeySource, Unavailable},
+    verified::Verified,
 };
 use self::{keyring::Keyring, keys::KeySet, source::OpenSource, token::Rules, verified::TokenHash};
-use super::Identity;
 
 /// How callers are known by tokens.
 #[derive(Clone, Debug)]
@@ -105,13 +105,13 @@ impl Authenticator {
         self.keyring.keys().map(|keys| keys.names()).unwrap_or_default()
     }
 
-    /// Who sends a request with these headers.
+    /// Who sends a request with these headers, and until when that is so.
     ///
     /// Waits only for a look at the keys, and only if the token names one that is not known.
     ///
     /// # Errors
     /// [`Rejection`].
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Rejection> {
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Verified, Rejection> {
         let token = self.rules.bearer(headers)?;
         match self.verify(token) {
             Err(Rejection::UnknownKey { id: Some(id) }) => {
@@ -122,16 +122,15 @@ impl Authenticator {
         }
     }
 
-    fn verify(&self, token: &str) -> Result<Identity, Rejection> {
+    fn verify(&self, token: &str) -> Result<Verified, Rejection> {
         let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some(identity) = keys.verified().get(hash, now) {
-            return Ok(identity);
+        if let Some(verified) = keys.verified().get(hash, now) {
+            return Ok(verified);
         }
         let verified = self.rules.verify(token, &keys)?;
-        let identity = verified.identity.clone();
-        keys.verified().put(hash, verified);
-        Ok(identity)
+        keys.verified().put(hash, verified.clone());
+        Ok(verified)
     }
 }

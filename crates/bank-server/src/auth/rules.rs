@@ -10,8 +10,8 @@ use super::Scope;
 /// What a method is to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The scope that its caller needs.
-    pub scope: Scope,
+    /// The scope that its caller needs; none where each operation needs that of its own method.
+    pub scope: Option<Scope>,
     /// The accounts that its caller may name. [`Scope::Admin`] opens all of them.
     pub accounts: Accounts,
 }
@@ -31,9 +31,13 @@ pub enum Accounts {
     Unnamed,
     /// All of them: the method itself needs [`Scope::Admin`].
     All,
+    /// Those of its operations, each as in a call of its own.
+    Each,
 }
 
 macro_rules! methods {
+    (@scope Each) => { None };
+    (@scope $scope:ident) => { Some(Scope::$scope) };
     ($($method:ident $scope:ident $accounts:ident)*) => {
         /// A method of the bank.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +60,7 @@ macro_rules! methods {
             /// What its caller needs.
             pub const fn rule(self) -> Rule {
                 match self {
-                    $(Self::$method => Rule { scope: Scope::$scope, accounts: Accounts::$accounts },)*
+                    $(Self::$method => Rule { scope: methods!(@scope $scope), accounts: Accounts::$accounts },)*
                 }
             }
         }
@@ -89,6 +93,11 @@ methods! {
     CloseAccount        Admin   All
     GetServerInfo       Read    Unnamed
     AuditAccounts       Admin   All
+    ExportBank          Admin   All
+    ImportBank          Admin   All
+    WatchTransactions   Read    Own
+    ExecuteBatch        Each    Each
+    ExecuteStream       Each    Each
 }
 
 /// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.
@@ -142,7 +151,7 @@ mod tests {
     fn all_accounts_are_for_the_scope_of_administration_only() {
         for method in Method::ALL {
             let Rule { scope, accounts } = method.rule();
-            assert_eq!(scope == Scope::Admin, accounts == Accounts::All, "{method:?}");
+            assert_eq!(scope == Some(Scope::Admin), accounts == Accounts::All, "{method:?}");
         }
     }
 }

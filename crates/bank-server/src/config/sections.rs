@@ -17,10 +17,16 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Auth, Problem, Tls};
 use crate::{
-    grpc::{ApiOptions, ServerFacts},
+    grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
-    server::{CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds},
+    server::{
+        CallBounds, CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds,
+    },
+    watch::{WatchOptions, token_bytes_max},
 };
+
+/// What a request that resumes a watch has beside its token, at most: an account's id or an owner.
+const REQUEST_BYTES: usize = 256;
 
 /// Everything that can be set. The keys are documented in `config/default.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +42,7 @@ pub struct Config {
     pub bank: Bank,
     pub store: Store,
     pub ledger: Ledger,
+    pub watch: Watch,
     pub log: Log,
     pub traces: Traces,
 }
@@ -51,6 +58,11 @@ pub struct Server {
     pub concurrent_audits_max: usize,
     pub shutdown_grace_ms: u64,
     pub message_bytes_max: usize,
+    pub batch_operations_max: usize,
+    pub batch_bytes_max: usize,
+    pub concurrent_batches_max: usize,
+    pub batch_streams_max: usize,
+    pub stream_batches_max: usize,
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
@@ -77,6 +89,8 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+    /// The pause between two counts of the accounts.
+    pub accounts_interval_ms: u64,
 }
 
 /// What one caller may ask of the server.
@@ -87,6 +101,8 @@ pub struct Callers {
     pub calls_per_second_max: NonZeroU32,
     pub calls_burst_max: NonZeroU32,
     pub calls_in_flight_max: usize,
+    pub concurrent_batches_max: usize,
+    pub batch_streams_max: usize,
     pub remembered_max: NonZeroUsize,
 }
 
@@ -198,6 +214,19 @@ pub struct Ledger {
     pub request_retention_seconds: u64,
 }
 
+/// How histories are watched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Watch {
+    pub poll_interval_ms: u64,
+    pub heartbeat_interval_ms: u64,
+    pub consumer_timeout_ms: u64,
+    pub accounts_max: usize,
+    pub concurrent_max: usize,
+    pub concurrent_per_caller_max: usize,
+}
+
 /// What is written down, and how.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -258,6 +287,15 @@ impl Config {
                  server.request_timeout_ms_max and ledger.outcome_timeout_ms come to"
             )));
         }
+        // Whoever was given a token must be able to come back with it.
+        let accounts_max = self.watch.accounts_max;
+        let (needed, taken) = (token_bytes_max(accounts_max) + REQUEST_BYTES, self.server.message_bytes_max);
+        if taken < needed {
+            problems.push(Problem::Contradiction(format!(
+                "server.message_bytes_max = {taken} is less than {needed}, which a request can have that resumes \
+                 a watch of watch.accounts_max = {accounts_max} accounts"
+            )));
+        }
         problems.extend(self.open_doors());
         problems
     }
@@ -270,6 +308,7 @@ impl Config {
         ServerOptions {
             request_timeout,
             message_bytes_max,
+            batch_bytes_max: self.server.batch_bytes_max,
             reply_bytes_max,
             header_bytes_max,
             concurrent_streams_max: self.server.concurrent_streams_max,
@@ -286,12 +325,20 @@ impl Config {
                 idle_timeout: Duration::from_millis(self.server.idle_timeout_ms),
                 reply_timeout: request_timeout,
             },
-            calls_in_flight_max: self.server.calls_in_flight_max,
+            calls: CallBounds {
+                calls_in_flight_max: self.server.calls_in_flight_max,
+                concurrent_batches_max: self.server.concurrent_batches_max,
+                batch_streams_max: self.server.batch_streams_max,
+            },
             streams_max: self.server.streams_max,
             callers: CallerBounds {
                 calls_per_second_max: self.callers.calls_per_second_max,
                 calls_burst_max: self.callers.calls_burst_max,
-                calls_in_flight_max: self.callers.calls_in_flight_max,
+                calls: CallBounds {
+                    calls_in_flight_max: self.callers.calls_in_flight_max,
+                    concurrent_batches_max: self.callers.concurrent_batches_max,
+                    batch_streams_max: self.callers.batch_streams_max,
+                },
                 callers_remembered_max: self.callers.remembered_max,
             },
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
@@ -302,6 +349,11 @@ impl Config {
                 poll_timeout: Duration::from_millis(self.health.poll_timeout_ms),
             },
         }
+    }
+
+    /// The pause between two counts of the accounts.
+    pub fn accounts_interval(&self) -> Duration {
+        Duration::from_millis(self.admin.accounts_interval_ms)
     }
 
     /// How long calls in flight have to finish when the server is told to stop.
@@ -316,7 +368,19 @@ impl Config {
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
             stream_timeout: Duration::from_millis(self.server.stream_timeout_ms_max),
             concurrent_audits_max: self.server.concurrent_audits_max,
+            batches: self.batch_bounds(),
+            watch: self.watch_options(),
             facts: self.server_facts(),
+        }
+    }
+
+    fn batch_bounds(&self) -> BatchBounds {
+        // A batch counts against the rate of its caller all at once, which has no room for more.
+        let burst = usize::try_from(self.callers.calls_burst_max.get()).unwrap_or(usize::MAX);
+        BatchBounds {
+            operations_max: self.server.batch_operations_max.min(burst),
+            bytes_max: self.server.batch_bytes_max,
+            stream_batches_max: self.server.stream_batches_max,
         }
     }
 
@@ -333,6 +397,7 @@ impl Config {
             concurrent_streams_max: self.server.concurrent_streams_max,
             queue_commands_max,
             batch_commands_max,
+            batches: self.batch_bounds(),
             outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
             request_retention: self.request_retention(),
         }
@@ -347,6 +412,19 @@ impl Config {
             accounts_remembered_max,
             outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
             resend_pause: Duration::from_millis(self.ledger.resend_pause_ms),
+        }
+    }
+
+    /// The bounds of watches.
+    fn watch_options(&self) -> WatchOptions {
+        let Watch { accounts_max, concurrent_max, concurrent_per_caller_max, .. } = self.watch;
+        WatchOptions {
+            poll_interval: Duration::from_millis(self.watch.poll_interval_ms),
+            heartbeat_interval: Duration::from_millis(self.watch.heartbeat_interval_ms),
+            consumer_timeout: Duration::from_millis(self.watch.consumer_timeout_ms),
+            accounts_max,
+            concurrent_max,
+            concurrent_per_caller_max,
         }
     }
 

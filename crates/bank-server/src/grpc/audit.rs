@@ -25,8 +25,7 @@ pub(super) async fn accounts(
     scope: Scope,
     reply_to: ReplyTo<v1::AuditAccountsResponse>,
 ) -> Result<auth::Extent, Failure> {
-    let audits_max = api.options.concurrent_audits_max;
-    let _permit = api.audits.try_acquire().map_err(|_| Failure::TooManyAudits { audits_max })?;
+    let _permit = api.audit_permit()?;
     let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
     let store = Arc::clone(api.ledger.store());
     let audit = async {

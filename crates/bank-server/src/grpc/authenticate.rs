@@ -4,10 +4,12 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
@@ -16,7 +18,7 @@ use crate::{
     audit_trail::{self, Strangers},
     auth::{
         Authentication, Identity, Method,
-        authentication::{Authenticator, Rejection},
+        authentication::{Authenticator, Rejection, Verified},
     },
     server::Peer,
 };
@@ -27,6 +29,19 @@ use crate::{
 pub(crate) struct Authenticate {
     authentication: Authentication,
     strangers: Arc<Strangers>,
+}
+
+/// When the token of a call ends, if it ever does. A stream of replies ends with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GoodUntil(pub(super) Option<Instant>);
+
+impl GoodUntil {
+    fn of(verified: &Verified) -> Self {
+        // It is good through its last second.
+        let ends_at = UNIX_EPOCH.checked_add(Duration::from_secs(verified.good_until.saturating_add(1)));
+        let left = ends_at.map(|ends_at| ends_at.duration_since(SystemTime::now()).unwrap_or_default());
+        Self(left.and_then(|left| Instant::now().checked_add(left)))
+    }
 }
 
 /// A service that knows who calls it.
@@ -91,10 +106,11 @@ where
     S: Service<Request<Message>, Response = Response<Body>>,
 {
     match authenticator.identify(request.headers()).await {
-        Ok(identity) => {
+        Ok(verified) => {
             // Nothing past this needs the token, so nothing can let it slip.
             request.headers_mut().remove(AUTHORIZATION);
-            request.extensions_mut().insert(identity);
+            request.extensions_mut().insert(GoodUntil::of(&verified));
+            request.extensions_mut().insert(verified.identity);
             inner.call(request).await
         }
         Err(rejection) => {

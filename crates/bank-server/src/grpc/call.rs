@@ -1,6 +1,11 @@
 //! One call: how long it may take, and what is written down of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
 use futures::{
@@ -14,24 +19,27 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
-use tracing::{Instrument as _, Span, field::Empty};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
+use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::status::{Failure, status};
+use super::{
+    authenticate::GoodUntil,
+    status::{Failure, status},
+};
 use crate::{
     audit_trail,
-    auth::{Access, Extent, Identity, Method, Scope},
+    auth::{Access, Extent, Identity, Method, Scope, authentication::Rejection},
     ledger,
     server::Peer,
     telemetry::TRACES,
 };
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
-const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
+pub(super) const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
 
 /// How many replies of one call wait for a caller who reads slowly.
-const REPLIES_WAITING_MAX: usize = 16;
+const REPLIES_WAITING_MAX: usize = 4;
 
 /// Names are logged up to here; longer ones are refused anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
@@ -74,6 +82,7 @@ names! {
     ListTransactionsRequest { account_id }
     GetTransactionRequest { transaction_id }
     AuditAccountsRequest { account_id }
+    WatchTransactionsRequest { account_id }
 }
 
 macro_rules! nameless {
@@ -90,24 +99,55 @@ macro_rules! nameless {
     };
 }
 
-nameless! { ListAccountsRequest, GetServerInfoRequest }
+nameless! { ListAccountsRequest, GetServerInfoRequest, ExecuteBatchRequest, ExportBankRequest }
+
+impl<Message> Names for Streaming<Message> {
+    fn account(&self) -> &'static str {
+        ""
+    }
+
+    fn request_id(&self) -> &'static str {
+        ""
+    }
+}
 
 /// The replies of a call that has many.
 pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 
 /// Where the replies of a call go that has many.
-pub(super) struct ReplyTo<Reply>(mpsc::Sender<Result<Reply, Status>>);
+pub(super) struct ReplyTo<Reply> {
+    replies: mpsc::Sender<Result<Reply, Status>>,
+    extent: Arc<OnceLock<Extent>>,
+}
 
 impl<Reply> ReplyTo<Reply> {
     /// Hands a reply over; waits while the caller does not read.
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
-        self.0.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+        self.replies.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+    }
+
+    /// How far the call reaches, for one that others may end.
+    pub(super) fn reaches(&self, extent: Extent) {
+        self.extent.get_or_init(|| extent);
     }
 }
 
 /// Marks a reply that ends by itself when the server drains, so that nobody has to wait for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndsWhenDraining;
+
+/// Marks a reply whose reader sets the pace: while it is not taken, no more is taken in, and little is
+/// held for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacedByReader;
+
+/// What a call with many replies does when the server drains.
+pub(super) enum Ending {
+    /// It ends at once: it can be made again.
+    AtOnce(CancellationToken),
+    /// It sees to it itself, and has the server wait. Its reader sets the pace.
+    InOrder,
+}
 
 /// What a call comes to, and how far it reached for that.
 pub(super) struct Answer<Reply> {
@@ -128,6 +168,8 @@ pub(super) struct Call {
     trace: Span,
     started: Instant,
     deadline: Instant,
+    /// When the token ends that it carried.
+    good_until: Option<Instant>,
     ended: bool,
 }
 
@@ -141,38 +183,52 @@ impl Call {
         let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
         let caller = request.extensions().get::<Identity>().cloned();
         let trace = trace(method.name(), request.metadata());
-        let span = tracing::info_span!(
-            target: "bank::call",
-            "call",
-            method = method.name(),
-            caller = caller.as_ref().map(|caller| caller.subject().as_str()),
-            account,
-            request_id,
-            outcome = Empty,
-            latency_us = Empty,
-        );
         let started = Instant::now();
         let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
-        Self {
+        let mut call = Self {
             caller,
             peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
             method,
             account: account.to_owned(),
             request_id: request_id.to_owned(),
-            span,
+            span: Span::none(),
             trace,
             started,
             deadline: started + timeout,
+            good_until: request.extensions().get().and_then(|GoodUntil(ends_at)| *ends_at),
             ended: false,
+        };
+        // Nothing is written of a call that goes well, unless all is: then the span need not be made.
+        if tracing::enabled!(target: "bank::call", Level::DEBUG) {
+            call.span = call.log_span();
         }
+        call
+    }
+
+    fn log_span(&self) -> Span {
+        tracing::info_span!(
+            target: "bank::call",
+            "call",
+            method = self.method.name(),
+            caller = self.caller.as_ref().map(|caller| caller.subject().as_str()),
+            account = self.account,
+            request_id = self.request_id,
+            outcome = Empty,
+            latency_us = Empty,
+        )
     }
 
     /// When the work on it must be done.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// From where the call comes.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Answers the call with what `work` comes to before the deadline, if its caller has leave for it.
@@ -194,30 +250,48 @@ impl Call {
     }
 
     /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline and before the server drains. The work ends when the caller leaves.
+    /// deadline and while its token is good. The work ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
-        draining: CancellationToken,
+        ending: Ending,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
         Reply: Send + 'static,
         Work: Future<Output = Result<Extent, Failure>> + Send,
     {
-        let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
+        // What is said in the long life of a stream says which one it is.
+        if self.span.is_none() {
+            self.span = self.log_span();
+        }
+        let paced = matches!(ending, Ending::InOrder);
+        let (sender, replies) = mpsc::channel(if paced { 1 } else { REPLIES_WAITING_MAX });
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
         let access = self.access();
-        let work = async move { work(access?, ReplyTo(sender)).await };
+        let reached = Arc::<OnceLock<Extent>>::default();
+        let reply_to = ReplyTo { replies: sender, extent: Arc::clone(&reached) };
+        let work = async move { work(access?, reply_to).await };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
+            let good_until = self.good_until;
+            let token_ends = async move {
+                match good_until {
+                    Some(ends_at) => sleep_until(ends_at).await,
+                    None => pending().await,
+                }
+            };
             let result = tokio::select! {
                 result = work => result,
                 () = caller.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
-                () = draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
+                () = token_ends => Err(Failure::Unauthenticated(Rejection::Expired)),
+                () = ending.comes() => Err(ledger::Error::ShuttingDown.into()),
             };
-            let extent = result.as_ref().map_or_else(Failure::extent, |extent| *extent);
+            let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
+                Extent::Unknown => reached.get().copied().unwrap_or(Extent::Unknown),
+                extent => extent,
+            };
             let result = result.map(|_| ()).map_err(status);
             self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
             // An error means that the caller is gone.
@@ -227,7 +301,11 @@ impl Call {
         // How it ended has a place of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());
-        response.extensions_mut().insert(EndsWhenDraining);
+        if paced {
+            response.extensions_mut().insert(PacedByReader);
+        } else {
+            response.extensions_mut().insert(EndsWhenDraining);
+        }
         response
     }
 
@@ -240,6 +318,9 @@ impl Call {
     fn end(&mut self, outcome: Code, extent: Extent) {
         self.ended = true;
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if outcome != Code::Ok && self.span.is_none() {
+            self.span = self.log_span();
+        }
         self.span.record("outcome", tracing::field::debug(outcome));
         self.span.record("latency_us", latency_us);
         self.trace.record("rpc.grpc.status_code", i32::from(outcome));
@@ -253,34 +334,63 @@ impl Call {
                 tracing::info!(target: "bank::call", "{} ended with {outcome:?}", self.method.name());
             }
         });
-        if let Some(kind) = self.audited(outcome, extent) {
-            audit_trail::Event {
-                kind,
-                subject: self.caller.as_ref().map_or("", |caller| caller.subject().as_str()),
-                peer: self.peer,
-                method: self.method.name(),
-                account: &self.account,
-                request_id: &self.request_id,
-                outcome: &format!("{outcome:?}"),
-                reason: "",
-                times: 1,
-            }
-            .write();
+        if let Some(caller) = &self.caller {
+            let Self { peer, method, account, request_id, .. } = &*self;
+            let (peer, method) = (*peer, *method);
+            Deed { caller, peer, method, account, request_id, outcome, extent }.write_down();
         }
     }
+}
 
-    /// What the audit trail calls it, if it is for the audit trail.
-    fn audited(&self, outcome: Code, extent: Extent) -> Option<audit_trail::Kind> {
-        let caller = self.caller.as_ref()?;
-        let administers = caller.scopes().contains(Scope::Admin);
-        match (outcome, extent) {
+impl Ending {
+    async fn comes(&self) {
+        match self {
+            Self::AtOnce(draining) => draining.cancelled().await,
+            Self::InOrder => pending().await,
+        }
+    }
+}
+
+/// A call that has ended, or one operation of a batch, as the audit trail sees it.
+pub(super) struct Deed<'a> {
+    pub(super) caller: &'a Identity,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) method: Method,
+    pub(super) account: &'a str,
+    pub(super) request_id: &'a str,
+    pub(super) outcome: Code,
+    pub(super) extent: Extent,
+}
+
+impl Deed<'_> {
+    /// Writes it into the audit trail, if it is for it.
+    pub(super) fn write_down(self) {
+        let Some(kind) = self.kind() else { return };
+        let Self { caller, peer, method, account, request_id, outcome, .. } = self;
+        audit_trail::Event {
+            kind,
+            subject: caller.subject().as_str(),
+            peer,
+            method: method.name(),
+            account,
+            request_id,
+            outcome: &format!("{outcome:?}"),
+            reason: "",
+            times: 1,
+        }
+        .write();
+    }
+
+    fn kind(&self) -> Option<audit_trail::Kind> {
+        let administers = self.caller.scopes().contains(Scope::Admin);
+        match (self.outcome, self.extent) {
             (Code::PermissionDenied, _) => Some(audit_trail::Kind::PermissionDenied),
             (_, Extent::Beyond) if administers => Some(audit_trail::Kind::Administrative),
             (_, Extent::Beyond) => Some(audit_trail::Kind::Concealed),
-            _ if self.method.rule().scope == Scope::Admin => Some(audit_trail::Kind::Administrative),
+            _ if self.method.rule().scope == Some(Scope::Admin) => Some(audit_trail::Kind::Administrative),
             // It may be done all the same, and nobody could say to whom.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
-                if administers && !caller.is_operator() =>
+                if administers && !self.caller.is_operator() =>
             {
                 Some(audit_trail::Kind::Administrative)
             }

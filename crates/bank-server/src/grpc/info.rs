@@ -7,7 +7,7 @@ use bank_proto::v1;
 use bank_store::{DurabilityLevel, Store};
 use tokio::time::{Instant, timeout};
 
-use super::{page, render};
+use super::{BatchBounds, page, render};
 use crate::ledger::{self, Ledger, LostWrites};
 
 /// What the server was started with, as callers may know it.
@@ -29,6 +29,8 @@ pub struct ServerFacts {
     pub queue_commands_max: usize,
     /// How many commands share one commit.
     pub batch_commands_max: usize,
+    /// How large batches of operations may be.
+    pub batches: BatchBounds,
     /// How long an unknown outcome is looked for.
     pub outcome_timeout: Duration,
     /// How long the outcome of a request is kept.
@@ -57,7 +59,7 @@ pub(super) async fn server_info(
     v1::GetServerInfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(render::time(start.time)),
-        uptime: Some(duration(start.instant.elapsed())),
+        uptime: Some(render::duration(start.instant.elapsed())),
         store: Some(store_info(&**ledger.store(), facts).await),
         limits: Some(limits(facts, request_timeout)),
         lost_writes: Some(lost_writes(ledger.lost_writes())),
@@ -99,9 +101,12 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         page_size_max: small(page::SIZE_MAX),
         queue_commands_max: small(facts.queue_commands_max),
         batch_commands_max: small(facts.batch_commands_max),
-        request_timeout_max: Some(duration(request_timeout)),
-        outcome_timeout: Some(duration(facts.outcome_timeout)),
-        request_retention: Some(duration(facts.request_retention)),
+        request_timeout_max: Some(render::duration(request_timeout)),
+        outcome_timeout: Some(render::duration(facts.outcome_timeout)),
+        request_retention: Some(render::duration(facts.request_retention)),
+        batch_operations_max: small(facts.batches.operations_max),
+        batch_bytes_max: large(facts.batches.bytes_max),
+        stream_batches_max: small(facts.batches.stream_batches_max),
     }
 }
 
@@ -120,12 +125,4 @@ fn small(count: impl TryInto<i32>) -> i32 {
 
 fn large(count: impl TryInto<i64>) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
-}
-
-fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: large(duration.as_secs()),
-        // Below a thousand million.
-        nanos: small(duration.subsec_nanos()),
-    }
 }

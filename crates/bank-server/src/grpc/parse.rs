@@ -2,8 +2,10 @@
 //!
 //! Every violation of a message is collected, so that a caller hears of all of them at once.
 
+mod batch;
 mod choices;
 mod violations;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -15,8 +17,12 @@ use bank_domain::{
 };
 use bank_proto::v1;
 use bank_store::Order;
+use futures::{StreamExt as _, stream::BoxStream};
+use tonic::Streaming;
 
+pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
+pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
 use super::{page::Page, status::Failure};
 use crate::audit::Scope;
 
@@ -84,6 +90,28 @@ impl ParseWith<v1::AuditAccountsRequest> for Scope {
         let mut violations = Violations::default();
         let account_id = violations.optional("account_id", &message.account_id);
         violations.finish(account_id.map(|account_id| account_id.map_or(Self::Bank, Self::Account)))
+    }
+}
+
+/// A call for all that there is.
+pub(super) struct Everything;
+
+impl ParseWith<v1::ExportBankRequest> for Everything {
+    fn parse_with(_: v1::ExportBankRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+        Ok(Self)
+    }
+}
+
+/// A file, as it arrives.
+pub(super) struct Upload(pub(super) BoxStream<'static, Result<Vec<u8>, Failure>>);
+
+impl ParseWith<Streaming<v1::ImportBankRequest>> for Upload {
+    fn parse_with(messages: Streaming<v1::ImportBankRequest>, _: &Assumed<'_>) -> Result<Self, Failure> {
+        let data = messages.map(|message| match message {
+            Ok(v1::ImportBankRequest { data }) => Ok(data),
+            Err(status) => Err(Failure::Unreadable(status)),
+        });
+        Ok(Self(data.boxed()))
     }
 }
 

@@ -193,7 +193,11 @@ pub(super) async fn transaction(
 }
 
 /// An account that is there for the caller.
-async fn visible(store: &dyn Store, access: &Access, account_id: AccountId) -> Result<Account, Failure> {
+pub(super) async fn visible(
+    store: &dyn Store,
+    access: &Access,
+    account_id: AccountId,
+) -> Result<Account, Failure> {
     let account = load(store, &account_id).await?;
     let extent = extent(access, account.as_ref());
     access.primary(account.as_ref()).cloned().ok_or(Failure::AccountNotFound {

@@ -1,6 +1,8 @@
 //! Writes messages: what replies say follows from the command and the entry that was written, so a
 //! replayed request gets the very reply of the first.
 
+use std::time::Duration;
+
 use bank_domain::{
     Account, AccountState, AccountType, Command, Context, Entry, EntryKind, Money, Timestamp, decide,
     interest::{self, Compounding, DayCount, Period, RoundingMode},
@@ -35,6 +37,19 @@ reply!(set_overdraft_limit -> SetOverdraftLimitResponse {});
 reply!(freeze_account -> FreezeAccountResponse {});
 reply!(unfreeze_account -> UnfreezeAccountResponse {});
 reply!(close_account -> CloseAccountResponse {});
+
+/// The same in few bytes, for an operation of a batch.
+pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
+    let Executed { entry, replayed, .. } = executed;
+    v1::OperationReceipt {
+        transaction_id: entry.transaction_id.to_string(),
+        sequence: count(entry.sequence),
+        currency_code: entry.balance_after.currency.code().to_owned(),
+        amount_minor_units: entry.amount.minor_units,
+        balance_minor_units: entry.balance_after.minor_units,
+        replayed: *replayed,
+    }
+}
 
 /// What was done, for people.
 fn sentence(command: &Command, entry: &Entry) -> String {
@@ -113,6 +128,14 @@ pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
         seconds: time.unix_ms().div_euclid(1000),
         // Less than a thousand, so that a million times it fits.
         nanos: i32::try_from(milliseconds * 1_000_000).unwrap_or_default(),
+    }
+}
+
+pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: count(duration.as_secs()),
+        // Below a thousand million.
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
     }
 }
 

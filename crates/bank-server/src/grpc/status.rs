@@ -7,14 +7,16 @@
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_proto::v1;
 use bank_store::StoreError;
+use prost::Message as _;
 use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    ledger,
+    backup, ledger, watch,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     RateLimited { calls_per_second_max: NonZeroU32, retry_after: Duration },
     /// The caller has too many calls in flight.
     TooManyCalls { calls_in_flight_max: usize },
+    /// So many batches, or streams of them, there are already.
+    TooManyBatches { max: usize, what: &'static str, setting: &'static str },
     /// All callers together have too many calls in flight.
     Overloaded { calls_in_flight_max: usize },
     /// Too many streams are open.
@@ -48,6 +52,20 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
+    /// What came on a stream is no message.
+    Unreadable(Status),
+    /// A file is not one that the bank has written.
+    BackupDamaged { line: u64, problem: String },
+    /// A file is to be imported into a bank that has accounts.
+    BankNotEmpty,
+    /// As many watches are open as may.
+    TooManyWatches(watch::Full),
+    /// A caller takes none of the replies that it has asked for.
+    SlowConsumer { timeout: Duration },
+    /// More accounts are to be watched than one watch may have.
+    WatchTooLarge { accounts_max: usize },
+    /// What a watch has told is not in the history any more.
+    EntriesLost { account_id: AccountId, sequence: u64 },
     /// The caller is gone; nobody hears of it.
     CallerGone,
     /// The ledger did not carry it out.
@@ -69,10 +87,18 @@ impl Failure {
             | Self::ScopeMissing(_)
             | Self::RateLimited { .. }
             | Self::TooManyCalls { .. }
+            | Self::TooManyBatches { .. }
+            | Self::Unreadable(_)
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::TooManyAudits { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty
+            | Self::TooManyWatches(_)
+            | Self::SlowConsumer { .. }
+            | Self::WatchTooLarge { .. }
+            | Self::EntriesLost { .. }
             | Self::CallerGone
             | Self::Ledger(_)
             | Self::Store(_) => Extent::Unknown,
@@ -100,6 +126,30 @@ impl From<audit::Error> for Failure {
             }
             audit::Error::Store(error) => Self::Store(error),
             audit::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<backup::Error> for Failure {
+    fn from(error: backup::Error) -> Self {
+        match error {
+            backup::Error::Damaged { line, problem } => Self::BackupDamaged { line, problem },
+            backup::Error::NotEmpty => Self::BankNotEmpty,
+            backup::Error::Store(error) => Self::Store(error),
+            backup::Error::NobodyListens => Self::CallerGone,
+        }
+    }
+}
+
+impl From<watch::Error> for Failure {
+    fn from(error: watch::Error) -> Self {
+        match error {
+            watch::Error::AccountNotFound(account_id) => {
+                Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
+            }
+            watch::Error::TooManyAccounts { accounts_max } => Self::WatchTooLarge { accounts_max },
+            watch::Error::EntriesLost { account_id, sequence } => Self::EntriesLost { account_id, sequence },
+            watch::Error::Store(error) => Self::Store(error),
         }
     }
 }
@@ -143,6 +193,12 @@ pub(super) fn status(failure: Failure) -> Status {
                 .quota("callers.calls_in_flight_max", RETRY_DELAY)
                 .status()
         }
+        Failure::TooManyBatches { max, what, setting } => {
+            Answer::new(Code::ResourceExhausted, "TOO_MANY_BATCHES", format!("more than {max} {what}"))
+                .with("batches_max", max)
+                .quota(setting, RETRY_DELAY)
+                .status()
+        }
         Failure::Overloaded { calls_in_flight_max } => {
             let message = format!("more than {calls_in_flight_max} calls in flight");
             Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
@@ -162,10 +218,29 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
+        // By the transport, which says what is wrong.
+        Failure::Unreadable(status) => status,
+        Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
+        Failure::BankNotEmpty => bank_not_empty(),
+        Failure::TooManyWatches(full) => too_many_watches(full),
+        Failure::SlowConsumer { timeout } => slow_consumer(timeout),
+        Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
+        Failure::EntriesLost { account_id, sequence } => entries_lost(&account_id, sequence),
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
         Failure::Ledger(error) => ledger_status(error),
         Failure::Store(error) => store_status(error),
     }
+}
+
+/// The error of one operation of a batch: the status that a call of its own would have ended with.
+pub(super) fn operation_error(failure: Failure) -> v1::OperationError {
+    let status = status(failure);
+    // The details are a whole google.rpc.Status, and this is the same field by field.
+    v1::OperationError::decode(status.details()).unwrap_or_else(|_| v1::OperationError {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// A status under construction.
@@ -286,9 +361,75 @@ fn transaction_not_found(transaction_id: &TransactionId) -> Status {
 }
 
 fn too_many_audits(audits_max: usize) -> Status {
-    Answer::new(Code::ResourceExhausted, "TOO_MANY_AUDITS", format!("{audits_max} audits run already"))
-        .with("audits_max", audits_max)
-        .quota("server.concurrent_audits_max", RETRY_DELAY)
+    Answer::new(
+        Code::ResourceExhausted,
+        "TOO_MANY_AUDITS",
+        format!("{audits_max} audits or exports run already"),
+    )
+    .with("audits_max", audits_max)
+    .quota("server.concurrent_audits_max", RETRY_DELAY)
+    .status()
+}
+
+fn backup_damaged(line: u64, problem: &str) -> Status {
+    let message = format!("line {line} of the file {problem}");
+    let mut answer = Answer::new(Code::InvalidArgument, "BACKUP_DAMAGED", message).with("line", line);
+    answer.details.add_bad_request_violation("data", answer.message.clone());
+    answer.status()
+}
+
+fn bank_not_empty() -> Status {
+    let mut answer = Answer::new(Code::FailedPrecondition, "BANK_NOT_EMPTY", backup::Error::NotEmpty);
+    answer.details.add_precondition_failure_violation("BANK_NOT_EMPTY", "bank", answer.message.clone());
+    answer.status()
+}
+
+fn too_many_watches(full: watch::Full) -> Status {
+    let (whose, setting, watches_max) = match full {
+        watch::Full::InAll { watches_max } => ("", "watch.concurrent_max", watches_max),
+        watch::Full::OfCaller { watches_max } => {
+            (" of one caller", "watch.concurrent_per_caller_max", watches_max)
+        }
+    };
+    let message = format!("{watches_max} watches{whose} are open already");
+    Answer::new(Code::ResourceExhausted, "TOO_MANY_WATCHES", message)
+        .with("watches_max", watches_max)
+        .quota(setting, RETRY_DELAY)
+        .status()
+}
+
+fn slow_consumer(timeout: Duration) -> Status {
+    let timeout_ms = timeout.as_millis();
+    let message =
+        format!("no reply was taken for {timeout_ms} ms; go on with the resume_token of the last one");
+    Answer::new(Code::ResourceExhausted, "SLOW_CONSUMER", message)
+        .with("consumer_timeout_ms", timeout_ms)
+        .quota("watch.consumer_timeout_ms", RETRY_DELAY)
+        .status()
+}
+
+fn watch_too_large(accounts_max: usize) -> Status {
+    let message =
+        format!("there are more than {accounts_max} accounts: watch those of one owner, or one by one");
+    let mut answer = Answer::new(Code::FailedPrecondition, "WATCH_TOO_LARGE", message);
+    let message = answer.message.clone();
+    answer.details.add_precondition_failure_violation("WATCH_TOO_LARGE", "watch.accounts_max", message);
+    answer.with("accounts_max", accounts_max).status()
+}
+
+fn entries_lost(account_id: &AccountId, sequence: u64) -> Status {
+    tracing::warn!(
+        account = account_id.as_str(),
+        sequence,
+        "what a watch has told is not in the history any more"
+    );
+    let message = format!(
+        "entry {sequence} of account {account_id} was told, and is not in its history any more: the store has \
+         gone back to an earlier state"
+    );
+    Answer::new(Code::DataLoss, "ENTRIES_LOST", message)
+        .with("account_id", account_id)
+        .with("sequence", sequence)
         .status()
 }
 

@@ -23,7 +23,7 @@ use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
 use super::now;
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, watch::Watchers};
 
 /// How many accounts a sweep reads at a time: few enough that it holds up nobody.
 const SWEEP_ACCOUNTS_MAX: usize = 256;
@@ -50,6 +50,7 @@ pub(super) struct Acknowledged {
 
 struct Shared {
     metrics: Arc<Metrics>,
+    watchers: Watchers,
     marks: Mutex<LruCache<AccountId, Mark>>,
     lost: Mutex<LostWrites>,
 }
@@ -108,14 +109,15 @@ enum Finding {
 
 impl Acknowledged {
     /// Remembers up to so many accounts, those that were written to last.
-    pub(super) fn new(accounts_max: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(accounts_max: usize, metrics: Arc<Metrics>, watchers: Watchers) -> Self {
         let capacity = NonZeroUsize::new(accounts_max).unwrap_or(NonZeroUsize::MIN);
         let marks = Mutex::new(LruCache::new(capacity));
-        Self { shared: Arc::new(Shared { metrics, marks, lost: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { metrics, watchers, marks, lost: Mutex::default() }) }
     }
 
-    /// A commit that leaves an account so is about to be acknowledged.
+    /// A commit that leaves an account so is about to be acknowledged. Those who watch it hear of it.
     pub(super) fn note(&self, account: &Account) {
+        self.shared.watchers.ring(account);
         self.marks().put(account.id.clone(), Mark::of(account));
     }
 

@@ -1,6 +1,6 @@
 //! What the outcomes of a commit mean for the commands that it was made of.
 
-use bank_domain::AccountId;
+use bank_domain::{AccountId, Plan};
 use bank_store::{Committed, Outcome, Proposal, Recorded, RequestKey, StoreError};
 use tokio::time::Instant;
 
@@ -63,12 +63,14 @@ impl Sequencer {
         let Settled { submission, proposal, outcome } = settled;
         let extent = submission.extent;
         let result = match (outcome, proposal.decision) {
-            (Outcome::Applied, Ok(plan)) => {
-                for account in plan.changes().map(|change| &change.account) {
-                    self.acknowledged.note(account);
-                    self.remembered.put(account.id.clone(), Some(account.clone()));
+            (Outcome::Applied, Ok(Plan { primary, counterparty })) => {
+                for account in
+                    [Some(primary.account), counterparty.map(|it| it.account)].into_iter().flatten()
+                {
+                    self.acknowledged.note(&account);
+                    self.remembered.put(account.id.clone(), Some(account));
                 }
-                Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
+                Ok(Executed { entry: primary.entry, replayed: false, extent })
             }
             (Outcome::Applied, Err(refusal)) => Err(Error::Refused { refusal, replayed: false, extent }),
             (Outcome::Replayed(Recorded::Entry(entry)), _) => {

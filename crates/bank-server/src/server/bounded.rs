@@ -8,14 +8,14 @@ use std::{
 
 use futures::future::{BoxFuture, ready};
 use http::{Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::{
     CallerBounds,
-    callers::{Caller, Callers, Excess, TurnedAway},
+    callers::{Allowance, Caller, Callers, Excess, TurnedAway},
     calls::Peer,
+    room::{CallBounds, Full, Kind, Place, Room},
 };
 use crate::{
     audit_trail,
@@ -29,8 +29,7 @@ use crate::{
 pub(super) struct BoundCalls {
     callers: Callers,
     bounds: CallerBounds,
-    in_flight: Arc<Semaphore>,
-    in_flight_max: usize,
+    room: Arc<Room>,
     shed: Arc<Seldom>,
 }
 
@@ -44,27 +43,22 @@ pub(super) struct Bounded<S> {
 /// The places that a call takes up until its reply has been taken. It travels with the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    _of_the_server: Arc<OwnedSemaphorePermit>,
-    _of_the_caller: Arc<OwnedSemaphorePermit>,
+    _of_the_server: Arc<Place>,
+    _of_the_caller: Arc<Place>,
 }
 
 impl BoundCalls {
-    pub(super) fn new(in_flight_max: usize, bounds: CallerBounds) -> Self {
-        Self {
-            callers: Callers::new(bounds),
-            bounds,
-            in_flight: Arc::new(Semaphore::new(in_flight_max)),
-            in_flight_max,
-            shed: Arc::default(),
-        }
+    pub(super) fn new(calls: CallBounds, bounds: CallerBounds) -> Self {
+        Self { callers: Callers::new(bounds), bounds, room: Arc::new(Room::new(calls)), shed: Arc::default() }
     }
 
-    fn admit(&self, request: &Request<Body>) -> Result<Places, Failure> {
+    fn admit(&self, request: &Request<Body>) -> Result<(Places, Allowance), Failure> {
         let identity = request.extensions().get::<Identity>();
         let peer = request.extensions().get::<Peer>().copied();
         // Without one of them a call has come by no way that there is.
         let caller = Caller::of(identity, peer.ok_or(Failure::Unidentified)?);
-        let of_the_caller = self.callers.admit(caller).map_err(|TurnedAway { excess, times }| {
+        let kind = Kind::of_path(request.uri().path());
+        let admitted = self.callers.admit(caller, kind).map_err(|TurnedAway { excess, times }| {
             if let Some(times) = times {
                 write_down(request, identity, peer, times);
             }
@@ -73,18 +67,49 @@ impl BoundCalls {
                     let calls_per_second_max = self.bounds.calls_per_second_max;
                     Failure::RateLimited { calls_per_second_max, retry_after }
                 }
-                Excess::InFlight => {
-                    Failure::TooManyCalls { calls_in_flight_max: self.bounds.calls_in_flight_max }
-                }
+                Excess::InFlight(full) => too_many_of_the_caller(full),
             }
         })?;
-        let of_the_server = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| {
+        let (of_the_caller, allowance) = admitted;
+        let of_the_server = self.room.take(kind).map_err(|full| {
             if let Some(calls) = self.shed.count() {
-                tracing::warn!(calls, calls_in_flight_max = self.in_flight_max, "too many calls: shed some");
+                tracing::warn!(calls, kind = ?full.kind, max = full.max, "too many calls: shed some");
             }
-            Failure::Overloaded { calls_in_flight_max: self.in_flight_max }
+            too_many_of_all(full)
         })?;
-        Ok(Places { _of_the_server: Arc::new(of_the_server), _of_the_caller: Arc::new(of_the_caller) })
+        let places =
+            Places { _of_the_server: Arc::new(of_the_server), _of_the_caller: Arc::new(of_the_caller) };
+        Ok((places, allowance))
+    }
+}
+
+fn too_many_of_the_caller(Full { kind, max }: Full) -> Failure {
+    match kind {
+        Kind::Single => Failure::TooManyCalls { calls_in_flight_max: max },
+        Kind::Batch => Failure::TooManyBatches {
+            max,
+            what: "batches of one caller in work",
+            setting: "callers.concurrent_batches_max",
+        },
+        Kind::Stream => Failure::TooManyBatches {
+            max,
+            what: "streams of batches of one caller open",
+            setting: "callers.batch_streams_max",
+        },
+    }
+}
+
+fn too_many_of_all(Full { kind, max }: Full) -> Failure {
+    match kind {
+        Kind::Single => Failure::Overloaded { calls_in_flight_max: max },
+        Kind::Batch => {
+            Failure::TooManyBatches { max, what: "batches in work", setting: "server.concurrent_batches_max" }
+        }
+        Kind::Stream => Failure::TooManyBatches {
+            max,
+            what: "streams of batches open",
+            setting: "server.batch_streams_max",
+        },
     }
 }
 
@@ -124,11 +149,12 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let places = match self.bounds.admit(&request) {
-            Ok(places) => places,
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let (places, allowance) = match self.bounds.admit(&request) {
+            Ok(admitted) => admitted,
             Err(failure) => return Box::pin(ready(Ok(refusal(failure)))),
         };
+        request.extensions_mut().insert(allowance);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;

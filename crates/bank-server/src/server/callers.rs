@@ -1,4 +1,5 @@
-//! What each caller may ask of the server: so many calls a second, so many at once.
+//! What each caller may ask of the server: so many calls a second, so many at once. An operation of a
+//! batch counts as a call.
 
 use std::{
     net::IpAddr,
@@ -13,9 +14,11 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 use lru::LruCache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::calls::Peer;
+use super::{
+    calls::Peer,
+    room::{CallBounds, Full, Kind, Place, Room},
+};
 use crate::{auth::Identity, telemetry::Seldom};
 
 /// What a caller may ask of the server.
@@ -26,7 +29,7 @@ pub struct CallerBounds {
     /// How many more at once, after a pause.
     pub calls_burst_max: NonZeroU32,
     /// How many calls of one caller may be in flight.
-    pub calls_in_flight_max: usize,
+    pub calls: CallBounds,
     /// How many callers are remembered; those that called longest ago are forgotten.
     pub callers_remembered_max: NonZeroUsize,
 }
@@ -35,12 +38,12 @@ pub struct CallerBounds {
 #[derive(Clone, Debug)]
 pub(super) struct Callers {
     bounds: CallerBounds,
-    known: Arc<Mutex<LruCache<Caller, Known>>>,
+    known: Arc<Mutex<LruCache<Caller, Arc<Known>>>>,
 }
 
 /// Who a call counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Named(Owner),
     /// Who did not have to say who they are.
     At(IpAddr),
@@ -49,8 +52,23 @@ pub(super) enum Caller {
 #[derive(Debug)]
 struct Known {
     rate: DefaultDirectRateLimiter,
-    in_flight: Arc<Semaphore>,
+    calls_per_second_max: NonZeroU32,
+    room: Room,
     turned_away: Seldom,
+}
+
+/// A caller who has been let in, and for whom more may be counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowance(Arc<Known>);
+
+/// More than a caller may have carried out now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooFast {
+    pub(crate) calls_per_second_max: NonZeroU32,
+    /// When there is room again.
+    pub(crate) retry_after: Duration,
+    /// How often a caller was turned away since it was last said, if it is time to say it again.
+    pub(crate) times: Option<u64>,
 }
 
 /// A caller who is turned away.
@@ -67,10 +85,15 @@ pub(super) enum Excess {
     /// They call too often, and may come back then.
     Rate { retry_after: Duration },
     /// They have too many calls in flight.
-    InFlight,
+    InFlight(Full),
 }
 
 impl Caller {
+    /// Who a call counts for, by what has been found out about it; none if nothing has.
+    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Self> {
+        Some(Self::of(extensions.get::<Identity>(), *extensions.get::<Peer>()?))
+    }
+
     /// Who a call counts for: an identity by its name, anybody else by their address.
     pub(super) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
         match identity {
@@ -85,26 +108,50 @@ impl Callers {
         Self { bounds, known: Arc::new(Mutex::new(LruCache::new(bounds.callers_remembered_max))) }
     }
 
-    /// Counts a call. It is in flight until what this returns is dropped.
-    pub(super) fn admit(&self, caller: Caller) -> Result<OwnedSemaphorePermit, TurnedAway> {
+    /// Counts a call. It is in flight until its place is dropped.
+    pub(super) fn admit(&self, caller: Caller, kind: Kind) -> Result<(Place, Allowance), TurnedAway> {
         // Nothing below panics half way through a change.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { rate, in_flight, turned_away } = known.get_or_insert(caller, || self.unknown());
+        let known = Arc::clone(known.get_or_insert(caller, || Arc::new(self.unknown())));
         let now = DefaultClock::default().now();
-        rate.check()
+        let admitted = known
+            .rate
+            .check()
             .map_err(|until| Excess::Rate { retry_after: until.wait_time_from(now) })
-            .and_then(|()| Arc::clone(in_flight).try_acquire_owned().map_err(|_| Excess::InFlight))
-            .map_err(|excess| TurnedAway { excess, times: turned_away.count() })
+            .and_then(|()| known.room.take(kind).map_err(Excess::InFlight));
+        match admitted {
+            Ok(place) => Ok((place, Allowance(known))),
+            Err(excess) => Err(TurnedAway { excess, times: known.turned_away.count() }),
+        }
     }
 
     fn unknown(&self) -> Known {
-        let CallerBounds { calls_per_second_max, calls_burst_max, calls_in_flight_max, .. } = self.bounds;
+        let CallerBounds { calls_per_second_max, calls_burst_max, calls, .. } = self.bounds;
         let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
         Known {
             rate: DefaultDirectRateLimiter::direct(quota),
-            in_flight: Arc::new(Semaphore::new(calls_in_flight_max)),
+            calls_per_second_max,
+            room: Room::new(calls),
             turned_away: Seldom::default(),
         }
+    }
+}
+
+impl Allowance {
+    /// Counts so many operations, all of them or none.
+    pub(crate) fn take(&self, operations: usize) -> Result<(), TooFast> {
+        let Known { rate, calls_per_second_max, turned_away, .. } = &*self.0;
+        let Some(count) = u32::try_from(operations).ok().and_then(NonZeroU32::new) else {
+            return Ok(());
+        };
+        let now = DefaultClock::default().now();
+        let retry_after = match rate.check_n(count) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(until)) => until.wait_time_from(now),
+            // More than there is ever room for: no batch is that large.
+            Err(_) => Duration::MAX,
+        };
+        Err(TooFast { calls_per_second_max: *calls_per_second_max, retry_after, times: turned_away.count() })
     }
 }
 
@@ -117,7 +164,7 @@ mod tests {
         Callers::new(CallerBounds {
             calls_per_second_max: NonZeroU32::MIN,
             calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
-            calls_in_flight_max,
+            calls: CallBounds { calls_in_flight_max, concurrent_batches_max: 1, batch_streams_max: 1 },
             callers_remembered_max: NonZeroUsize::new(2).unwrap(),
         })
     }
@@ -130,23 +177,40 @@ mod tests {
     fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_served() {
         let callers = callers(2, 10);
         for _ in 0..2 {
-            drop(callers.admit(at("10.0.0.1:1")).unwrap());
+            drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
         }
-        let TurnedAway { excess, times } = callers.admit(at("10.0.0.1:2")).unwrap_err();
+        let TurnedAway { excess, times } = callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err();
         let Excess::Rate { retry_after } = excess else { panic!("{excess:?}") };
         assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
         assert_eq!(times, Some(1));
-        assert_eq!(callers.admit(at("10.0.0.1:2")).unwrap_err().times, None, "it was just said");
-        drop(callers.admit(at("10.0.0.2:1")).unwrap());
+        assert_eq!(
+            callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err().times,
+            None,
+            "it was just said"
+        );
+        drop(callers.admit(at("10.0.0.2:1"), Kind::Single).unwrap());
+    }
+
+    #[test]
+    fn operations_of_a_batch_count_as_calls_all_at_once_or_not_at_all() {
+        let callers = callers(10, 10);
+        let (_place, allowance) = callers.admit(at("10.0.0.1:1"), Kind::Batch).unwrap();
+        allowance.take(8).unwrap();
+        assert!(allowance.take(2).unwrap_err().retry_after <= Duration::from_secs(1));
+        allowance.take(1).unwrap();
+        assert!(callers.admit(at("10.0.0.1:1"), Kind::Single).is_err());
+        allowance.take(0).unwrap();
     }
 
     #[test]
     fn a_caller_has_so_many_calls_in_flight_until_they_end() {
         let callers = callers(10, 1);
-        let call = callers.admit(at("10.0.0.1:1")).unwrap();
-        assert_eq!(callers.admit(at("10.0.0.1:1")).unwrap_err().excess, Excess::InFlight);
+        let call = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap();
+        let full = Full { kind: Kind::Single, max: 1 };
+        let TurnedAway { excess, .. } = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap_err();
+        assert_eq!(excess, Excess::InFlight(full));
         drop(call);
-        drop(callers.admit(at("10.0.0.1:1")).unwrap());
+        drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
     }
 
     #[test]
@@ -156,10 +220,10 @@ mod tests {
             let identity = Identity::try_new(name, Scopes::ALL).unwrap();
             Caller::of(Some(&identity), Peer(address.parse().unwrap()))
         };
-        drop(callers.admit(named("alice", "10.0.0.1:1")).unwrap());
-        assert!(callers.admit(named("alice", "10.0.0.2:1")).is_err());
-        drop(callers.admit(named("bob", "10.0.0.1:1")).unwrap());
-        drop(callers.admit(at("10.0.0.1:1")).unwrap());
+        drop(callers.admit(named("alice", "10.0.0.1:1"), Kind::Single).unwrap());
+        assert!(callers.admit(named("alice", "10.0.0.2:1"), Kind::Single).is_err());
+        drop(callers.admit(named("bob", "10.0.0.1:1"), Kind::Single).unwrap());
+        drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
         assert_eq!(callers.known.lock().unwrap().len(), 2);
         assert_eq!(
             Caller::of(Some(&Identity::operator()), Peer("10.0.0.1:1".parse().unwrap())),

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     auth::Method,
-    grpc::{EndsWhenDraining, Failure, refusal},
+    grpc::{EndsWhenDraining, Failure, PacedByReader, refusal},
     metrics::Metrics,
 };
 
@@ -91,6 +91,8 @@ pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
     call: CallInFlight,
+    /// Whether the connection of a caller who does not take it is cut off.
+    watched: bool,
     held: Held,
 }
 
@@ -175,7 +177,8 @@ async fn in_time(
 }
 
 fn reply(answer: Response<Body>, call: CallInFlight, held: Held) -> Response<Reply> {
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, held })
+    let watched = answer.extensions().get::<PacedByReader>().is_none();
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, held })
 }
 
 impl<Bank> Services<Bank> {
@@ -243,7 +246,9 @@ impl http_body::Body for Reply {
         if let (Held::Call { counted, .. }, Some(trailers)) = (&mut this.held, frame.trailers_ref()) {
             counted.look_at(trailers);
         }
-        this.call.given();
+        if this.watched {
+            this.call.given();
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 

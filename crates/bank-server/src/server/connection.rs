@@ -23,6 +23,9 @@ use super::{
 /// what HTTP/2 begins with and what hyper takes on a whole connection.
 const WINDOW_BYTES: std::ops::RangeInclusive<usize> = 65_535..=1_048_576;
 
+/// What a whole connection takes in at the least: what hyper does unless told.
+const CONNECTION_WINDOW_BYTES_MIN: usize = 1_048_576;
+
 /// The least that HTTP/2 can keep of a stream's reply: a part, until it was written (see
 /// `calls.rs`). What it keeps is not counted anywhere.
 const SEND_BUFFER_BYTES: usize = 1;
@@ -39,6 +42,10 @@ impl Protocol {
     /// Connections are told to close once `closing` is cancelled.
     pub(super) fn new(options: &ServerOptions, closing: CancellationToken) -> Self {
         let window = options.message_bytes_max.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end());
+        // Streams of batches that are not read from for now must leave room for all other calls.
+        let streams = options.callers.calls.batch_streams_max.min(options.concurrent_streams_max as usize);
+        let whole = window.saturating_mul(streams.saturating_add(1)).max(CONNECTION_WINDOW_BYTES_MIN);
+        let whole = whole.min(i32::MAX as usize);
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .keep_alive_interval(options.keepalive_interval)
@@ -48,6 +55,7 @@ impl Protocol {
             .max_pending_accept_reset_streams(options.resets_pending_max)
             .max_local_error_reset_streams(options.resets_by_server_max)
             .initial_stream_window_size(u32::try_from(window).ok())
+            .initial_connection_window_size(u32::try_from(whole).ok())
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .auto_date_header(false);
         Self { http, patience: options.patience, closing }

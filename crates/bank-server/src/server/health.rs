@@ -7,6 +7,7 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
+use bank_store::StoreError;
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -92,7 +93,9 @@ impl Health for EndingHealth {
 }
 
 async fn feed(ledger: Ledger, report: Report, options: HealthOptions, draining: CancellationToken) {
+    report.metrics.durability_is(&ledger.store().durability());
     // The store has just been opened.
+    report.metrics.durability_is_given(true);
     report.store_is_up(true).await;
     report.acknowledged_writes_are_there(true).await;
     draining.run_until_cancelled(poll(&ledger, &options, &report)).await;
@@ -134,8 +137,17 @@ async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
             report.acknowledged_writes_are_there(false).await;
         }
         let reason = match timeout(options.poll_timeout, store.health()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Ok(())) => {
+                report.metrics.durability_is_given(true);
+                None
+            }
+            Ok(Err(error)) => {
+                // Of a store that does not answer nobody knows: what was last known stands.
+                if matches!(error, StoreError::Unfit(_)) {
+                    report.metrics.durability_is_given(false);
+                }
+                Some(error.to_string())
+            }
             Err(_) => Some(format!("it does not answer within {} ms", options.poll_timeout.as_millis())),
         };
         match (reason, away_since) {

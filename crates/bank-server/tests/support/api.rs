@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bank_proto::v1::{self, bank_service_client::BankServiceClient};
+use bank_proto::v1::{self, bank_service_client::BankServiceClient, operation::Kind};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -56,6 +56,23 @@ pub fn transfer(from: &str, to: &str, minor_units: i64) -> v1::TransferRequest {
         amount: usd(minor_units),
         ..Default::default()
     }
+}
+
+pub fn batch(operations: impl IntoIterator<Item = Kind>) -> v1::ExecuteBatchRequest {
+    let operations = operations.into_iter().map(|kind| v1::Operation { kind: Some(kind) });
+    v1::ExecuteBatchRequest { operations: operations.collect(), ..Default::default() }
+}
+
+/// The same as a message of a stream.
+pub fn of_stream(batch: v1::ExecuteBatchRequest) -> v1::ExecuteStreamRequest {
+    let v1::ExecuteBatchRequest { operations, atomic, receipts_only, validate_only } = batch;
+    v1::ExecuteStreamRequest { operations, atomic, receipts_only, validate_only }
+}
+
+/// The error of an operation, as its own call would have ended with.
+pub fn status_of(error: v1::OperationError) -> Status {
+    let details = prost::Message::encode_to_vec(&error);
+    Status::with_details(error.code.into(), error.message, details.into())
 }
 
 pub fn interest(account_id: &str, rate: &str) -> v1::CalculateInterestRequest {

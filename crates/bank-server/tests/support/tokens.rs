@@ -56,13 +56,18 @@ impl Issuer {
 
     /// A token that is good for an hour.
     pub fn token(&self, subject: &str, scope: &str) -> String {
+        self.token_for(HOUR_SECONDS, subject, scope)
+    }
+
+    /// A token that is good for so many seconds.
+    pub fn token_for(&self, seconds: u64, subject: &str, scope: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let claims = serde_json::json!({
             "iss": "https://issuer.test",
             "aud": "bank",
             "sub": subject,
             "scope": scope,
-            "exp": now + HOUR_SECONDS,
+            "exp": now + seconds,
         });
         let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
         let signed = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()));

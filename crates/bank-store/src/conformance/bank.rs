@@ -283,8 +283,13 @@ impl Bank {
     }
 }
 
+/// Whether a call may not have come through.
+pub(super) fn is_lost(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
+}
+
 /// Sends a call until the store can say what became of it.
-async fn insist<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
+pub(super) async fn insist<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match call().await {

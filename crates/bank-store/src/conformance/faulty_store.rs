@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{AccountsQuery, Committed, Durability, EntriesQuery, Proposal, Store, StoreError};
+use crate::{
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportBegun, ImportId,
+    KeptRequest, Proposal, RequestsQuery, Store, StoreError,
+};
 
 /// How likely each fault is, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
@@ -152,9 +155,10 @@ impl Store for FaultyStore {
             }
             Some(Fault::HalfDone) => {
                 // A chain is all or nothing, so it is never cut in two.
-                let half = proposals.len() / 2;
-                let half = half + proposals[half..].iter().take_while(|proposal| proposal.linked).count();
-                let half = if half < proposals.len() && half > 0 { half } else { 0 };
+                let mut half = proposals.len() / 2;
+                while half > 0 && proposals[half - 1].linked {
+                    half -= 1;
+                }
                 self.inner.commit(&proposals[..half]).await?;
                 unknown("a commit was cut short")
             }
@@ -218,6 +222,10 @@ impl Store for FaultyStore {
         self.inner.partitions()
     }
 
+    fn backup(&self) -> Option<&dyn Backup> {
+        self.inner.backup().map(|_| self as &dyn Backup)
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
@@ -228,5 +236,50 @@ impl Store for FaultyStore {
 
     fn lane(&self, account_id: &AccountId) -> usize {
         self.inner.lane(account_id)
+    }
+}
+
+impl FaultyStore {
+    /// What is below, which has been asked for before.
+    fn inner_backup(&self) -> &dyn Backup {
+        self.inner.backup().unwrap()
+    }
+
+    /// Makes a call of an import, which can be sent again as a whole and not in half.
+    async fn importing<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let unknown = || Err(StoreError::OutcomeUnknown("a call of an import was lost".to_owned()));
+        match self.fault() {
+            None => call.await,
+            Some(Fault::CommitRefused) => Err(StoreError::Unavailable("an import was refused".to_owned())),
+            Some(Fault::RequestLost | Fault::HalfDone | Fault::Delayed) => unknown(),
+            Some(Fault::ReplyLost) => {
+                call.await?;
+                unknown()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Backup for FaultyStore {
+    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
+        self.before_read()?;
+        self.inner_backup().requests(query).await
+    }
+
+    async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
+        self.importing(self.inner_backup().begin_import(import)).await
+    }
+
+    async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
+        self.importing(self.inner_backup().import(import, batch)).await
+    }
+
+    async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
+        self.importing(self.inner_backup().finish_import(import)).await
+    }
+
+    async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
+        self.importing(self.inner_backup().abandon_import(import)).await
     }
 }

@@ -9,15 +9,17 @@ use redb::{
 };
 
 use super::{
-    EmbeddedOptions,
-    codec::{self, Filed, Linked, RecordedOutcome},
+    EmbeddedOptions, backup,
+    codec::{self, Linked, RecordedOutcome},
     file::{self, storage_error},
+    heads::Recent,
     history::{Place, entry_at},
-    list::filed,
+    list::{Filed, filed, from_row},
+    log::LogRow,
     medium::Medium,
     tables::{
-        ACCOUNTS, AccountKey, LOG, MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position,
-        REQUESTS, RequestKey, Row,
+        META, MILESTONE_EVERY, MILESTONES, MilestoneKey, OWNERS, OwnerKey, Position, REQUESTS, ReadTables,
+        RequestKey, Row,
     },
 };
 use crate::{StoreError, partition::Partitions};
@@ -78,7 +80,15 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
         database = file::open(medium, options)?.0;
     }
     let transaction = database.begin_read().map_err(storage_error)?;
-    let walk = || Walk::new(&transaction, identity.partitions)?.all(&mut checked);
+    if backup::is_marked(&transaction.open_table(META).map_err(storage_error)?)? {
+        checked.note("an import into this bank was broken off; import the file again");
+    }
+    let recent = readable(|| Recent::read(&transaction, identity.partitions));
+    let recent = recent.unwrap_or_else(|error| {
+        checked.note_error(error);
+        Recent::default()
+    });
+    let walk = || Walk::new(&transaction, recent, identity.partitions)?.all(&mut checked);
     if let Err(error) = readable(walk) {
         checked.note_error(error);
     }
@@ -94,19 +104,23 @@ fn readable<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreE
 /// All that is in the file, at one instant.
 struct Walk {
     partitions: Partitions,
-    accounts: ReadOnlyTable<AccountKey, Row>,
-    log: ReadOnlyTable<Position, Row>,
+    recent: Recent,
+    tables: ReadTables,
     milestones: ReadOnlyTable<MilestoneKey, Position>,
     owners: ReadOnlyTable<OwnerKey, ()>,
     requests: ReadOnlyTable<RequestKey, Row>,
 }
 
 impl Walk {
-    fn new(transaction: &ReadTransaction, partitions: Partitions) -> Result<Self, StoreError> {
+    fn new(
+        transaction: &ReadTransaction,
+        recent: Recent,
+        partitions: Partitions,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             partitions,
-            accounts: transaction.open_table(ACCOUNTS).map_err(storage_error)?,
-            log: transaction.open_table(LOG).map_err(storage_error)?,
+            recent,
+            tables: ReadTables::open(transaction)?,
             milestones: transaction.open_table(MILESTONES).map_err(storage_error)?,
             owners: transaction.open_table(OWNERS).map_err(storage_error)?,
             requests: transaction.open_table(REQUESTS).map_err(storage_error)?,
@@ -116,7 +130,7 @@ impl Walk {
     fn all(&self, checked: &mut Checked) -> Result<(), StoreError> {
         let mut owned = 0;
         let mut milestones = 0;
-        for row in self.accounts.iter().map_err(storage_error)? {
+        for row in self.tables.accounts.iter().map_err(storage_error)? {
             let (key, row) = row.map_err(storage_error)?;
             let account = readable(|| self.account(key.value(), row.value()));
             match account.and_then(|filed| readable(|| self.history(&filed)).map(|()| filed.account)) {
@@ -139,11 +153,10 @@ impl Walk {
         if checked.problem_count == 0 {
             // What is there and belongs to no account.
             for (what, expected, found) in [
-                ("entries", checked.entries, self.log.len()),
-                ("milestones", milestones, self.milestones.len()),
-                ("accounts of owners", owned, self.owners.len()),
+                ("entries", checked.entries, self.log_entries()?),
+                ("milestones", milestones, self.milestones.len().map_err(storage_error)?),
+                ("accounts of owners", owned, self.owners.len().map_err(storage_error)?),
             ] {
-                let found = found.map_err(storage_error)?;
                 if found != expected {
                     checked.note(format!("there are {found} {what}, and {expected} belong to accounts"));
                 }
@@ -152,11 +165,26 @@ impl Walk {
         Ok(())
     }
 
+    /// How many entries are in the log, which must be dense.
+    fn log_entries(&self) -> Result<u64, StoreError> {
+        let mut newest = 0;
+        for row in self.tables.log.iter().map_err(storage_error)? {
+            let (first, row) = row.map_err(storage_error)?;
+            let row = LogRow::parse(first.value(), row.value())?;
+            if first.value() != newest + 1 {
+                let what = format!("entry {} follows entry {newest} of the log", first.value());
+                return Err(StoreError::Corrupt(what));
+            }
+            newest = row.last();
+        }
+        Ok(newest)
+    }
+
     fn account(&self, (partition, id): (u32, &str), row: &[u8]) -> Result<Filed, StoreError> {
         let id: AccountId = id
             .parse()
             .map_err(|_| StoreError::Corrupt(format!("{id:?} is among the accounts, and no account id")))?;
-        let filed = codec::account(&id, row)?;
+        let filed = from_row(&self.tables, &self.recent, &id, row)?;
         require(
             partition == self.partitions.of(&id),
             &id,
@@ -171,14 +199,14 @@ impl Walk {
 
     /// Reads a whole history, newest first.
     fn history(&self, filed: &Filed) -> Result<(), StoreError> {
-        let Filed { account, newest } = filed;
+        let Filed { account, head } = filed;
         let Account { id, currency, .. } = account;
         let (mut balance, mut time) = (account.balance, account.updated_at);
         let mut later: Option<Entry> = None;
-        let mut position = *newest;
+        let mut position = head.newest;
         for sequence in (1..=account.version).rev() {
-            let Linked { entry, previous } =
-                entry_at(&self.log, id, *currency, Place { position, sequence })?;
+            let place = Place { position, sequence: Some(sequence) };
+            let Linked { entry, previous } = entry_at(&self.tables.log, id, *currency, place)?;
             let before = balance.checked_add(entry.amount.checked_neg().unwrap_or(entry.amount));
             require(entry.balance_after == balance, id, "its balances do not add up")?;
             require(
@@ -219,11 +247,11 @@ impl Walk {
         let account_id: AccountId = account_id.parse().map_err(|_| {
             StoreError::Corrupt(format!("a request is of {account_id:?}, which is no account id"))
         })?;
-        let account = filed(&self.accounts, self.partitions, &account_id)?;
+        let account = filed(&self.tables, &self.recent, self.partitions, &account_id)?;
         let account =
             account.ok_or_else(|| damage(&account_id, "it is gone, but not the record of a request"))?;
-        let place = Place { position, sequence: id.sequence };
-        let found = entry_at(&self.log, &account_id, account.account.currency, place)?;
+        let place = Place { position, sequence: Some(id.sequence) };
+        let found = entry_at(&self.tables.log, &account_id, account.account.currency, place)?;
         require(found.entry.id() == id, &account_id, "the record of a request names another entry")
     }
 }

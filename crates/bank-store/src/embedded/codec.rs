@@ -4,36 +4,35 @@
 //! A field that a later version adds comes last and with `#[serde(default)]`, so that what was
 //! written before can still be read; any other change is a new layout of the file.
 
-use bank_domain::{
-    Account, AccountId, AccountState, AccountType, Currency, Description, Entry, EntryHash, EntryId,
-    EntryKind, Fingerprint, Labels, Money, Owner, Refusal, RequestId, Timestamp, TransactionId,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::borrow::Cow;
 
-use super::tables::Position;
+use bank_domain::{
+    Account, AccountId, AccountState, AccountType, Currency, Entry, EntryHash, EntryId, EntryKind,
+    Fingerprint, Labels, Money, Refusal, Timestamp, TransactionId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::tables::{Number, Position};
 use crate::{Attempt, StoreError, checks};
 
-/// An account, and where in the log its newest entry is.
-#[derive(Clone, Debug)]
-pub(super) struct Filed {
-    pub(super) account: Account,
-    pub(super) newest: Position,
-}
-
+/// What there is to an account besides its entries.
 #[derive(Serialize, Deserialize)]
-struct StoredAccount {
+struct AccountRow<'a> {
+    number: Number,
     account_type: AccountType,
     currency: Currency,
-    owner: Owner,
-    labels: Labels,
+    owner: &'a str,
+    labels: Cow<'a, Labels>,
     state: AccountState,
-    balance: i64,
     overdraft_limit: i64,
-    version: u64,
     opened_at: Timestamp,
-    updated_at: Timestamp,
-    head: EntryHash,
-    newest: Position,
+}
+
+/// An account, but for what its newest entry says.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) number: Number,
+    account: Account,
 }
 
 /// An entry, and where in the log the one before it on its account is.
@@ -44,18 +43,18 @@ pub(super) struct Linked {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredEntry {
-    account_id: AccountId,
+struct EntryRow<'a> {
+    account_id: &'a str,
     sequence: u64,
     previous: Option<Position>,
     time: Timestamp,
-    kind: EntryKind,
+    kind: Cow<'a, EntryKind>,
     amount: i64,
     balance_after: i64,
     /// Of the other side, where this is the second side of a transfer.
-    transaction: Option<String>,
-    request_id: Option<RequestId>,
-    description: Description,
+    transaction: Option<Cow<'a, str>>,
+    request_id: Option<&'a str>,
+    description: &'a str,
     hash: EntryHash,
 }
 
@@ -79,126 +78,178 @@ pub(super) enum RecordedOutcome {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredRecord {
+struct RecordRow<'a> {
     fingerprint: u64,
     attempt: u64,
     recorded_at_seconds: u64,
-    outcome: RecordedOutcome,
+    outcome: Cow<'a, RecordedOutcome>,
 }
 
-pub(super) fn encode_account(account: &Account, newest: Position) -> Result<Vec<u8>, StoreError> {
-    encode(&StoredAccount {
+/// Appends the row of an account.
+pub(super) fn encode_account(row: &mut Vec<u8>, account: &Account, number: Number) -> Result<(), StoreError> {
+    let fields = AccountRow {
+        number,
         account_type: account.account_type,
         currency: account.currency,
-        owner: account.owner.clone(),
-        labels: account.labels.clone(),
+        owner: account.owner.as_str(),
+        labels: Cow::Borrowed(&account.labels),
         state: account.state,
-        balance: account.balance.minor_units,
         overdraft_limit: account.overdraft_limit.minor_units,
-        version: account.version,
         opened_at: account.opened_at,
-        updated_at: account.updated_at,
-        head: account.head,
-        newest,
-    })
+    };
+    encode(row, &fields)
 }
 
-/// An account from its row.
-pub(super) fn account(id: &AccountId, bytes: &[u8]) -> Result<Filed, StoreError> {
-    let damaged = |what: &str| StoreError::Corrupt(format!("account {id}: {what}"));
-    let stored: StoredAccount = decode(bytes).map_err(|error| damaged(&error))?;
-    let money = |minor_units| Money { currency: stored.currency, minor_units };
-    let account = Account {
-        id: id.clone(),
-        account_type: stored.account_type,
-        currency: stored.currency,
-        owner: stored.owner,
-        labels: stored.labels,
-        state: stored.state,
-        balance: money(stored.balance),
-        overdraft_limit: money(stored.overdraft_limit),
-        version: stored.version,
-        opened_at: stored.opened_at,
-        updated_at: stored.updated_at,
-        head: stored.head,
-    };
-    match checks::unsound_field(&account) {
-        Some(field) => Err(damaged(&format!("field {field:?} is out of bounds"))),
-        None => Ok(Filed { account, newest: stored.newest }),
+/// Whether an entry changes what the row of its account says.
+pub(super) fn changes_row(kind: &EntryKind) -> bool {
+    match kind {
+        EntryKind::AccountOpened { .. }
+        | EntryKind::OverdraftLimitSet { .. }
+        | EntryKind::AccountFrozen
+        | EntryKind::AccountUnfrozen
+        | EntryKind::AccountClosed => true,
+        EntryKind::Deposit
+        | EntryKind::Withdrawal
+        | EntryKind::TransferOut { .. }
+        | EntryKind::TransferIn { .. }
+        | EntryKind::Interest { .. } => false,
     }
 }
 
-pub(super) fn encode_entry(entry: &Entry, previous: Option<Position>) -> Result<Vec<u8>, StoreError> {
+/// What the row of an account says.
+pub(super) fn opened(id: &AccountId, row: &[u8]) -> Result<Opened, StoreError> {
+    let fields: AccountRow<'_> = decode(row).map_err(|error| damaged(id, &error))?;
+    let money = |minor_units| Money { currency: fields.currency, minor_units };
+    let account = Account {
+        id: id.clone(),
+        account_type: fields.account_type,
+        currency: fields.currency,
+        owner: fields.owner.parse().map_err(|_| damaged(id, "its owner is malformed"))?,
+        labels: fields.labels.into_owned(),
+        state: fields.state,
+        balance: money(0),
+        overdraft_limit: money(fields.overdraft_limit),
+        version: 0,
+        opened_at: fields.opened_at,
+        updated_at: fields.opened_at,
+        head: EntryHash::from_bytes([0; 32]),
+    };
+    Ok(Opened { number: fields.number, account })
+}
+
+impl Opened {
+    pub(super) fn currency(&self) -> Currency {
+        self.account.currency
+    }
+
+    /// The account with its newest entry.
+    pub(super) fn after(self, newest: &Entry) -> Result<Account, StoreError> {
+        let account = Account {
+            balance: newest.balance_after,
+            version: newest.sequence,
+            updated_at: newest.time,
+            head: newest.hash,
+            ..self.account
+        };
+        match checks::unsound_field(&account) {
+            Some(field) => Err(damaged(&account.id, &format!("field {field:?} is out of bounds"))),
+            None => Ok(account),
+        }
+    }
+}
+
+fn damaged(id: &AccountId, what: &str) -> StoreError {
+    StoreError::Corrupt(format!("account {id}: {what}"))
+}
+
+/// Appends an entry as the log has it.
+pub(super) fn encode_entry(
+    row: &mut Vec<u8>,
+    entry: &Entry,
+    previous: Option<Position>,
+) -> Result<(), StoreError> {
     let is_second_side = matches!(entry.kind, EntryKind::TransferIn { .. });
-    encode(&StoredEntry {
-        account_id: entry.account_id.clone(),
+    let fields = EntryRow {
+        account_id: entry.account_id.as_str(),
         sequence: entry.sequence,
         previous,
         time: entry.time,
-        kind: entry.kind.clone(),
+        kind: Cow::Borrowed(&entry.kind),
         amount: entry.amount.minor_units,
         balance_after: entry.balance_after.minor_units,
-        transaction: is_second_side.then(|| entry.transaction_id.to_string()),
-        request_id: entry.request_id.clone(),
-        description: entry.description.clone(),
+        transaction: is_second_side.then(|| entry.transaction_id.to_string().into()),
+        request_id: entry.request_id.as_ref().map(bank_domain::RequestId::as_str),
+        description: entry.description.as_str(),
         hash: entry.hash,
-    })
+    };
+    encode(row, &fields)
 }
 
-/// An entry from its row in the log. Its currency is that of its account.
-pub(super) fn entry(position: Position, currency: Currency, bytes: &[u8]) -> Result<Linked, StoreError> {
+/// An entry of the log. Its currency is that of its account.
+pub(super) fn entry(position: Position, currency: Currency, row: &[u8]) -> Result<Linked, StoreError> {
     let damaged = |what: &str| StoreError::Corrupt(format!("entry {position} of the log: {what}"));
-    let stored: StoredEntry = decode(bytes).map_err(|error| damaged(&error))?;
+    let fields: EntryRow<'_> = decode(row).map_err(|error| damaged(&error))?;
     let money = |minor_units| Money { currency, minor_units };
-    let StoredEntry { account_id, sequence, time, .. } = stored;
-    let transaction_id = match stored.transaction {
+    let EntryRow { sequence, time, .. } = fields;
+    let account_id: AccountId =
+        fields.account_id.parse().map_err(|_| damaged("its account id is malformed"))?;
+    let transaction_id = match fields.transaction {
         Some(text) => text.parse().map_err(|_| damaged("its transaction id is malformed"))?,
         None => TransactionId { account_id: account_id.clone(), entry_id: EntryId { time, sequence } },
     };
+    let request_id = fields.request_id.map(str::parse).transpose();
     let entry = Entry {
         transaction_id,
         account_id,
         sequence,
         time,
-        kind: stored.kind,
-        amount: money(stored.amount),
-        balance_after: money(stored.balance_after),
-        request_id: stored.request_id,
-        description: stored.description,
-        hash: stored.hash,
+        kind: fields.kind.into_owned(),
+        amount: money(fields.amount),
+        balance_after: money(fields.balance_after),
+        request_id: request_id.map_err(|_| damaged("its request id is malformed"))?,
+        description: fields.description.parse().map_err(|_| damaged("its description is malformed"))?,
+        hash: fields.hash,
     };
-    if sequence == 0 || stored.previous.is_none() != (sequence == 1) {
+    if sequence == 0 || fields.previous.is_none() != (sequence == 1) {
         return Err(damaged("it does not say which entry came before it"));
     }
-    Ok(Linked { entry, previous: stored.previous })
+    Ok(Linked { entry, previous: fields.previous })
 }
 
-pub(super) fn encode_record(record: &Record) -> Result<Vec<u8>, StoreError> {
-    encode(&StoredRecord {
+/// Whose an entry of the log is.
+pub(super) fn account_id_of(position: Position, row: &[u8]) -> Result<AccountId, StoreError> {
+    // Only of a currency that is there can there be entries; which one it is does not matter here.
+    entry(position, Currency::USD, row).map(|linked| linked.entry.account_id)
+}
+
+/// Appends the row of a request record.
+pub(super) fn encode_record(row: &mut Vec<u8>, record: &Record) -> Result<(), StoreError> {
+    let fields = RecordRow {
         fingerprint: record.fingerprint.to_bits(),
         attempt: record.attempt.0,
         recorded_at_seconds: record.recorded_at_seconds,
-        outcome: record.outcome.clone(),
-    })
+        outcome: Cow::Borrowed(&record.outcome),
+    };
+    encode(row, &fields)
 }
 
 /// A request record from its row.
-pub(super) fn record(bytes: &[u8]) -> Result<Record, StoreError> {
-    let StoredRecord { fingerprint, attempt, recorded_at_seconds, outcome } =
-        decode(bytes).map_err(|error| StoreError::Corrupt(format!("a request record: {error}")))?;
+pub(super) fn record(row: &[u8]) -> Result<Record, StoreError> {
+    let RecordRow { fingerprint, attempt, recorded_at_seconds, outcome } =
+        decode(row).map_err(|error| StoreError::Corrupt(format!("a request record: {error}")))?;
     Ok(Record {
         fingerprint: Fingerprint::from_bits(fingerprint),
         attempt: Attempt(attempt),
         recorded_at_seconds,
-        outcome,
+        outcome: outcome.into_owned(),
     })
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    rmp_serde::to_vec(value)
+fn encode(row: &mut Vec<u8>, fields: &impl Serialize) -> Result<(), StoreError> {
+    rmp_serde::encode::write(row, fields)
         .map_err(|error| StoreError::Misconfigured(format!("a row cannot be encoded: {error}")))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    rmp_serde::from_slice(bytes).map_err(|error| format!("its row is malformed ({error})"))
+fn decode<'a, T: Deserialize<'a>>(row: &'a [u8]) -> Result<T, String> {
+    rmp_serde::from_slice(row).map_err(|error| format!("its row is malformed ({error})"))
 }

@@ -1,38 +1,61 @@
 //! Applies proposals, within one write transaction.
+//!
+//! First it is decided what to write, in order; then all of it is written, table by table and in the order
+//! of keys, which is what a B-tree takes fastest.
+
+mod import;
 
 use std::collections::{HashMap, HashSet};
 
-use bank_domain::{AccountId, Change, Plan};
-use redb::{ReadableTable as _, WriteTransaction};
+use bank_domain::{Account, AccountId, Change, Plan};
+use redb::{ReadableTableMetadata as _, WriteTransaction};
 
+pub(super) use self::import::apply as import;
 use super::{
-    codec::{self, Filed, Record, RecordedOutcome},
+    codec::{self, Record, RecordedOutcome},
     file::storage_error,
-    history::{Place, entry_at},
-    list::filed,
+    heads::{Head, Recent, Remembered},
+    history::{self, Place},
+    list::{self, Filed},
+    log::{self, Addition},
     requests::{Retention, Windows, now_seconds},
-    tables::{MILESTONE_EVERY, Position, WriteTables},
+    tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, Recorded, Stamp, StoreError, partition::Partitions, proposal::chains,
+    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions,
+    proposal::chains,
 };
+
+/// What a commit begins with.
+pub(super) struct Before<'a> {
+    pub(super) recent: &'a Recent,
+    pub(super) remembered: &'a mut Remembered,
+    pub(super) partitions: Partitions,
+    pub(super) retention: Retention,
+}
+
+/// What is so once the transaction is committed.
+pub(super) struct After {
+    pub(super) recent: Recent,
+    /// Of the accounts that have changed.
+    pub(super) heads: Vec<(AccountId, Head)>,
+}
 
 /// Applies proposals, in order. An error means that the transaction must not be committed.
 pub(super) fn apply(
     transaction: &WriteTransaction,
-    partitions: Partitions,
-    retention: Retention,
+    before: Before<'_>,
     proposals: &[Proposal],
-) -> Result<Committed, StoreError> {
-    let mut commit = Commit::begin(transaction, partitions, retention)?;
+) -> Result<(Committed, After), StoreError> {
+    let mut commit = Commit::begin(transaction, before, proposals.len())?;
     let mut outcomes = Vec::with_capacity(proposals.len());
     let mut tainted = HashSet::new();
     for chain in chains(proposals) {
-        outcomes.extend(commit.settle(chain, &mut tainted)?);
+        commit.settle(chain, &mut tainted, &mut outcomes)?;
     }
     let current = commit.current(tainted)?;
-    commit.finish(proposals.len())?;
-    Ok(Committed { outcomes, current })
+    let after = commit.write(proposals.len())?;
+    Ok((Committed { outcomes, current }, after))
 }
 
 /// What is to be done about a proposal.
@@ -45,48 +68,60 @@ enum Decision {
 }
 
 /// An account as the proposals before leave it.
-struct Known {
+#[derive(Clone, Copy)]
+struct Known<'p> {
     /// `None` for one that does not exist.
-    filed: Option<Filed>,
-    is_changed: bool,
+    head: Option<Head>,
+    /// If they have changed it.
+    changed: Option<&'p Account>,
 }
 
 /// A commit under way.
-struct Commit<'t> {
+struct Commit<'a, 't, 'p> {
     tables: WriteTables<'t>,
-    partitions: Partitions,
+    before: Before<'a>,
     windows: Windows,
     now_seconds: u64,
-    known: HashMap<AccountId, Known>,
-    next_position: Position,
+    known: HashMap<&'p AccountId, Known<'p>>,
+    next_number: Number,
+    log: Addition,
+    /// Rows of accounts, with what they are to be written under.
+    rows: Vec<((u32, &'p str), Vec<u8>)>,
+    milestones: Vec<((&'p str, i64, u64), Position)>,
+    owners: Vec<(&'p str, &'p str)>,
+    records: HashMap<&'p RequestKey, Record>,
 }
 
-impl<'t> Commit<'t> {
+impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     fn begin(
         transaction: &'t WriteTransaction,
-        partitions: Partitions,
-        retention: Retention,
+        before: Before<'a>,
+        proposals: usize,
     ) -> Result<Self, StoreError> {
         let tables = WriteTables::open(transaction)?;
-        let newest = tables.log.last().map_err(storage_error)?.map_or(0, |(position, _)| position.value());
         let now_seconds = now_seconds();
-        let windows = Windows::at(now_seconds, retention, &tables.requests)?;
         Ok(Self {
-            partitions,
-            windows,
+            windows: Windows::at(now_seconds, before.retention, &tables.requests)?,
             now_seconds,
-            known: HashMap::new(),
-            next_position: newest + 1,
+            known: HashMap::with_capacity(proposals),
+            next_number: tables.accounts.len().map_err(storage_error)?,
+            log: Addition::after(log::newest(&tables.log)?),
+            rows: Vec::new(),
+            milestones: Vec::new(),
+            owners: Vec::new(),
+            records: HashMap::with_capacity(proposals),
             tables,
+            before,
         })
     }
 
-    /// Applies a chain, or says of each proposal why not.
+    /// Adds what a chain writes, or says of each proposal why it writes nothing.
     fn settle(
         &mut self,
-        chain: &[Proposal],
-        tainted: &mut HashSet<AccountId>,
-    ) -> Result<Vec<Outcome>, StoreError> {
+        chain: &'p [Proposal],
+        tainted: &mut HashSet<&'p AccountId>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), StoreError> {
         // Of the chain, as those before in it leave the accounts.
         let mut ahead = HashMap::new();
         let mut decisions = Vec::with_capacity(chain.len());
@@ -98,44 +133,49 @@ impl<'t> Commit<'t> {
             });
             if proposal.linked {
                 let changes = proposal.decision.iter().flat_map(Plan::changes);
-                ahead.extend(changes.map(|it| (it.account.id.clone(), Stamp::of(&it.account))));
+                ahead.extend(changes.map(|it| (&it.account.id, Stamp::of(&it.account))));
             }
         }
         let is_recorded = decisions.iter().any(|decision| matches!(decision, Decision::Recorded(_)));
         let is_whole = decisions.iter().all(|decision| matches!(decision, Decision::Write));
         let refused = chain.iter().position(|proposal| proposal.decision.is_err());
-        let mut outcomes = Vec::with_capacity(chain.len());
+        let mut are_applied = true;
         for (place, (proposal, decision)) in chain.iter().zip(decisions).enumerate() {
-            outcomes.push(match decision {
+            let outcome = match decision {
                 Decision::Write if is_whole && refused.is_none_or(|refused| refused == place) => {
-                    self.write(proposal)?;
+                    self.add(proposal)?;
                     Outcome::Applied
                 }
                 Decision::Recorded(outcome) => outcome,
                 Decision::Not(outcome) if !is_recorded => outcome,
                 Decision::Write | Decision::Not(_) => Outcome::Abandoned,
-            });
+            };
+            are_applied &= outcome == Outcome::Applied;
+            outcomes.push(outcome);
         }
-        if !is_whole && outcomes.iter().any(|outcome| *outcome != Outcome::Applied) {
-            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id.clone()));
+        if !is_whole && !are_applied {
+            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
         }
-        Ok(outcomes)
+        Ok(())
     }
 
-    /// As [`Store::commit`](crate::Store::commit) has it, for one proposal of a chain. Writes nothing.
+    /// As [`Store::commit`](crate::Store::commit) has it, for one proposal of a chain. Adds nothing.
     fn decide(
         &mut self,
-        proposal: &Proposal,
-        ahead: &HashMap<AccountId, Stamp>,
-        tainted: &HashSet<AccountId>,
+        proposal: &'p Proposal,
+        ahead: &HashMap<&AccountId, Stamp>,
+        tainted: &HashSet<&AccountId>,
     ) -> Result<Decision, StoreError> {
-        if let Some(record) = self.windows.find(&self.tables.requests, &proposal.key)? {
+        let record = match self.records.get(&proposal.key) {
+            Some(record) => Some(record.clone()),
+            None => self.windows.find(&self.tables.requests, &proposal.key)?,
+        };
+        if let Some(record) = record {
             return self.recorded(proposal, record).map(Decision::Recorded);
         }
         for (id, stamp) in &proposal.decided_on {
-            let filed = self.known(id)?.filed.as_ref();
-            let now = ahead.get(id).copied().or_else(|| filed.map(|filed| Stamp::of(&filed.account)));
-            if now != *stamp || tainted.contains(id) {
+            let known = self.known(id)?.head.map(|head| head.stamp);
+            if ahead.get(id).copied().or(known) != *stamp || tainted.contains(id) {
                 return Ok(Decision::Not(Outcome::Conflict));
             }
         }
@@ -143,35 +183,38 @@ impl<'t> Commit<'t> {
     }
 
     /// What a proposal comes to whose request has an outcome already.
-    fn recorded(&mut self, proposal: &Proposal, record: Record) -> Result<Outcome, StoreError> {
+    fn recorded(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
         if record.fingerprint != proposal.fingerprint {
             return Ok(Outcome::RequestIdReused);
         }
         if record.attempt == proposal.attempt {
             return Ok(Outcome::Applied);
         }
-        Ok(Outcome::Replayed(match record.outcome {
-            RecordedOutcome::Refused(refusal) => Recorded::Refused(refusal),
-            RecordedOutcome::Entry { position, id } => {
-                let account_id = &proposal.key.account_id;
-                let Some(filed) = &self.known(account_id)?.filed else {
-                    return Err(StoreError::Corrupt(format!(
-                        "account {account_id} is gone, but not the record of its entry {id}"
-                    )));
-                };
-                let (currency, sequence) = (filed.account.currency, id.sequence);
-                let place = Place { position, sequence };
-                Recorded::Entry(Box::new(entry_at(&self.tables.log, account_id, currency, place)?.entry))
+        let (position, id) = match record.outcome {
+            RecordedOutcome::Refused(refusal) => return Ok(Outcome::Replayed(Recorded::Refused(refusal))),
+            RecordedOutcome::Entry { position, id } => (position, id),
+        };
+        let account_id = &proposal.key.account_id;
+        let account = self.account(account_id)?.ok_or_else(|| {
+            StoreError::Corrupt(format!("account {account_id} is gone, but not the record of its entry {id}"))
+        })?;
+        let place = Place { position, sequence: Some(id.sequence) };
+        let linked = match self.log.get(position) {
+            Some(row) => {
+                history::own(account_id, place, Some(codec::entry(position, account.currency, row)?))?
             }
-        }))
+            None => history::entry_at(&self.tables.log, account_id, account.currency, place)?,
+        };
+        Ok(Outcome::Replayed(Recorded::Entry(Box::new(linked.entry))))
     }
 
-    fn write(&mut self, proposal: &Proposal) -> Result<(), StoreError> {
+    /// Adds what a proposal writes.
+    fn add(&mut self, proposal: &'p Proposal) -> Result<(), StoreError> {
         let outcome = match &proposal.decision {
             Ok(plan) => {
-                let position = self.next_position;
+                let position = self.log.next();
                 for change in plan.changes() {
-                    self.write_change(change)?;
+                    self.add_change(change)?;
                 }
                 RecordedOutcome::Entry { position, id: plan.primary.entry.id() }
             }
@@ -180,53 +223,85 @@ impl<'t> Commit<'t> {
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
             let record = Record { fingerprint, attempt, recorded_at_seconds: self.now_seconds, outcome };
-            self.windows.write(&mut self.tables.requests, &proposal.key, &record)?;
+            self.records.insert(&proposal.key, record);
         }
         Ok(())
     }
 
-    /// Adds an entry to the log, and remembers the account, which is written when all are known.
-    fn write_change(&mut self, change: &Change) -> Result<(), StoreError> {
+    fn add_change(&mut self, change: &'p Change) -> Result<(), StoreError> {
         let Change { account, entry } = change;
-        let position = self.next_position;
-        self.next_position += 1;
-        let previous = self.known(&account.id)?.filed.as_ref().map(|filed| filed.newest);
-        let row = codec::encode_entry(entry, previous)?;
-        self.tables.log.insert(position, row.as_slice()).map_err(storage_error)?;
         let id = account.id.as_str();
+        let before = self.known(&account.id)?.head;
+        let newest = self.log.next();
+        self.log.push(|row| codec::encode_entry(row, entry, before.map(|head| head.newest)))?;
+        let number = match before {
+            Some(head) => head.number,
+            None => self.fresh_number()?,
+        };
+        if codec::changes_row(&entry.kind) {
+            let mut row = Vec::new();
+            codec::encode_account(&mut row, account, number)?;
+            self.rows.push(((self.before.partitions.of(&account.id), id), row));
+        }
         if entry.sequence.is_multiple_of(MILESTONE_EVERY) {
-            let milestone = (id, entry.time.unix_ms(), entry.sequence);
-            self.tables.milestones.insert(milestone, position).map_err(storage_error)?;
+            self.milestones.push(((id, entry.time.unix_ms(), entry.sequence), newest));
         }
         if entry.sequence == 1 && !account.owner.is_empty() {
-            self.tables.owners.insert((account.owner.as_str(), id), ()).map_err(storage_error)?;
+            self.owners.push((account.owner.as_str(), id));
         }
-        let filed = Filed { account: account.clone(), newest: position };
-        self.known.insert(account.id.clone(), Known { filed: Some(filed), is_changed: true });
+        let head = Some(Head { number, newest, stamp: Stamp::of(account) });
+        self.known.insert(&account.id, Known { head, changed: Some(account) });
         Ok(())
+    }
+
+    /// The number of an account that is opened.
+    fn fresh_number(&mut self) -> Result<Number, StoreError> {
+        let number = self.next_number;
+        if self.before.recent.find(&self.tables.heads, number)?.is_some() {
+            let what = format!("the number {number} of the next account is taken: accounts are missing");
+            return Err(StoreError::Corrupt(what));
+        }
+        self.next_number += 1;
+        Ok(number)
     }
 
     /// An account as the proposals before leave it.
-    fn known(&mut self, id: &AccountId) -> Result<&Known, StoreError> {
-        if !self.known.contains_key(id) {
-            let filed = filed(&self.tables.accounts, self.partitions, id)?;
-            self.known.insert(id.clone(), Known { filed, is_changed: false });
+    fn known(&mut self, id: &'p AccountId) -> Result<Known<'p>, StoreError> {
+        if let Some(known) = self.known.get(id) {
+            return Ok(*known);
         }
-        Ok(&self.known[id])
+        let head = match self.before.remembered.get(id) {
+            Some(head) => Some(head),
+            None => self.filed(id)?.map(|filed| filed.head),
+        };
+        let known = Known { head, changed: None };
+        self.known.insert(id, known);
+        Ok(known)
+    }
+
+    /// The same, all of it.
+    fn account(&mut self, id: &'p AccountId) -> Result<Option<Account>, StoreError> {
+        match self.known(id)? {
+            Known { changed: Some(account), .. } => Ok(Some(account.clone())),
+            Known { head: None, .. } => Ok(None),
+            Known { .. } => Ok(self.filed(id)?.map(|filed| filed.account)),
+        }
+    }
+
+    /// An account as it was before this commit.
+    fn filed(&self, id: &AccountId) -> Result<Option<Filed>, StoreError> {
+        list::filed(&self.tables, self.before.recent, self.before.partitions, id)
     }
 
     /// The accounts as the commit leaves them, but for those that cannot be read.
     fn current(
         &mut self,
-        ids: HashSet<AccountId>,
-    ) -> Result<HashMap<AccountId, Option<bank_domain::Account>>, StoreError> {
+        ids: HashSet<&'p AccountId>,
+    ) -> Result<HashMap<AccountId, Option<Account>>, StoreError> {
         let mut current = HashMap::with_capacity(ids.len());
         for id in ids {
-            match self.known(&id) {
-                Ok(known) => {
-                    let account = known.filed.as_ref().map(|filed| filed.account.clone());
-                    current.insert(id, account);
-                }
+            match self.account(id) {
+                Ok(account) => drop(current.insert(id.clone(), account)),
                 Err(StoreError::Corrupt(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -234,15 +309,31 @@ impl<'t> Commit<'t> {
         Ok(current)
     }
 
-    /// Writes the accounts, each once, and forgets some requests that are too old.
-    fn finish(mut self, proposals: usize) -> Result<(), StoreError> {
-        for (id, known) in &self.known {
-            if let Some(Filed { account, newest }) = known.filed.as_ref().filter(|_| known.is_changed) {
-                let row = codec::encode_account(account, *newest)?;
-                let key = (self.partitions.of(id), id.as_str());
-                self.tables.accounts.insert(key, row.as_slice()).map_err(storage_error)?;
-            }
+    /// Writes all that was added, and forgets some requests that are too old.
+    fn write(mut self, proposals: usize) -> Result<After, StoreError> {
+        let tables = &mut self.tables;
+        self.log.write(&mut tables.log)?;
+        // Of one account, the last counts.
+        self.rows.sort_by_key(|(key, _)| *key);
+        for (key, row) in self.rows {
+            tables.accounts.insert(key, row.as_slice()).map_err(storage_error)?;
         }
-        self.windows.forget(&mut self.tables.requests, proposals)
+        self.milestones.sort_unstable();
+        for (key, position) in self.milestones {
+            tables.milestones.insert(key, position).map_err(storage_error)?;
+        }
+        self.owners.sort_unstable();
+        for key in self.owners {
+            tables.owners.insert(key, ()).map_err(storage_error)?;
+        }
+        self.windows.write(&mut tables.requests, self.records)?;
+        self.windows.forget(&mut tables.requests, proposals)?;
+
+        let changed = self.known.into_iter().filter(|(_, known)| known.changed.is_some());
+        let heads: Vec<_> =
+            changed.filter_map(|(id, known)| known.head.map(|head| (id.clone(), head))).collect();
+        let changed = heads.iter().map(|(_, head)| (head.number, head.newest)).collect();
+        let recent = self.before.recent.extend(tables, changed, self.log.next() - 1)?;
+        Ok(After { recent, heads })
     }
 }

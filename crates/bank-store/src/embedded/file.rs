@@ -14,7 +14,7 @@ use super::{
 use crate::{StoreError, partition::Partitions};
 
 /// The layout of tables and rows that this version reads and writes.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;
 /// How often a long check of the file says how far it is.
@@ -98,16 +98,15 @@ impl Identity {
     fn write(&self, database: &Database) -> Result<(), StoreError> {
         let transaction = database.begin_write().map_err(storage_error)?;
         {
-            let mut meta = transaction.open_table(META).map_err(storage_error)?;
+            let mut tables = WriteTables::open(&transaction)?;
             for (field, value) in [
                 ("layout", LAYOUT),
                 ("bank_id", &self.bank_id),
                 ("partitions", &self.partitions.count().to_string()),
                 ("request_window_seconds", &self.request_window_seconds.to_string()),
             ] {
-                meta.insert(field, value).map_err(storage_error)?;
+                tables.meta.insert(field, value).map_err(storage_error)?;
             }
-            WriteTables::open(&transaction)?;
         }
         transaction.commit().map_err(storage_error)
     }
@@ -151,7 +150,7 @@ fn builder(file: String, options: &EmbeddedOptions) -> Builder {
     let mut builder = Database::builder();
     let began_at = Instant::now();
     let said_at = Cell::new(None);
-    builder.set_cache_size(options.cache_bytes_max).set_repair_callback(move |repair| {
+    builder.set_cache_size(options.cache_bytes_max / 2).set_repair_callback(move |repair| {
         let is_due = said_at.get().is_none_or(|at: Instant| at.elapsed() >= PROGRESS_EVERY);
         if is_due {
             said_at.set(Some(Instant::now()));

@@ -8,30 +8,29 @@
 use std::{iter, ops::RangeInclusive};
 
 use bank_domain::{Account, AccountId, Currency, Entry, EntryId, Timestamp};
-use redb::{ReadTransaction, ReadableTable};
+use redb::ReadableTable;
 
 use super::{
-    codec::{self, Filed, Linked},
+    codec::{self, Linked},
     file::storage_error,
-    list::filed,
-    tables::{ACCOUNTS, LOG, MILESTONES, MilestoneKey, Position, Row},
+    list::{Filed, filed},
+    log,
+    tables::{MILESTONES, MilestoneKey, Position, ReadTables, Row},
+    writer::Snapshot,
 };
-use crate::{EntriesQuery, Order, StoreError, partition::Partitions};
+use crate::{EntriesQuery, Order, StoreError};
 
 /// Entries as a query asks for them.
-pub(super) fn entries(
-    transaction: &ReadTransaction,
-    partitions: Partitions,
-    query: &EntriesQuery,
-) -> Result<Vec<Entry>, StoreError> {
-    let accounts = transaction.open_table(ACCOUNTS).map_err(storage_error)?;
-    let Some(Filed { account, newest }) = filed(&accounts, partitions, &query.account_id)? else {
+pub(super) fn entries(snapshot: &Snapshot, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
+    let Snapshot { transaction, recent, partitions } = snapshot;
+    let tables = ReadTables::open(transaction)?;
+    let Some(Filed { account, head }) = filed(&tables, recent, *partitions, &query.account_id)? else {
         return Ok(Vec::new());
     };
     let history = History {
-        newest: Place { position: newest, sequence: account.version },
+        newest: Place { position: head.newest, sequence: Some(account.version) },
         account,
-        log: transaction.open_table(LOG).map_err(storage_error)?,
+        log: tables.log,
         milestones: transaction.open_table(MILESTONES).map_err(storage_error)?,
     };
     match query.order {
@@ -40,11 +39,17 @@ pub(super) fn entries(
     }
 }
 
-/// Where in the log an entry is, and which of its account it is.
+/// Where in the log an entry is, and which of its account it is; `None` for its newest, whichever that is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) position: Position,
-    pub(super) sequence: u64,
+    pub(super) sequence: Option<u64>,
+}
+
+impl Place {
+    fn named(self) -> String {
+        self.sequence.map_or("its newest entry".to_owned(), |sequence| format!("its entry {sequence}"))
+    }
 }
 
 /// One entry of an account.
@@ -54,15 +59,20 @@ pub(super) fn entry_at(
     currency: Currency,
     place: Place,
 ) -> Result<Linked, StoreError> {
-    let Place { position, sequence } = place;
+    let read = |row: &[u8]| codec::entry(place.position, currency, row);
+    let found = log::read(log, place.position, read)?;
+    own(account_id, place, found)
+}
+
+/// The entry that was found at a place, if it is the one that belongs there.
+pub(super) fn own(account_id: &AccountId, place: Place, found: Option<Linked>) -> Result<Linked, StoreError> {
     let damaged = |what: String| StoreError::Corrupt(format!("account {account_id}: {what}"));
-    let row = log.get(position).map_err(storage_error)?;
-    let row = row.ok_or_else(|| damaged(format!("its entry {sequence} is not in the log")))?;
-    let linked = codec::entry(position, currency, row.value())?;
-    let entry = &linked.entry;
-    if entry.account_id != *account_id || entry.sequence != sequence {
-        let found = format!("entry {} of account {}", entry.sequence, entry.account_id);
-        return Err(damaged(format!("where its entry {sequence} should be in the log is {found}")));
+    let linked = found.ok_or_else(|| damaged(format!("{} is not in the log", place.named())))?;
+    let Entry { account_id: found, sequence, .. } = &linked.entry;
+    if found != account_id || place.sequence.is_some_and(|expected| expected != *sequence) {
+        let what =
+            format!("where {} should be in the log is entry {sequence} of account {found}", place.named());
+        return Err(damaged(what));
     }
     Ok(linked)
 }
@@ -152,7 +162,7 @@ where
         Ok(rows.map(|row| {
             let (key, position) = row.map_err(storage_error)?;
             let (_, _, sequence) = key.value();
-            Ok(Place { position: position.value(), sequence })
+            Ok(Place { position: position.value(), sequence: Some(sequence) })
         }))
     }
 
@@ -163,7 +173,7 @@ where
             let place = next.take()?;
             let linked = entry_at(&self.log, &self.account.id, self.account.currency, place);
             Some(linked.map(|Linked { entry, previous }| {
-                next = previous.map(|position| Place { position, sequence: place.sequence - 1 });
+                next = previous.map(|position| Place { position, sequence: Some(entry.sequence - 1) });
                 entry
             }))
         })

@@ -1,38 +1,66 @@
 //! Reads accounts: one, or a stretch of a list.
 
 use bank_domain::{Account, AccountId};
-use redb::{ReadTransaction, ReadableTable};
+use redb::ReadableTable as _;
 
 use super::{
-    codec::{self, Filed},
+    codec,
     file::storage_error,
-    tables::{ACCOUNTS, AccountKey, OWNERS, Row},
+    heads::{Head, Recent},
+    history::{self, Place},
+    tables::{ACCOUNTS, AccountTables, OWNERS, ReadTables},
+    writer::Snapshot,
 };
-use crate::{AccountsQuery, StoreError, partition::Partitions};
+use crate::{AccountsQuery, Stamp, StoreError, partition::Partitions};
 
-/// An account as it is stored; `None` where there is none.
+/// An account as it is, and where its newest entry is.
+#[derive(Clone, Debug)]
+pub(super) struct Filed {
+    pub(super) account: Account,
+    pub(super) head: Head,
+}
+
+/// An account by its name; `None` where there is none.
 pub(super) fn filed(
-    accounts: &impl ReadableTable<AccountKey, Row>,
+    tables: &impl AccountTables,
+    recent: &Recent,
     partitions: Partitions,
     id: &AccountId,
 ) -> Result<Option<Filed>, StoreError> {
-    let row = accounts.get((partitions.of(id), id.as_str())).map_err(storage_error)?;
-    row.map(|row| codec::account(id, row.value())).transpose()
+    let row = tables.accounts().get((partitions.of(id), id.as_str())).map_err(storage_error)?;
+    row.map(|row| from_row(tables, recent, id, row.value())).transpose()
+}
+
+/// An account from its row.
+pub(super) fn from_row(
+    tables: &impl AccountTables,
+    recent: &Recent,
+    id: &AccountId,
+    row: &[u8],
+) -> Result<Filed, StoreError> {
+    let opened = codec::opened(id, row)?;
+    let number = opened.number;
+    let newest = recent.find(tables.heads(), number)?.ok_or_else(|| {
+        StoreError::Corrupt(format!("account {id}: nothing says where its newest entry is"))
+    })?;
+    let place = Place { position: newest, sequence: None };
+    let entry = history::entry_at(tables.log(), id, opened.currency(), place)?.entry;
+    let account = opened.after(&entry)?;
+    let head = Head { number, newest, stamp: Stamp::of(&account) };
+    Ok(Filed { account, head })
 }
 
 /// Accounts as a query asks for them.
-pub(super) fn accounts(
-    transaction: &ReadTransaction,
-    partitions: Partitions,
-    query: &AccountsQuery,
-) -> Result<Vec<Account>, StoreError> {
-    let table = transaction.open_table(ACCOUNTS).map_err(storage_error)?;
+pub(super) fn accounts(snapshot: &Snapshot, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
+    let Snapshot { transaction, recent, partitions } = snapshot;
+    let partitions = *partitions;
+    let tables = ReadTables::open(transaction)?;
     let mut accounts = Vec::new();
     let mut add = |id: &str| -> Result<bool, StoreError> {
         if accounts.len() == query.limit {
             return Ok(false);
         }
-        match named(id).and_then(|id| filed(&table, partitions, &id)) {
+        match named(id).and_then(|id| filed(&tables, recent, partitions, &id)) {
             Ok(filed) => accounts.extend(filed.map(|filed| filed.account)),
             // One account that cannot be read does not hide the others.
             Err(error @ StoreError::Corrupt(_)) => {
@@ -46,7 +74,7 @@ pub(super) fn accounts(
     match &query.owner {
         None => {
             let after = after.map(|id| (partitions.of(id), id.as_str()));
-            for row in table.range(after.unwrap_or_default()..).map_err(storage_error)? {
+            for row in tables.accounts.range(after.unwrap_or_default()..).map_err(storage_error)? {
                 let (key, _) = row.map_err(storage_error)?;
                 let (_, id) = key.value();
                 if Some(key.value()) != after && !add(id)? {
@@ -71,11 +99,11 @@ pub(super) fn accounts(
 
 /// Ids of accounts, in the order of the list.
 pub(super) fn ids(
-    transaction: &ReadTransaction,
-    partitions: Partitions,
+    snapshot: &Snapshot,
     after: Option<&AccountId>,
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
+    let Snapshot { transaction, partitions, .. } = snapshot;
     let table = transaction.open_table(ACCOUNTS).map_err(storage_error)?;
     let after = after.map(|id| (partitions.of(id), id.as_str()));
     let mut ids = Vec::new();

@@ -13,7 +13,7 @@ pub struct EmbeddedOptions {
     pub partitions: u32,
     /// How long request records are kept at least.
     pub request_retention: Duration,
-    /// How much memory is used for pages of the file.
+    /// How much memory is used: one half for pages of the file, the other for where accounts stand.
     pub cache_bytes_max: usize,
     /// How much room must be left on the disk for a commit to be begun.
     pub free_bytes_min: u64,

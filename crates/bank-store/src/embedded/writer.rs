@@ -11,7 +11,7 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -23,10 +23,14 @@ use tokio::sync::oneshot;
 
 use super::{
     EmbeddedOptions,
+    commit::{After, Before},
     file::{self, Identity, damaged, storage_error},
+    heads::{Recent, Remembered},
     medium::Medium,
+    requests::Retention,
+    tables::WriteTables,
 };
-use crate::StoreError;
+use crate::{StoreError, partition::Partitions};
 
 /// How many writes may wait for the thread. A server sends one at a time on each lane.
 const WRITES_WAITING_MAX: usize = 1024;
@@ -41,8 +45,23 @@ pub(super) struct OpenFile {
     state: RwLock<State>,
 }
 
+/// All that is committed at one instant, to read.
+pub(super) struct Snapshot {
+    pub(super) transaction: ReadTransaction,
+    pub(super) recent: Recent,
+    pub(super) partitions: Partitions,
+}
+
+/// A database that can be used.
+struct Open {
+    /// As the last commit left it.
+    snapshot: RwLock<Arc<Snapshot>>,
+    remembered: Mutex<Remembered>,
+    database: Database,
+}
+
 enum State {
-    Open(Database),
+    Open(Open),
     /// It has to be opened again first: why.
     Failed(StoreError),
     Closed,
@@ -52,7 +71,8 @@ impl OpenFile {
     /// Opens the file, or makes it.
     pub(super) fn open(medium: Box<dyn Medium>, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         let (database, identity) = file::open_or_found(&*medium, options)?;
-        Ok(Self { medium, options: options.clone(), identity, state: RwLock::new(State::Open(database)) })
+        let open = Open::new(database, &identity, options)?;
+        Ok(Self { medium, options: options.clone(), identity, state: RwLock::new(State::Open(open)) })
     }
 
     pub(super) fn name(&self) -> String {
@@ -64,27 +84,29 @@ impl OpenFile {
     }
 
     /// All that is committed at this instant, to read.
-    pub(super) fn snapshot(&self) -> Result<ReadTransaction, StoreError> {
-        self.with_database(|database| database.begin_read().map_err(storage_error))
+    pub(super) fn snapshot(&self) -> Result<Arc<Snapshot>, StoreError> {
+        self.with_open(|open| Ok(open.snapshot()))
     }
 
     /// Whether writes can be taken now.
     pub(super) fn require_writable(&self) -> Result<(), StoreError> {
-        self.with_database(|_| {
-            self.medium.obstacle().map_or(Ok(()), |what| Err(StoreError::Unavailable(what)))
-        })
+        self.with_open(|_| self.medium.obstacle().map_or(Ok(()), |what| Err(StoreError::Unavailable(what))))
     }
 
     /// Does some work in a transaction, and commits it: when this returns, it is on disk.
-    fn transact<T>(
+    pub(super) fn transact<T>(
         &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
+        work: impl FnOnce(&WriteTransaction, Before<'_>) -> Result<(T, After), StoreError>,
     ) -> Result<T, StoreError> {
         self.require_writable()?;
         let mut is_usable = true;
-        let result = self.with_database(|database| {
-            let result = attempt(database, work);
-            is_usable = result.is_ok() || can_write(database);
+        let result = self.with_open(|open| {
+            let result = open.attempt(self.retention(), work);
+            is_usable = match &result {
+                Ok(_) => true,
+                Err(StoreError::OutcomeUnknown(_)) => false,
+                Err(_) => can_write(&open.database),
+            };
             result
         });
         if let Err(error) = &result
@@ -98,12 +120,16 @@ impl OpenFile {
         result
     }
 
-    fn with_database<T>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            seconds: file::retention_seconds(&self.options),
+            window_seconds: self.identity.request_window_seconds,
+        }
+    }
+
+    fn with_open<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Open(database) => work(database),
+            State::Open(open) => work(open),
             State::Failed(error) => Err(error.clone()),
             State::Closed => Err(StoreError::Unavailable("the bank is closed".to_owned())),
         }
@@ -114,12 +140,15 @@ impl OpenFile {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let opened =
-            catch_unwind(AssertUnwindSafe(|| file::reopen(&*self.medium, &self.options, &self.identity)));
+        let open = || {
+            let database = file::reopen(&*self.medium, &self.options, &self.identity)?;
+            Open::new(database, &self.identity, &self.options)
+        };
+        let opened = catch_unwind(AssertUnwindSafe(open));
         let opened = opened.unwrap_or_else(|panic| Err(StoreError::Corrupt(damaged(&said(&*panic)))));
         match opened {
-            Ok(database) => {
-                self.set(State::Open(database));
+            Ok(open) => {
+                self.set(State::Open(open));
                 Ok(())
             }
             Err(error) => {
@@ -138,35 +167,84 @@ impl OpenFile {
         }
     }
 
+    /// Writes down what the next opening would have to gather, and closes the file.
+    fn close(&self) {
+        let is_behind = self.snapshot().is_ok_and(|snapshot| snapshot.recent.is_ahead());
+        let write_heads = |transaction: &WriteTransaction, before: Before<'_>| {
+            let recent = before.recent.file(&mut WriteTables::open(transaction)?)?;
+            Ok(((), After { recent, heads: Vec::new() }))
+        };
+        if is_behind && let Err(error) = self.transact(write_heads) {
+            tracing::warn!(file = self.name(), %error, "the next opening of the file takes longer");
+        }
+        self.set(State::Closed);
+    }
+
     fn set(&self, state: State) {
         // The file that was open is closed here, if one was.
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
 
-/// Work in one transaction, durable when this returns. An error before the commit means that nothing
-/// was done; one of the commit itself, that nobody knows.
-fn attempt<T>(
-    database: &Database,
-    work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let is_committing = Cell::new(false);
-    let work = || {
-        // Durable and in one phase, unless told otherwise.
-        let transaction = database.begin_write().map_err(storage_error)?;
-        let answer = work(&transaction)?;
-        is_committing.set(true);
-        transaction.commit().map_err(|error| match error {
-            CommitError::TransactionPoisoned => storage_error(error),
-            error => StoreError::OutcomeUnknown(format!("the file of the bank: {error}")),
-        })?;
-        Ok(answer)
-    };
-    // A damaged file can make redb panic.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let what = damaged(&said(&*panic));
-        Err(if is_committing.get() { StoreError::OutcomeUnknown(what) } else { StoreError::Corrupt(what) })
-    })
+impl Open {
+    fn new(database: Database, identity: &Identity, options: &EmbeddedOptions) -> Result<Self, StoreError> {
+        let partitions = identity.partitions;
+        let transaction = database.begin_read().map_err(storage_error)?;
+        let recent = Recent::read(&transaction, partitions)?;
+        let snapshot = Snapshot { transaction, recent, partitions };
+        Ok(Self {
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            remembered: Mutex::new(Remembered::new(options.cache_bytes_max / 2)),
+            database,
+        })
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Work in one transaction, durable and to be seen by readers when this returns. An error before the
+    /// commit means that nothing was done; one of the commit itself, that nobody knows.
+    fn attempt<T>(
+        &self,
+        retention: Retention,
+        work: impl FnOnce(&WriteTransaction, Before<'_>) -> Result<(T, After), StoreError>,
+    ) -> Result<T, StoreError> {
+        let is_committing = Cell::new(false);
+        let snapshot = self.snapshot();
+        let work = || {
+            let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            let partitions = snapshot.partitions;
+            let before =
+                Before { recent: &snapshot.recent, remembered: &mut remembered, partitions, retention };
+            // Durable and in one phase, unless told otherwise.
+            let transaction = self.database.begin_write().map_err(storage_error)?;
+            let (answer, After { recent, heads }) = work(&transaction, before)?;
+            is_committing.set(true);
+            let unknown =
+                |error: redb::Error| StoreError::OutcomeUnknown(format!("the file of the bank: {error}"));
+            transaction.commit().map_err(|error| match error {
+                CommitError::TransactionPoisoned => storage_error(error),
+                error => unknown(error.into()),
+            })?;
+            let transaction = self.database.begin_read().map_err(|error| unknown(error.into()))?;
+            for (id, head) in heads {
+                remembered.put(id, head);
+            }
+            let snapshot = Arc::new(Snapshot { transaction, recent, partitions });
+            *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+            Ok(answer)
+        };
+        // A damaged file can make redb panic.
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let what = damaged(&said(&*panic));
+            Err(if is_committing.get() {
+                StoreError::OutcomeUnknown(what)
+            } else {
+                StoreError::Corrupt(what)
+            })
+        })
+    }
 }
 
 /// Whether redb lets anybody write, after a write that did not come to its end.
@@ -203,7 +281,7 @@ impl Writer {
     /// Does some work in a transaction: when this returns, it is on disk.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&WriteTransaction, Before<'_>) -> Result<(T, After), StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.run(|file| file.transact(work)).await
     }
@@ -230,7 +308,7 @@ impl Writer {
     /// Closes the file, after what is queued.
     pub(super) async fn close(&self) {
         let close = |file: &OpenFile| {
-            file.set(State::Closed);
+            file.close();
             Ok(())
         };
         if let Err(error) = self.run(close).await {
@@ -264,7 +342,7 @@ fn run(file: &OpenFile, jobs: &Receiver<Job>) {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    file.set(State::Closed);
+    file.close();
 }
 
 /// The last time that the file was opened again, or was not.

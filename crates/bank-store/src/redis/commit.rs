@@ -1,91 +1,66 @@
 //! Speaks with `commit.lua`: turns proposals into its arguments and its answer into outcomes.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
-use bank_domain::{AccountId, Currency, Entry};
+use bank_domain::{AccountId, Change, Currency, Entry, Plan};
 use fred::types::Value;
-use serde::Serialize;
 
-use super::{codec, keys::Keys, reply};
-use crate::{Committed, Outcome, Proposal, Recorded, Stamp, StoreError};
+use super::{
+    codec,
+    keys::Keys,
+    packed::{Packed, Words as _},
+    records, reply,
+};
+use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError};
 
 /// The script; Redis calls it by the digest of this text, so servers of two versions run their own.
 pub(super) const SCRIPT: &str = include_str!("commit.lua");
 
 /// The number of a key in the list of keys, from 1.
-type KeyNumber = usize;
+type KeyNumber = u32;
 
 /// The arguments of one call of the script.
 pub(super) struct Call {
-    pub(super) keys: Vec<String>,
-    /// The proposals in MessagePack.
-    pub(super) payload: Vec<u8>,
-    /// The hashes of all entries of all changes, in order, 32 bytes each. Redis reads no bytes in
-    /// MessagePack, only text.
-    pub(super) entry_hashes: Vec<u8>,
+    pub(super) keys: Vec<Value>,
+    /// What the script calls `groups`, `requests`, `starts` and `words`.
+    pub(super) payload: Value,
     /// Which account a key number is of.
     account_ids: HashMap<KeyNumber, AccountId>,
 }
 
-/// A proposal as the script reads it: structs become lists in MessagePack.
-#[derive(Serialize)]
-struct Argument {
-    requests_key: KeyNumber,
-    request_field: String,
-    attempt: String,
-    fingerprint: String,
-    record: Record,
-    reads: Vec<Read>,
-    changes: Vec<Change>,
-    linked: bool,
-    refused: bool,
-}
-
-/// The record to write, or `false`: Lua's lists end at the first nil.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Record {
-    Kept(String),
-    NotKept(bool),
-}
-
-#[derive(Serialize)]
-struct Read {
-    account_key: KeyNumber,
-    entries_key: KeyNumber,
-    /// Empty for an account that did not exist.
-    stamp: String,
-}
-
-#[derive(Serialize)]
-struct Change {
-    account_key: KeyNumber,
-    entries_key: KeyNumber,
-    entry_id: String,
-    entry_fields: Vec<String>,
-    account_fields: Vec<String>,
-    index_keys: Vec<KeyNumber>,
-    account_id: String,
-    /// Of the account with the change.
-    stamp: String,
-}
-
 impl Call {
-    pub(super) fn new(keys: &Keys, proposals: &[Proposal]) -> Result<Self, StoreError> {
-        let mut builder = CallBuilder { names: keys, numbers: HashMap::new(), account_ids: HashMap::new() };
-        // The script expects these two first.
-        builder.number(keys.meta());
-        builder.number(keys.barrier());
-        let arguments = proposals.iter().map(|it| builder.argument(it)).collect::<Result<Vec<_>, _>>()?;
-        let payload = rmp_serde::to_vec(&arguments)
-            .map_err(|error| StoreError::Misconfigured(format!("a commit cannot be encoded: {error}")))?;
-        let changes = proposals.iter().flat_map(|it| &it.decision).flat_map(bank_domain::Plan::changes);
-        let entry_hashes = changes.flat_map(|change| *change.entry.hash.as_bytes()).collect();
-        let mut keys = vec![String::new(); builder.numbers.len()];
-        for (key, number) in builder.numbers {
-            keys[number - 1] = key;
+    pub(super) fn new(names: &Keys, proposals: &[Proposal]) -> Result<Self, StoreError> {
+        let mut builder = CallBuilder {
+            names,
+            // The script expects these two first.
+            keys: vec![names.meta().into(), names.barrier().into()],
+            numbers: HashMap::new(),
+            words: Packed::default(),
+        };
+        let requests = in_groups(names, proposals);
+        let (mut groups, mut fields, mut starts) = (Packed::default(), Packed::default(), Packed::default());
+        for group in requests.chunk_by(|one, other| one.partition == other.partition) {
+            groups.number(builder.key(names.requests(group[0].partition)).into());
+            groups.number(u64::from(fields.length()) + 1);
+            for request in group {
+                fields.push(records::field(request.key).as_bytes());
+            }
+            groups.number(fields.length().into());
         }
-        Ok(Self { keys, payload, entry_hashes, account_ids: builder.account_ids })
+        for proposal in proposals {
+            starts.number(u64::from(builder.words.length()) + 1);
+            // It is there: it was made of these proposals.
+            let request =
+                Request { partition: names.partition_of(&proposal.key.account_id), key: &proposal.key };
+            let place = requests.partition_point(|other| *other < request);
+            builder.proposal(place, proposal)?;
+        }
+        let mut payload = Vec::new();
+        for list in [&groups, &fields, &starts, &builder.words] {
+            list.append_to(&mut payload);
+        }
+        let account_ids = builder.numbers.into_iter().map(|(id, number)| (number, id.clone())).collect();
+        Ok(Self { keys: builder.keys, payload: Value::Bytes(payload.into()), account_ids })
     }
 
     /// Reads the answer of the script to these proposals.
@@ -101,7 +76,7 @@ impl Call {
         let mut current: HashMap<_, _> = HashMap::new();
         for item in reply::list(accounts)? {
             let [number, fields] = reply::pair(item)?;
-            let id = usize::try_from(reply::integer(&number)?)
+            let id = KeyNumber::try_from(reply::integer(&number)?)
                 .ok()
                 .and_then(|number| self.account_ids.get(&number))
                 .ok_or_else(|| reply::unexpected("the commit script named an unknown account"))?;
@@ -111,17 +86,17 @@ impl Call {
             }
         }
 
-        let outcomes: Vec<_> = reply::list(outcomes)?
-            .into_iter()
-            .zip(proposals)
-            .map(|(value, proposal)| {
-                let id = &proposal.key.account_id;
-                let currency = current.get(id).and_then(Option::as_ref).map(|account| account.currency);
-                outcome(id, currency, value)
-            })
-            .collect::<Result<_, _>>()?;
-        if outcomes.len() != proposals.len() {
-            return Err(reply::unexpected("the commit script did not answer every proposal"));
+        let mut told = reply::list(outcomes)?.into_iter();
+        let mut outcomes = vec![Outcome::Applied; proposals.len()];
+        while let (Some(number), Some(value)) = (told.next(), told.next()) {
+            let place =
+                usize::try_from(reply::integer(&number)?).ok().and_then(|number| number.checked_sub(1));
+            let place = place.filter(|place| *place < proposals.len());
+            let place =
+                place.ok_or_else(|| reply::unexpected("the commit script named an unknown proposal"))?;
+            let id = &proposals[place].key.account_id;
+            let currency = current.get(id).and_then(Option::as_ref).map(|account| account.currency);
+            outcomes[place] = outcome(id, currency, value)?;
         }
         Ok(Committed { outcomes, current })
     }
@@ -130,28 +105,28 @@ impl Call {
 fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<Outcome, StoreError> {
     if value.is_integer() {
         return match reply::integer(&value)? {
-            0 => Ok(Outcome::Applied),
             1 => Ok(Outcome::Conflict),
             2 => Ok(Outcome::RequestIdReused),
             3 => Ok(Outcome::Abandoned),
             _ => Err(reply::unexpected("the commit script answered an unknown outcome")),
         };
     }
-    let mut parts = reply::list(value)?.into_iter();
-    let mut next = || parts.next().unwrap_or(Value::Null);
-    let (kind, detail) = (reply::text(next())?, reply::text(next())?);
-    match kind.as_str() {
-        "damaged" => Ok(Outcome::Damaged(detail)),
-        "replayed" if detail.starts_with('{') => Ok(match serde_json::from_str(&detail) {
+    if !value.is_array() {
+        return Ok(Outcome::Damaged(reply::text(value)?));
+    }
+    let [recorded, entries] = reply::pair(value)?;
+    let recorded = reply::text(recorded)?;
+    Ok(if recorded.starts_with('{') {
+        match serde_json::from_str(&recorded) {
             Ok(refusal) => Outcome::Replayed(Recorded::Refused(refusal)),
             Err(_) => Outcome::Damaged(format!("a request record of account {id} is malformed")),
-        }),
-        "replayed" => Ok(match replayed_entry(id, currency, &detail, next()) {
+        }
+    } else {
+        match replayed_entry(id, currency, &recorded, entries) {
             Ok(entry) => Outcome::Replayed(Recorded::Entry(Box::new(entry))),
             Err(error) => Outcome::Damaged(error.to_string()),
-        }),
-        _ => Err(reply::unexpected("the commit script answered an unknown outcome")),
-    }
+        }
+    })
 }
 
 /// The entry that a record names, as it stands in the history.
@@ -170,68 +145,122 @@ fn replayed_entry(
     codec::entry(id, currency, &reply::text(entry_id)?, &reply::fields(fields)?)
 }
 
-struct CallBuilder<'a> {
-    names: &'a Keys,
-    numbers: HashMap<String, KeyNumber>,
-    account_ids: HashMap<KeyNumber, AccountId>,
+/// A request with the partition whose records it is among.
+#[derive(PartialEq, Eq)]
+struct Request<'a> {
+    partition: u32,
+    key: &'a RequestKey,
 }
 
-impl CallBuilder<'_> {
-    fn argument(&mut self, proposal: &Proposal) -> Result<Argument, StoreError> {
-        let reads = proposal.decided_on.iter().map(|(id, stamp)| Read {
-            account_key: self.account(id),
-            entries_key: self.number(self.names.entries(id)),
-            stamp: stamp.map(|stamp| stamp.to_string()).unwrap_or_default(),
-        });
-        let reads = reads.collect();
-        let changes = proposal.decision.iter().flat_map(bank_domain::Plan::changes);
-        let changes = changes.map(|change| self.change(change)).collect();
-        Ok(Argument {
-            requests_key: self.number(self.names.requests(&proposal.key.account_id)),
-            request_field: codec::request_field(proposal),
-            attempt: proposal.attempt.to_string(),
-            fingerprint: proposal.fingerprint.to_string(),
-            record: if proposal.is_recorded() {
-                Record::Kept(codec::request_record(proposal)?)
-            } else {
-                Record::NotKept(false)
-            },
-            reads,
-            changes,
-            linked: proposal.linked,
-            refused: proposal.decision.is_err(),
-        })
+impl Ord for Request<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = |it: &Self| (it.partition, it.key.request_id.as_str(), it.key.caller.as_str());
+        let ids = (&self.key.account_id, &other.key.account_id);
+        order(self).cmp(&order(other)).then_with(|| ids.0.cmp(ids.1))
     }
+}
 
-    fn change(&mut self, change: &bank_domain::Change) -> Change {
-        let bank_domain::Change { account, entry } = change;
-        let mut index_keys = Vec::new();
-        if entry.sequence == 1 {
-            index_keys.push(self.number(self.names.accounts(self.names.partition_of(&account.id))));
-            if !account.owner.is_empty() {
-                index_keys.push(self.number(self.names.owner(&account.owner)));
+impl PartialOrd for Request<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Every request once, those of one partition together.
+fn in_groups<'a>(names: &Keys, proposals: &'a [Proposal]) -> Vec<Request<'a>> {
+    let requests = proposals.iter().map(|proposal| &proposal.key);
+    let mut requests: Vec<_> =
+        requests.map(|key| Request { partition: names.partition_of(&key.account_id), key }).collect();
+    requests.sort_unstable();
+    requests.dedup();
+    requests
+}
+
+struct CallBuilder<'a> {
+    names: &'a Keys,
+    keys: Vec<Value>,
+    /// Of accounts; the history of one comes right after it.
+    numbers: HashMap<&'a AccountId, KeyNumber>,
+    words: Packed,
+}
+
+impl<'a> CallBuilder<'a> {
+    /// Writes a proposal as the script reads it, with the place of its request from 0.
+    fn proposal(&mut self, request: usize, proposal: &'a Proposal) -> Result<(), StoreError> {
+        self.words.number(request as u64 + 1);
+        self.words.push(codec::request_record(proposal)?.as_bytes());
+        self.words.number(match (&proposal.decision, proposal.is_recorded()) {
+            (Ok(_), _) => 0,
+            (Err(_), true) => 1,
+            (Err(_), false) => 2,
+        });
+        self.words.number(proposal.linked.into());
+        self.words.number(proposal.decided_on.len() as u64);
+        for (id, stamp) in &proposal.decided_on {
+            let number = self.account(id);
+            self.words.number(number.into());
+            match stamp {
+                Some(stamp) => self.words.print(stamp),
+                None => self.words.push(b""),
             }
         }
-        Change {
-            account_key: self.account(&account.id),
-            entries_key: self.number(self.names.entries(&account.id)),
-            entry_id: entry.id().to_string(),
-            entry_fields: codec::entry_fields(entry),
-            account_fields: codec::account_fields(account, entry),
-            index_keys,
-            account_id: account.id.to_string(),
-            stamp: Stamp::of(account).to_string(),
+        let changes: Vec<_> = proposal.decision.iter().flat_map(Plan::changes).collect();
+        self.words.number(changes.len() as u64);
+        for change in changes {
+            self.change(change);
         }
+        Ok(())
     }
 
-    fn account(&mut self, id: &AccountId) -> KeyNumber {
-        let number = self.number(self.names.account(id));
-        self.account_ids.entry(number).or_insert_with(|| id.clone());
+    fn change(&mut self, change: &'a Change) {
+        let Change { account, entry } = change;
+        let number = self.account(&account.id);
+        self.words.number(number.into());
+        self.words.number(entry.sequence - 1);
+        self.words.print(&entry.id());
+        self.words.print(&codec::EntryText(entry));
+        self.words.push(entry.hash.as_bytes());
+        self.words.print(&account.balance.minor_units);
+        self.words.print(&Stamp::of(account));
+        self.counted(|it| codec::other_account_fields(account, entry, &mut it.words));
+        self.counted(|it| {
+            if entry.sequence == 1 {
+                let partition = it.names.partition_of(&account.id);
+                it.index(it.names.accounts(partition));
+                if !account.owner.is_empty() {
+                    it.index(it.names.owner(&account.owner));
+                }
+                it.words.push(account.id.as_str().as_bytes());
+            }
+        });
+    }
+
+    /// Writes words, and before them how many they are.
+    fn counted(&mut self, write: impl FnOnce(&mut Self)) {
+        let count = self.words.hole();
+        let before = self.words.length();
+        write(self);
+        self.words.set(count, self.words.length() - before);
+    }
+
+    fn index(&mut self, name: String) {
+        let number = self.key(name);
+        self.words.number(number.into());
+    }
+
+    fn account(&mut self, id: &'a AccountId) -> KeyNumber {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = self.key(self.names.account(id));
+        self.key(self.names.entries(id));
+        self.numbers.insert(id, number);
         number
     }
 
-    fn number(&mut self, key: String) -> KeyNumber {
-        let next = self.numbers.len() + 1;
-        *self.numbers.entry(key).or_insert(next)
+    fn key(&mut self, name: String) -> KeyNumber {
+        self.keys.push(name.into());
+        // Memory ends long before the numbers do.
+        KeyNumber::try_from(self.keys.len()).unwrap_or(KeyNumber::MAX)
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::{
     RedisOptions,
+    backup::MARK,
     inspection::{Inspection, Settings},
 };
-use crate::{Durability, DurabilityLevel};
+use crate::{Durability, DurabilityLevel, backup::MARKED};
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +183,9 @@ fn too_few_replicas(found: u32, needed: u32) -> Shortfall {
 
 /// What is wrong with a Redis that holds another bank than it should, or none.
 pub(super) fn other_bank(found: &str, expected: &str) -> Shortfall {
-    let (found, remedy) = if found.is_empty() {
+    let (found, remedy) = if found.starts_with(MARK) {
+        (MARKED.to_owned(), "import the file again, or an empty one to give up")
+    } else if found.is_empty() {
         (
             format!("the bank {expected} is gone: redis holds none"),
             "bring its data back, or start the server anew to found another bank",

@@ -135,7 +135,8 @@ impl Guard {
         }
     }
 
-    async fn look(&self, connection: &Connection) -> Result<(), StoreError> {
+    /// Looks whether Redis is fit for the bank now.
+    pub(super) async fn look(&self, connection: &Connection) -> Result<(), StoreError> {
         let inspection = inspect(connection, &self.keys, self.options.check_config).await?;
         if let Err(reason) = require_usable(&inspection) {
             connection.close(reason);
@@ -214,6 +215,12 @@ impl Guard {
     /// [`StoreError::Unfit`] if Redis does not give what was asked for.
     pub(super) fn require_fit(&self) -> Result<(), StoreError> {
         self.require(|_| true)
+    }
+
+    /// # Errors
+    /// [`StoreError::Unfit`] if Redis keeps writes less firmly than was asked for, as far as is known.
+    pub(super) fn require_durable(&self) -> Result<(), StoreError> {
+        self.require(|shortfall| !shortfall.is_other_bank)
     }
 
     fn require(&self, counts: impl Fn(&Shortfall) -> bool) -> Result<(), StoreError> {

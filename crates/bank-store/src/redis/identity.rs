@@ -13,13 +13,13 @@ use fred::{
 use uuid::Uuid;
 
 use super::{
-    RedisOptions, connection::Connection, fitness::Demand, guard::require_usable, inspection::inspect,
-    keys::Keys,
+    RedisOptions, backup::MARK, connection::Connection, fitness::Demand, guard::require_usable,
+    inspection::inspect, keys::Keys,
 };
 use crate::StoreError;
 
 /// The layout of keys and fields that this version reads and writes.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;
@@ -77,9 +77,9 @@ async fn found_or_join(
     let request_retention_seconds = options.request_retention_seconds();
     let client = connection.client();
     let meta = keys.meta();
-    let bank_id: Option<String> = connection.run(client.hget(&meta, "bank_id")).await?;
-    require_wanted(connection, bank_id.as_deref(), options)?;
-    if bank_id.is_none() {
+    let found: HashMap<String, String> = connection.run(client.hgetall(&meta)).await?;
+    require_wanted(connection, bank_id(&found), options)?;
+    if bank_id(&found).is_none() {
         require_no_accounts(connection, keys).await?;
     }
     let new_id = Uuid::new_v4().to_string();
@@ -131,7 +131,15 @@ async fn found_or_join(
             "a new bank is founded: there was none"
         );
     }
-    Ok(Founded { bank_id: of("bank_id").to_owned(), request_window_seconds: window_seconds })
+    let bank_id = bank_id(&found).unwrap_or_default().to_owned();
+    Ok(Founded { bank_id, request_window_seconds: window_seconds })
+}
+
+/// The id of the bank, whether or not it is half of an import.
+fn bank_id(meta: &HashMap<String, String>) -> Option<&str> {
+    let found = meta.get("bank_id")?;
+    let field = if found.starts_with(MARK) { "import_into" } else { "bank_id" };
+    meta.get(field).map(String::as_str)
 }
 
 /// Refuses another bank than the one that is to be joined, if any is named.

@@ -34,8 +34,13 @@ impl Keys {
     }
 
     /// Without the window of time, which the commit script appends.
-    pub(super) fn requests(&self, id: &AccountId) -> String {
-        format!("{}:{{{}}}:requests", self.prefix, self.partition_of(id))
+    pub(super) fn requests(&self, partition: u32) -> String {
+        format!("{}:{{{partition}}}:requests", self.prefix)
+    }
+
+    /// The records of a partition in one window of time.
+    pub(super) fn requests_of(&self, partition: u32, window: u64) -> String {
+        format!("{}:{{{partition}}}:requests:{window}", self.prefix)
     }
 
     pub(super) fn accounts(&self, partition: u32) -> String {
@@ -48,6 +53,10 @@ impl Keys {
 
     pub(super) fn partition_of(&self, id: &AccountId) -> u32 {
         self.partitions.of(id)
+    }
+
+    pub(super) fn partitioning(&self) -> Partitions {
+        self.partitions
     }
 
     pub(super) fn partitions(&self) -> u32 {
@@ -67,7 +76,8 @@ mod tests {
         assert_eq!(keys.barrier(), "bank:barrier");
         assert_eq!(keys.account(&id), "bank:{27}:account:123");
         assert_eq!(keys.entries(&id), "bank:{27}:entries:123");
-        assert_eq!(keys.requests(&id), "bank:{27}:requests");
+        assert_eq!(keys.requests(27), "bank:{27}:requests");
+        assert_eq!(keys.requests_of(27, 20_780), "bank:{27}:requests:20780");
         assert_eq!(keys.accounts(17), "bank:{17}:accounts");
         assert_eq!(keys.owner(&"alice".parse().unwrap()), "bank:{231}:owner:alice");
     }

@@ -4,7 +4,7 @@ use fred::{
     cmd,
     error::Error as FredError,
     interfaces::{ClientLike as _, LuaInterface as _},
-    types::Value,
+    types::{CustomCommand, Value},
 };
 
 use super::{
@@ -82,22 +82,31 @@ impl Script {
     ) -> Result<Result<Value, FredError>, StoreError> {
         let (key_count, script) = (call.keys.len().to_string(), cmd!("EVALSHA"));
         let mut arguments = vec![Value::from(self.digest.as_str()), Value::from(key_count)];
-        arguments.extend(call.keys.iter().map(|key| Value::from(key.as_str())));
+        arguments.extend(call.keys.iter().cloned());
         arguments.extend([
             Value::from(self.request_retention_seconds.to_string()),
             Value::from(self.request_window_seconds.to_string()),
-            Value::from(call.payload.as_slice()),
-            Value::from(call.entry_hashes.as_slice()),
             Value::from(self.bank_id.as_str()),
             Value::from(if self.replicas > 0 { "1" } else { "0" }),
+            call.payload.clone(),
         ]);
+        self.run(connection, script, arguments).await
+    }
+
+    /// Runs a command that writes, and waits until as many replicas as asked have it.
+    pub(super) async fn run(
+        &self,
+        connection: &Connection,
+        command: CustomCommand,
+        arguments: Vec<Value>,
+    ) -> Result<Result<Value, FredError>, StoreError> {
         if self.replicas == 0 {
-            return connection.attempt(connection.client().custom(script, arguments)).await;
+            return connection.attempt(connection.client().custom(command, arguments)).await;
         }
 
         let pipeline = connection.pipeline();
         let queued = async {
-            pipeline.custom::<(), _>(script, arguments).await?;
+            pipeline.custom::<(), _>(command, arguments).await?;
             let wait = vec![i64::from(self.replicas), self.replicas_timeout_ms];
             pipeline.custom::<(), _>(cmd!("WAIT"), wait).await
         };

@@ -15,19 +15,20 @@ use tempfile::TempDir;
 use crate::{open, options};
 
 const ACCOUNTS: TableDefinition<(u32, &str), &[u8]> = TableDefinition::new("accounts");
+const HEADS: TableDefinition<u64, &[u8]> = TableDefinition::new("heads");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const MILESTONES: TableDefinition<(&str, i64, u64), u64> = TableDefinition::new("milestones");
 const OWNERS: TableDefinition<(&str, &str), ()> = TableDefinition::new("owners");
 const REQUESTS: TableDefinition<(u64, &str, &str, &str), &[u8]> = TableDefinition::new("requests");
 
 /// A closed bank with the accounts `good`, `fine` and `bad`, of 100 each. The log has their entries
-/// at 1 and 2, 3 and 4, 5 and 6.
+/// at 1 and 2, 3 and 4, 5 and 6, each in a row of its own, and their heads are in one row.
 async fn scene() -> (TempDir, EmbeddedOptions) {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     let bank = Bank::new(open(&options).await);
     for account_id in ["good", "fine", "bad"] {
-        bank.apply(open_owned(account_id)).await;
+        bank.apply(named("opening", open_owned(account_id))).await;
         bank.apply(named("deposit", deposit(account_id, 100))).await;
     }
     (directory, options)
@@ -57,6 +58,15 @@ fn set_account(transaction: &WriteTransaction, account_id: &str, row: &[u8]) {
     transaction.open_table(ACCOUNTS).unwrap().insert((partition, id.as_str()), row).unwrap();
 }
 
+/// Changes the row of heads, where that of `bad` is the third.
+fn set_heads(transaction: &WriteTransaction, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut heads = transaction.open_table(HEADS).unwrap();
+    let mut row = heads.get(0).unwrap().unwrap().value().to_vec();
+    assert_eq!(row.len(), 3 * 8);
+    change(&mut row);
+    heads.insert(0, row.as_slice()).unwrap();
+}
+
 async fn problems(options: &EmbeddedOptions) -> Vec<String> {
     let checked = EmbeddedStore::check(options.clone()).await.unwrap();
     assert_eq!(checked.problem_count, checked.problems.len() as u64);
@@ -65,6 +75,16 @@ async fn problems(options: &EmbeddedOptions) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_cannot_be_read_does_not_stop_the_others() {
+    for damage in [
+        (|transaction| set_account(transaction, "bad", b"what is this")) as fn(&WriteTransaction),
+        |transaction| set_heads(transaction, |row| row.truncate(2 * 8)),
+        |transaction| drop(transaction.open_table(LOG).unwrap().remove(6).unwrap()),
+    ] {
+        assert_only_one_is_damaged(damage).await;
+    }
+}
+
+async fn assert_only_one_is_damaged(damage: fn(&WriteTransaction)) {
     let (_directory, options) = scene().await;
     let before = Bank::new(open(&options).await);
     let mut proposals = Vec::new();
@@ -72,7 +92,7 @@ async fn an_account_that_cannot_be_read_does_not_stop_the_others() {
         proposals.push(before.propose(command).await);
     }
     drop(before);
-    tamper(&options, |transaction| set_account(transaction, "bad", b"what is this"));
+    tamper(&options, damage);
 
     let store = open(&options).await;
     let bank = Bank::new(Arc::clone(&store));
@@ -108,23 +128,23 @@ async fn an_account_that_cannot_be_read_does_not_stop_the_others() {
 async fn a_history_that_is_not_whole_is_told() {
     for (damage, expected) in [
         (
-            (|transaction| drop(transaction.open_table(LOG).unwrap().remove(6).unwrap()))
+            (|transaction| drop(transaction.open_table(LOG).unwrap().remove(5).unwrap()))
                 as fn(&WriteTransaction),
-            "account bad: its entry 2 is not in the log",
+            "account bad: its entry 1 is not in the log",
         ),
         (
             |transaction| {
                 let mut log = transaction.open_table(LOG).unwrap();
-                let other = log.get(4).unwrap().unwrap().value().to_vec();
-                log.insert(6, other.as_slice()).unwrap();
+                let other = log.get(3).unwrap().unwrap().value().to_vec();
+                log.insert(5, other.as_slice()).unwrap();
             },
-            "account bad: where its entry 2 should be in the log is entry 2 of account fine",
+            "account bad: where its entry 1 should be in the log is entry 1 of account fine",
         ),
         (
             |transaction| {
-                transaction.open_table(LOG).unwrap().insert(6, &b"what is this"[..]).unwrap();
+                transaction.open_table(LOG).unwrap().insert(5, &b"what is this"[..]).unwrap();
             },
-            "entry 6 of the log: its row is malformed",
+            "entry 5 of the log: its row is malformed",
         ),
     ] {
         let (_directory, options) = scene().await;
@@ -134,7 +154,7 @@ async fn a_history_that_is_not_whole_is_told() {
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains(expected)), "{error}");
         // What it replays is told as damage, too.
         let bank = Bank::new(Arc::clone(&store));
-        let outcome = bank.submit(named("deposit", deposit("bad", 100))).await;
+        let outcome = bank.submit(named("opening", open_owned("bad"))).await;
         assert!(matches!(&outcome, Outcome::Damaged(what) if what.contains(expected)), "{outcome:?}");
         assert_eq!(bank.history("good").await.len(), 2);
         drop((store, bank));
@@ -182,7 +202,11 @@ async fn a_check_finds_what_does_not_fit_together() {
             |transaction| {
                 transaction.open_table(LOG).unwrap().insert(7, &b"what is this"[..]).unwrap();
             },
-            "there are 7 entries, and 6 belong to accounts",
+            "entry 7 of the log: its row is malformed",
+        ),
+        (
+            |transaction| set_heads(transaction, |row| row[2 * 8] = 5),
+            "there are 6 entries, and 5 belong to accounts",
         ),
         (
             |transaction| {

@@ -98,8 +98,8 @@ async fn a_bank_that_was_founded_otherwise_is_refused() {
     set("partitions", "sixteen");
     let error = refused(&options).await;
     assert!(matches!(error, StoreError::Corrupt(_)) && error.to_string().contains("partitions"), "{error}");
-    set("layout", "2");
-    assert_misconfigured(&refused(&options).await, &["has layout \"2\", this server reads \"1\""]);
+    set("layout", "1");
+    assert_misconfigured(&refused(&options).await, &["has layout \"1\", this server reads \"2\""]);
     for partitions in [0, 16_385] {
         let error = refused(&EmbeddedOptions { partitions, ..options.clone() }).await;
         assert_misconfigured(&error, &["store.partitions must be from 1 to 16384"]);

@@ -124,7 +124,7 @@ async fn a_history_with_an_entry_too_many_is_told() {
     scene
         .assert_damage_is_contained(|scene| {
             let key = scene.entries_key("bad");
-            scene.server.run(&["XADD", &key, "1767225600000-3", "kind", "deposit"]);
+            scene.server.run(&["XADD", &key, "1767225600000-3", "entry", "deposit"]);
         })
         .await;
 }
@@ -158,9 +158,27 @@ async fn a_history_from_the_future_is_told() {
         .assert_damage_is_contained(|scene| {
             let key = scene.entries_key("bad");
             scene.server.run(&["XDEL", &key, "1767225600000-2"]);
-            scene.server.run(&["XADD", &key, "1767225699999-2", "kind", "deposit"]);
+            scene.server.run(&["XADD", &key, "1767225699999-2", "entry", "deposit"]);
         })
         .await;
+}
+
+/// What is removed from a history leaves its id behind, and Redis takes no earlier one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_that_had_an_entry_from_the_future_is_told() {
+    let scene = scene().await;
+    let key = scene.entries_key("bad");
+    scene.server.run(&["XADD", &key, "1767225699999-3", "entry", "deposit"]);
+    scene.server.run(&["XDEL", &key, "1767225699999-3"]);
+    let before = scene.everything();
+    for command in [deposit("bad", 1), transfer("bad", "good", 1), transfer("good", "bad", 1)] {
+        let outcome = scene.bank.submit(command).await;
+        assert!(matches!(outcome, Outcome::Damaged(_)), "{outcome:?}");
+        // The other side of a transfer was written, and is taken back.
+        assert_eq!(scene.everything(), before);
+    }
+    scene.bank.later(1).apply(transfer("good", "fine", 1)).await;
+    assert_eq!((scene.bank.balance("good").await, scene.bank.balance("bad").await), (99, 100));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,7 +236,8 @@ async fn malformed_fields_are_told_by_name() {
     for (field, value) in [
         ("balance", "12.50"),
         ("balance", "9223372036854775808"),
-        ("version", "-1"),
+        ("newest", "1767225600000--1"),
+        ("newest", "1767225600000-0"),
         ("currency", "usd"),
         ("state", "open"),
         ("type", "gold"),

@@ -68,7 +68,7 @@ async fn a_bank_of_another_layout_is_refused() {
     let options = server.options();
     connect(&options).await;
     server.run(&["HSET", &format!("{}:meta", options.key_prefix), "layout", "1"]);
-    assert_misconfigured(&connect_error(&options).await, &["layout \"1\"", "\"2\""]);
+    assert_misconfigured(&connect_error(&options).await, &["layout \"1\"", "\"3\""]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

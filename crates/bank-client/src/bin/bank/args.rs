@@ -1,10 +1,12 @@
 //! What can be typed.
 
+mod apply;
+mod bench;
 mod credentials;
 mod keys;
 mod shared;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bank_client::{
     AccountId, AccountState, AccountType, Compounding, Currency, DayCount, EntryKind, ListOrder,
@@ -13,6 +15,8 @@ use bank_client::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    apply::Apply,
+    bench::{Bench, Op},
     credentials::Credentials,
     keys::{Keygen, Token},
     shared::{Amount, Description, Limit, Mutation},
@@ -24,12 +28,14 @@ Exit codes:
   0  done
   1  something else failed
   2  the command line makes no sense
-  3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency...
+  3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency,
+     accounts in a bank to import into...
   4  there is no such account or transaction
-  5  the bank found the request invalid
+  5  the bank found the request invalid, or the file of an import damaged
   6  the bank cannot be reached, is overloaded or too slow; nothing was changed
   7  it is not known whether the change was made: run the command again with the
-     --request-id that the error names, and it is made once
+     --request-id that the error names, and it is made once; an import that was broken
+     off: import the file again
   8  not authenticated, or not permitted
   9  an audit has found something wrong; what it is, is in the results
 
@@ -122,6 +128,9 @@ Examples:
   bank interest 123 2.5 --dry-run --explain
   bank interest 123 3.75 --from 2026-01-01 --to 2026-04-01 --day-count act_360 --compounding monthly")]
     Interest(Interest),
+    /// Carry out the deposits, withdrawals, transfers and interest that are in a file
+    #[command(after_help = apply::HELP)]
+    Apply(Apply),
     /// List what happened to an account
     #[command(after_help = "\
 Examples:
@@ -161,6 +170,53 @@ Examples:
     /// It takes as long as it takes: --timeout is how long the bank may say nothing meanwhile.
     #[command(after_help = "Examples:\n  bank audit\n  bank audit 123\n  bank audit --output json")]
     Audit(Audit),
+    /// Write all of the bank into a file: accounts, entries and records of requests
+    ///
+    /// The bank can be in use; each account is as it was when it was read. The file is lines of JSON with
+    /// a checksum in the last, and equal banks give equal files. --timeout is how long the bank may say
+    /// nothing meanwhile.
+    #[command(after_help = "\
+Examples:
+  bank export bank.jsonl
+  bank export -")]
+    Export(Export),
+    /// Fill an empty bank from a file that `bank export` has written
+    ///
+    /// Until it is done the bank serves nobody. A file that is damaged or cut is refused, and leaves the
+    /// bank empty. An import that breaks off leaves a bank that serves nobody: import the file again, or
+    /// an empty file to give up.
+    #[command(after_help = "Examples:\n  bank import bank.jsonl\n  bank import -")]
+    Import(Import),
+    /// Show entries as they are written, of an account or of all that you may see, until Ctrl-C
+    ///
+    /// It goes on by itself after the connection was lost or the bank was restarted: nothing is left
+    /// out and nothing comes twice. When it ends it says with which --resume-token it can be continued; with
+    /// --output json every line has one. --timeout is how late a sign of life from the bank may be.
+    #[command(after_help = "\
+Examples:
+  bank watch 123
+  bank watch
+  bank watch --from-start --output json
+  bank watch 123 --resume-token AQ3rX1mYx0C2UYJc
+  bank watch --owner alice@example.com")]
+    Watch(Watch),
+    /// Put a load on the bank and measure how it bears it
+    ///
+    /// Opens accounts of its own, bank-bench-0000000 and so on, and pays into them what it takes out; the
+    /// next run finds them. Every call is made once; those that fail are counted by their reason. Without
+    /// --rate, every call in flight is followed by the next as soon as it is answered.
+    ///
+    /// A server lets one caller make so many calls a second, 10000 unless set otherwise: more are errors
+    /// here, with the reason OVERLOADED. The documentation says how to read the figures.
+    #[command(after_help = "\
+Examples:
+  bank bench
+  bank bench --op mixed --connections 8 --inflight 32 --seconds 30
+  bank bench --op transfer --accounts 100000 --skew 0.99
+  bank bench --op transfer --batch 100 --connections 4 --inflight 2
+  bank bench --op deposit --connections 1 --inflight 1 --accounts 1
+  bank bench --op balance --rate 5000 --warm-up 5s --output json")]
+    Bench(Bench),
     /// Ask whether the bank can serve now; exit code 0 if it can, 6 if not
     #[command(after_help = "Examples:\n  bank health\n  bank health --timeout 2s --output json")]
     Health,
@@ -352,6 +408,35 @@ pub(crate) struct ChangeState {
 pub(crate) struct Audit {
     /// Its id; all accounts unless given
     pub(crate) account: Option<AccountId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Where to; it must not be there yet. - for standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Where from; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Its id; all accounts that you may see unless given
+    pub(crate) account: Option<AccountId>,
+    /// Only accounts of this owner
+    #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "account")]
+    pub(crate) owner: String,
+    /// Begin with the first entry, instead of with what happens from now on
+    #[arg(long, conflicts_with = "resume_token")]
+    pub(crate) from_start: bool,
+    /// Go on where an earlier watch of the same has ended
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume_token: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,14 +4,15 @@ use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, method
 use clap::CommandFactory as _;
 
 use crate::{
+    apply,
     args::{self, ChangeState, Cli, Command, Completions},
-    audit,
+    audit, backup, bench,
     connect::connect,
     demo,
     failure::Failure,
     json, keys,
     output::Output,
-    table,
+    table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
@@ -19,6 +20,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Completions(completions) => return print_completions(completions, output),
         Command::Keygen(args) => return keys::keygen(args, output),
         Command::Token(args) => return keys::token(args, output),
+        Command::Bench(args) => return bench::run(&cli.global, args, output).await,
         _ => {}
     }
     let client = connect(&cli.global).await?;
@@ -68,13 +70,17 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             let info = client.server_info().await?;
             Ok(output.result(&info, &table::server_info(&info))?)
         }
+        Command::Apply(args) => apply::run(&client, args, output).await,
         Command::Audit(args) => audit::run(&client, args, output).await,
+        Command::Export(args) => backup::export(&client, args, output).await,
+        Command::Import(args) => backup::import(&client, args, output).await,
+        Command::Watch(args) => watch::run(&client, args, output).await,
         Command::Health => {
             client.health().await?;
             Ok(output.result(&json::Serving, "serving")?)
         }
         Command::Demo => demo::run(&client, output).await,
-        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) => Ok(()),
+        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => Ok(()),
     }
 }
 

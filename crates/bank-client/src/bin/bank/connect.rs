@@ -14,12 +14,16 @@ use crate::{
 const TOKEN: &str = "BANK_TOKEN";
 
 pub(crate) async fn connect(global: &Global) -> Result<BankClient, Failure> {
+    Ok(builder(global)?.connect().await?)
+}
+
+pub(crate) fn builder(global: &Global) -> Result<Builder, Failure> {
     let builder = BankClient::builder(&global.server)
         .timeout(global.timeout)
         .connect_timeout(global.timeout)
         .user_agent("bank-cli");
     let builder = secured(builder, &global.credentials)?;
-    Ok(authenticated(builder, &global.credentials)?.connect().await?)
+    authenticated(builder, &global.credentials)
 }
 
 fn secured(builder: Builder, credentials: &Credentials) -> Result<Builder, Failure> {

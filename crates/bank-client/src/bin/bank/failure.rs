@@ -1,11 +1,13 @@
 //! How a command fails: what is said, what to do next, and the exit code.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use bank_client::{Error, InvalidMoney, RequestId};
+
+use crate::apply::{Problem, Problems};
 
 /// The exit codes that are this tool's own; `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,9 @@ pub(crate) enum Exit {
 pub(crate) enum Failure {
     #[error(transparent)]
     Bank(#[from] Error),
+    /// Of an import: the bank serves nobody where it was broken off.
+    #[error(transparent)]
+    Import(Error),
     /// In the session of `bank demo`, which has request ids of its own.
     #[error(transparent)]
     Demo(Error),
@@ -39,6 +44,14 @@ pub(crate) enum Failure {
     /// The command has done what it was to do, and so many things are wrong with the bank.
     #[error("the audit has found {0} things that are wrong")]
     Findings(u64),
+    #[error("{}: {}", path.display(), Listed(problems))]
+    Lines { path: PathBuf, problems: Problems },
+    /// `bank apply` has come to the end of its file, and so many lines were refused.
+    #[error("{0} lines were refused")]
+    SomeRefused(u64),
+    /// `bank apply` has not come to the end of its file.
+    #[error("{put_off} lines were not carried out, and of {unknown} it is not known whether they were")]
+    Unfinished { unknown: u64, put_off: u64 },
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
@@ -60,6 +73,23 @@ pub(crate) enum Unusable {
     ShortSecret { bytes: usize, bytes_min: usize },
 }
 
+/// Malformed lines, one under the other.
+struct Listed<'a>(&'a Problems);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problems { first, more } = self.0;
+        f.write_str("nothing was sent, since it is malformed")?;
+        for Problem { line, what } in first {
+            write!(f, "\n  line {line}: {what}")?;
+        }
+        if *more > 0 {
+            write!(f, "\n  and {more} more lines")?;
+        }
+        Ok(())
+    }
+}
+
 impl Unusable {
     pub(crate) fn of(self, path: &Path) -> Failure {
         Failure::File { path: path.to_owned(), reason: self }
@@ -74,27 +104,47 @@ impl Failure {
 
     fn bank(&self) -> Option<&Error> {
         match self {
-            Self::Bank(error) | Self::Demo(error) => Some(error),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => Some(error),
             Self::Amount(_)
             | Self::File { .. }
             | Self::Incomplete { .. }
             | Self::NoRandomness
             | Self::Findings(_)
+            | Self::Lines { .. }
+            | Self::SomeRefused(_)
+            | Self::Unfinished { .. }
             | Self::Output(_) => None,
         }
     }
 
+    /// Whether an import may have begun and did not come to an end.
+    fn breaks_off_an_import(&self) -> bool {
+        let Self::Import(error) = self else { return false };
+        matches!(
+            error,
+            Error::ConnectionLost { .. }
+                | Error::DeadlineExceeded { .. }
+                | Error::Internal { .. }
+                | Error::InvalidReply { .. }
+                | Error::Unavailable { retry_after: Some(_), .. }
+        )
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         let error = match self {
-            Self::Bank(error) | Self::Demo(error) => error,
-            Self::Amount(_) => return Exit::Invalid,
+            Self::Import(_) if self.breaks_off_an_import() => return Exit::OutcomeUnknown,
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error,
+            Self::Amount(_) | Self::Lines { .. } => return Exit::Invalid,
+            Self::SomeRefused(_) => return Exit::Refused,
+            Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
+            Self::Unfinished { .. } => return Exit::OutcomeUnknown,
             Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
             Self::NoRandomness | Self::Output(_) => return Exit::Failed,
         };
         match error {
             Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
-            Error::InvalidArgument { .. } => Exit::Invalid,
+            Error::InvalidArgument { .. } | Error::BackupDamaged { .. } => Exit::Invalid,
             Error::InvalidSetting { .. } => Exit::Usage,
             error if error.outcome_unknown() => Exit::OutcomeUnknown,
             Error::Unavailable { .. }
@@ -112,19 +162,30 @@ impl Failure {
     /// The stable name of the cause.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::Bank(error) | Self::Demo(error) => error.reason(),
+            Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
             Self::File { .. } => "FILE",
             Self::Incomplete { .. } => "INCOMPLETE",
             Self::NoRandomness => "NO_RANDOMNESS",
             Self::Findings(_) => "AUDIT_FINDINGS",
+            Self::Lines { .. } => "MALFORMED_LINES",
+            Self::SomeRefused(_) => "LINES_REFUSED",
+            Self::Unfinished { .. } => "UNFINISHED",
             Self::Output(_) => "OUTPUT",
         }
     }
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
+        if matches!(self, Self::Unfinished { .. }) {
+            return Some("run the same command again: it goes on where it broke off".to_owned());
+        }
         let error = self.bank()?;
+        if self.breaks_off_an_import() {
+            return Some(
+                "import the file again: until then the bank serves nobody if this has begun".to_owned(),
+            );
+        }
         if error.outcome_unknown() {
             return Some(match (self, error.request_id()) {
                 (Self::Bank(_), Some(id)) => {
@@ -161,6 +222,10 @@ impl Failure {
             Error::Unauthenticated { .. } => {
                 "name the file of a token with --token-file; `bank token` issues one".to_owned()
             }
+            Error::EntriesLost { account_id, .. } => {
+                format!("see what is there with `bank history {account_id}`; --from-start begins anew")
+            }
+            Error::WatchTooLarge { .. } => "name an account, or an owner with --owner".to_owned(),
             Error::RequestIdReused { .. } => {
                 "choose another --request-id, or leave it out to get a new one".to_owned()
             }

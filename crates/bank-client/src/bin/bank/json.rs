@@ -2,11 +2,15 @@
 
 #![expect(clippy::struct_field_names, reason = "the names are those of the API")]
 
+mod watch;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bank_client as client;
 use serde::Serialize;
 use serde_json::json;
+
+use crate::{apply::Tally, bench};
 
 /// A result that has a JSON document.
 pub(crate) trait Json {
@@ -318,6 +322,9 @@ impl Json for client::ServerInfo {
                 "request_timeout_max_ms": milliseconds(limits.request_timeout_max),
                 "outcome_timeout_ms": milliseconds(limits.outcome_timeout),
                 "request_retention_seconds": limits.request_retention.as_secs(),
+                "batch_operations_max": limits.batch_operations_max,
+                "batch_bytes_max": limits.batch_bytes_max,
+                "stream_batches_max": limits.stream_batches_max,
             },
             "lost_writes": {
                 "accounts": self.lost_writes.accounts,
@@ -328,8 +335,84 @@ impl Json for client::ServerInfo {
     }
 }
 
+impl Json for Tally {
+    fn json(&self) -> impl Serialize {
+        let Self { lines, done, refused, replayed, unknown, put_off, reasons } = self;
+        json!({
+            "lines": lines,
+            "done": done,
+            "refused": refused,
+            "replayed": replayed,
+            "unknown": unknown,
+            "put_off": put_off,
+            "reasons": reasons,
+        })
+    }
+}
+
+/// What became of one line of a file.
+pub(crate) struct LineResult<'a> {
+    pub(crate) line: u64,
+    pub(crate) request_id: &'a str,
+    pub(crate) answer: &'a Result<client::Done, client::Error>,
+}
+
+impl Json for LineResult<'_> {
+    fn json(&self) -> impl Serialize {
+        let Self { line, request_id, answer } = self;
+        match answer {
+            Ok(done) => json!({
+                "line": line,
+                "request_id": request_id,
+                "transaction_id": done.transaction_id().as_str(),
+                "amount": Money::from(done.amount()),
+                "balance": Money::from(done.balance()),
+                "replayed": done.replayed(),
+            }),
+            Err(error) => json!({
+                "line": line,
+                "request_id": request_id,
+                "error": { "reason": error.reason(), "message": error.to_string() },
+                "replayed": error.replayed(),
+            }),
+        }
+    }
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Json for bench::Report {
+    fn json(&self) -> impl Serialize {
+        let us = |latency: Duration| latency.as_secs_f64() * 1e6;
+        json!({
+            "op": self.op(),
+            "connections": self.connections,
+            "inflight": self.in_flight,
+            "accounts": self.accounts,
+            "skew": self.skew,
+            "batch": self.batch,
+            "rate": self.rate,
+            "operations": self.operations,
+            "seconds": self.took.as_secs_f64(),
+            "operations_per_second": self.operations_per_second(),
+            "latency_us": {
+                "p50": us(self.p50),
+                "p90": us(self.p90),
+                "p99": us(self.p99),
+                "p99.9": us(self.p999),
+                "max": us(self.max),
+            },
+            "errors": self.errors,
+            "never_begun": self.never_begun,
+            "booked": {
+                "deposits": self.deposits,
+                "withdrawals": self.withdrawals,
+                "transfers": self.transfers,
+            },
+        })
+    }
 }
 
 impl Json for client::AuditFinding {
@@ -396,5 +479,27 @@ impl Json for client::AuditSummary {
                 books: books.collect(),
             },
         }
+    }
+}
+
+/// What an import came to.
+pub(crate) struct Imported(pub(crate) client::BackupCounts);
+
+impl Json for Imported {
+    fn json(&self) -> impl Serialize {
+        let client::BackupCounts { accounts, entries, requests } = self.0;
+        json!({"accounts": accounts, "entries": entries, "requests": requests})
+    }
+}
+
+impl Json for client::ExportSummary {
+    fn json(&self) -> impl Serialize {
+        let client::BackupCounts { accounts, entries, requests } = self.counts;
+        json!({
+            "accounts": accounts,
+            "entries": entries,
+            "requests": requests,
+            "of_one_instant": self.of_one_instant,
+        })
     }
 }

@@ -1,7 +1,10 @@
 //! The `bank` command line tool.
 
+mod apply;
 mod args;
 mod audit;
+mod backup;
+mod bench;
 mod commands;
 mod connect;
 mod demo;
@@ -11,6 +14,7 @@ mod keys;
 mod output;
 mod table;
 mod value;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -18,7 +22,7 @@ use clap::Parser as _;
 
 use crate::{args::Cli, failure::Failure, output::Output};
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut output = Output::new(cli.global.output);

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _};
+use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _, WatchNews};
 use futures::stream::BoxStream;
 use serde_json::json;
 
@@ -105,6 +105,19 @@ impl Output {
         Ok(())
     }
 
+    /// News of a watch, shown at once: a row for each entry for people, one line of JSON.
+    pub(crate) fn watched(&mut self, news: &WatchNews) -> io::Result<()> {
+        match self.format {
+            Format::Text => {
+                for entry in &news.entries {
+                    self.text(&table::watched(entry))?;
+                }
+            }
+            Format::Json => self.json(news)?,
+        }
+        self.flush()
+    }
+
     /// Text for people about a result that JSON has whole.
     pub(crate) fn detail(&mut self, text: &str) -> io::Result<()> {
         match self.format {
@@ -152,6 +165,11 @@ impl Output {
             }
         }
         ExitCode::from(exit)
+    }
+
+    /// A part of a result that is neither text nor JSON.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.results.write_all(bytes)
     }
 
     fn json(&mut self, result: &impl Json) -> io::Result<()> {

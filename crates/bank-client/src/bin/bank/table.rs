@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
-    Transaction,
+    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry,
+    InterestBreakdown, ServerInfo, Transaction,
 };
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
 };
+
+use crate::{apply::Tally, bench};
 
 /// An item of a list, as the cells of a row.
 pub(crate) trait Row {
@@ -72,6 +74,31 @@ pub(crate) fn list<R: Row>(rows: &[R]) -> String {
     titled(R::COLUMNS, rows.iter().map(Row::cells))
 }
 
+/// The titles above [`watched`] entries.
+pub(crate) fn watch_titles() -> String {
+    live_row(["TIME", "ACCOUNT", "KIND", "AMOUNT", "BALANCE", "COUNTERPARTY", "DESCRIPTION"])
+}
+
+/// An entry as it comes: nobody knows how wide those after it are.
+pub(crate) fn watched(entry: &Entry) -> String {
+    live_row([
+        &entry.created_at.to_string(),
+        entry.account_id.as_str(),
+        entry.kind.as_str(),
+        &entry.amount.to_string(),
+        &entry.balance_after.to_string(),
+        entry.counterparty.as_ref().map_or("", AccountId::as_str),
+        &entry.description,
+    ])
+}
+
+fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> String {
+    let row = format!(
+        "{time:<24}  {account:<16}  {kind:<19}  {amount:>14}  {balance:>14}  {counterparty:<16}  {description}"
+    );
+    row.trim_end().to_owned()
+}
+
 /// What a movement did to each account.
 pub(crate) fn transaction(transaction: &Transaction) -> String {
     let cells = |entry: &Entry| {
@@ -122,6 +149,40 @@ pub(crate) fn finding(finding: &AuditFinding) -> String {
     }
 }
 
+/// What came of a load.
+pub(crate) fn bench(report: &bench::Report) -> String {
+    let per_second = |rate: u32| format!(", {rate} a second");
+    let latency = |latency: Duration| format!("{:.3} ms", latency.as_secs_f64() * 1e3);
+    let facts = facts([
+        (
+            "Load",
+            format!(
+                "{}{}, {} connections, {} in flight on each{}",
+                report.op(),
+                if report.batch > 1 { format!(" in batches of {}", report.batch) } else { String::new() },
+                report.connections,
+                report.in_flight,
+                report.rate.map(per_second).unwrap_or_default()
+            ),
+        ),
+        ("Accounts", format!("{}, skew {}", report.accounts, report.skew)),
+        ("Operations", format!("{} in {:.3} s", report.operations, report.took.as_secs_f64())),
+        ("A second", format!("{:.1}", report.operations_per_second())),
+        ("Latency p50", latency(report.p50)),
+        ("p90", latency(report.p90)),
+        ("p99", latency(report.p99)),
+        ("p99.9", latency(report.p999)),
+        ("max", latency(report.max)),
+        ("Never begun", report.rate.map(|_| report.never_begun.to_string()).unwrap_or_default()),
+        ("Errors", report.errors.values().sum::<u64>().to_string()),
+    ]);
+    if report.errors.is_empty() {
+        return facts;
+    }
+    let rows = report.errors.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    format!("{facts}\n{}", titled(&[("REASON", Left), ("COUNT", Right)], rows))
+}
+
 /// What an audit came to, and the books of each currency.
 pub(crate) fn audit(summary: &AuditSummary) -> String {
     let facts = facts([
@@ -150,6 +211,31 @@ pub(crate) fn audit(summary: &AuditSummary) -> String {
         return facts;
     }
     format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
+}
+
+/// What became of the lines of a file, and why.
+pub(crate) fn tally(tally: &Tally) -> String {
+    let Tally { lines, done, refused, replayed, unknown, put_off, reasons } = tally;
+    let facts = facts([
+        ("Lines", lines.to_string()),
+        ("Carried out", done.to_string()),
+        ("Refused", refused.to_string()),
+        ("Of both, before", replayed.to_string()),
+        ("Unknown", unknown.to_string()),
+        ("Put off", put_off.to_string()),
+    ]);
+    if reasons.is_empty() {
+        return facts;
+    }
+    let columns = [("REASON", Left), ("LINES", Right)];
+    let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    format!("{facts}\n{}", titled(&columns, rows))
+}
+
+/// What is in the file of a bank.
+pub(crate) fn counts(done: &str, counts: &BackupCounts) -> String {
+    let BackupCounts { accounts, entries, requests } = counts;
+    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests")
 }
 
 /// How an amount of interest came about, a line for each step.
@@ -202,6 +288,13 @@ pub(crate) fn server_info(info: &ServerInfo) -> String {
         ("Problem", store.problem.clone().unwrap_or_default()),
         ("Lost writes", lost),
         ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
+        (
+            "Batch",
+            format!(
+                "{} operations, {} bytes, {} at once on a stream",
+                limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
+            ),
+        ),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),

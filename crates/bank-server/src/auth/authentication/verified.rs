@@ -17,11 +17,12 @@ pub(super) struct VerifiedTokens(LruCache<TokenHash, Verified>);
 pub(super) struct TokenHash([u8; 32]);
 
 /// What a good token says.
-#[derive(Clone)]
-pub(super) struct Verified {
-    pub(super) identity: Identity,
-    /// In seconds since the Unix epoch; with the leeway.
-    pub(super) good_until: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who it is of.
+    pub identity: Identity,
+    /// Until when it is good, in seconds since the Unix epoch; with the leeway.
+    pub good_until: u64,
 }
 
 impl TokenHash {
@@ -35,13 +36,13 @@ impl VerifiedTokens {
         Self(LruCache::new(tokens_max))
     }
 
-    pub(super) fn get(&mut self, token: TokenHash, now: u64) -> Option<Identity> {
+    pub(super) fn get(&mut self, token: TokenHash, now: u64) -> Option<Verified> {
         let verified = self.0.get(&token)?;
         if now > verified.good_until {
             self.0.pop(&token);
             return None;
         }
-        Some(verified.identity.clone())
+        Some(verified.clone())
     }
 
     pub(super) fn put(&mut self, token: TokenHash, verified: Verified) {
@@ -58,14 +59,15 @@ mod tests {
     fn a_token_is_remembered_until_it_ends_or_others_take_its_place() {
         let identity = |subject| Identity::try_new(subject, Scopes::ALL).unwrap();
         let mut tokens = VerifiedTokens::new(NonZeroUsize::new(2).unwrap());
+        let found = |tokens: &mut VerifiedTokens, token, now| Some(tokens.get(token, now)?.identity);
         let [a, b, c] = ["a", "b", "c"].map(TokenHash::of);
         tokens.put(a, Verified { identity: identity("a"), good_until: 100 });
         tokens.put(b, Verified { identity: identity("b"), good_until: 200 });
-        assert_eq!(tokens.get(a, 100), Some(identity("a")));
+        assert_eq!(found(&mut tokens, a, 100), Some(identity("a")));
         tokens.put(c, Verified { identity: identity("c"), good_until: 200 });
-        assert_eq!(tokens.get(b, 100), None, "it was used least recently");
-        assert_eq!(tokens.get(a, 101), None);
-        assert_eq!(tokens.get(a, 100), None, "it is gone for good");
-        assert_eq!(tokens.get(c, 100), Some(identity("c")));
+        assert_eq!(found(&mut tokens, b, 100), None, "it was used least recently");
+        assert_eq!(found(&mut tokens, a, 101), None);
+        assert_eq!(found(&mut tokens, a, 100), None, "it is gone for good");
+        assert_eq!(found(&mut tokens, c, 100), Some(identity("c")));
     }
 }

@@ -17,6 +17,22 @@ impl Violations {
         self.0.push(FieldViolation::new(field, description.to_string()));
     }
 
+    /// Adds what is wrong with a message that is the field of this name in another one.
+    pub(super) fn add_all(&mut self, field: impl Display, within: Vec<FieldViolation>) {
+        self.0.extend(within.into_iter().map(|mut violation| {
+            violation.field = format!("{field}.{}", violation.field);
+            violation
+        }));
+    }
+
+    /// Keeps the first so many, and says how many there are besides.
+    pub(super) fn keep(&mut self, max: usize, field: &str) {
+        if let Some(more) = self.0.len().checked_sub(max).filter(|more| *more > 0) {
+            self.0.truncate(max);
+            self.add(field, format!("has {more} more violations"));
+        }
+    }
+
     pub(super) fn check<T, E: Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(field, error)).ok()
     }

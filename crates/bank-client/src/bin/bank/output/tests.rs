@@ -247,6 +247,9 @@ fn a_server_that_has_lost_writes_says_so() {
             request_timeout_max: 9 * second,
             outcome_timeout: second / 2,
             request_retention: 11 * second,
+            batch_operations_max: 12,
+            batch_bytes_max: 13,
+            stream_batches_max: 14,
         },
         lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
     };
@@ -266,6 +269,7 @@ That means        somewhat
 Problem           it is away
 Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: see its log
 Request           1 bytes, 9 s
+Batch             12 operations, 13 bytes, 14 at once on a stream
 Page              5 items, 6 at most
 Queue             7 changes, 8 a commit
 Unknown after     0.5 s
@@ -279,6 +283,7 @@ Request ids kept  11 s
     assert_eq!(shown["store"]["durability"]["level"], "everysec");
     assert_eq!(shown["store"]["problem"], "it is away");
     assert_eq!(shown["limits"]["outcome_timeout_ms"], 500);
+    assert_eq!(shown["limits"]["batch_operations_max"], 12);
     assert_eq!(shown["lost_writes"]["found_time"], "2026-01-01T00:00:02Z");
 }
 
@@ -510,4 +515,30 @@ async fn the_findings_of_an_audit_are_lines_and_an_exit_code() {
             r#""held":{"minor_units":"97500","amount":"975.00"},"balanced":false}]}}"#
         )
     );
+}
+
+#[test]
+fn a_watch_is_rows_as_they_come_or_a_line_with_its_token() {
+    let mut entries = history();
+    entries.reverse();
+    let news = WatchNews { entries, resume_token: "t-1".into() };
+    let (mut output, results, _) = record(Format::Text);
+    output.text(&table::watch_titles()).unwrap();
+    output.watched(&news).unwrap();
+    assert_eq!(
+        results.text(),
+        "\
+TIME                      ACCOUNT           KIND                         AMOUNT         BALANCE  COUNTERPARTY      DESCRIPTION
+2026-01-01T00:00:01Z      123               account_opened                $0.00           $0.00
+2026-01-01T00:00:02Z      123               deposit                    $1000.00        $1000.00
+2026-01-01T00:00:03Z      123               transfer_out                -$25.00         $975.00  456               rent for Zürich
+"
+    );
+
+    let (mut output, results, _) = record(Format::Json);
+    output.watched(&news).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    assert_eq!((&line["resume_token"], &line["entries"][2]["kind"]), (&json!("t-1"), &json!("transfer_out")));
+    output.watched(&WatchNews { entries: Vec::new(), ..news }).unwrap();
+    assert_eq!(results.text(), "{\"entries\":[],\"resume_token\":\"t-1\"}\n");
 }

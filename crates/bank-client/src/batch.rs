@@ -1,0 +1,316 @@
+//! Batches: many operations in one call.
+
+use std::{
+    fmt,
+    future::IntoFuture,
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bank_domain::Money;
+use bank_proto::v1;
+use futures::future::BoxFuture;
+
+use crate::{
+    AccountName, BankClient, Done, Error, Operation, Route, error::Effect, operation, wire::Malformed,
+};
+
+/// What became of the operations of a batch, one by one in their order.
+pub type Results = Vec<Result<Done, Error>>;
+
+/// Deposits, withdrawals, transfers and calculations of interest that are sent together, carried out in their
+/// order, and answered each for itself; made by [`BankClient::batch`], and sent when it is awaited.
+///
+/// Each operation has a request id from the start. What failed for now is sent again under the same ids, as
+/// the client's [`RetryPolicy`](crate::RetryPolicy) allows, and so is a clone of the batch: nothing is
+/// carried out twice.
+///
+/// ```no_run
+/// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+/// use bank_client::{Currency, Error, Money, Route};
+///
+/// let amount = Money { currency: Currency::USD, minor_units: 2_500 };
+/// let results = client
+///     .batch()
+///     .deposit("alice", amount)
+///     .transfer(Route { from: "alice", to: "bob" }, amount)
+///     .add(client.withdraw("bob", amount).description("cash"))
+///     .await?;
+/// for result in results {
+///     match result {
+///         Ok(done) => println!("{} -> {}", done.amount(), done.balance()),
+///         Err(Error::InsufficientFunds { available, .. }) => println!("only {available} there"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a batch is sent when it is awaited"]
+pub struct Batch {
+    client: BankClient,
+    operations: Vec<Operation>,
+    atomic: bool,
+    brief: bool,
+    validate_only: bool,
+    timeout: Option<Duration>,
+}
+
+impl Batch {
+    pub(crate) fn new(client: BankClient) -> Self {
+        let operations = Vec::new();
+        Self { client, operations, atomic: false, brief: false, validate_only: false, timeout: None }
+    }
+
+    /// Adds an operation: a [`Call`](crate::Call) of one of the four kinds with its options, which is then not
+    /// made by itself.
+    #[expect(clippy::should_implement_trait, reason = "it adds to a list, not to a number")]
+    pub fn add(mut self, operation: impl Into<Operation>) -> Self {
+        self.operations.push(operation.into());
+        self
+    }
+
+    /// Adds a deposit.
+    pub fn deposit(self, account_id: impl AccountName, amount: Money) -> Self {
+        let call = self.client.deposit(account_id, amount);
+        self.add(call)
+    }
+
+    /// Adds a withdrawal.
+    pub fn withdraw(self, account_id: impl AccountName, amount: Money) -> Self {
+        let call = self.client.withdraw(account_id, amount);
+        self.add(call)
+    }
+
+    /// Adds a transfer.
+    pub fn transfer(self, route: Route<impl AccountName, impl AccountName>, amount: Money) -> Self {
+        let call = self.client.transfer(route, amount);
+        self.add(call)
+    }
+
+    /// Adds a calculation of interest.
+    pub fn calculate_interest(
+        self,
+        account_id: impl AccountName,
+        annual_interest_rate: impl Into<String>,
+    ) -> Self {
+        let call = self.client.calculate_interest(account_id, annual_interest_rate);
+        self.add(call)
+    }
+
+    /// Carries out all operations as one, or none: if one fails, the others fail with
+    /// [`Error::BatchAborted`], which names it.
+    pub fn atomic(mut self) -> Self {
+        self.atomic = true;
+        self
+    }
+
+    /// Asks for a [`BriefReceipt`](crate::BriefReceipt) of each operation, which costs both sides less.
+    pub fn brief(mut self) -> Self {
+        self.brief = true;
+        self
+    }
+
+    /// Only checks the operations, each against the accounts as those before it would leave them.
+    pub fn validate_only(mut self) -> Self {
+        self.validate_only = true;
+        self
+    }
+
+    /// How long the batch may take with all its repetitions, instead of what the client is set to.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The operations so far.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// Sends it. The same as to await it.
+    ///
+    /// # Errors
+    /// If nothing of it was done, for a reason that is not that of one operation. Where it is not known what
+    /// was done, the results of the operations say so.
+    pub async fn send(self) -> Result<Results, Error> {
+        let progress = Progress::new(&self);
+        let attempts = self.client.attempts(self.timeout);
+        let outcome = attempts.run(|left| self.attempt(&progress, left)).await;
+        progress.finish(outcome)
+    }
+
+    /// Sends what has no outcome yet.
+    async fn attempt(&self, progress: &Progress<'_>, left: Duration) -> Result<(), Error> {
+        let (open, request) = progress.begin();
+        let reply = self.client.execute_batch(request, left).await;
+        progress.take(&open, reply)
+    }
+
+    pub(crate) fn request(&self, operations: impl Iterator<Item = Operation>) -> v1::ExecuteBatchRequest {
+        v1::ExecuteBatchRequest {
+            operations: operations.map(|Operation { kind, .. }| v1::Operation { kind: Some(kind) }).collect(),
+            atomic: self.atomic,
+            receipts_only: self.brief,
+            validate_only: self.validate_only,
+        }
+    }
+
+    /// What the bank says of its operations.
+    pub(crate) fn read(&self, wire: Vec<v1::OperationResult>) -> Result<Results, Error> {
+        read(wire, self.operations.iter())
+    }
+}
+
+impl IntoFuture for Batch {
+    type Output = Result<Results, Error>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operations, atomic, brief, validate_only, timeout, client: _ } = self;
+        f.debug_struct("Batch")
+            .field("operations", operations)
+            .field("atomic", atomic)
+            .field("brief", brief)
+            .field("validate_only", validate_only)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read<'a>(
+    wire: Vec<v1::OperationResult>,
+    operations: impl ExactSizeIterator<Item = &'a Operation>,
+) -> Result<Results, Error> {
+    let malformed = |Malformed(problem)| Error::InvalidReply { problem };
+    if wire.len() != operations.len() {
+        let problem = format!("{} results of {} operations", wire.len(), operations.len());
+        return Err(Error::InvalidReply { problem });
+    }
+    let results = wire.into_iter().zip(operations);
+    results
+        .map(|(wire, operation)| operation::result(wire, operation.request_id()).map_err(malformed))
+        .collect()
+}
+
+/// How far a batch has come, over all attempts.
+struct Progress<'a> {
+    batch: &'a Batch,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None where the operation has no outcome yet.
+    results: Vec<Option<Result<Done, Error>>>,
+    /// Whether what has no outcome may have been carried out.
+    in_doubt: bool,
+    /// Whether an attempt is under way.
+    asking: bool,
+    /// The operation whose error stands for those of all that may be repeated.
+    spokesman: Option<usize>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(batch: &'a Batch) -> Self {
+        let results = batch.operations.iter().map(|_| None).collect();
+        let state = State { results, in_doubt: false, asking: false, spokesman: None };
+        Self { batch, state: Mutex::new(state) }
+    }
+
+    /// What to send, and which operations that are.
+    fn begin(&self) -> (Vec<usize>, v1::ExecuteBatchRequest) {
+        let mut state = self.state();
+        let is_open = |result: &Option<Result<Done, Error>>| match result {
+            None => true,
+            Some(result) => result.as_ref().is_err_and(Error::is_retryable),
+        };
+        let open: Vec<_> = (0..state.results.len()).filter(|&index| is_open(&state.results[index])).collect();
+        state.asking = true;
+        state.spokesman = None;
+        let operations = open.iter().map(|&index| self.batch.operations[index].clone());
+        let request = self.batch.request(operations);
+        (open, request)
+    }
+
+    /// Takes what the bank says. An error if it is worth another attempt, or none can be.
+    fn take(&self, open: &[usize], reply: Result<v1::ExecuteBatchResponse, Error>) -> Result<(), Error> {
+        let operations = open.iter().map(|&index| &self.batch.operations[index]);
+        let reply = reply.and_then(|reply| read(reply.results, operations));
+        let mut state = self.state();
+        state.asking = false;
+        let results = match reply {
+            Ok(results) => results,
+            Err(error) => {
+                state.in_doubt |= error.effect() == Effect::Unknown;
+                return Err(error);
+            }
+        };
+        let retryable = |result: &Result<Done, Error>| result.as_ref().is_err_and(Error::is_retryable);
+        let again = results.iter().position(retryable);
+        state.in_doubt |= results
+            .iter()
+            .any(|result| result.as_ref().is_err_and(|error| error.effect() == Effect::Unknown));
+        for (&index, result) in open.iter().zip(results) {
+            // The others of an atomic batch fail with the one that may be repeated.
+            let settled = !self.batch.atomic || again.is_none() || retryable(&result);
+            state.results[index] = settled.then_some(result);
+        }
+        match again.map(|again| open[again]) {
+            None => Ok(()),
+            Some(spokesman) => {
+                state.spokesman = Some(spokesman);
+                match state.results[spokesman].take() {
+                    Some(Err(error)) => Err(error),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The outcome of each operation, given that of the last attempt.
+    fn finish(self, outcome: Result<(), Error>) -> Result<Results, Error> {
+        let batch = self.batch;
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut last = outcome.err();
+        let in_doubt = !batch.validate_only && (state.in_doubt || state.asking);
+        let nothing_known = state.spokesman.is_none() && state.results.iter().all(Option::is_none);
+        let is_refused = last.as_ref().is_some_and(Error::is_refusal);
+        if let Some(error) = last.take_if(|_| nothing_known && (!in_doubt || is_refused)) {
+            return Err(error);
+        }
+        let why = last.as_ref().map(ToString::to_string).unwrap_or_default();
+        let late = matches!(last, Some(Error::DeadlineExceeded { .. }));
+        if let (Some(spokesman), Some(error)) = (state.spokesman, last) {
+            state.results[spokesman] = Some(Err(error));
+        }
+        let results = mem::take(&mut state.results).into_iter().zip(&batch.operations);
+        let results = results.map(|(result, operation)| {
+            let request_id = operation.request_id().filter(|_| in_doubt).cloned();
+            match (result, request_id) {
+                (Some(Err(error)), Some(request_id)) if error.is_retryable() && !error.outcome_unknown() => {
+                    Err(Error::OutcomeUnknown { request_id, message: error.to_string() })
+                }
+                (Some(result), _) => result,
+                (None, Some(request_id)) if late => {
+                    Err(Error::DeadlineExceeded { request_id: Some(request_id) })
+                }
+                (None, Some(request_id)) => Err(Error::OutcomeUnknown { request_id, message: why.clone() }),
+                (None, None) => Err(Error::Unavailable { message: why.clone(), retry_after: None }),
+            }
+        });
+        Ok(results.collect())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing here panics half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

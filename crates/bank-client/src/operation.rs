@@ -1,0 +1,164 @@
+//! What batches are made of, and what becomes of it.
+
+use bank_domain::{Money, RequestId};
+use bank_proto::v1::{self, operation::Kind, operation_result::Outcome};
+use prost::Message as _;
+use tonic::{Code, Status};
+
+use crate::{
+    Call, Error, InterestReceipt, Receipt, TransactionId,
+    method::Wire as _,
+    methods::{CalculateInterest, Deposit, Transfer, Withdraw},
+    wire::{FromWire, Malformed, count, parsed},
+};
+
+/// One operation of a [`Batch`](crate::Batch): a deposit, a withdrawal, a transfer or a calculation of interest
+/// that has not been made, with its request id.
+///
+/// ```no_run
+/// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+/// use bank_client::{Currency, Money, Operation};
+///
+/// let salary = Money { currency: Currency::USD, minor_units: 250_000 };
+/// let operation = Operation::from(client.deposit("alice", salary).description("salary for May"));
+/// assert!(operation.request_id().is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub(crate) kind: Kind,
+    request_id: Option<RequestId>,
+}
+
+/// An operation of a batch that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most are receipts, which a box would only make slower")]
+#[non_exhaustive]
+pub enum Done {
+    /// A deposit, a withdrawal or a transfer.
+    Moved(Receipt),
+    /// A calculation of interest.
+    Interest(InterestReceipt),
+    /// Any of them, in brief: see [`Batch::brief`](crate::Batch::brief).
+    Brief(BriefReceipt),
+}
+
+/// The least that a receipt says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BriefReceipt {
+    /// The movement.
+    pub transaction_id: TransactionId,
+    /// Of the entry on the account that the operation names first.
+    pub sequence: u64,
+    /// What was added to the balance of that account; negative for what was taken.
+    pub amount: Money,
+    /// The balance of that account with it.
+    pub balance: Money,
+    /// Whether an earlier call with the same request id did it, and this is that call's reply.
+    pub replayed: bool,
+}
+
+impl Operation {
+    /// What it is called, so that it is carried out once however often it is sent; none for one that is
+    /// only to be checked, or whose id is not one.
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
+    }
+}
+
+macro_rules! operations {
+    ($($method:ident => |$request:ident| $kind:expr;)+) => {$(
+        impl From<Call<$method>> for Operation {
+            fn from(call: Call<$method>) -> Self {
+                let method = call.into_method();
+                let request_id = method.undecided();
+                let $request = method.0;
+                Self { kind: $kind, request_id }
+            }
+        }
+    )+};
+}
+
+operations! {
+    Deposit => |request| Kind::Deposit(request);
+    Withdraw => |request| Kind::Withdraw(request);
+    Transfer => |request| Kind::Transfer(request);
+    CalculateInterest => |request| Kind::CalculateInterest(Box::new(request));
+}
+
+impl Done {
+    /// What was added to the balance of the account that the operation names first; negative for what
+    /// was taken.
+    pub fn amount(&self) -> Money {
+        match self {
+            Self::Moved(receipt) => receipt.entry.amount,
+            Self::Interest(receipt) => receipt.entry.amount,
+            Self::Brief(receipt) => receipt.amount,
+        }
+    }
+
+    /// The balance of that account with it.
+    pub fn balance(&self) -> Money {
+        match self {
+            Self::Moved(receipt) => receipt.balance,
+            Self::Interest(receipt) => receipt.balance,
+            Self::Brief(receipt) => receipt.balance,
+        }
+    }
+
+    /// The movement.
+    pub fn transaction_id(&self) -> &TransactionId {
+        match self {
+            Self::Moved(receipt) => &receipt.entry.transaction_id,
+            Self::Interest(receipt) => &receipt.entry.transaction_id,
+            Self::Brief(receipt) => &receipt.transaction_id,
+        }
+    }
+
+    /// Whether an earlier call with the same request id did it, and this is that call's reply.
+    pub fn replayed(&self) -> bool {
+        match self {
+            Self::Moved(receipt) => receipt.replayed,
+            Self::Interest(receipt) => receipt.replayed,
+            Self::Brief(receipt) => receipt.replayed,
+        }
+    }
+}
+
+impl FromWire<v1::OperationReceipt> for BriefReceipt {
+    fn from_wire(wire: v1::OperationReceipt) -> Result<Self, Malformed> {
+        let currency = parsed("currency_code", &wire.currency_code)?;
+        Ok(Self {
+            transaction_id: wire.transaction_id.into(),
+            sequence: count("sequence", wire.sequence)?,
+            amount: Money { currency, minor_units: wire.amount_minor_units },
+            balance: Money { currency, minor_units: wire.balance_minor_units },
+            replayed: wire.replayed,
+        })
+    }
+}
+
+/// What the bank says of an operation of this request id.
+pub(crate) fn result(
+    wire: v1::OperationResult,
+    request_id: Option<&RequestId>,
+) -> Result<Result<Done, Error>, Malformed> {
+    let outcome = wire.outcome.ok_or_else(|| Malformed("outcome is missing".to_owned()))?;
+    Ok(Ok(match outcome {
+        Outcome::Deposit(wire) => Done::Moved(Receipt::from_wire(*wire)?),
+        Outcome::Withdraw(wire) => Done::Moved(Receipt::from_wire(*wire)?),
+        Outcome::Transfer(wire) => Done::Moved(Receipt::from_wire(*wire)?),
+        Outcome::CalculateInterest(wire) => Done::Interest(InterestReceipt::from_wire(*wire)?),
+        Outcome::Receipt(wire) => Done::Brief(BriefReceipt::from_wire(wire)?),
+        Outcome::Error(wire) => return Ok(Err(error(wire, request_id))),
+    }))
+}
+
+/// What the bank says of an operation, or of a batch, that was not carried out.
+pub(crate) fn error(wire: v1::OperationError, request_id: Option<&RequestId>) -> Error {
+    // Field by field a google.rpc.Status, which the details of a status are.
+    let details = wire.encode_to_vec();
+    let status = Status::with_details(Code::from(wire.code), wire.message, details.into());
+    Error::from_status(status, request_id)
+}

@@ -1,0 +1,277 @@
+//! Streams of batches.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::pending,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bank_proto::v1;
+use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tonic::Streaming;
+
+use crate::{BankClient, Batch, Error, Results, operation};
+
+/// How many batches are sent before the first of them is answered, unless set.
+const IN_FLIGHT_MAX: usize = 4;
+
+/// Batches in, results out, in the order of the batches; made by [`BankClient::stream`].
+///
+/// It does what it does while it is polled: it takes the next batch when there is room for one, so whoever
+/// reads results slowly sends slowly. When the connection is lost, or the server stops, it goes on over
+/// another one and sends again what was not answered; the request ids of the operations keep that from
+/// being done twice.
+///
+/// There is one item for each batch. An error is that of its batch, of which nothing was done, and the stream
+/// goes on; if it cannot, as the client's [`RetryPolicy`](crate::RetryPolicy) has it, the stream ends with
+/// the error, and it is not known what was done of the batches that had no item yet: send them again.
+///
+/// ```no_run
+/// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
+/// use bank_client::{Currency, Money, StreamExt};
+/// use futures::stream;
+///
+/// let cent = Money { currency: Currency::USD, minor_units: 1 };
+/// let batch = {
+///     let client = client.clone();
+///     move |_| (0..100).fold(client.batch(), |batch, _| batch.deposit("alice", cent))
+/// };
+/// let mut results = client.stream(stream::iter((0..1_000).map(batch)));
+/// while let Some(results) = results.next().await {
+///     println!("{} done", results?.iter().filter(|result| result.is_ok()).count());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct Stream(State);
+
+enum State {
+    Set(Option<Box<Flow>>),
+    Begun(BoxStream<'static, Result<Results, Error>>),
+}
+
+/// What has been sent and not answered, and the way on which it was.
+struct Flow {
+    client: BankClient,
+    /// None once it has ended.
+    batches: Option<BoxStream<'static, Batch>>,
+    unanswered: VecDeque<Batch>,
+    in_flight_max: usize,
+    silence_max: Duration,
+    connection: Option<Connection>,
+    /// How often it failed since it was last answered.
+    failures: u32,
+    ended: bool,
+}
+
+struct Connection {
+    /// None once all has been sent.
+    requests: Option<mpsc::Sender<v1::ExecuteStreamRequest>>,
+    replies: Streaming<v1::ExecuteStreamResponse>,
+}
+
+/// What happens next on a stream.
+enum Event {
+    /// There is one more to send, or no more.
+    Batch(Option<Batch>),
+    /// The oldest that was not answered is.
+    Reply(v1::ExecuteStreamResponse),
+    /// The connection is of no more use.
+    Lost(Error),
+    /// All were answered.
+    End,
+}
+
+impl Stream {
+    pub(crate) fn new(client: BankClient, batches: BoxStream<'static, Batch>) -> Self {
+        let flow = Flow {
+            silence_max: client.timeout(),
+            client,
+            batches: Some(batches),
+            unanswered: VecDeque::new(),
+            in_flight_max: IN_FLIGHT_MAX,
+            connection: None,
+            failures: 0,
+            ended: false,
+        };
+        Self(State::Set(Some(Box::new(flow))))
+    }
+
+    /// How many batches are sent before the first of them is answered; 4 unless set, and 0 is taken as 1. The
+    /// server takes in so many as it is set to, and leaves the others on the way.
+    ///
+    /// Only before the stream is polled.
+    pub fn in_flight_max(self, in_flight_max: usize) -> Self {
+        self.set(|flow| flow.in_flight_max = in_flight_max.max(1))
+    }
+
+    /// How long the answer to a batch may take, instead of what the client is set to. Then it is asked for
+    /// on another connection.
+    ///
+    /// Only before the stream is polled.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.set(|flow| flow.silence_max = timeout)
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Flow)) -> Self {
+        if let State::Set(Some(flow)) = &mut self.0 {
+            set(flow);
+        }
+        self
+    }
+}
+
+impl futures::Stream for Stream {
+    type Item = Result<Results, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match &mut self.0 {
+                State::Begun(items) => return items.poll_next_unpin(context),
+                State::Set(flow) => {
+                    let Some(flow) = flow.take() else { return Poll::Ready(None) };
+                    let items = stream::unfold(flow, |mut flow| async move {
+                        let item = flow.next().await?;
+                        Some((item, flow))
+                    });
+                    self.0 = State::Begun(items.boxed());
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    /// The results of the next batch; none after the last, or after the error that ended it.
+    async fn next(&mut self) -> Option<Result<Results, Error>> {
+        while !self.ended {
+            match self.event().await {
+                Event::Batch(batch) => self.pass_on(batch),
+                Event::Reply(reply) => return Some(self.answered(reply)),
+                Event::Lost(error) => {
+                    if let Some(error) = self.lost(error).await {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                }
+                Event::End => self.ended = true,
+            }
+        }
+        None
+    }
+
+    async fn event(&mut self) -> Event {
+        if self.unanswered.is_empty() && self.batches.is_none() {
+            return Event::End;
+        }
+        if self.connection.is_none() && !self.unanswered.is_empty() {
+            match timeout(self.silence_max, self.connect()).await {
+                Ok(Ok(connection)) => self.connection = Some(connection),
+                Ok(Err(error)) => return Event::Lost(error),
+                Err(_elapsed) => return Event::Lost(Error::DeadlineExceeded { request_id: None }),
+            }
+        }
+        let (connected, waiting) = (self.connection.is_some(), !self.unanswered.is_empty());
+        let has_room = self.batches.is_some() && self.unanswered.len() < self.in_flight_max;
+        tokio::select! {
+            event = reply(&mut self.connection), if connected => event,
+            batch = next_batch(&mut self.batches), if has_room => Event::Batch(batch),
+            () = sleep(self.silence_max), if connected && waiting => {
+                Event::Lost(Error::DeadlineExceeded { request_id: None })
+            }
+        }
+    }
+
+    /// A new connection, on which is sent what was not answered on the one before.
+    async fn connect(&mut self) -> Result<Connection, Error> {
+        let (requests, mut sent) = mpsc::channel(self.in_flight_max);
+        for batch in &self.unanswered {
+            // There is room for all of them.
+            let _ = requests.try_send(message(batch));
+        }
+        let messages = stream::poll_fn(move |context| sent.poll_recv(context));
+        let replies = self.client.execute_stream(messages).await?;
+        let requests = self.batches.is_some().then_some(requests);
+        Ok(Connection { requests, replies })
+    }
+
+    /// Sends the next batch, or says that there is none.
+    fn pass_on(&mut self, batch: Option<Batch>) {
+        let requests = self.connection.as_mut().map(|connection| &mut connection.requests);
+        let Some(batch) = batch else {
+            self.batches = None;
+            if let Some(requests) = requests {
+                *requests = None;
+            }
+            return;
+        };
+        if let Some(Some(requests)) = requests {
+            // There is room; and a connection that is lost is noticed by its replies.
+            let _ = requests.try_send(message(&batch));
+        }
+        self.unanswered.push_back(batch);
+    }
+
+    fn answered(&mut self, reply: v1::ExecuteStreamResponse) -> Result<Results, Error> {
+        self.failures = 0;
+        self.client.attempts(None).answered();
+        let Some(batch) = self.unanswered.pop_front() else {
+            self.ended = true;
+            return Err(Error::InvalidReply { problem: "there are more replies than batches".to_owned() });
+        };
+        match reply.error {
+            Some(error) => Err(operation::error(error, None)),
+            None => batch.read(reply.results),
+        }
+    }
+
+    /// Waits until it is time to connect anew; the error if that is not to be done.
+    async fn lost(&mut self, error: Error) -> Option<Error> {
+        self.connection = None;
+        if self.unanswered.is_empty() {
+            // It is connected again when there is something to send.
+            return None;
+        }
+        self.failures += 1;
+        match self.client.attempts(None).pause_after(&error, self.failures) {
+            Some(pause) => {
+                sleep(pause).await;
+                None
+            }
+            None => Some(error),
+        }
+    }
+}
+
+fn message(batch: &Batch) -> v1::ExecuteStreamRequest {
+    let request = batch.request(batch.operations().iter().cloned());
+    let v1::ExecuteBatchRequest { operations, atomic, receipts_only, validate_only } = request;
+    v1::ExecuteStreamRequest { operations, atomic, receipts_only, validate_only }
+}
+
+async fn reply(connection: &mut Option<Connection>) -> Event {
+    let Some(connection) = connection else { return pending().await };
+    match connection.replies.message().await {
+        Ok(Some(reply)) => Event::Reply(reply),
+        Ok(None) => Event::Lost(Error::ConnectionLost { message: "the stream has ended early".to_owned() }),
+        Err(status) => Event::Lost(Error::from_status(status, None)),
+    }
+}
+
+async fn next_batch(batches: &mut Option<BoxStream<'static, Batch>>) -> Option<Batch> {
+    batches.as_mut()?.next().await
+}

@@ -1,0 +1,130 @@
+//! Batches and streams of the library, on connections that break too.
+
+use std::time::Duration;
+
+use bank_client::{
+    AccountType, BankClient, Batch, Currency, Done, Error, Money, RetryPolicy, Route, StreamExt as _,
+};
+use futures::stream;
+
+use crate::{
+    process::Server,
+    proxy::{Cut, Proxy},
+};
+
+fn usd(minor_units: i64) -> Money {
+    Money { currency: Currency::USD, minor_units }
+}
+
+/// A client that goes through a proxy, with two accounts open.
+async fn start(policy: RetryPolicy) -> (Server, Proxy, BankClient) {
+    let server = Server::start();
+    let proxy = Proxy::start(&server.address).await;
+    let builder = BankClient::builder(&proxy.endpoint).retry(policy).timeout(Duration::from_secs(20));
+    let client = builder.connect().await.unwrap();
+    for account in ["a", "b"] {
+        client.create_account(account, AccountType::Savings).currency(Currency::USD).await.unwrap();
+    }
+    (server, proxy, client)
+}
+
+fn mixed(client: &BankClient) -> Batch {
+    client
+        .batch()
+        .deposit("a", usd(10_000))
+        .withdraw("a", usd(99_999))
+        .transfer(Route { from: "a", to: "b" }, usd(2_500))
+        .add(client.withdraw("b", usd(500)).description("cash"))
+        .calculate_interest("a", "2.5")
+}
+
+#[tokio::test]
+async fn each_operation_is_answered_for_itself_and_once() {
+    let (_server, _proxy, client) = start(RetryPolicy::default()).await;
+    let batch = mixed(&client);
+    let results = batch.clone().await.unwrap();
+    let [Ok(Done::Moved(deposit)), Err(refused), Ok(Done::Moved(_)), Ok(Done::Moved(cash)), Ok(interest)] =
+        &*results
+    else {
+        panic!("{results:?}")
+    };
+    assert_eq!(deposit.message, "Successfully deposited $100.00");
+    assert!(matches!(refused, Error::InsufficientFunds { available, .. } if *available == usd(10_000)));
+    assert_eq!((cash.entry.description.as_str(), cash.balance), ("cash", usd(2_000)));
+    let Done::Interest(receipt) = interest else { panic!("{interest:?}") };
+    assert_eq!((receipt.interest, interest.amount(), interest.balance()), (usd(188), usd(188), usd(7_688)));
+
+    let again = batch.brief().await.unwrap();
+    assert!(again[1].as_ref().is_err_and(Error::replayed), "{again:?}");
+    let Ok(Done::Brief(brief)) = &again[0] else { panic!("{again:?}") };
+    assert!(brief.replayed);
+    assert_eq!((&brief.transaction_id, brief.sequence), (&deposit.entry.transaction_id, 2));
+    assert_eq!((brief.amount, brief.balance), (usd(10_000), usd(10_000)));
+    assert_eq!(client.account("a").await.unwrap().version, 4);
+
+    let error = client.batch().await.unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument { .. }), "{error:?}");
+    let checked = client.batch().deposit("a", usd(1)).validate_only().await.unwrap();
+    assert_eq!(checked[0].as_ref().unwrap().balance(), usd(7_689));
+    assert_eq!(client.account("a").await.unwrap().version, 4);
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_asked_for_again_and_the_money_moves_once() {
+    let (_server, proxy, client) = start(RetryPolicy::default()).await;
+    proxy.cut([Cut::AfterTheEffect, Cut::BeforeTheEffect]);
+    let results = mixed(&client).await.unwrap();
+    assert!(results[0].as_ref().unwrap().replayed());
+    assert!(results[1].as_ref().is_err_and(Error::replayed));
+    assert_eq!(client.account("a").await.unwrap().version, 4);
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_repeat_is_told_which_request_ids_to_repeat() {
+    let (_server, proxy, client) = start(RetryPolicy::never()).await;
+    proxy.cut([Cut::AfterTheEffect]);
+    let batch = client.batch().deposit("a", usd(1)).deposit("b", usd(2));
+    let results = batch.clone().await.unwrap();
+    for (result, operation) in results.iter().zip(batch.operations()) {
+        let error = result.as_ref().unwrap_err();
+        assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error:?}");
+        assert_eq!(error.request_id(), operation.request_id());
+    }
+    let results = batch.await.unwrap();
+    assert!(results.iter().all(|result| result.as_ref().unwrap().replayed()), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_over_connections_that_break_and_nothing_is_done_twice() {
+    const BATCHES: i64 = 60;
+    let (_server, proxy, client) = start(RetryPolicy::default()).await;
+    let batches = {
+        let client = client.clone();
+        (1..=BATCHES).map(move |number| client.batch().deposit("a", usd(number)).deposit("b", usd(1)))
+    };
+    let mut results = client.stream(stream::iter(batches)).in_flight_max(3);
+    let mut number = 0;
+    while let Some(batch) = results.next().await {
+        number += 1;
+        let batch = batch.unwrap();
+        assert_eq!(batch[0].as_ref().unwrap().amount(), usd(number), "in order");
+        assert_eq!(batch[0].as_ref().unwrap().balance(), usd((1..=number).sum()));
+        match number {
+            10 => proxy.cut([Cut::BeforeTheEffect]),
+            20 | 40 => proxy.cut([Cut::AfterTheEffect]),
+            _ => {}
+        }
+    }
+    assert_eq!(number, BATCHES);
+    assert_eq!(client.balance("b").await.unwrap().balance, usd(BATCHES));
+}
+
+#[tokio::test]
+async fn a_batch_of_a_stream_that_is_refused_whole_has_its_error_in_its_place() {
+    let (_server, _proxy, client) = start(RetryPolicy::default()).await;
+    let batches = [client.batch().deposit("a", usd(1)), client.batch(), client.batch().deposit("a", usd(2))];
+    let results: Vec<_> = client.stream(stream::iter(batches)).collect().await;
+    assert_eq!(results.len(), 3);
+    assert!(matches!(results[1], Err(Error::InvalidArgument { .. })), "{results:?}");
+    assert_eq!(results[2].as_ref().unwrap()[0].as_ref().unwrap().balance(), usd(3));
+}

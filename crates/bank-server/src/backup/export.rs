@@ -1,0 +1,296 @@
+//! Writes a bank into a file.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bank_domain::{Account, AccountId, Entry, audit::Verifier};
+use bank_store::{
+    Backup, EntriesQuery, KeptOutcome, KeptRequest, RequestsQuery, Store, StoreError, partition_of,
+};
+use futures::{TryStreamExt as _, stream::FuturesOrdered};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::{
+    Counts, Error, Tally, add, hex,
+    line::{End, Header, Line, VERSION},
+    report, tell, without_backup,
+};
+
+/// How many bytes are handed on at a time, about.
+const DATA_BYTES: usize = 64 * 1024;
+/// How many accounts are read before the records of their requests are.
+const ACCOUNTS_PER_SECTION: usize = 10_000;
+/// How many accounts are read at a time.
+const ACCOUNTS_PER_READ: usize = 1_000;
+/// How many entries of an account are read at a time.
+const ENTRIES_PER_READ: usize = 500;
+/// Of how many accounts the first entries are read side by side.
+const ACCOUNTS_IN_FLIGHT: usize = 8;
+/// How many records of requests are read at a time.
+const REQUESTS_PER_READ: usize = 100_000;
+
+/// What an export tells.
+#[derive(Clone, Debug)]
+pub enum ExportNews {
+    /// The next bytes of the file.
+    Data(Vec<u8>),
+    /// How far it is, and how many accounts there are, if the store can tell.
+    Progress(Counts, Option<u64>),
+    /// It is done. Nothing comes after this.
+    Summary(ExportSummary),
+}
+
+/// What an export came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// What is in the file.
+    pub counts: Counts,
+    /// Whether no account has changed from when it was read to when all had been.
+    pub of_one_instant: bool,
+}
+
+/// Exports a bank, and tells the file as it comes; the last of it is the summary.
+///
+/// Dropping the future ends the export. Nothing is written to the store.
+///
+/// # Errors
+/// [`Error`]; among them that a history is not what the bank has written: an audit tells more.
+pub async fn export(store: Arc<dyn Store>, news: mpsc::Sender<ExportNews>) -> Result<(), Error> {
+    let backup = store.backup().ok_or_else(without_backup)?;
+    let tally = Tally::default();
+    let accounts_total = store.account_count().await?;
+    let progress = || ExportNews::Progress(tally.counts(), accounts_total);
+    let mut writer =
+        Writer { news: &news, tally: &tally, data: Vec::with_capacity(DATA_BYTES), digest: Sha256::new() };
+    let exporter = Exporter { store: &*store, backup, partitions: store.partitions() };
+    let of_one_instant = tokio::select! {
+        done = exporter.all(&mut writer) => done?,
+        Err(error) = report(&news, progress) => return Err(error),
+    };
+    tell(&news, progress()).await?;
+    let summary = ExportSummary { counts: tally.counts(), of_one_instant };
+    tell(&news, ExportNews::Summary(summary)).await
+}
+
+/// Where the file goes.
+struct Writer<'a> {
+    news: &'a mpsc::Sender<ExportNews>,
+    tally: &'a Tally,
+    data: Vec<u8>,
+    digest: Sha256,
+}
+
+impl Writer<'_> {
+    async fn line(&mut self, line: Line) -> Result<(), Error> {
+        let count = match &line {
+            Line::Account(_) => Some(&self.tally.accounts),
+            Line::Entry(_) => Some(&self.tally.entries),
+            Line::Request(_) => Some(&self.tally.requests),
+            Line::Backup(_) | Line::End(_) => None,
+        };
+        let bytes = line.to_bytes();
+        self.digest.update(&bytes);
+        self.data.extend(bytes);
+        if let Some(count) = count {
+            add(count, 1);
+        }
+        if self.data.len() >= DATA_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
+        let Counts { accounts, entries, requests } = self.tally.counts();
+        let sha256 = hex(&self.digest.clone().finalize());
+        self.line(Line::End(End { accounts, entries, requests, sha256 })).await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let data = std::mem::replace(&mut self.data, Vec::with_capacity(DATA_BYTES));
+        tell(self.news, ExportNews::Data(data)).await
+    }
+}
+
+struct Exporter<'a> {
+    store: &'a dyn Store,
+    backup: &'a dyn Backup,
+    partitions: u32,
+}
+
+impl Exporter<'_> {
+    /// Writes everything. Returns whether it is of one instant.
+    async fn all(&self, writer: &mut Writer<'_>) -> Result<bool, Error> {
+        writer.line(Line::Backup(Header { version: VERSION, partitions: self.partitions })).await?;
+        let mut heads = Sha256::new();
+        let mut after = None;
+        loop {
+            let (section, is_last) = self.section(after.as_ref()).await?;
+            note_heads(&mut heads, &section);
+            let through = section.last().map(|account| account.id.clone()).filter(|_| !is_last);
+            let mut requests = Requests::new(self, after, through.clone());
+            for accounts in section.chunks(ACCOUNTS_IN_FLIGHT) {
+                let mut reading = FuturesOrdered::new();
+                for account in accounts {
+                    reading.push_back(self.entries_after(account, None));
+                }
+                let first_entries: Vec<_> = reading.try_collect().await?;
+                for (account, entries) in accounts.iter().zip(first_entries) {
+                    requests.write_of_absent(Some(&account.id), writer).await?;
+                    writer.line(Line::Account(Box::new(account.clone()))).await?;
+                    self.history(account, entries, writer).await?;
+                    requests.write_of(account, writer).await?;
+                }
+            }
+            if is_last {
+                requests.write_of_absent(None, writer).await?;
+                break;
+            }
+            after = through;
+        }
+        writer.end().await?;
+        Ok(heads.finalize() == self.heads().await?.finalize())
+    }
+
+    /// The next accounts of the list, and whether they are the last.
+    async fn section(&self, after: Option<&AccountId>) -> Result<(Vec<Account>, bool), Error> {
+        let mut section: Vec<Account> = Vec::new();
+        let mut after = after.cloned();
+        while section.len() < ACCOUNTS_PER_SECTION {
+            let accounts = self.accounts(after.as_ref()).await?;
+            let is_last = accounts.len() < ACCOUNTS_PER_READ;
+            section.extend(accounts);
+            if is_last {
+                return Ok((section, true));
+            }
+            after = section.last().map(|account| account.id.clone());
+        }
+        Ok((section, false))
+    }
+
+    async fn accounts(&self, after: Option<&AccountId>) -> Result<Vec<Account>, Error> {
+        let ids = self.store.account_ids(after, ACCOUNTS_PER_READ).await?;
+        let accounts = self.store.load(&ids).await?.into_iter().zip(&ids);
+        let there = accounts.map(|(account, id)| {
+            let gone = || StoreError::Corrupt(format!("account {id} is in the list of accounts only"));
+            Ok(account.ok_or_else(gone)?)
+        });
+        there.collect()
+    }
+
+    /// What tells whether any account has changed, or was opened.
+    async fn heads(&self) -> Result<Sha256, Error> {
+        let mut heads = Sha256::new();
+        let mut after = None;
+        loop {
+            let accounts = self.accounts(after.as_ref()).await?;
+            note_heads(&mut heads, &accounts);
+            if accounts.len() < ACCOUNTS_PER_READ {
+                return Ok(heads);
+            }
+            after = accounts.last().map(|account| account.id.clone());
+        }
+    }
+
+    /// Entries of an account after one, up to what it was when it was read.
+    async fn entries_after(&self, account: &Account, after: Option<&Entry>) -> Result<Vec<Entry>, Error> {
+        let query = EntriesQuery {
+            after: after.map(Entry::id),
+            limit: ENTRIES_PER_READ,
+            ..EntriesQuery::all(account.id.clone())
+        };
+        let mut entries = self.store.entries(&query).await?;
+        entries.retain(|entry| entry.sequence <= account.version);
+        Ok(entries)
+    }
+
+    async fn history(
+        &self,
+        account: &Account,
+        mut entries: Vec<Entry>,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let mut verifier = Verifier::new(account);
+        while let Some(last) = entries.last().cloned() {
+            for entry in entries {
+                verifier.check(&entry);
+                writer.line(Line::Entry(Box::new(entry))).await?;
+            }
+            if last.sequence >= account.version || verifier.has_fault() {
+                break;
+            }
+            entries = self.entries_after(account, Some(&last)).await?;
+        }
+        verifier
+            .finish()
+            .map_err(|fault| Error::Store(StoreError::Corrupt(format!("account {}: {fault}", account.id))))
+    }
+}
+
+fn note_heads(heads: &mut Sha256, accounts: &[Account]) {
+    for account in accounts {
+        heads.update(account.id.as_str());
+        heads.update([0]);
+        heads.update(account.head.as_bytes());
+    }
+}
+
+/// The records of a section, page by page. They are read after its accounts.
+struct Requests<'a> {
+    exporter: &'a Exporter<'a>,
+    query: RequestsQuery,
+    page: VecDeque<KeptRequest>,
+    is_last: bool,
+}
+
+impl<'a> Requests<'a> {
+    fn new(exporter: &'a Exporter<'a>, after: Option<AccountId>, through: Option<AccountId>) -> Self {
+        let query = RequestsQuery {
+            after_account: after,
+            through_account: through,
+            after: None,
+            limit: REQUESTS_PER_READ,
+        };
+        Self { exporter, query, page: VecDeque::new(), is_last: false }
+    }
+
+    /// Writes the records that name an account which is not in the file, up to the next that is:
+    /// refusals. What was carried out on such an account was after the list of accounts was read.
+    async fn write_of_absent(
+        &mut self,
+        next: Option<&AccountId>,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let partitions = self.exporter.partitions;
+        let is_before = |id: &AccountId, other: &AccountId| {
+            (partition_of(id, partitions), id) < (partition_of(other, partitions), other)
+        };
+        while let Some(request) = self.next_if(|id| next.is_none_or(|next| is_before(id, next))).await? {
+            if matches!(request.outcome, KeptOutcome::Refused(_)) {
+                writer.line(Line::Request(Box::new(request.into()))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the records of an account but those of entries that are later than it.
+    async fn write_of(&mut self, account: &Account, writer: &mut Writer<'_>) -> Result<(), Error> {
+        while let Some(request) = self.next_if(|id| *id == account.id).await? {
+            let is_later =
+                matches!(request.outcome, KeptOutcome::Entry(entry) if entry.sequence > account.version);
+            if !is_later {
+                writer.line(Line::Request(Box::new(request.into()))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_if(&mut self, wanted: impl Fn(&AccountId) -> bool) -> Result<Option<KeptRequest>, Error> {
+        if self.page.is_empty() && !self.is_last {
+            let page = self.exporter.backup.requests(&self.query).await?;
+            self.is_last = page.len() < self.query.limit;
+            self.query.after = page.last().map(|request| request.key.clone());
+            self.page = page.into();
+        }
+        let is_wanted = self.page.front().is_some_and(|request| wanted(&request.key.account_id));
+        Ok(if is_wanted { self.page.pop_front() } else { None })
+    }
+}

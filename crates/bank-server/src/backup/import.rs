@@ -1,0 +1,283 @@
+//! Fills an empty bank from a file.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use bank_domain::{Account, AccountId, Entry, audit::Verifier};
+use bank_store::{
+    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, Store,
+    StoreError, partition_of,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    Counts, Error, Tally, add,
+    line::{End, Header, Line, Request, VERSION},
+    reader::Reader,
+    report, tell, without_backup,
+};
+
+/// How many entries and records are written at a time.
+const LINES_PER_WRITE: usize = 1_000;
+/// How long a write is sent again while the store is away, or its outcome is unknown.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause before it is sent again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What an import tells.
+#[derive(Clone, Debug)]
+pub enum ImportNews {
+    /// How much of the file has been read, in bytes and in lines.
+    Progress(u64, Counts),
+    /// It is done: the bank can be used. Nothing comes after this.
+    Summary(Counts),
+}
+
+/// Imports a file into an empty bank; the last of the news is the summary.
+///
+/// Where the file is refused the bank is empty again. Dropping the future breaks the import off: the
+/// bank serves nobody until another is made.
+///
+/// # Errors
+/// [`Error`], with the first line that is wrong.
+pub async fn import(
+    store: Arc<dyn Store>,
+    data: mpsc::Receiver<Vec<u8>>,
+    news: mpsc::Sender<ImportNews>,
+) -> Result<(), Error> {
+    let backup = store.backup().ok_or_else(without_backup)?;
+    let (import, tally) = (ImportId::random(), Tally::default());
+    if persist(|| backup.begin_import(&import)).await? == ImportBegun::NotEmpty {
+        return Err(Error::NotEmpty);
+    }
+    tracing::info!(%import, "an import begins: the bank serves nobody until it is complete");
+    let progress = || ImportNews::Progress(tally.bytes.load(Ordering::Relaxed), tally.counts());
+    let mut importer = Importer {
+        backup,
+        import: &import,
+        partitions: store.partitions(),
+        tally: &tally,
+        reader: Reader::new(data),
+        batch: ImportBatch::default(),
+        batch_lines: 0,
+        place: None,
+    };
+    let filled = tokio::select! {
+        filled = importer.all() => filled,
+        Err(error) = report(&news, progress) => return Err(error),
+    };
+    if let Err(error) = filled {
+        tracing::error!(%import, %error, "an import has failed: the bank is emptied again");
+        if let Err(error) = persist(|| backup.abandon_import(&import)).await {
+            tracing::error!(%import, %error, "the bank could not be emptied: it serves nobody");
+        }
+        return Err(error);
+    }
+    persist(|| backup.finish_import(&import)).await?;
+    let Counts { accounts, entries, requests } = tally.counts();
+    tracing::info!(%import, accounts, entries, requests, "an import is complete: the bank serves");
+    tell(&news, progress()).await?;
+    tell(&news, ImportNews::Summary(tally.counts())).await
+}
+
+/// Makes a call of an import again while the store is away, or its outcome is unknown.
+async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let give_up_at = Instant::now() + PATIENCE;
+    loop {
+        match call().await {
+            Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
+                if Instant::now() < give_up_at =>
+            {
+                sleep(PAUSE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Where a line stands: an account before the records that name it.
+type Place = (u32, AccountId, Option<RequestKey>);
+
+struct Importer<'a> {
+    backup: &'a dyn Backup,
+    import: &'a ImportId,
+    partitions: u32,
+    tally: &'a Tally,
+    reader: Reader,
+    batch: ImportBatch,
+    batch_lines: usize,
+    place: Option<Place>,
+}
+
+impl Importer<'_> {
+    /// Takes the whole file, up to its end.
+    async fn all(&mut self) -> Result<(), Error> {
+        self.header().await?;
+        let mut last_account = None;
+        let mut line = self.line().await?;
+        loop {
+            line = match line {
+                Line::Account(account) => {
+                    self.take_place(&account.id, None)?;
+                    last_account = Some(account.id.clone());
+                    self.history(&account).await?
+                }
+                Line::Request(request) => {
+                    self.request(*request, last_account.as_ref()).await?;
+                    self.line().await?
+                }
+                Line::End(end) => {
+                    self.check_end(&end)?;
+                    break;
+                }
+                Line::Backup(_) => return Err(self.reader.damaged("is a second header")),
+                Line::Entry(_) => return Err(self.reader.damaged("is an entry that no account is before")),
+            };
+        }
+        if self.reader.bytes().await?.is_some() {
+            return Err(self.reader.damaged("comes after the last line"));
+        }
+        self.write().await
+    }
+
+    async fn line(&mut self) -> Result<Line, Error> {
+        let line = self.reader.line().await?;
+        self.tally.bytes.store(self.reader.bytes_read(), Ordering::Relaxed);
+        Ok(line)
+    }
+
+    async fn header(&mut self) -> Result<(), Error> {
+        #[derive(serde::Deserialize)]
+        struct AnyVersion {
+            backup: Version,
+        }
+        #[derive(serde::Deserialize)]
+        struct Version {
+            version: u32,
+        }
+
+        let bytes = self.reader.bytes().await?.unwrap_or_default().to_vec();
+        let Ok(AnyVersion { backup: Version { version } }) = serde_json::from_slice(&bytes) else {
+            return Err(self.reader.damaged("is not the header of a file that `bank export` has written"));
+        };
+        if version != VERSION {
+            let problem = format!("says that the file is of version {version}; this server reads {VERSION}");
+            return Err(self.reader.damaged(problem));
+        }
+        let header = Line::from_bytes(&bytes).map_err(|problem| self.reader.damaged(problem))?;
+        match header {
+            Line::Backup(Header { partitions, .. }) if partitions == self.partitions => Ok(()),
+            Line::Backup(Header { partitions, .. }) => Err(self.reader.damaged(format!(
+                "says that the file is of a bank with {partitions} partitions, and this one has {}; found one \
+                 with store.partitions = {partitions}",
+                self.partitions
+            ))),
+            _ => Err(self.reader.damaged("is not a header")),
+        }
+    }
+
+    /// Takes the entries of an account. Returns the line that follows them.
+    async fn history(&mut self, account: &Account) -> Result<Line, Error> {
+        add(&self.tally.accounts, 1);
+        let mut verifier = Verifier::new(account);
+        let mut part = Vec::new();
+        let next = loop {
+            let entry = match self.line().await? {
+                Line::Entry(entry) => *entry,
+                other => break other,
+            };
+            verifier.check(&entry);
+            if entry.account_id != account.id || verifier.has_newer() {
+                let problem = format!("is an entry that account {} does not have", account.id);
+                return Err(self.reader.damaged(problem));
+            }
+            if verifier.has_fault() {
+                break Line::Entry(Box::new(entry));
+            }
+            add(&self.tally.entries, 1);
+            self.batch_lines += 1;
+            part.push(entry);
+            if self.batch_lines >= LINES_PER_WRITE {
+                self.add_part(account, &mut part);
+                self.write().await?;
+            }
+        };
+        let verdict = verifier.finish().map_err(|fault| fault.to_string());
+        let verdict = verdict
+            .and_then(|()| if account.version == 0 { Err("it has no entries".to_owned()) } else { Ok(()) });
+        if let Err(fault) = verdict {
+            let problem =
+                format!("shows that account {} is not what the bank has written: {fault}", account.id);
+            return Err(self.reader.damaged(problem));
+        }
+        self.add_part(account, &mut part);
+        Ok(next)
+    }
+
+    fn add_part(&mut self, account: &Account, part: &mut Vec<Entry>) {
+        if !part.is_empty() {
+            let entries = std::mem::take(part);
+            self.batch.histories.push(HistoryPart { account: account.clone(), entries });
+        }
+    }
+
+    async fn request(&mut self, request: Request, last_account: Option<&AccountId>) -> Result<(), Error> {
+        let request = KeptRequest::try_from(request).map_err(|problem| self.reader.damaged(problem))?;
+        self.take_place(&request.key.account_id, Some(&request.key))?;
+        if matches!(request.outcome, KeptOutcome::Entry(_)) && last_account != Some(&request.key.account_id) {
+            return Err(self.reader.damaged("is the record of an entry of an account that is not before it"));
+        }
+        add(&self.tally.requests, 1);
+        self.batch_lines += 1;
+        self.batch.requests.push(request);
+        if self.batch_lines >= LINES_PER_WRITE { self.write().await } else { Ok(()) }
+    }
+
+    /// Makes sure that a line comes after the one before it.
+    fn take_place(&mut self, account_id: &AccountId, request: Option<&RequestKey>) -> Result<(), Error> {
+        let place = (partition_of(account_id, self.partitions), account_id.clone(), request.cloned());
+        if self.place.as_ref().is_some_and(|before| *before >= place) {
+            return Err(self.reader.damaged("is not in its place: those before it should come after it"));
+        }
+        self.place = Some(place);
+        Ok(())
+    }
+
+    fn check_end(&self, end: &End) -> Result<(), Error> {
+        let Counts { accounts, entries, requests } = self.tally.counts();
+        for (what, said, found) in [
+            ("accounts", end.accounts, accounts),
+            ("entries", end.entries, entries),
+            ("records of requests", end.requests, requests),
+        ] {
+            if said != found {
+                return Err(self
+                    .reader
+                    .damaged(format!("says that there are {said} {what}; there are {found}")));
+            }
+        }
+        if end.sha256 != self.reader.digest() {
+            return Err(self
+                .reader
+                .damaged("has another checksum than the lines before it: one was changed"));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Error> {
+        self.batch_lines = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let (backup, import) = (self.backup, self.import);
+        match persist(|| backup.import(import, &batch)).await {
+            // The store is filled from the file alone.
+            Err(StoreError::Corrupt(what)) => {
+                Err(self.reader.damaged(format!("or one before it is wrong: {what}")))
+            }
+            result => Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Exports and imports, as streams of a file and of news.
+
+use std::sync::Arc;
+
+use bank_proto::v1::{self, export_bank_response, import_bank_response};
+use futures::TryStreamExt as _;
+use tokio::sync::mpsc;
+
+use super::{
+    BankApi,
+    call::ReplyTo,
+    parse::{Everything, Upload},
+    render,
+    status::Failure,
+};
+use crate::{
+    auth::{Access, Extent},
+    backup::{self, Counts, ExportNews, ExportSummary, ImportNews},
+};
+
+/// How many pieces of news, or of a file, wait to be handed on.
+const WAITING_MAX: usize = 1;
+
+pub(super) async fn export(
+    api: BankApi,
+    _: Access,
+    _: Everything,
+    reply_to: ReplyTo<v1::ExportBankResponse>,
+) -> Result<Extent, Failure> {
+    let _permit = api.audit_permit()?;
+    let (teller, told) = mpsc::channel(WAITING_MAX);
+    let export = backup::export(Arc::clone(api.ledger.store()), teller);
+    tokio::try_join!(done(export), pass_on(told, exported, reply_to))?;
+    // Every account, whoever it belongs to.
+    Ok(Extent::Beyond)
+}
+
+pub(super) async fn import(
+    api: BankApi,
+    _: Access,
+    Upload(mut file): Upload,
+    reply_to: ReplyTo<v1::ImportBankResponse>,
+) -> Result<Extent, Failure> {
+    let (teller, told) = mpsc::channel(WAITING_MAX);
+    let (sender, data) = mpsc::channel(WAITING_MAX);
+    let import = backup::import(Arc::clone(api.ledger.store()), data, teller);
+    // A caller who leaves in the middle makes this fail, and is not taken to be at the end.
+    let receive = async move {
+        while let Some(data) = file.try_next().await? {
+            if sender.send(data).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    tokio::try_join!(done(import), receive, pass_on(told, imported, reply_to))?;
+    Ok(Extent::Beyond)
+}
+
+async fn done(work: impl Future<Output = Result<(), backup::Error>>) -> Result<(), Failure> {
+    Ok(work.await?)
+}
+
+/// Hands news on as they come.
+async fn pass_on<News, Reply>(
+    mut told: mpsc::Receiver<News>,
+    render: fn(News) -> Reply,
+    reply_to: ReplyTo<Reply>,
+) -> Result<(), Failure> {
+    while let Some(news) = told.recv().await {
+        reply_to.send(render(news)).await?;
+    }
+    Ok(())
+}
+
+fn exported(news: ExportNews) -> v1::ExportBankResponse {
+    use export_bank_response::News;
+    let news = match news {
+        ExportNews::Data(data) => News::Data(data),
+        ExportNews::Progress(Counts { accounts, entries, requests }, accounts_total) => {
+            News::Progress(v1::ExportProgress {
+                accounts: render::count(accounts),
+                accounts_total: render::count(accounts_total.unwrap_or_default()),
+                entries: render::count(entries),
+                requests: render::count(requests),
+            })
+        }
+        ExportNews::Summary(ExportSummary { counts, of_one_instant }) => News::Summary(v1::ExportSummary {
+            accounts: render::count(counts.accounts),
+            entries: render::count(counts.entries),
+            requests: render::count(counts.requests),
+            of_one_instant,
+        }),
+    };
+    v1::ExportBankResponse { news: Some(news) }
+}
+
+fn imported(news: ImportNews) -> v1::ImportBankResponse {
+    use import_bank_response::News;
+    let news = match news {
+        ImportNews::Progress(bytes, Counts { accounts, entries, requests }) => {
+            News::Progress(v1::ImportProgress {
+                bytes: render::count(bytes),
+                accounts: render::count(accounts),
+                entries: render::count(entries),
+                requests: render::count(requests),
+            })
+        }
+        ImportNews::Summary(Counts { accounts, entries, requests }) => News::Summary(v1::ImportSummary {
+            accounts: render::count(accounts),
+            entries: render::count(entries),
+            requests: render::count(requests),
+        }),
+    };
+    v1::ImportBankResponse { news: Some(news) }
+}

@@ -1,0 +1,289 @@
+//! Batches of operations, and streams of batches.
+//!
+//! An operation is read, permitted, refused, answered and written down as the call of its own would be that
+//! it stands for. What is bounded is bounded before a message is read: how many batches there are, and how
+//! large each is. A stream takes in a batch only when there is room for its result, so that a caller who
+//! does not read is not read from.
+
+mod result;
+
+use std::{net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+
+use bank_proto::v1;
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    future::{BoxFuture, ready},
+    pin_mut, poll, stream,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Request, Response, Status, Streaming};
+
+use self::result::{Asked, Results};
+use super::{
+    BankApi,
+    call::{Answer, Call, DEADLINE_MARGIN_MAX, Ending, Replies, ReplyTo},
+    parse::{Batch, Operation},
+    status::{Failure, operation_error},
+};
+use crate::{
+    audit_trail,
+    auth::{Access, Extent, Method, ScopeMissing},
+    ledger,
+    server::{Allowance, TooFast},
+};
+
+/// How large batches of operations may be.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchBounds {
+    /// How many operations one may have.
+    pub operations_max: usize,
+    /// How large its message may be, in bytes.
+    pub bytes_max: usize,
+    /// How many batches of one stream are in work at once.
+    pub stream_batches_max: usize,
+}
+
+/// Who sends batches.
+struct Caller {
+    access: Access,
+    peer: Option<SocketAddr>,
+    method: Method,
+    allowance: Allowance,
+}
+
+/// A batch of a stream that has been begun, until its reply.
+type Begun = BoxFuture<'static, Result<v1::ExecuteStreamResponse, Failure>>;
+
+/// Carries out one batch.
+pub(super) async fn one(
+    api: &BankApi,
+    request: Request<v1::ExecuteBatchRequest>,
+) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
+    let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
+    let (deadline, peer) = (call.deadline(), call.peer());
+    call.run(async |access| {
+        let (caller, message) = Caller::of(access, peer, Method::ExecuteBatch, request)?;
+        let batch = Batch::parse(message, &api.assumed(&caller.access), api.options.batches.operations_max)?;
+        // The call itself has been counted.
+        caller.count(batch.operations.len() - 1).map_err(Failure::from)?;
+        let results = api.carry_out(&caller, batch, deadline).await?;
+        // How far each operation reached was written down.
+        Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
+    })
+    .await
+}
+
+/// Carries out batch after batch.
+pub(super) fn many(
+    api: BankApi,
+    request: Request<Streaming<v1::ExecuteStreamRequest>>,
+) -> Response<Replies<v1::ExecuteStreamResponse>> {
+    let call = Call::begin(Method::ExecuteStream, &request, api.options.stream_timeout);
+    let peer = call.peer();
+    call.run_stream(Ending::InOrder, move |access, reply_to| async move {
+        let (caller, messages) = Caller::of(access, peer, Method::ExecuteStream, request)?;
+        api.answer_all(Arc::new(caller), messages, reply_to).await
+    })
+}
+
+impl BankApi {
+    /// Answers the batches of a stream until it ends.
+    async fn answer_all(
+        self,
+        caller: Arc<Caller>,
+        messages: Streaming<v1::ExecuteStreamRequest>,
+        reply_to: ReplyTo<v1::ExecuteStreamResponse>,
+    ) -> Result<Extent, Failure> {
+        let in_work_max = self.options.batches.stream_batches_max;
+        let replies = self.begin_all(caller, messages).buffered(in_work_max);
+        pin_mut!(replies);
+        while let Some(reply) = replies.next().await {
+            reply_to.send(reply?).await?;
+        }
+        // How far each operation reached was written down.
+        Ok(Extent::Own)
+    }
+
+    /// Begins the batches of a stream one after another, up to its end, or until the server drains. What
+    /// ends it comes after the replies to all of them.
+    fn begin_all(
+        self,
+        caller: Arc<Caller>,
+        messages: Streaming<v1::ExecuteStreamRequest>,
+    ) -> impl Stream<Item = Begun> {
+        stream::unfold(Some((self, caller, messages)), |state| async {
+            let (api, caller, mut messages) = state?;
+            let message = tokio::select! {
+                biased;
+                () = api.draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
+                message = messages.message() => message.map_err(Failure::Unreadable),
+            };
+            match message {
+                Ok(None) => None,
+                Ok(Some(message)) => {
+                    let begun = api.clone().begin(Arc::clone(&caller), message).await;
+                    Some((begun, Some((api, caller, messages))))
+                }
+                Err(failure) => Some((ready(Err(failure)).boxed(), None)),
+            }
+        })
+    }
+
+    /// Begins a batch: when this is done, it is in the queue, before any that is begun later.
+    async fn begin(self, caller: Arc<Caller>, message: v1::ExecuteStreamRequest) -> Begun {
+        let BatchBounds { operations_max, .. } = self.options.batches;
+        let parsed = Batch::parse_of_stream(message, &self.assumed(&caller.access), operations_max);
+        let batch = match parsed {
+            Ok(batch) => batch,
+            Err(failure) => return ready(Ok(refused(failure))).boxed(),
+        };
+        caller.keep_pace(batch.operations.len()).await;
+        let deadline = Instant::now() + self.options.request_timeout;
+        let mut work = async move {
+            let results =
+                timeout_at(deadline + DEADLINE_MARGIN_MAX, self.carry_out(&caller, batch, deadline)).await;
+            Ok(match results.unwrap_or(Err(Failure::DeadlineExceeded)) {
+                Ok(results) => v1::ExecuteStreamResponse { results, error: None },
+                Err(failure) => refused(failure),
+            })
+        }
+        .boxed();
+        match poll!(&mut work) {
+            Poll::Ready(reply) => ready(reply).boxed(),
+            Poll::Pending => work,
+        }
+    }
+
+    /// Carries out what its caller may of a batch: a result for each operation, in their order.
+    async fn carry_out(
+        &self,
+        caller: &Caller,
+        batch: Batch,
+        deadline: Instant,
+    ) -> Result<Vec<v1::OperationResult>, Failure> {
+        let Batch { operations, atomic, receipts_only, validate_only } = batch;
+        tracing::debug!(target: "bank::call", operations = operations.len(), atomic, validate_only, "parsed");
+        let mut permits = Permits::new(&caller.access);
+        let mut asked = Vec::with_capacity(operations.len());
+        let mut permitted = Vec::with_capacity(operations.len());
+        for Operation { method, command, request_id } in operations {
+            let denied = match permits.of(method) {
+                Ok(access) => {
+                    let (command, request_id) = (command.clone(), request_id.clone());
+                    permitted.push(ledger::Operation { access, command, request_id });
+                    None
+                }
+                Err(missing) => Some(missing),
+            };
+            asked.push(Asked { method, command, request_id, denied });
+        }
+        let failed = asked.iter().position(|asked| asked.denied.is_some()).filter(|_| atomic);
+        let executed = match failed {
+            None if !permitted.is_empty() => {
+                let request = ledger::Batch { operations: permitted, atomic, deadline };
+                if validate_only {
+                    self.ledger.preview_batch(request).await?
+                } else {
+                    self.ledger.execute_batch(request).await?
+                }
+            }
+            _ => Vec::new(),
+        };
+        let mut results = Results::new(caller.access.caller(), caller.peer, receipts_only);
+        let mut executed = executed.into_iter();
+        for (index, mut asked) in asked.into_iter().enumerate() {
+            // In an atomic batch one operation fails, and the others are aborted.
+            let denied = asked.denied.take().filter(|_| failed.is_none_or(|failed| failed == index));
+            let result = match (denied, failed) {
+                (Some(missing), _) => Err(Failure::from(missing)),
+                (None, Some(failed_operation)) => {
+                    Err(ledger::Error::BatchAborted { failed_operation }.into())
+                }
+                (None, None) => match executed.next() {
+                    Some(result) => result.map_err(Failure::from),
+                    None => Err(Failure::DeadlineExceeded),
+                },
+            };
+            results.add(asked, result);
+        }
+        Ok(results.finish(self.ledger.metrics()))
+    }
+}
+
+/// The reply to a batch of a stream of which nothing was done.
+fn refused(failure: Failure) -> v1::ExecuteStreamResponse {
+    v1::ExecuteStreamResponse { results: Vec::new(), error: Some(operation_error(failure)) }
+}
+
+impl Caller {
+    /// Who makes a call, and its message.
+    fn of<Message>(
+        access: Access,
+        peer: Option<SocketAddr>,
+        method: Method,
+        request: Request<Message>,
+    ) -> Result<(Self, Message), Failure> {
+        let (_, mut extensions, message) = request.into_parts();
+        // Like an identity, every call that comes so far has one.
+        let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
+        Ok((Self { access, peer, method, allowance }, message))
+    }
+
+    /// Counts operations against the caller's rate, all or none.
+    fn count(&self, operations: usize) -> Result<(), TooFast> {
+        self.allowance.take(operations).inspect_err(|too_fast| {
+            if let Some(times) = too_fast.times {
+                audit_trail::Event {
+                    kind: audit_trail::Kind::RateLimited,
+                    subject: self.access.caller().subject().as_str(),
+                    peer: self.peer,
+                    method: self.method.name(),
+                    account: "",
+                    request_id: "",
+                    outcome: "ResourceExhausted",
+                    reason: "",
+                    times,
+                }
+                .write();
+            }
+        })
+    }
+
+    /// Waits until the caller's rate has room for so many operations.
+    async fn keep_pace(&self, operations: usize) {
+        while let Err(TooFast { retry_after, .. }) = self.allowance.take(operations) {
+            sleep(retry_after.max(PAUSE_MIN)).await;
+        }
+    }
+}
+
+/// The shortest pause of a caller who is too fast.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+impl From<TooFast> for Failure {
+    fn from(too_fast: TooFast) -> Self {
+        let TooFast { calls_per_second_max, retry_after, .. } = too_fast;
+        Self::RateLimited { calls_per_second_max, retry_after }
+    }
+}
+
+/// What a caller has leave for, looked up once for each method.
+struct Permits<'a> {
+    access: &'a Access,
+    known: Vec<(Method, Result<Access, ScopeMissing>)>,
+}
+
+impl<'a> Permits<'a> {
+    fn new(access: &'a Access) -> Self {
+        Self { access, known: Vec::new() }
+    }
+
+    fn of(&mut self, method: Method) -> Result<Access, ScopeMissing> {
+        if let Some((_, known)) = self.known.iter().find(|(known, _)| *known == method) {
+            return known.clone();
+        }
+        let access = self.access.of(method);
+        self.known.push((method, access.clone()));
+        access
+    }
+}

@@ -1,0 +1,54 @@
+//! What is to be watched, and from where.
+
+use bank_domain::{AccountId, Owner};
+use bank_proto::v1;
+
+use super::{Assumed, ParseWith, Violations};
+use crate::{grpc::status::Failure, watch::Token};
+
+/// The field that says where a watch goes on.
+pub(in crate::grpc) const RESUME_TOKEN: &str = "resume_token";
+
+/// A call that watches.
+pub(in crate::grpc) struct WatchQuery {
+    /// None for all that the caller may see.
+    pub(in crate::grpc) account_id: Option<AccountId>,
+    pub(in crate::grpc) owner: Option<Owner>,
+    pub(in crate::grpc) start: WatchStart,
+}
+
+/// Where a watch begins.
+pub(in crate::grpc) enum WatchStart {
+    Now,
+    Beginning,
+    /// Where an earlier one has ended.
+    After(Token),
+}
+
+impl ParseWith<v1::WatchTransactionsRequest> for WatchQuery {
+    fn parse_with(message: v1::WatchTransactionsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+        let mut violations = Violations::default();
+        let account_id = violations.optional("account_id", &message.account_id);
+        let owner = violations.optional("owner", &message.owner);
+        if !message.account_id.is_empty() && !message.owner.is_empty() {
+            violations.add("owner", "must be empty where account_id names an account");
+        }
+        let start = violations.choice("start", message.start, |start| match start {
+            v1::WatchStart::Unspecified => None,
+            v1::WatchStart::Now => Some(WatchStart::Now),
+            v1::WatchStart::Beginning => Some(WatchStart::Beginning),
+        });
+        let token = match &*message.resume_token {
+            "" => Some(None),
+            token => violations.check(RESUME_TOKEN, Token::parse(token)).map(Some),
+        };
+        violations.finish((|| {
+            let start = start?.unwrap_or(WatchStart::Now);
+            Some(Self {
+                account_id: account_id?,
+                owner: owner?,
+                start: token?.map_or(start, WatchStart::After),
+            })
+        })())
+    }
+}

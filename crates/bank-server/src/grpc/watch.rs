@@ -1,0 +1,85 @@
+//! The watch, as a stream of replies that never ends by itself.
+
+use std::{pin::pin, sync::Arc};
+
+use bank_domain::Entry;
+use bank_proto::v1;
+use tokio::time::timeout;
+use tonic_types::FieldViolation;
+
+use super::{
+    BankApi,
+    call::ReplyTo,
+    parse::{RESUME_TOKEN, WatchQuery, WatchStart},
+    read, render,
+    status::Failure,
+};
+use crate::{
+    auth::{Access, Extent},
+    server::Caller,
+    watch::{InvalidToken, Scope, Start, Token, Watch, WatchOptions},
+};
+
+pub(super) async fn transactions(
+    api: BankApi,
+    caller: Caller,
+    access: Access,
+    query: WatchQuery,
+    reply_to: ReplyTo<v1::WatchTransactionsResponse>,
+) -> Result<Extent, Failure> {
+    let options = api.options.watch;
+    let _place = api.watches.take(caller).map_err(Failure::TooManyWatches)?;
+    let store = Arc::clone(api.ledger.store());
+    let (scope, extent) = match query.account_id {
+        Some(account_id) => {
+            let account = read::visible(&*store, &access, account_id).await?;
+            let extent = access.extent_of(&account.owner);
+            (Scope::Account(account.id), extent)
+        }
+        None => {
+            let (owner, extent) = access.listed(query.owner)?;
+            (owner.map_or(Scope::Bank, Scope::Owner), extent)
+        }
+    };
+    reply_to.reaches(extent);
+    let bank_id = store.bank_id().to_owned();
+    let start = match query.start {
+        WatchStart::Now => Start::Now,
+        WatchStart::Beginning => Start::Beginning,
+        WatchStart::After(token) => Start::After(token.positions_of(&bank_id, &scope).map_err(invalid)?),
+    };
+    let mut watch = Watch::begin(store, api.ledger.watchers(), options, scope, start).await?;
+    let mut entries = Vec::new();
+    loop {
+        let token = Token::new(&bank_id, watch.scope(), watch.positions().clone()).to_string();
+        tell(&reply_to, entries, &token, options).await?;
+        let mut next = pin!(watch.next());
+        entries = loop {
+            // However long the store takes, the caller hears that there is somebody.
+            match timeout(options.heartbeat_interval, &mut next).await {
+                Ok(next) => break next?,
+                Err(_) => tell(&reply_to, Vec::new(), &token, options).await?,
+            }
+        };
+    }
+}
+
+/// Hands a reply over to a caller who may take their time for it, but not for ever.
+async fn tell(
+    reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
+    entries: Vec<Entry>,
+    token: &str,
+    options: WatchOptions,
+) -> Result<(), Failure> {
+    let reply = v1::WatchTransactionsResponse {
+        entries: entries.into_iter().map(render::entry).collect(),
+        resume_token: token.to_owned(),
+        heartbeat_interval: Some(render::duration(options.heartbeat_interval)),
+    };
+    let told = timeout(options.consumer_timeout, reply_to.send(reply)).await;
+    told.map_err(|_| Failure::SlowConsumer { timeout: options.consumer_timeout })?
+}
+
+fn invalid(error: InvalidToken) -> Failure {
+    Failure::Invalid(vec![FieldViolation::new(RESUME_TOKEN, error.to_string())])
+}

@@ -1,0 +1,315 @@
+//! Records of requests in order, and imports.
+
+use std::{sync::Arc, time::Duration};
+
+use bank_domain::EntryId;
+
+use crate::{
+    AccountsQuery, Backup, EntriesQuery, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome,
+    KeptRequest, MemoryStore, Outcome, RequestsQuery, StoreError,
+    conformance::{
+        Bank,
+        bank::{insist, is_lost},
+        commands::{deposit, freeze, id, named, open, transfer, withdraw},
+    },
+    partition_of,
+};
+
+fn backup(bank: &Bank) -> &dyn Backup {
+    bank.store().backup().unwrap()
+}
+
+async fn requests(bank: &Bank, query: &RequestsQuery) -> Vec<KeptRequest> {
+    insist(|| backup(bank).requests(query)).await
+}
+
+async fn all_requests(bank: &Bank) -> Vec<KeptRequest> {
+    requests(bank, &RequestsQuery { limit: usize::MAX, ..RequestsQuery::default() }).await
+}
+
+async fn begin(bank: &Bank) -> ImportId {
+    let import = ImportId::random();
+    assert_eq!(insist(|| backup(bank).begin_import(&import)).await, ImportBegun::Marked);
+    import
+}
+
+async fn import(bank: &Bank, import: &ImportId, batch: &ImportBatch) {
+    insist(|| backup(bank).import(import, batch)).await;
+}
+
+async fn finish(bank: &Bank, import: &ImportId) {
+    insist(|| backup(bank).finish_import(import)).await;
+}
+
+/// Makes sure that a call is refused because of an import, however often the store fails before.
+async fn assert_refused<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) {
+    loop {
+        match call().await {
+            Err(StoreError::Unfit(_)) => return,
+            Err(error) if is_lost(&error) => {}
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was not refused"),
+        }
+    }
+}
+
+/// A bank in memory with as many partitions, and requests of two callers, some of them refused.
+async fn original(like: &Bank) -> Bank {
+    let memory = MemoryStore::new(Duration::from_hours(24));
+    let bank = Bank::new(Arc::new(memory.with_partitions(like.store().partitions()).unwrap()));
+    for number in 0..20 {
+        let account_id = format!("account-{number}");
+        bank.apply(named("open", open(&account_id).checking(1_000).owned_by("alice"))).await;
+        bank.later(number).apply(named("deposit", deposit(&account_id, 1_000 + number))).await;
+    }
+    bank.later(30).apply(named("rent", transfer("account-3", "account-4", 500))).await;
+    bank.later(31).called_by("bob smith").apply(named("deposit", deposit("account-3", 1))).await;
+    bank.submit(named("too-much", withdraw("account-3", 1_000_000))).await;
+    bank.submit(named("nobody", deposit("nobody", 1))).await;
+    bank.later(32).apply(freeze("account-6")).await;
+    bank
+}
+
+/// All of a bank, as an import takes it.
+async fn everything(bank: &Bank) -> ImportBatch {
+    let mut histories = Vec::new();
+    for account in bank.all_accounts(None, 1_000).await {
+        let entries = bank.entries(&EntriesQuery::all(account.id.clone())).await;
+        histories.push(HistoryPart { account, entries });
+    }
+    ImportBatch { histories, requests: all_requests(bank).await }
+}
+
+pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
+    for number in 0..12 {
+        bank.apply(named("open", open(&format!("account-{number}")))).await;
+    }
+    for (caller, request) in [("", "b"), ("alice", "a"), ("bob smith", "a"), ("", "~"), ("", "c")] {
+        bank.called_by(caller).apply(named(request, deposit("account-7", 1))).await;
+    }
+    bank.submit(named("much", withdraw("account-7", 1_000))).await;
+    bank.submit(named("nobody", deposit("nobody", 1))).await;
+
+    let all = all_requests(&bank).await;
+    assert_eq!(all.len(), 12 + 5 + 2);
+    let partitions = bank.store().partitions();
+    assert!(all.is_sorted_by_key(|it| (partition_of(&it.key.account_id, partitions), it.key.clone())));
+    let of = |name: &str| all.iter().filter(|it| it.key.account_id == id(name)).collect::<Vec<_>>();
+    let names: Vec<_> =
+        of("account-7").iter().map(|it| (it.key.request_id.as_str(), it.key.caller.as_str())).collect();
+    let expected =
+        [("a", "alice"), ("a", "bob smith"), ("b", ""), ("c", ""), ("much", ""), ("open", ""), ("~", "")];
+    assert_eq!(names, expected);
+    assert!(matches!(of("account-7")[4].outcome, KeptOutcome::Refused(_)));
+    let opening = bank.history("account-7").await[0].id();
+    assert_eq!(of("account-7")[5].outcome, KeptOutcome::Entry(opening));
+    assert!(matches!(of("nobody")[0].outcome, KeptOutcome::Refused(_)));
+
+    for limit in [0, 1, 4, 19, 20] {
+        let mut pages = Vec::new();
+        let mut query = RequestsQuery { limit, ..RequestsQuery::default() };
+        loop {
+            let page = requests(&bank, &query).await;
+            assert!(page.len() <= limit);
+            let is_last = page.len() < limit || limit == 0;
+            query.after = page.last().map(|it| it.key.clone());
+            pages.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(pages, if limit == 0 { vec![] } else { all.clone() }, "{limit}");
+    }
+
+    // A stretch of accounts, whether or not those at its ends have records.
+    for (after, through) in [("account-7", "account-2"), ("account-2", "account-7"), ("ghost", "account-7")] {
+        let (after_account, through_account) = (Some(id(after)), Some(id(through)));
+        let query = RequestsQuery { after_account, through_account, after: None, limit: usize::MAX };
+        let place = |account_id| (partition_of(account_id, partitions), account_id);
+        let (lowest, highest) = (id(after), id(through));
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|it| {
+                place(&it.key.account_id) > place(&lowest) && place(&it.key.account_id) <= place(&highest)
+            })
+            .cloned()
+            .collect();
+        assert_eq!(requests(&bank, &query).await, expected, "{after} {through}");
+    }
+}
+
+pub async fn an_imported_bank_is_as_it_was(bank: Bank) {
+    let original = original(&bank).await;
+    let batch = everything(&original).await;
+    let name = begin(&bank).await;
+    import(&bank, &name, &batch).await;
+    finish(&bank, &name).await;
+
+    for owner in [None, Some("alice"), Some("bob")] {
+        assert_eq!(bank.all_accounts(owner, 1_000).await, original.all_accounts(owner, 1_000).await);
+    }
+    for account in bank.all_accounts(None, 1_000).await {
+        let query = EntriesQuery::all(account.id);
+        assert_eq!(bank.entries(&query).await, original.entries(&query).await);
+    }
+    assert_eq!(all_requests(&bank).await, batch.requests);
+    assert!(bank.account_count().await.is_none_or(|count| count == 20));
+
+    // Requests have the outcomes that they had, and new ones get theirs.
+    for bank in [&bank, &original] {
+        let again = bank.submit(named("rent", transfer("account-3", "account-4", 500))).await;
+        assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
+        let again = bank.submit(named("nobody", deposit("nobody", 1))).await;
+        assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
+        let other = bank.submit(named("rent", transfer("account-3", "account-4", 501))).await;
+        assert_eq!(other, Outcome::RequestIdReused);
+    }
+    bank.later(99).apply(deposit("account-3", 7)).await;
+    assert_eq!(bank.balance("account-3").await, 1_003 - 500 + 1 + 7);
+    bank.apply(open("another")).await;
+}
+
+pub async fn a_history_is_imported_part_by_part(bank: Bank) {
+    let original = original(&bank).await;
+    for number in 0..200 {
+        original.later(100 + number).apply(named(&format!("n{number}"), deposit("account-1", 1))).await;
+    }
+    let ImportBatch { histories, requests } = everything(&original).await;
+    let name = begin(&bank).await;
+    for HistoryPart { account, entries } in &histories {
+        for part in entries.chunks(33) {
+            let part = HistoryPart { account: account.clone(), entries: part.to_vec() };
+            let batch = ImportBatch { histories: vec![part], requests: Vec::new() };
+            import(&bank, &name, &batch).await;
+            // As after an answer that was lost.
+            import(&bank, &name, &batch).await;
+        }
+    }
+    for part in requests.chunks(20) {
+        let batch = ImportBatch { histories: Vec::new(), requests: part.to_vec() };
+        import(&bank, &name, &batch).await;
+        import(&bank, &name, &batch).await;
+    }
+    finish(&bank, &name).await;
+    insist(|| backup(&bank).finish_import(&name)).await;
+    assert_eq!(bank.history("account-1").await, original.history("account-1").await);
+    assert_eq!(all_requests(&bank).await, requests);
+    let again = bank.submit(named("n77", deposit("account-1", 1))).await;
+    assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
+}
+
+pub async fn a_bank_serves_nobody_while_it_is_imported(bank: Bank) {
+    let original = original(&bank).await;
+    let mut batch = everything(&original).await;
+    let stale = bank.propose(open("other")).await;
+    let name = begin(&bank).await;
+    for _ in 0..2 {
+        import(&bank, &name, &batch).await;
+        batch = ImportBatch::default();
+        let store = bank.store();
+        let (proposals, ids) = ([stale.clone()], [id("account-1")]);
+        assert_refused(|| store.commit(&proposals)).await;
+        assert_refused(|| store.load(&ids)).await;
+        let history = EntriesQuery::all(id("account-1"));
+        assert_refused(|| store.entries(&history)).await;
+        let query = AccountsQuery { limit: 10, ..AccountsQuery::default() };
+        assert_refused(|| store.accounts(&query)).await;
+        assert_refused(|| store.account_ids(None, 10)).await;
+        assert_refused(|| store.account_count()).await;
+        assert_refused(|| store.health()).await;
+        let query = RequestsQuery { limit: 10, ..RequestsQuery::default() };
+        assert_refused(|| backup(&bank).requests(&query)).await;
+    }
+    finish(&bank, &name).await;
+    bank.store().health().await.unwrap();
+    assert_eq!(bank.all_accounts(None, 1_000).await.len(), 20);
+}
+
+pub async fn a_bank_with_accounts_takes_no_import(bank: Bank) {
+    bank.open_with("a", 100).await;
+    let name = ImportId::random();
+    assert_eq!(insist(|| backup(&bank).begin_import(&name)).await, ImportBegun::NotEmpty);
+    let batch = everything(&original(&bank).await).await;
+    assert_refused(|| backup(&bank).import(&name, &batch)).await;
+    assert_refused(|| backup(&bank).finish_import(&name)).await;
+    assert_refused(|| backup(&bank).abandon_import(&name)).await;
+    assert_eq!(bank.balance("a").await, 100);
+    assert_eq!(bank.all_accounts(None, 10).await.len(), 1);
+}
+
+pub async fn an_import_takes_the_place_of_one_that_was_broken_off(bank: Bank) {
+    let broken_off = everything(&original(&bank).await).await;
+    let first = begin(&bank).await;
+    import(&bank, &first, &broken_off).await;
+
+    let other = Bank::new(Arc::new(
+        MemoryStore::new(Duration::from_hours(24)).with_partitions(bank.store().partitions()).unwrap(),
+    ));
+    other.apply(named("open", open("account-3").owned_by("bob"))).await;
+    let batch = everything(&other).await;
+    let second = begin(&bank).await;
+    assert_refused(|| backup(&bank).import(&first, &broken_off)).await;
+    assert_refused(|| backup(&bank).finish_import(&first)).await;
+    assert_refused(|| backup(&bank).abandon_import(&first)).await;
+    import(&bank, &second, &batch).await;
+    finish(&bank, &second).await;
+
+    // Nothing is left of the first.
+    assert_eq!(bank.all_accounts(None, 1_000).await, other.all_accounts(None, 1_000).await);
+    assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
+    assert_eq!(all_requests(&bank).await, batch.requests);
+    assert_eq!(bank.history("account-3").await.len(), 1);
+    assert_eq!(bank.history("account-4").await, []);
+}
+
+pub async fn an_abandoned_import_leaves_an_empty_bank(bank: Bank) {
+    let batch = everything(&original(&bank).await).await;
+    let name = begin(&bank).await;
+    import(&bank, &name, &batch).await;
+    insist(|| backup(&bank).abandon_import(&name)).await;
+    insist(|| backup(&bank).abandon_import(&name)).await;
+    assert_eq!(bank.all_accounts(None, 1_000).await, []);
+    assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
+    assert_eq!(all_requests(&bank).await, []);
+    assert_eq!(bank.history("account-3").await, []);
+    bank.apply(open("account-3")).await;
+}
+
+pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) {
+    let batch = everything(&original(&bank).await).await;
+    let named_by = batch.requests.iter().position(|it| matches!(it.outcome, KeptOutcome::Entry(_))).unwrap();
+    let KeptOutcome::Entry(entry) = batch.requests[named_by].outcome else { unreachable!() };
+    let later = bank.later(1).now();
+    for (place, account_id) in [
+        (EntryId { sequence: 99, ..entry }, None),
+        (EntryId { time: later, ..entry }, None),
+        (EntryId { sequence: 0, ..entry }, None),
+        (entry, Some("ghost")),
+    ] {
+        let mut batch = batch.clone();
+        batch.requests[named_by].outcome = KeptOutcome::Entry(place);
+        if let Some(account_id) = account_id {
+            batch.requests[named_by].key.account_id = id(account_id);
+        }
+        let name = begin(&bank).await;
+        let error = loop {
+            match backup(&bank).import(&name, &batch).await {
+                Err(error) if is_lost(&error) => {}
+                result => break result.unwrap_err(),
+            }
+        };
+        assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("has no entry")), "{error}");
+        insist(|| backup(&bank).abandon_import(&name)).await;
+    }
+    assert_eq!(bank.all_accounts(None, 1_000).await, []);
+}
+
+pub async fn records_that_are_too_old_are_left_out_of_an_import(bank: Bank) {
+    let mut batch = everything(&original(&bank).await).await;
+    batch.requests[1].recorded_at = 1_000;
+    let name = begin(&bank).await;
+    import(&bank, &name, &batch).await;
+    finish(&bank, &name).await;
+    batch.requests.remove(1);
+    assert_eq!(all_requests(&bank).await, batch.requests);
+}

@@ -1,0 +1,118 @@
+//! Writes what is imported, as a commit writes it, but for the stamps: there is nobody to compare with.
+
+use std::collections::HashMap;
+
+use bank_domain::{Account, AccountId, Change, Currency, EntryId};
+use redb::{ReadableTable as _, WriteTransaction};
+
+use super::{After, Before, Commit, Known};
+use crate::{
+    ImportBatch, KeptOutcome, KeptRequest, RequestKey, Stamp, StoreError,
+    backup::without_entry,
+    embedded::{
+        codec::{self, Linked, Record, RecordedOutcome},
+        file::storage_error,
+        heads::Head,
+        history::{self, Place},
+        tables::Position,
+    },
+};
+
+/// What there is of an account in the tables: it may not have all of its entries yet.
+#[derive(Clone, Copy)]
+struct Part {
+    head: Head,
+    sequence: u64,
+    currency: Currency,
+}
+
+/// Writes entries that are not there yet, and records.
+pub(in crate::embedded) fn apply(
+    transaction: &WriteTransaction,
+    before: Before<'_>,
+    batch: &ImportBatch,
+) -> Result<((), After), StoreError> {
+    let changes: Vec<_> = batch
+        .histories
+        .iter()
+        .flat_map(|part| {
+            part.entries.iter().map(|entry| Change { account: part.account.clone(), entry: entry.clone() })
+        })
+        .collect();
+    let retention = before.retention;
+    let mut commit = Commit::begin(transaction, before, changes.len())?;
+    let mut parts = HashMap::new();
+    let mut added = HashMap::new();
+    for change in &changes {
+        let Change { account, entry } = change;
+        let part = match parts.get(&account.id) {
+            Some(part) => *part,
+            None => {
+                let part = commit.part(&account.id, Some(account))?;
+                let head = part.map(|part| part.head);
+                commit.known.insert(&account.id, Known { head, changed: None });
+                *parts.entry(&account.id).or_insert(part)
+            }
+        };
+        if part.is_none_or(|part| entry.sequence > part.sequence) {
+            added.insert((&account.id, entry.id()), commit.log.next());
+            commit.add_change(change)?;
+        }
+    }
+    for request in &batch.requests {
+        let outcome = match &request.outcome {
+            KeptOutcome::Refused(refusal) => RecordedOutcome::Refused(refusal.clone()),
+            KeptOutcome::Entry(id) => {
+                let position = match added.get(&(&request.key.account_id, *id)) {
+                    Some(position) => *position,
+                    None => commit.position(&request.key, *id)?,
+                };
+                RecordedOutcome::Entry { position, id: *id }
+            }
+        };
+        let KeptRequest { fingerprint, attempt, recorded_at: recorded_at_seconds, .. } = *request;
+        let record = Record { fingerprint, attempt, recorded_at_seconds, outcome };
+        commit.windows.import(&mut commit.tables.requests, retention, &request.key, &record)?;
+    }
+    let After { recent, .. } = commit.write(batch.requests.len())?;
+    Ok(((), After { recent, heads: Vec::new() }))
+}
+
+impl Commit<'_, '_, '_> {
+    /// What there is of an account. It is read without the checks of one that is whole.
+    fn part(&self, id: &AccountId, account: Option<&Account>) -> Result<Option<Part>, StoreError> {
+        let row = self.tables.accounts.get((self.before.partitions.of(id), id.as_str()));
+        let Some(row) = row.map_err(storage_error)? else { return Ok(None) };
+        let opened = codec::opened(id, row.value())?;
+        let (number, currency) = (opened.number, opened.currency());
+        let newest = self.before.recent.find(&self.tables.heads, number)?.ok_or_else(|| {
+            StoreError::Corrupt(format!("account {id}: nothing says where its newest entry is"))
+        })?;
+        let place = Place { position: newest, sequence: None };
+        let entry = history::entry_at(&self.tables.log, id, currency, place)?.entry;
+        let stamp = account.map_or_else(|| Stamp::of_hash(entry.hash), Stamp::of);
+        Ok(Some(Part { head: Head { number, newest, stamp }, sequence: entry.sequence, currency }))
+    }
+
+    /// Where in the log an entry is that an earlier batch has written.
+    fn position(&self, key: &RequestKey, wanted: EntryId) -> Result<Position, StoreError> {
+        let id = &key.account_id;
+        let absent = || without_entry(key, wanted);
+        let part = self.part(id, None)?.ok_or_else(absent)?;
+        let lowest = (id.as_str(), wanted.time.unix_ms(), wanted.sequence);
+        let highest = (id.as_str(), i64::MAX, u64::MAX);
+        let mut later = self.tables.milestones.range(lowest..=highest).map_err(storage_error)?;
+        let mut position = match later.next() {
+            Some(row) => row.map_err(storage_error)?.1.value(),
+            None => part.head.newest,
+        };
+        loop {
+            let place = Place { position, sequence: None };
+            let Linked { entry, previous } = history::entry_at(&self.tables.log, id, part.currency, place)?;
+            if entry.id() == wanted {
+                return Ok(position);
+            }
+            position = previous.filter(|_| entry.id() > wanted).ok_or_else(absent)?;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Records in order, and imports.
+
+use async_trait::async_trait;
+use bank_domain::Change;
+
+use super::{History, MemoryStore, MutexGuard, State, SystemTime, UNIX_EPOCH};
+use crate::{
+    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, Recorded,
+    RequestsQuery, StoreError,
+    backup::{RequestsPage, taken_over, without_entry},
+    proposal::RequestRecord,
+};
+
+/// The newest import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    UnderWay(ImportId),
+    Over(ImportId),
+}
+
+impl State {
+    /// Whether it is half of an import.
+    pub(super) fn is_marked(&self) -> bool {
+        matches!(self.import, Some(Mark::UnderWay(_)))
+    }
+
+    fn clear(&mut self) {
+        self.accounts.clear();
+        self.listed.clear();
+        self.by_owner.clear();
+        self.records = Default::default();
+    }
+
+    /// The outcome of a request as a record has it here: with the entry.
+    fn outcome_of(&self, request: &KeptRequest) -> Result<Recorded, StoreError> {
+        let id = match &request.outcome {
+            KeptOutcome::Refused(refusal) => return Ok(Recorded::Refused(refusal.clone())),
+            KeptOutcome::Entry(id) => *id,
+        };
+        let history = self.accounts.get(&request.key.account_id);
+        let place = usize::try_from(id.sequence).ok().and_then(|sequence| sequence.checked_sub(1));
+        let entry = history.zip(place).and_then(|(History { entries, .. }, place)| entries.get(place));
+        let entry = entry.filter(|entry| entry.id() == id);
+        let entry = entry.ok_or_else(|| without_entry(&request.key, id))?;
+        Ok(Recorded::Entry(Box::new(entry.clone())))
+    }
+}
+
+impl MemoryStore {
+    fn importing(&self, import: &ImportId) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state();
+        if state.import == Some(Mark::UnderWay(import.clone())) { Ok(state) } else { Err(taken_over()) }
+    }
+
+    fn end(&self, import: &ImportId, end: impl FnOnce(&mut State)) -> Result<(), StoreError> {
+        let over = Some(Mark::Over(import.clone()));
+        if self.state().import == over {
+            return Ok(());
+        }
+        let mut state = self.importing(import)?;
+        end(&mut state);
+        state.import = over;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Backup for MemoryStore {
+    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
+        let mut state = self.serving()?;
+        state.forget_records(self.retention);
+        let mut page = RequestsPage::new(query, self.partitions);
+        // The newer window last.
+        for (key, record) in state.records.iter().rev().flatten() {
+            page.offer(key.clone(), |key| {
+                let RequestRecord { fingerprint, attempt, ref recorded, recorded_at } = *record;
+                let outcome = match recorded {
+                    Recorded::Entry(entry) => KeptOutcome::Entry(entry.id()),
+                    Recorded::Refused(refusal) => KeptOutcome::Refused(refusal.clone()),
+                };
+                Ok(KeptRequest { key, fingerprint, attempt, outcome, recorded_at })
+            })?;
+        }
+        Ok(page.finish())
+    }
+
+    async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
+        let mut state = self.state();
+        if !state.is_marked() && !state.accounts.is_empty() {
+            return Ok(ImportBegun::NotEmpty);
+        }
+        state.import = Some(Mark::UnderWay(import.clone()));
+        state.clear();
+        Ok(ImportBegun::Marked)
+    }
+
+    async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut state = self.importing(import)?;
+        for HistoryPart { account, entries } in &batch.histories {
+            let written = state.accounts.get(&account.id).map_or(0, |history| history.entries.len());
+            for entry in entries.iter().filter(|entry| entry.sequence > written as u64) {
+                let change = Change { account: account.clone(), entry: entry.clone() };
+                state.write(&change, self.partitions);
+            }
+        }
+        for request in &batch.requests {
+            let recorded = state.outcome_of(request)?;
+            let KeptRequest { fingerprint, attempt, recorded_at, .. } = *request;
+            // Those of the older window live for up to one retention time more.
+            let age = now.saturating_sub(recorded_at);
+            let window = match age.checked_div(self.retention.as_secs().max(1)) {
+                Some(0) => 0,
+                Some(1) => 1,
+                _ => continue,
+            };
+            let record = RequestRecord { fingerprint, attempt, recorded, recorded_at };
+            state.records[window].insert(request.key.clone(), record);
+        }
+        Ok(())
+    }
+
+    async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
+        self.end(import, |_| {})
+    }
+
+    async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
+        self.end(import, State::clear)
+    }
+}

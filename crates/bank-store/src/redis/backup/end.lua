@@ -1,0 +1,15 @@
+#!lua
+-- Takes the mark of an import away.
+--
+-- KEYS  1  what says which bank this is
+-- ARGV  1  the mark
+-- Returns 1, or an error TAKENOVER
+
+local bank_id = redis.pcall('HGET', KEYS[1], 'bank_id')
+if bank_id == ARGV[1] then
+  redis.call('HSET', KEYS[1], 'bank_id', redis.call('HGET', KEYS[1], 'import_into'), 'import_over', ARGV[1])
+  redis.call('HDEL', KEYS[1], 'import_into')
+  return 1
+end
+if redis.pcall('HGET', KEYS[1], 'import_over') == ARGV[1] then return 1 end
+return redis.error_reply('TAKENOVER')
