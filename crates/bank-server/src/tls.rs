@@ -207,12 +207,12 @@ async fn watch_files(
         seen = now;
         match files.and_then(|files| load(&options, &files)) {
             Ok((config, of_new)) => {
-                tracing::info!(expires = %of_new, "new TLS files are in effect for new connections");
-                expiry = of_new;
-                expiry.warn(SystemTime::now());
                 // Sessions are kept with the configuration that they were made under: a caller whose
                 // certificate is no longer trusted cannot resume one.
                 sender.send_replace(Arc::new(config));
+                tracing::info!(expires = %of_new, "new TLS files are in effect for new connections");
+                expiry = of_new;
+                expiry.warn(SystemTime::now());
             }
             Err(error) => {
                 tracing::error!("the new TLS files cannot be used, those before stay in effect: {error}");

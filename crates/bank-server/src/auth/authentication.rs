@@ -2,7 +2,7 @@
 //! and if it is from the right issuer, for this bank, and of this time.
 //!
 //! Before its signature was verified nothing is taken from a token but the id of the key to verify it
-//! with; after that, no more than [`Identity`] holds.
+//! with; after that, no more than [`Identity`](super::Identity) holds.
 
 mod crypto;
 mod fetch;

@@ -12,4 +12,4 @@ if bank_id == ARGV[1] then
   return 1
 end
 if redis.pcall('HGET', KEYS[1], 'import_over') == ARGV[1] then return 1 end
-return redis.error_reply('TAKENOVER')
+return redis.error_reply('TAKENOVER another import has taken the place of this one')

@@ -9,7 +9,7 @@
 --       All of it is on one Redis; the keys are not declared, as there are more than a call takes.
 -- Returns 1, or an error TAKENOVER
 
-if redis.pcall('HGET', KEYS[1], 'bank_id') ~= ARGV[1] then return redis.error_reply('TAKENOVER') end
+if redis.pcall('HGET', KEYS[1], 'bank_id') ~= ARGV[1] then return redis.error_reply('TAKENOVER another import has taken the place of this one') end
 local i = 2
 while i <= #ARGV do
   local last = i + tonumber(ARGV[i])
