@@ -150,7 +150,7 @@ fn builder(file: String, options: &EmbeddedOptions) -> Builder {
     let mut builder = Database::builder();
     let began_at = Instant::now();
     let said_at = Cell::new(None);
-    builder.set_cache_size(options.cache_bytes_max / 2).set_repair_callback(move |repair| {
+    builder.set_cache_size(options.page_bytes_max()).set_repair_callback(move |repair| {
         let is_due = said_at.get().is_none_or(|at: Instant| at.elapsed() >= PROGRESS_EVERY);
         if is_due {
             said_at.set(Some(Instant::now()));

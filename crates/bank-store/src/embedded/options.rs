@@ -13,7 +13,7 @@ pub struct EmbeddedOptions {
     pub partitions: u32,
     /// How long request records are kept at least.
     pub request_retention: Duration,
-    /// How much memory is used: one half for pages of the file, the other for where accounts stand.
+    /// How much memory is used: a quarter for pages of the file, the rest for where accounts stand.
     pub cache_bytes_max: usize,
     /// How much room must be left on the disk for a commit to be begun.
     pub free_bytes_min: u64,
@@ -28,5 +28,18 @@ impl Default for EmbeddedOptions {
             cache_bytes_max: 256 << 20,
             free_bytes_min: 64 << 20,
         }
+    }
+}
+
+impl EmbeddedOptions {
+    /// How much of the memory is for pages of the file. The system keeps them besides, so that a page which is
+    /// not there is near.
+    pub(super) fn page_bytes_max(&self) -> usize {
+        self.cache_bytes_max / 4
+    }
+
+    /// How much of it is for where accounts stand. One that is not there takes three look-ups.
+    pub(super) fn head_bytes_max(&self) -> usize {
+        self.cache_bytes_max - self.page_bytes_max()
     }
 }

@@ -194,7 +194,7 @@ impl Open {
         let snapshot = Snapshot { transaction, recent, partitions };
         Ok(Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
-            remembered: Mutex::new(Remembered::new(options.cache_bytes_max / 2)),
+            remembered: Mutex::new(Remembered::new(options.head_bytes_max())),
             database,
         })
     }
