@@ -119,6 +119,13 @@ impl Metrics {
             register.counters("bank_commands_total", "Commands by what became of them.", &["outcome"])?;
         // A counter that is there from the start shows its first increment.
         let commands = CommandOutcome::ALL.map(|outcome| commands.with_label_values(&[outcome.as_str()]));
+        let operation_results = register.counters(
+            "bank_batch_results_total",
+            "Operations of batches by how they ended.",
+            &["code"],
+        )?;
+        // It is there before the first batch.
+        operation_results.with_label_values(&[format!("{:?}", Code::Ok)]);
         let metrics = Self {
             calls: register.counters(
                 "bank_calls_total",
@@ -161,11 +168,7 @@ impl Metrics {
                 "Operations of the batches that callers sent.",
                 &COMMANDS,
             )?,
-            operation_results: register.counters(
-                "bank_batch_results_total",
-                "Operations of batches by how they ended.",
-                &["code"],
-            )?,
+            operation_results,
             store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
             store_reconnects: register.counter(
                 "bank_store_reconnects_total",
