@@ -23,7 +23,7 @@ pub struct Plan {
     /// The account that the command names first.
     pub primary: Change,
     /// The destination of a transfer.
-    pub counterparty: Option<Change>,
+    pub counterparty: Option<Box<Change>>,
 }
 
 /// One account after a plan, and the entry that took it there.
@@ -138,7 +138,7 @@ pub enum Refusal {
 impl Plan {
     /// The changes, that of the account named first before the other.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
-        std::iter::once(&self.primary).chain(self.counterparty.as_ref())
+        std::iter::once(&self.primary).chain(self.counterparty.as_deref())
     }
 
     fn of(primary: Change) -> Self {
@@ -240,7 +240,7 @@ fn transfer(
         .described(command.description())
         .in_transaction(&debit.entry.transaction_id)
         .add(EntryKind::TransferIn { source: source.id.clone() }, amount)?;
-    Ok(Plan { primary: debit, counterparty: Some(credit) })
+    Ok(Plan { primary: debit, counterparty: Some(Box::new(credit)) })
 }
 
 fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context) -> Result<Plan, Refusal> {

@@ -34,7 +34,7 @@ impl Bank {
     fn apply(&mut self, plan: Plan, now: Timestamp) {
         let transaction_id = plan.primary.entry.transaction_id.clone();
         let time = plan.primary.entry.time;
-        for change in [Some(plan.primary), plan.counterparty].into_iter().flatten() {
+        for change in [Some(plan.primary), plan.counterparty.map(|change| *change)].into_iter().flatten() {
             let (account, entry) = (change.account, change.entry);
             assert_eq!(entry.transaction_id, transaction_id);
             assert_eq!(entry.time, time, "both sides of a movement have one time");

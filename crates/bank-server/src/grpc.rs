@@ -21,7 +21,10 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
 use bank_store::Store;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -139,9 +142,11 @@ impl BankApi {
         Answering: Future<Output = Result<Answer<Reply>, Failure>>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
+        let deadline = call.deadline();
         call.run(async |access| {
             let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
-            answer(Arc::clone(self.ledger.store()), access, query).await
+            let answer = answer(Arc::clone(self.ledger.store()), access, query);
+            timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))
         })
         .await
     }
@@ -284,8 +289,10 @@ impl BankService for BankApi {
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
         let ApiOptions { request_timeout, facts, .. } = &*self.options;
         let call = Call::begin(Method::GetServerInfo, &request, *request_timeout);
+        let deadline = call.deadline();
         call.run(async |_| {
-            let reply = info::server_info(&self.ledger, facts, *request_timeout, self.start).await;
+            let info = info::server_info(&self.ledger, facts, *request_timeout, self.start);
+            let reply = timeout_at(deadline, info).await.map_err(|_| Failure::DeadlineExceeded)?;
             Ok(Answer { reply, extent: Extent::Own })
         })
         .await

@@ -10,8 +10,8 @@
 
 mod acknowledged;
 mod error;
+mod lane;
 mod propose;
-mod queue;
 mod sequencer;
 mod settle;
 mod submission;
@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     acknowledged::Acknowledged,
-    queue::Queue,
+    lane::Lane,
     sequencer::Sequencer,
     submission::{Collector, ReplyTo, Submission},
 };
@@ -110,7 +110,7 @@ pub struct Executed {
 pub struct Ledger {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    lanes: Arc<[Queue]>,
+    lanes: Arc<[Lane]>,
     acknowledged: Acknowledged,
     watchers: Watchers,
     stop: CancellationToken,
@@ -130,22 +130,20 @@ impl Ledger {
         sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
             .map(|_| {
-                let (lane, commands) = queue::bounded(options.queue_commands_max);
-                let sequencer = Sequencer::new(
-                    Arc::clone(&store),
-                    Arc::clone(&metrics),
-                    options.clone(),
-                    commands,
-                    acknowledged.clone(),
-                    stop.clone(),
-                );
-                let failed = failed.clone();
-                sequencers.spawn(async move {
-                    // Dropped, and so set off, if the sequencer panics.
-                    let guard = failed.drop_guard();
-                    sequencer.run().await;
-                    guard.disarm();
-                });
+                let (lane, driver) =
+                    Lane::new(options.queue_commands_max, Arc::clone(&metrics), |commands| {
+                        let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
+                        let sequencer =
+                            Sequencer::new(store, metrics, options.clone(), commands, acknowledged.clone());
+                        let failed = failed.clone();
+                        async move {
+                            // Dropped, and so set off, if the sequencer panics.
+                            let guard = failed.drop_guard();
+                            sequencer.run().await;
+                            guard.disarm();
+                        }
+                    });
+                sequencers.spawn(driver);
                 lane
             })
             .collect();
@@ -166,8 +164,7 @@ impl Ledger {
         let operation = Operation { access, command, request_id };
         let submission = Submission::new(operation, deadline, ReplyTo::Caller(reply));
         let request_id = submission.key.request_id.clone();
-        lane.push(submission)?;
-        self.metrics.commands_queued(1);
+        lane.push([submission])?;
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(sequencer_gone(request_id)),
@@ -202,9 +199,7 @@ impl Ledger {
             return Ok(results);
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
-        let count = submissions.len();
-        self.lane(&submissions[0].command).push_all(submissions)?;
-        self.metrics.commands_queued(count);
+        self.lane(&submissions[0].command).push(submissions)?;
         let is_over = match timeout_at(deadline, complete).await {
             Ok(Ok(())) | Err(_) => true,
             Ok(Err(_)) => false,
@@ -266,7 +261,7 @@ impl Ledger {
         Ok(results)
     }
 
-    fn lane(&self, command: &Command) -> &Queue {
+    fn lane(&self, command: &Command) -> &Lane {
         &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()]
     }
 
@@ -298,6 +293,9 @@ impl Ledger {
     /// Takes no more commands, and waits until those that were queued are finished.
     pub async fn drain(&self) {
         self.stop.cancel();
+        for lane in &*self.lanes {
+            lane.close();
+        }
         self.sequencers.wait().await;
     }
 }

@@ -13,6 +13,7 @@ mod seldom;
 use std::{
     io::{self, IsTerminal as _},
     panic,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::{Level, level_filters::LevelFilter};
+use tracing::{Level, Span, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
     filter::{FilterExt as _, ParseError, Targets, filter_fn},
@@ -39,6 +40,9 @@ use crate::{
 
 /// The target of spans for an OpenTelemetry collector.
 pub const TRACES: &str = "otlp";
+
+/// Whether there is a collector.
+static TRACED: AtomicBool = AtomicBool::new(false);
 
 /// How long spans that were not sent yet have when the server ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -62,6 +66,12 @@ pub enum Error {
     /// Something else listens to the events already.
     #[error(transparent)]
     Taken(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// A span for the collector, if there is one. Asking the filters each time whether there is takes longer than
+/// most of what is done for a call.
+pub(crate) fn traced(span: impl FnOnce() -> Span) -> Span {
+    if TRACED.load(Ordering::Relaxed) { span() } else { Span::none() }
 }
 
 /// Changes what is written while the server runs.
@@ -158,6 +168,7 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
             .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target(TRACES, LevelFilter::INFO))
     });
+    TRACED.store(traces.is_some(), Ordering::Relaxed);
     tracing_subscriber::registry().with(lines.with_filter(filter.or(audited))).with(spans).try_init()?;
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();

@@ -10,16 +10,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner, Plan};
+use bank_domain::{Account, AccountId, Change, Entry, EntryId, Fingerprint, Owner, Plan};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Outcome, Proposal,
-    Recorded, RequestKey, Stamp, Store, StoreError,
-    backup::marked,
+    AccountsQuery, Attempt, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, KeptOutcome, Order,
+    Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError,
+    backup::{marked, without_entry},
     partition::Partitions,
-    proposal::{RequestRecord, chains},
+    proposal::chains,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -42,9 +42,19 @@ struct State {
     listed: BTreeSet<(u32, AccountId)>,
     by_owner: HashMap<Owner, BTreeSet<AccountId>>,
     /// Records written since `window_started_at`, and those of the window before.
-    records: [HashMap<RequestKey, RequestRecord>; 2],
+    records: [HashMap<RequestKey, Record>; 2],
     window_started_at: Instant,
     import: Option<backup::Mark>,
+}
+
+/// What is kept of a request.
+#[derive(Debug)]
+struct Record {
+    fingerprint: Fingerprint,
+    attempt: Attempt,
+    outcome: KeptOutcome,
+    /// In seconds since 1970-01-01T00:00:00Z.
+    recorded_at: u64,
 }
 
 /// An account and how it came to be.
@@ -106,7 +116,7 @@ impl State {
         }
     }
 
-    fn record(&self, key: &RequestKey) -> Option<&RequestRecord> {
+    fn record(&self, key: &RequestKey) -> Option<&Record> {
         self.records.iter().find_map(|window| window.get(key))
     }
 
@@ -144,13 +154,24 @@ impl State {
     /// What a proposal comes to whose request has an outcome.
     fn recorded(&self, proposal: &Proposal) -> Option<Outcome> {
         let record = self.record(&proposal.key)?;
-        Some(if (record.attempt, record.fingerprint) == (proposal.attempt, proposal.fingerprint) {
-            Outcome::Applied
-        } else if record.fingerprint == proposal.fingerprint {
-            Outcome::Replayed(record.recorded.clone())
-        } else {
-            Outcome::RequestIdReused
+        if record.fingerprint != proposal.fingerprint {
+            return Some(Outcome::RequestIdReused);
+        }
+        if record.attempt == proposal.attempt {
+            return Some(Outcome::Applied);
+        }
+        Some(match &record.outcome {
+            KeptOutcome::Refused(refusal) => Outcome::Replayed(Recorded::Refused(refusal.clone())),
+            KeptOutcome::Entry(id) => match self.entry(&proposal.key.account_id, *id) {
+                Some(entry) => Outcome::Replayed(Recorded::Entry(Box::new(entry.clone()))),
+                None => Outcome::Damaged(without_entry(&proposal.key, *id).to_string()),
+            },
         })
+    }
+
+    fn entry(&self, account_id: &AccountId, id: EntryId) -> Option<&Entry> {
+        let place = usize::try_from(id.sequence).ok()?.checked_sub(1)?;
+        self.accounts.get(account_id)?.entries.get(place).filter(|entry| entry.id() == id)
     }
 
     /// Which proposals of a chain were decided on what is not so, each after those before it.
@@ -188,19 +209,19 @@ impl State {
     }
 
     fn apply(&mut self, proposal: &Proposal, partitions: Partitions) {
-        let recorded = match &proposal.decision {
+        let outcome = match &proposal.decision {
             Ok(plan) => {
                 for change in plan.changes() {
                     self.write(change, partitions);
                 }
-                Recorded::Entry(Box::new(plan.primary.entry.clone()))
+                KeptOutcome::Entry(plan.primary.entry.id())
             }
-            Err(refusal) => Recorded::Refused(refusal.clone()),
+            Err(refusal) => KeptOutcome::Refused(refusal.clone()),
         };
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
             let recorded_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let record = RequestRecord { fingerprint, attempt, recorded, recorded_at };
+            let record = Record { fingerprint, attempt, outcome, recorded_at };
             self.records[0].insert(proposal.key.clone(), record);
         }
     }

@@ -135,19 +135,6 @@ pub enum Recorded {
     Refused(Refusal),
 }
 
-/// What is kept of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RequestRecord {
-    /// What it meant.
-    pub(crate) fingerprint: Fingerprint,
-    /// Which try at it this outcome is of.
-    pub(crate) attempt: Attempt,
-    /// What became of it.
-    pub(crate) recorded: Recorded,
-    /// When it was recorded, in seconds since 1970-01-01T00:00:00Z by the store's clock.
-    pub(crate) recorded_at: u64,
-}
-
 /// The answer to a commit.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {

@@ -16,7 +16,7 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -32,7 +32,7 @@ use crate::{
     auth::{Access, Extent, Identity, Method, Scope, authentication::Rejection},
     ledger,
     server::Peer,
-    telemetry::TRACES,
+    telemetry::{TRACES, traced},
 };
 
 /// How much earlier than the caller the server gives up, so that its answer is the one that counts.
@@ -182,7 +182,7 @@ impl Call {
         let message = request.get_ref();
         let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
         let caller = request.extensions().get::<Identity>().cloned();
-        let trace = trace(method.name(), request.metadata());
+        let trace = traced(|| trace(method.name(), request.metadata()));
         let started = Instant::now();
         let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
         let timeout = asked.map_or(timeout_max, |asked| {
@@ -231,18 +231,17 @@ impl Call {
         self.peer
     }
 
-    /// Answers the call with what `work` comes to before the deadline, if its caller has leave for it.
+    /// Answers the call with what `work` comes to, if its caller has leave for it. The work sees to the deadline
+    /// itself: the ledger watches that of what it was given, and says more when it passes.
     pub(super) async fn run<Reply>(
         mut self,
         work: impl AsyncFnOnce(Access) -> Result<Answer<Reply>, Failure>,
     ) -> Result<Response<Reply>, Status> {
-        // The ledger watches the deadline of what it was given, and says more when it passes.
-        let late = self.deadline + DEADLINE_MARGIN_MAX;
         let access = self.access();
         let work = async { work(access?).await };
         // The inner one is what the ledger finds as the current span.
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
-        let result = timeout_at(late, work).await.unwrap_or(Err(Failure::DeadlineExceeded));
+        let result = work.await;
         let extent = result.as_ref().map_or_else(Failure::extent, |answer| answer.extent);
         let result = result.map_err(status);
         self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok), extent);

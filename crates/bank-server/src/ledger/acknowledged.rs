@@ -64,11 +64,11 @@ struct Mark {
 }
 
 impl Mark {
-    fn of(account: &Account) -> Self {
+    fn of(account: &Account, noted_at: Instant) -> Self {
         Self {
             entry_id: EntryId { time: account.updated_at, sequence: account.version },
             hash: account.head,
-            noted_at: Instant::now(),
+            noted_at,
         }
     }
 
@@ -115,10 +115,15 @@ impl Acknowledged {
         Self { shared: Arc::new(Shared { metrics, watchers, marks, lost: Mutex::default() }) }
     }
 
-    /// A commit that leaves an account so is about to be acknowledged. Those who watch it hear of it.
-    pub(super) fn note(&self, account: &Account) {
-        self.shared.watchers.ring(account);
-        self.marks().put(account.id.clone(), Mark::of(account));
+    /// A commit that leaves accounts so, the last of each as it is now, is about to be acknowledged. Those who
+    /// watch them hear of it.
+    pub(super) fn note<'a>(&self, accounts: impl IntoIterator<Item = &'a Account>) {
+        let now = Instant::now();
+        let mut marks = self.marks();
+        for account in accounts {
+            self.shared.watchers.ring(account);
+            marks.put(account.id.clone(), Mark::of(account, now));
+        }
     }
 
     /// An account has been read by a call that began at `asked_at`.

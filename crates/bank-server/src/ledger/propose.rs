@@ -4,7 +4,7 @@ use bank_domain::{Account, AccountId, Context, Plan};
 use bank_store::{Attempt, Proposal, Stamp};
 
 use super::{Accounts, decide, now, submission::Submission};
-use crate::telemetry::TRACES;
+use crate::telemetry::{TRACES, traced};
 
 /// Decides each command, as far as its caller may see the accounts. What it is compared with is what is
 /// there: a refusal for what is concealed is as checked as any.
@@ -30,15 +30,15 @@ struct Proposer {
 
 impl Proposer {
     fn propose(&self, submission: &mut Submission) -> Proposal {
-        let Submission { access, command, key, named, linked, extent, span, .. } = submission;
-        let _deciding = tracing::info_span!(target: TRACES, parent: &*span, "decide").entered();
+        let Submission { access, command, key, fingerprint, named, linked, extent, span, .. } = submission;
+        let _deciding = traced(|| tracing::info_span!(target: TRACES, parent: &*span, "decide")).entered();
         let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_ref);
         *extent = access.extent(command, account(command.account_id()));
         let decided_on = command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();
         let context = Context { now: self.now, request_id: named.then(|| key.request_id.clone()) };
         Proposal {
             key: key.clone(),
-            fingerprint: command.fingerprint(),
+            fingerprint: *fingerprint,
             attempt: Attempt(rand::random()),
             refusal_recorded: *named,
             decided_on,

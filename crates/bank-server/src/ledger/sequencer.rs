@@ -11,14 +11,13 @@ use bank_domain::{Account, AccountId};
 use bank_store::{Committed, Proposal, Store, StoreError};
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::{Level, Span};
+use tracing::Span;
 
 use super::{
     Accounts, Error, LedgerOptions,
     acknowledged::Acknowledged,
+    lane::Commands,
     propose::propose,
-    queue::Commands,
     submission::{Submission, abort},
 };
 use crate::{metrics::Metrics, telemetry::TRACES};
@@ -35,7 +34,6 @@ pub(super) struct Sequencer {
     options: LedgerOptions,
     commands: Commands,
     pub(super) acknowledged: Acknowledged,
-    stop: CancellationToken,
     /// What the last commits left behind. It may be stale: a commit that was decided on stale
     /// state conflicts, and brings the current state with it.
     pub(super) remembered: LruCache<AccountId, Option<Account>>,
@@ -48,32 +46,18 @@ impl Sequencer {
         options: LedgerOptions,
         commands: Commands,
         acknowledged: Acknowledged,
-        stop: CancellationToken,
     ) -> Self {
         let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
         let remembered = LruCache::new(capacity);
-        Self { store, metrics, options, commands, acknowledged, stop, remembered }
+        Self { store, metrics, options, commands, acknowledged, remembered }
     }
 
-    /// Runs until it is told to stop and the queue is empty.
+    /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         // Commands that were decided on what is no longer so.
         let mut again = VecDeque::new();
         let mut fruitless_commits = 0;
-        loop {
-            if self.stop.is_cancelled() {
-                self.commands.close();
-            }
-            if again.is_empty() {
-                tokio::select! {
-                    is_more = self.commands.wait() => {
-                        if !is_more {
-                            return;
-                        }
-                    }
-                    () = self.stop.cancelled(), if !self.commands.is_closed() => continue,
-                }
-            }
+        while !again.is_empty() || self.commands.wait().await {
             let batch = self.compose(&mut again);
             let size = batch.len();
             let conflicts = self.process(batch).await;
@@ -96,11 +80,12 @@ impl Sequencer {
         // What waits to be decided again counts against the bound of the queue.
         let room = self.options.queue_commands_max.saturating_sub(again.len());
         let size_max = batch_max.min(batch.len() + room);
-        take_chains(&mut batch, size_max, || {
-            let mut submission = self.commands.next()?;
-            submission.taken(&self.metrics);
-            Some(submission)
-        });
+        let before = batch.len();
+        self.commands.take(|waiting| take_chains(&mut batch, size_max, || waiting.pop_front()));
+        let now = Instant::now();
+        for submission in &mut batch[before..] {
+            submission.taken(&self.metrics, now);
+        }
         batch
     }
 
@@ -252,9 +237,6 @@ fn take_chains(batch: &mut Vec<Submission>, size_max: usize, mut next: impl FnMu
 
 /// One span for each command of a commit, since each is in the trace of its call.
 fn commit_spans(batch: &[Submission]) -> Vec<Span> {
-    if !tracing::enabled!(target: TRACES, Level::INFO) {
-        return Vec::new();
-    }
-    let span = |submission: &Submission| tracing::info_span!(target: TRACES, parent: &submission.span, "commit", commands = batch.len());
-    batch.iter().map(span).collect()
+    let span = |it: &Submission| tracing::info_span!(target: TRACES, parent: &it.span, "commit", commands = batch.len());
+    batch.iter().filter(|it| !it.span.is_none()).map(span).collect()
 }

@@ -35,6 +35,9 @@ impl Sequencer {
         committed: Committed,
         asked_at: Instant,
     ) -> Vec<Submission> {
+        let applied = proposals.iter().zip(&committed.outcomes).filter(|(_, it)| **it == Outcome::Applied);
+        let plans = applied.filter_map(|(proposal, _)| proposal.decision.as_ref().ok());
+        self.acknowledged.note(plans.flat_map(Plan::changes).map(|change| &change.account));
         let mut again = Vec::new();
         let mut chain = Vec::new();
         for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
@@ -67,7 +70,6 @@ impl Sequencer {
                 for account in
                     [Some(primary.account), counterparty.map(|it| it.account)].into_iter().flatten()
                 {
-                    self.acknowledged.note(&account);
                     self.remembered.put(account.id.clone(), Some(account));
                 }
                 Ok(Executed { entry: primary.entry, replayed: false, extent })

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bank_domain::{Command, RequestId};
+use bank_domain::{Command, Fingerprint, RequestId};
 use bank_store::{Caller, RequestKey};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
@@ -12,7 +12,7 @@ use super::{Error, Executed, Operation};
 use crate::{
     auth::{Access, Extent},
     metrics::{CommandOutcome, Metrics},
-    telemetry::TRACES,
+    telemetry::{TRACES, traced},
 };
 
 /// A command in the queue of its lane, or in work.
@@ -21,6 +21,8 @@ pub(super) struct Submission {
     pub(super) access: Access,
     pub(super) command: Command,
     pub(super) key: RequestKey,
+    /// What it means: worked out here rather than by the one sequencer of its lane.
+    pub(super) fingerprint: Fingerprint,
     /// Whether the caller chose the request id, and so can ask again.
     pub(super) named: bool,
     /// Whether it stands or falls with the one after it.
@@ -105,9 +107,10 @@ impl Submission {
         let request_id = request_id.unwrap_or_else(fresh_request_id);
         let caller = Caller::new(access.caller().subject().as_str());
         let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
-        let span = Span::current();
-        let waiting = tracing::info_span!(target: TRACES, parent: &span, "queue");
+        let span = traced(Span::current);
+        let waiting = traced(|| tracing::info_span!(target: TRACES, parent: &span, "queue"));
         Self {
+            fingerprint: command.fingerprint(),
             access,
             command,
             key,
@@ -123,9 +126,9 @@ impl Submission {
     }
 
     /// It is out of the queue.
-    pub(super) fn taken(&mut self, metrics: &Metrics) {
+    pub(super) fn taken(&mut self, metrics: &Metrics, now: Instant) {
         self.waiting = Span::none();
-        metrics.command_taken(self.queued_at.elapsed());
+        metrics.command_taken(now.saturating_duration_since(self.queued_at));
     }
 
     pub(super) fn answer(self, metrics: &Metrics, result: Result<Executed, Error>) {

@@ -108,7 +108,8 @@ struct CountedCall {
     /// None where nobody has to wait for its end.
     in_flight: Option<TaskTrackerToken>,
     metrics: Arc<Metrics>,
-    method: &'static str,
+    /// None where its caller made one up.
+    method: Option<Method>,
     began_at: Instant,
     /// How it ended. Whoever leaves before the end has cancelled it.
     code: Code,
@@ -187,8 +188,7 @@ impl<Bank> Services<Bank> {
         CountedCall {
             in_flight: Some(self.calls.token()),
             metrics: Arc::clone(&self.metrics),
-            // Whatever else callers make up is one label.
-            method: Method::of_path(path).map_or("other", Method::name),
+            method: Method::of_path(path),
             began_at: Instant::now(),
             code: Code::Cancelled,
         }

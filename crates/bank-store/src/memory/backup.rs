@@ -3,12 +3,11 @@
 use async_trait::async_trait;
 use bank_domain::Change;
 
-use super::{History, MemoryStore, MutexGuard, State, SystemTime, UNIX_EPOCH};
+use super::{MemoryStore, MutexGuard, Record, State, SystemTime, UNIX_EPOCH};
 use crate::{
-    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, Recorded,
-    RequestsQuery, StoreError,
+    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
+    StoreError,
     backup::{RequestsPage, taken_over, without_entry},
-    proposal::RequestRecord,
 };
 
 /// The newest import.
@@ -29,20 +28,6 @@ impl State {
         self.listed.clear();
         self.by_owner.clear();
         self.records = Default::default();
-    }
-
-    /// The outcome of a request as a record has it here: with the entry.
-    fn outcome_of(&self, request: &KeptRequest) -> Result<Recorded, StoreError> {
-        let id = match &request.outcome {
-            KeptOutcome::Refused(refusal) => return Ok(Recorded::Refused(refusal.clone())),
-            KeptOutcome::Entry(id) => *id,
-        };
-        let history = self.accounts.get(&request.key.account_id);
-        let place = usize::try_from(id.sequence).ok().and_then(|sequence| sequence.checked_sub(1));
-        let entry = history.zip(place).and_then(|(History { entries, .. }, place)| entries.get(place));
-        let entry = entry.filter(|entry| entry.id() == id);
-        let entry = entry.ok_or_else(|| without_entry(&request.key, id))?;
-        Ok(Recorded::Entry(Box::new(entry.clone())))
     }
 }
 
@@ -73,12 +58,8 @@ impl Backup for MemoryStore {
         // The newer window last.
         for (key, record) in state.records.iter().rev().flatten() {
             page.offer(key.clone(), |key| {
-                let RequestRecord { fingerprint, attempt, ref recorded, recorded_at } = *record;
-                let outcome = match recorded {
-                    Recorded::Entry(entry) => KeptOutcome::Entry(entry.id()),
-                    Recorded::Refused(refusal) => KeptOutcome::Refused(refusal.clone()),
-                };
-                Ok(KeptRequest { key, fingerprint, attempt, outcome, recorded_at })
+                let Record { fingerprint, attempt, ref outcome, recorded_at } = *record;
+                Ok(KeptRequest { key, fingerprint, attempt, outcome: outcome.clone(), recorded_at })
             })?;
         }
         Ok(page.finish())
@@ -105,8 +86,12 @@ impl Backup for MemoryStore {
             }
         }
         for request in &batch.requests {
-            let recorded = state.outcome_of(request)?;
-            let KeptRequest { fingerprint, attempt, recorded_at, .. } = *request;
+            let KeptRequest { fingerprint, attempt, ref outcome, recorded_at, .. } = *request;
+            if let KeptOutcome::Entry(id) = *outcome
+                && state.entry(&request.key.account_id, id).is_none()
+            {
+                return Err(without_entry(&request.key, id));
+            }
             // Those of the older window live for up to one retention time more.
             let age = now.saturating_sub(recorded_at);
             let window = match age.checked_div(self.retention.as_secs().max(1)) {
@@ -114,7 +99,7 @@ impl Backup for MemoryStore {
                 Some(1) => 1,
                 _ => continue,
             };
-            let record = RequestRecord { fingerprint, attempt, recorded, recorded_at };
+            let record = Record { fingerprint, attempt, outcome: outcome.clone(), recorded_at };
             state.records[window].insert(request.key.clone(), record);
         }
         Ok(())

@@ -1,0 +1,198 @@
+//! One lane: the commands that wait on it, and the work of its sequencer.
+//!
+//! The work is one future. A task of its own drives it; but whoever queues a command while the sequencer
+//! waits for one takes the work a step further in the task's place. A store in memory has then committed
+//! before the caller would wait, and a store that is elsewhere is already asked: nobody is woken for it.
+//! It stays the task that is woken, so a caller who leaves takes nothing along.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use futures::future::BoxFuture;
+
+use super::{Error, submission::Submission};
+use crate::metrics::Metrics;
+
+/// Where commands are queued; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lane {
+    queue: Arc<Queue>,
+    work: Arc<Work>,
+}
+
+/// Where they are taken out.
+pub(super) struct Commands {
+    queue: Arc<Queue>,
+}
+
+/// Does the work of a lane until it is over.
+pub(super) struct Driver {
+    work: Arc<Work>,
+}
+
+struct Queue {
+    metrics: Arc<Metrics>,
+    commands_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    commands: VecDeque<Submission>,
+    is_closed: bool,
+    /// Whether the sequencer waits for commands.
+    is_idle: bool,
+    /// Wakes the driver, once it has begun.
+    driver: Option<Waker>,
+    /// While somebody else does the work: how often commands may still be taken out for it.
+    turns_left: Option<u32>,
+}
+
+/// None once it is over.
+struct Work(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl Lane {
+    /// A lane on which so many commands may wait, with the work to be done on it.
+    pub(super) fn new<W: Future<Output = ()> + Send + 'static>(
+        commands_max: usize,
+        metrics: Arc<Metrics>,
+        work: impl FnOnce(Commands) -> W,
+    ) -> (Self, Driver) {
+        let queue = Arc::new(Queue { metrics, commands_max, state: Mutex::default() });
+        let work = Box::pin(work(Commands { queue: Arc::clone(&queue) }));
+        let work = Arc::new(Work(Mutex::new(Some(work))));
+        (Self { queue, work: Arc::clone(&work) }, Driver { work })
+    }
+
+    /// Queues commands one after the other, with no others in between.
+    pub(super) fn push(
+        &self,
+        commands: impl IntoIterator<Item = Submission, IntoIter: ExactSizeIterator>,
+    ) -> Result<(), Error> {
+        let Some(driver) = self.queue.push(commands.into_iter())? else { return Ok(()) };
+        let mut work = self.work.lock();
+        self.queue.state().turns_left = Some(1);
+        let done = work.poll(&mut Context::from_waker(&driver));
+        self.queue.state().turns_left = None;
+        drop(work);
+        if done.is_ready() {
+            driver.wake();
+        }
+        Ok(())
+    }
+
+    /// Lets nothing more in. The work is over once all that waits is done.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+impl Queue {
+    /// Returns what wakes the driver if there was nothing to be done before.
+    fn push(&self, commands: impl ExactSizeIterator<Item = Submission>) -> Result<Option<Waker>, Error> {
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(Error::ShuttingDown);
+        }
+        if commands.len() > self.commands_max - state.commands.len() {
+            return Err(Error::QueueFull { commands_max: self.commands_max });
+        }
+        self.metrics.commands_queued(commands.len());
+        state.commands.extend(commands);
+        let was_idle = std::mem::take(&mut state.is_idle);
+        Ok(state.driver.as_ref().filter(|_| was_idle).cloned())
+    }
+
+    fn poll_wait(&self, context: &Context<'_>) -> Poll<bool> {
+        let mut state = self.state();
+        if state.commands.is_empty() {
+            if state.is_closed {
+                return Poll::Ready(false);
+            }
+            state.is_idle = true;
+            state.driver = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        match &mut state.turns_left {
+            // There is more than whoever helps came with.
+            Some(0) => {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(turns) => *turns -= 1,
+            None => {}
+        }
+        Poll::Ready(true)
+    }
+
+    fn close(&self) {
+        let mut state = self.state();
+        state.is_closed = true;
+        if let Some(driver) = &state.driver {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Commands {
+    /// Waits until there is a command to be taken. False: there are none, and will be none.
+    ///
+    /// Cancel safe.
+    pub(super) async fn wait(&mut self) -> bool {
+        poll_fn(|context| self.queue.poll_wait(context)).await
+    }
+
+    /// Takes commands out.
+    pub(super) fn take(&mut self, take: impl FnOnce(&mut VecDeque<Submission>)) {
+        take(&mut self.queue.state().commands);
+    }
+}
+
+impl Drop for Commands {
+    /// If the sequencer fails, those who wait must hear of it.
+    fn drop(&mut self) {
+        self.queue.close();
+        let left = std::mem::take(&mut self.queue.state().commands);
+        drop(left);
+    }
+}
+
+impl Work {
+    fn lock(&self) -> Doing<'_> {
+        Doing(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The work in the hands of whoever does it.
+struct Doing<'a>(MutexGuard<'a, Option<BoxFuture<'static, ()>>>);
+
+impl Doing<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Taken out meanwhile: if it panics, it is over.
+        let Some(mut work) = self.0.take() else { return Poll::Ready(()) };
+        let done = work.as_mut().poll(context);
+        if done.is_pending() {
+            *self.0 = Some(work);
+        }
+        done
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        ready!(self.work.lock().poll(context));
+        Poll::Ready(())
+    }
+}
