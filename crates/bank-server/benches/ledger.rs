@@ -28,19 +28,20 @@ const CALLERS: [u64; 2] = [1, 256];
 fn options() -> LedgerOptions {
     LedgerOptions {
         queue_commands_max: 8_192,
-        batch_commands_max: 256,
+        batch_commands_max: 1_000,
         accounts_remembered_max: 100_000,
         outcome_timeout: Duration::from_secs(10),
         resend_pause: Duration::from_millis(50),
     }
 }
 
-fn request(command: Command) -> Request {
+fn request(command: Command, alone: bool) -> Request {
     Request {
         access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: Uuid::now_v7().to_string().parse().ok(),
         deadline: (Instant::now() + Duration::from_secs(10)).into(),
+        alone,
     }
 }
 
@@ -55,7 +56,7 @@ async fn deposits(ledger: &Ledger, count: u64, callers: u64) {
         let ledger = ledger.clone();
         tasks.spawn(async move {
             for number in (caller..count).step_by(usize::try_from(callers).unwrap()) {
-                ledger.execute(request(deposit(&account(number % ACCOUNTS), 1))).await.unwrap();
+                ledger.execute(request(deposit(&account(number % ACCOUNTS), 1), callers == 1)).await.unwrap();
             }
         });
     }
@@ -71,7 +72,7 @@ fn executions(criterion: &mut Criterion) {
             let store = Arc::new(MemoryStore::new(Duration::from_mins(1)));
             let ledger = Ledger::start(store, Arc::new(Metrics::new().unwrap()), &options());
             for number in 0..ACCOUNTS {
-                ledger.execute(request(open(&account(number)).into())).await.unwrap();
+                ledger.execute(request(open(&account(number)).into(), true)).await.unwrap();
             }
             ledger
         });

@@ -16,7 +16,7 @@ mod render;
 mod status;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
@@ -25,7 +25,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout_at,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::{
@@ -76,6 +76,8 @@ pub struct BankApi {
     watches: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
+    /// The calls in flight, these among them.
+    calls: TaskTracker,
 }
 
 impl BankApi {
@@ -90,13 +92,13 @@ impl BankApi {
             audits,
             watches,
             draining: CancellationToken::new(),
+            calls: TaskTracker::new(),
         }
     }
 
-    /// The same, whose streams of replies end when this says so.
-    #[must_use]
-    pub fn until(self, draining: CancellationToken) -> Self {
-        Self { draining, ..self }
+    /// The same on a server, which says how many calls there are, and when streams of replies are to end.
+    pub(crate) fn on(self, calls: TaskTracker, draining: CancellationToken) -> Self {
+        Self { draining, calls, ..self }
     }
 
     /// Carries out a call that changes something.
@@ -111,22 +113,24 @@ impl BankApi {
         Mutation: ParseWith<Message>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
-        let deadline = call.deadline();
-        call.run(async |access| {
+        let (deadline, access) = (call.deadline(), call.access());
+        let work = pin!(async {
+            let access = access?;
             let Mutation { command, request_id, validate_only } =
                 Mutation::parse_with(request.into_inner(), &self.assumed(&access))?;
             access.permit(&command)?;
             tracing::debug!(target: "bank::call", ?command, validate_only, "parsed");
-            let request = ledger::Request { access, command: command.clone(), request_id, deadline };
+            let alone = self.calls.len() <= 1;
+            let request = ledger::Request { access, command: command.clone(), request_id, deadline, alone };
             let executed = if validate_only {
-                self.ledger.preview(request).await?
+                Box::pin(self.ledger.preview(request)).await?
             } else {
                 self.ledger.execute(request).await?
             };
             let extent = executed.extent;
             Ok(Answer { reply: render(&command, executed), extent })
-        })
-        .await
+        });
+        call.run(work).await
     }
 
     /// Carries out a call that only reads.
@@ -142,13 +146,14 @@ impl BankApi {
         Answering: Future<Output = Result<Answer<Reply>, Failure>>,
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
-        let deadline = call.deadline();
-        call.run(async |access| {
+        let (deadline, access) = (call.deadline(), call.access());
+        let work = pin!(async {
+            let access = access?;
             let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
-            let answer = answer(Arc::clone(self.ledger.store()), access, query);
+            let answer = pin!(answer(Arc::clone(self.ledger.store()), access, query));
             timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))
-        })
-        .await
+        });
+        call.run(work).await
     }
 
     /// Leave to read everything.
@@ -289,13 +294,14 @@ impl BankService for BankApi {
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
         let ApiOptions { request_timeout, facts, .. } = &*self.options;
         let call = Call::begin(Method::GetServerInfo, &request, *request_timeout);
-        let deadline = call.deadline();
-        call.run(async |_| {
+        let (deadline, access) = (call.deadline(), call.access());
+        let work = pin!(async {
+            access?;
             let info = info::server_info(&self.ledger, facts, *request_timeout, self.start);
             let reply = timeout_at(deadline, info).await.map_err(|_| Failure::DeadlineExceeded)?;
             Ok(Answer { reply, extent: Extent::Own })
-        })
-        .await
+        });
+        call.run(work).await
     }
 
     type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;

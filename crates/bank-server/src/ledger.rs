@@ -66,6 +66,8 @@ pub struct Request {
     pub request_id: Option<RequestId>,
     /// Past this the caller does not wait any more.
     pub deadline: Instant,
+    /// Whether there are no other calls: then it is carried out at once rather than together with theirs.
+    pub alone: bool,
 }
 
 /// One command of a batch.
@@ -158,13 +160,13 @@ impl Ledger {
     /// # Errors
     /// [`Error`]: a refusal is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
-        let Request { access, command, request_id, deadline } = request;
+        let Request { access, command, request_id, deadline, alone } = request;
         let lane = self.lane(&command);
         let (reply, outcome) = oneshot::channel();
         let operation = Operation { access, command, request_id };
         let submission = Submission::new(operation, deadline, ReplyTo::Caller(reply));
         let request_id = submission.key.request_id.clone();
-        lane.push([submission])?;
+        lane.push([submission], alone)?;
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(sequencer_gone(request_id)),
@@ -199,7 +201,7 @@ impl Ledger {
             return Ok(results);
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
-        self.lane(&submissions[0].command).push(submissions)?;
+        self.lane(&submissions[0].command).push(submissions, false)?;
         let is_over = match timeout_at(deadline, complete).await {
             Ok(Ok(())) | Err(_) => true,
             Ok(Err(_)) => false,
@@ -219,7 +221,7 @@ impl Ledger {
     /// # Errors
     /// [`Error`], as [`Ledger::execute`] would give it.
     pub async fn preview(&self, request: Request) -> Result<Executed, Error> {
-        let Request { access, command, request_id, deadline } = request;
+        let Request { access, command, request_id, deadline, .. } = request;
         let operations = vec![Operation { access, command, request_id }];
         let mut results = self.preview_batch(Batch { operations, atomic: false, deadline }).await?;
         results.pop().unwrap_or_else(|| unreachable!("there is a result for each operation"))

@@ -154,7 +154,7 @@ impl Server {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let api = api.until(draining.clone());
+        let api = api.on(calls.clone(), draining.clone());
         let bank = ByMessages {
             single: BankServiceServer::new(api.clone())
                 .max_decoding_message_size(options.message_bytes_max)

@@ -141,6 +141,7 @@ fn request(command: Command, request_id: &str) -> Request {
         command,
         request_id: request_id.parse::<RequestId>().ok(),
         deadline: Instant::now() + Duration::from_mins(1),
+        alone: false,
     }
 }
 

@@ -135,7 +135,7 @@ fn start(store: &Arc<Rewindable>) -> Ledger {
 async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
     let deadline = Instant::now() + Duration::from_mins(1);
     let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
-    ledger.execute(Request { access, command, request_id: None, deadline }).await
+    ledger.execute(Request { access, command, request_id: None, deadline, alone: true }).await
 }
 
 async fn open(ledger: &Ledger, account_id: &str) {

@@ -7,7 +7,7 @@
 
 mod result;
 
-use std::{net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{net::SocketAddr, panic::resume_unwind, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bank_proto::v1;
 use futures::{
@@ -16,7 +16,9 @@ use futures::{
     pin_mut, poll, stream,
 };
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 use self::result::{Asked, Results};
 use super::{
@@ -60,17 +62,27 @@ pub(super) async fn one(
     request: Request<v1::ExecuteBatchRequest>,
 ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
     let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
-    let (deadline, peer) = (call.deadline(), call.peer());
-    call.run(async |access| {
-        let (caller, message) = Caller::of(access, peer, Method::ExecuteBatch, request)?;
-        let batch = Batch::parse(message, &api.assumed(&caller.access), api.options.batches.operations_max)?;
-        // The call itself has been counted.
-        caller.count(batch.operations.len() - 1).map_err(Failure::from)?;
-        let results = api.carry_out(&caller, batch, deadline).await?;
-        // How far each operation reached was written down.
-        Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
-    })
-    .await
+    let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
+    let api = api.clone();
+    let work = pin!(async {
+        let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
+        let work = async move {
+            let bounds = api.options.batches;
+            let batch = Batch::parse(message, &api.assumed(&caller.access), bounds.operations_max)?;
+            // The call itself has been counted.
+            caller.count(batch.operations.len() - 1).map_err(Failure::from)?;
+            let results = api.carry_out(&caller, batch, deadline).await?;
+            // How far each operation reached was written down.
+            Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
+        };
+        // The other calls on the connection go on meanwhile.
+        let work = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
+        work.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(ledger::Error::ShuttingDown.into()),
+        })
+    });
+    call.run(work).await
 }
 
 /// Carries out batch after batch.

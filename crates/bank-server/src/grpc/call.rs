@@ -3,6 +3,7 @@
 use std::{
     future::pending,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -231,14 +232,13 @@ impl Call {
         self.peer
     }
 
-    /// Answers the call with what `work` comes to, if its caller has leave for it. The work sees to the deadline
-    /// itself: the ledger watches that of what it was given, and says more when it passes.
+    /// Answers the call with what `work` comes to. The work sees to the deadline itself: the ledger watches that
+    /// of what it was given, and says more when it passes. It stays where it is: a future is large, and each
+    /// hand that it goes through copies it.
     pub(super) async fn run<Reply>(
         mut self,
-        work: impl AsyncFnOnce(Access) -> Result<Answer<Reply>, Failure>,
+        work: Pin<&mut impl Future<Output = Result<Answer<Reply>, Failure>>>,
     ) -> Result<Response<Reply>, Status> {
-        let access = self.access();
-        let work = async { work(access?).await };
         // The inner one is what the ledger finds as the current span.
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         let result = work.await;
@@ -309,7 +309,7 @@ impl Call {
     }
 
     /// Holds the caller against the rule of the method.
-    fn access(&self) -> Result<Access, Failure> {
+    pub(super) fn access(&self) -> Result<Access, Failure> {
         let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
         Ok(Access::grant(caller, self.method)?)
     }

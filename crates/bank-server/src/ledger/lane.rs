@@ -1,9 +1,12 @@
 //! One lane: the commands that wait on it, and the work of its sequencer.
 //!
-//! The work is one future. A task of its own drives it; but whoever queues a command while the sequencer
-//! waits for one takes the work a step further in the task's place. A store in memory has then committed
-//! before the caller would wait, and a store that is elsewhere is already asked: nobody is woken for it.
-//! It stays the task that is woken, so a caller who leaves takes nothing along.
+//! The work is one future. A task of its own drives it; but a caller who is alone takes it a step further in the
+//! task's place, if the sequencer waits for a command. A store in memory has then committed before the
+//! caller would wait, and a store that is elsewhere is already asked: nobody is woken for it. It stays the
+//! task that is woken, so a caller who leaves takes nothing along.
+//!
+//! Where there are others, the task lets those that can run queue their commands first. Nothing is waited
+//! for, and many commands that go through the same code together cost less than one after the other.
 
 use std::{
     collections::VecDeque,
@@ -14,6 +17,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tokio::task::yield_now;
 
 use super::{Error, submission::Submission};
 use crate::metrics::Metrics;
@@ -69,12 +73,17 @@ impl Lane {
         (Self { queue, work: Arc::clone(&work) }, Driver { work })
     }
 
-    /// Queues commands one after the other, with no others in between.
+    /// Queues commands one after the other, with no others in between; `alone` if no others are on their way.
     pub(super) fn push(
         &self,
         commands: impl IntoIterator<Item = Submission, IntoIter: ExactSizeIterator>,
+        alone: bool,
     ) -> Result<(), Error> {
         let Some(driver) = self.queue.push(commands.into_iter())? else { return Ok(()) };
+        if !alone {
+            driver.wake();
+            return Ok(());
+        }
         let mut work = self.work.lock();
         self.queue.state().turns_left = Some(1);
         let done = work.poll(&mut Context::from_waker(&driver));
@@ -149,12 +158,25 @@ impl Commands {
     ///
     /// Cancel safe.
     pub(super) async fn wait(&mut self) -> bool {
-        poll_fn(|context| self.queue.poll_wait(context)).await
+        let mut was_idle = false;
+        loop {
+            let is_more = poll_fn(|context| {
+                let polled = self.queue.poll_wait(context);
+                was_idle |= polled.is_pending();
+                polled
+            });
+            let is_more = is_more.await;
+            if !was_idle || !is_more || self.queue.state().turns_left.is_some() {
+                return is_more;
+            }
+            yield_now().await;
+            was_idle = false;
+        }
     }
 
     /// Takes commands out.
-    pub(super) fn take(&mut self, take: impl FnOnce(&mut VecDeque<Submission>)) {
-        take(&mut self.queue.state().commands);
+    pub(super) fn take<T>(&mut self, take: impl FnOnce(&mut VecDeque<Submission>) -> T) -> T {
+        take(&mut self.queue.state().commands)
     }
 }
 

@@ -75,7 +75,7 @@ impl Sequencer {
     /// within its bounds is taken whole.
     fn compose(&mut self, again: &mut VecDeque<Submission>) -> Vec<Submission> {
         let batch_max = self.options.batch_commands_max;
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity(batch_max.min(again.len() + self.commands.take(|it| it.len())));
         take_chains(&mut batch, batch_max.div_ceil(2), || again.pop_front());
         // What waits to be decided again counts against the bound of the queue.
         let room = self.options.queue_commands_max.saturating_sub(again.len());

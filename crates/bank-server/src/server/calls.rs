@@ -39,7 +39,7 @@ use crate::{
 const CHUNK_BYTES: usize = 16 * 1024;
 /// The most that is left for the end. What a caller does not take of a reply counts until this is
 /// all there is.
-const LAST_CHUNK_BYTES: usize = 1024;
+pub(super) const LAST_CHUNK_BYTES: usize = 1024;
 
 /// What must be answered however much else there is to do: whoever watches over the server asks it.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";

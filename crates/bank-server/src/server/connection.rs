@@ -1,12 +1,34 @@
-//! One connection: HTTP/2 on whatever carries bytes.
+//! One connection: HTTP/2 on whatever carries bytes, and the calls on it.
+//!
+//! All of it is one task. Calls that can go on do so one after another, and what they reply is written at
+//! once; as tasks of their own, each would be a wake-up and, often, a write to the socket of its own. What
+//! takes long is given to others: the store is asked and waited for, and batches are tasks (see
+//! `grpc/batch.rs`).
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    ptr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
+use futures::{
+    FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered, task::AtomicWaker,
+};
 use http::{Request, Response};
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{rt::Executor, server::conn::http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::coop::has_budget_remaining,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -15,8 +37,8 @@ use tower::Service;
 
 use super::{
     ServerOptions,
-    activity::{Activity, Patience, Verdict},
-    calls::{OneConnection, Services},
+    activity::{Activity, Verdict},
+    calls::{LAST_CHUNK_BYTES, OneConnection, Services},
 };
 
 /// How much of what callers send is taken in before it is looked at: all of a message, within
@@ -26,27 +48,121 @@ const WINDOW_BYTES: std::ops::RangeInclusive<usize> = 65_535..=1_048_576;
 /// What a whole connection takes in at the least: what hyper does unless told.
 const CONNECTION_WINDOW_BYTES_MIN: usize = 1_048_576;
 
-/// The least that HTTP/2 can keep of a stream's reply: a part, until it was written (see
-/// `calls.rs`). What it keeps is not counted anywhere.
-const SEND_BUFFER_BYTES: usize = 1;
+/// How much HTTP/2 keeps of a stream's reply before it asks whether that was written. What it keeps is not counted
+/// anywhere: no more than the end of a reply, which then goes out with the trailers in one write.
+const SEND_BUFFER_BYTES: usize = LAST_CHUNK_BYTES + 1;
 
 /// How connections are served; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Protocol {
-    http: http2::Builder<TokioExecutor>,
-    patience: Patience,
+    options: ServerOptions,
     closing: CancellationToken,
+}
+
+/// Calls that have come in, and are not worked on yet. Every connection has its own.
+#[derive(Clone, Default)]
+struct NewCalls(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl NewCalls {
+    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+        // Nothing panics while it is held.
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<Call: Future<Output = ()> + Send + 'static> Executor<Call> for NewCalls {
+    fn execute(&self, call: Call) {
+        // One that panics is gone, and reset, as a task would be; the others go on.
+        let call = AssertUnwindSafe(call).catch_unwind().map(drop);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(call));
+    }
+}
+
+/// A connection with its calls.
+struct Busy<Http> {
+    http: Http,
+    new: NewCalls,
+    calls: FuturesUnordered<BoxFuture<'static, ()>>,
+    bell: Arc<Bell>,
+}
+
+/// Wakes a connection for what is on it. What rings while it is being worked on, in the course of that, is only
+/// noted: to wake a task that runs wakes another thread, which finds nothing to do.
+#[derive(Default)]
+struct Bell {
+    task: AtomicWaker,
+    is_rung: AtomicBool,
+}
+
+thread_local! {
+    /// The bell of the connection that this thread is working on.
+    static AT_WORK: Cell<*const Bell> = const { Cell::new(ptr::null()) };
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if AT_WORK.get() == Arc::as_ptr(self) {
+            self.is_rung.store(true, Relaxed);
+        } else {
+            self.task.wake();
+        }
+    }
+}
+
+impl<Http: Future> Busy<Pin<&mut Http>> {
+    fn new(http: Pin<&mut Http>, new: NewCalls) -> Busy<Pin<&mut Http>> {
+        Busy { http, new, calls: FuturesUnordered::new(), bell: Arc::default() }
+    }
+
+    /// Goes on with everything, until nothing can go on.
+    fn poll(&mut self, context: &Context<'_>) -> Poll<Http::Output> {
+        self.bell.task.register(context.waker());
+        let waker = Waker::from(Arc::clone(&self.bell));
+        AT_WORK.set(Arc::as_ptr(&self.bell));
+        let polled = self.go_on(&mut Context::from_waker(&waker));
+        AT_WORK.set(ptr::null());
+        if polled.is_pending() && self.bell.is_rung.load(Relaxed) {
+            context.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Http::Output> {
+        loop {
+            self.bell.is_rung.store(false, Relaxed);
+            // It takes in new calls, and writes what was replied.
+            if let Poll::Ready(ended) = self.http.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            self.calls.extend(self.new.take());
+            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(context) {}
+            // A task that has had its turn gets nothing more done before the next.
+            if !self.bell.is_rung.load(Relaxed) || !has_budget_remaining() {
+                return Poll::Pending;
+            }
+        }
+    }
 }
 
 impl Protocol {
     /// Connections are told to close once `closing` is cancelled.
     pub(super) fn new(options: &ServerOptions, closing: CancellationToken) -> Self {
+        Self { options: options.clone(), closing }
+    }
+
+    /// HTTP/2 for one connection.
+    fn http(&self, calls: NewCalls) -> http2::Builder<NewCalls> {
+        let options = &self.options;
         let window = options.message_bytes_max.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end());
         // Streams of batches that are not read from for now must leave room for all other calls.
         let streams = options.callers.calls.batch_streams_max.min(options.concurrent_streams_max as usize);
         let whole = window.saturating_mul(streams.saturating_add(1)).max(CONNECTION_WINDOW_BYTES_MIN);
         let whole = whole.min(i32::MAX as usize);
-        let mut http = http2::Builder::new(TokioExecutor::new());
+        let mut http = http2::Builder::new(calls);
         http.timer(TokioTimer::new())
             .keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(options.keepalive_timeout)
@@ -58,7 +174,7 @@ impl Protocol {
             .initial_connection_window_size(u32::try_from(whole).ok())
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .auto_date_header(false);
-        Self { http, patience: options.patience, closing }
+        http
     }
 
     /// Serves a connection until it ends.
@@ -68,13 +184,15 @@ impl Protocol {
         Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         Bank::Future: Send,
     {
-        let activity = Arc::new(Activity::new(self.patience));
+        let activity = Arc::new(Activity::new(self.options.patience));
         let service = OneConnection::new(services, peer, Arc::clone(&activity));
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let new = NewCalls::default();
+        let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(io), service));
+        let mut connection = Busy::new(http, new);
         let (mut leaving, mut look_at) = (false, Instant::now());
         loop {
             let leave = tokio::select! {
-                ended = &mut connection => {
+                ended = poll_fn(|context| connection.poll(context)) => {
                     if let Err(error) = ended {
                         tracing::debug!(%peer, %error, "a connection broke");
                     }
@@ -95,7 +213,7 @@ impl Protocol {
             };
             if leave {
                 leaving = true;
-                connection.as_mut().graceful_shutdown();
+                connection.http.as_mut().graceful_shutdown();
                 look_at = activity.leave();
             }
         }
