@@ -27,7 +27,7 @@ const CALLERS: [u64; 2] = [1, 256];
 /// As the server has it.
 fn options() -> LedgerOptions {
     LedgerOptions {
-        queue_commands_max: 8_192,
+        queue_commands_max: 65_536,
         batch_commands_max: 1_000,
         accounts_remembered_max: 100_000,
         outcome_timeout: Duration::from_secs(10),
