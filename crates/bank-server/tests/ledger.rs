@@ -1,9 +1,10 @@
 //! The ledger on a store that stalls and fails on command.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -24,6 +25,7 @@ use bank_server::{
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
+use futures::{FutureExt as _, poll};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// What the next commit does instead of answering.
@@ -34,6 +36,8 @@ enum Fault {
     LostBefore,
     /// Is done; its answer is lost on the way back.
     LostAfter,
+    /// Finds a bug.
+    Panics,
 }
 
 /// A store in memory whose commits wait for a permit and may fail.
@@ -85,6 +89,7 @@ impl Store for Stage {
                 self.store.commit(proposals).await?;
                 Err(StoreError::OutcomeUnknown("planned".to_owned()))
             }
+            Some(Fault::Panics) => panic!("planned"),
         }
     }
 
@@ -250,16 +255,66 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
 
 #[tokio::test]
 async fn a_queued_command_outlives_its_caller() {
+    for alone in [false, true] {
+        let stage = Stage::new(1);
+        let ledger = start(&stage, &options());
+        ledger.execute(request(open("a"), "")).await.unwrap();
+        let call = ledger.execute(Request { alone, ..request(deposit("a", 1), "gone") });
+        assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
+        stage.open();
+        let again = request(deposit("a", 1), "gone");
+        let Executed { entry, replayed, .. } = ledger.execute(again).await.unwrap();
+        assert!(replayed);
+        assert_eq!((entry.sequence, balance(&stage.store, "a").await), (2, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
+    let stage = Stage::new(0);
+    stage.open();
+    let ledger = start(&stage, &options());
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let call = || ledger.execute(Request { alone: true, ..request(deposit("a", 1), "") });
+    assert_eq!(call().now_or_never().unwrap().unwrap().entry.sequence, 2);
+
+    // One who is not answered at once leaves the work to the lane.
     let stage = Stage::new(1);
     let ledger = start(&stage, &options());
     ledger.execute(request(open("a"), "")).await.unwrap();
-    let gone =
-        tokio::time::timeout(Duration::from_millis(20), ledger.execute(request(deposit("a", 1), "gone")));
-    assert!(gone.await.is_err());
+    let call = || ledger.execute(Request { alone: true, ..request(deposit("a", 1), "") });
+    let (mut first, mut second) = (pin!(call()), pin!(call()));
+    assert!(poll!(&mut first).is_pending());
+    assert!(poll!(&mut second).is_pending());
     stage.open();
-    let Executed { entry, replayed, .. } = ledger.execute(request(deposit("a", 1), "gone")).await.unwrap();
-    assert!(replayed);
-    assert_eq!((entry.sequence, balance(&stage.store, "a").await), (2, 1));
+    assert_eq!(second.await.unwrap().entry.sequence, 3, "without another look of the first");
+    assert_eq!(first.await.unwrap().entry.sequence, 2);
+}
+
+#[tokio::test]
+async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
+    for alone in [false, true] {
+        let stage = Stage::new(1);
+        let ledger = start(&stage, &options());
+        ledger.execute(request(open("a"), "")).await.unwrap();
+        stage.fail([Fault::Panics]);
+        let call = |alone, id: &str| {
+            let (ledger, request) = (ledger.clone(), request(deposit("a", 1), id));
+            tokio::spawn(async move { ledger.execute(Request { alone, ..request }).await })
+        };
+        let first = call(alone, "x");
+        committing().await;
+        let queued = call(false, "y");
+        committing().await;
+        stage.open();
+        ledger.failed().await;
+        for call in [first, queued] {
+            let outcome = call.await.unwrap();
+            assert!(matches!(outcome, Err(Error::OutcomeUnknown { .. })), "{outcome:?}");
+        }
+        assert_eq!(ledger.execute(request(deposit("a", 1), "z")).await, Err(Error::ShuttingDown));
+        ledger.drain().await;
+    }
 }
 
 #[tokio::test]

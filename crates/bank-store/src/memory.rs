@@ -1,6 +1,7 @@
 //! The reference backend: this process's memory.
 
 mod backup;
+mod entries;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -14,6 +15,7 @@ use bank_domain::{Account, AccountId, Change, Entry, EntryId, Fingerprint, Owner
 use hashbrown::HashMap;
 use uuid::Uuid;
 
+use self::entries::Entries;
 use crate::{
     AccountsQuery, Attempt, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, KeptOutcome, Order,
     Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError,
@@ -61,7 +63,7 @@ struct Record {
 #[derive(Debug)]
 struct History {
     account: Account,
-    entries: Vec<Entry>,
+    entries: Entries,
 }
 
 impl MemoryStore {
@@ -237,8 +239,9 @@ impl State {
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
-        self.accounts
-            .insert(account.id.clone(), History { account: account.clone(), entries: vec![entry.clone()] });
+        let mut history = History { account: account.clone(), entries: Entries::default() };
+        history.entries.push(entry.clone());
+        self.accounts.insert(account.id.clone(), history);
     }
 
     fn accounts_after(&self, after: Option<(u32, AccountId)>, limit: usize) -> Vec<Account> {
@@ -283,8 +286,8 @@ impl Store for MemoryStore {
         let state = self.serving()?;
         let Some(history) = state.accounts.get(&query.account_id) else { return Ok(Vec::new()) };
         // Entries are in the order of their ids, so the stretch is found by halving.
-        let before = |id: EntryId| history.entries.partition_point(|entry| entry.id() < id);
-        let upto = |id: EntryId| history.entries.partition_point(|entry| entry.id() <= id);
+        let before = |id: EntryId| history.entries.partition_point(|it| it < id);
+        let upto = |id: EntryId| history.entries.partition_point(|it| it <= id);
         let first = |time| EntryId { time, sequence: 0 };
         let last = |time| EntryId { time, sequence: u64::MAX };
         let mut from = query.start.map_or(0, |time| before(first(time)));
@@ -294,7 +297,7 @@ impl Store for MemoryStore {
             (Order::NewestFirst, Some(after)) => to = to.min(before(after)),
             (_, None) => {}
         }
-        let stretch = history.entries.get(from..to).unwrap_or_default().iter();
+        let stretch = history.entries.range(from..to);
         Ok(match query.order {
             Order::OldestFirst => stretch.take(query.limit).cloned().collect(),
             Order::NewestFirst => stretch.rev().take(query.limit).cloned().collect(),
