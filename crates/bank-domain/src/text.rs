@@ -9,7 +9,7 @@ use crate::newtype::text_newtype;
 /// Who an account belongs to: at most 128 visible ASCII characters, empty for nobody in particular.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Owner(Arc<str>);
+pub struct Owner(Option<Arc<str>>);
 
 /// The text cannot name an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +22,12 @@ impl Owner {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Whether it names nobody.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
@@ -38,14 +38,14 @@ impl FromStr for Owner {
         if text.len() > Self::LENGTH_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(InvalidOwner);
         }
-        Ok(Self(text.into()))
+        Ok(Self(shared(text)))
     }
 }
 
 /// What a movement was for: at most 256 characters, none of them control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Description(Arc<str>);
+pub struct Description(Option<Arc<str>>);
 
 /// The text cannot be a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,12 +58,12 @@ impl Description {
 
     /// The description as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
@@ -74,7 +74,7 @@ impl FromStr for Description {
         if text.chars().count() > Self::LENGTH_MAX || text.chars().any(char::is_control) {
             return Err(InvalidDescription);
         }
-        Ok(Self(text.into()))
+        Ok(Self(shared(text)))
     }
 }
 
@@ -147,6 +147,11 @@ impl From<Labels> for BTreeMap<String, String> {
     fn from(labels: Labels) -> Self {
         Arc::unwrap_or_clone(labels.0)
     }
+}
+
+/// A text that is cloned often; none if it is empty, as most are.
+fn shared(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 text_newtype!(Owner, InvalidOwner);

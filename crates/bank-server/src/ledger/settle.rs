@@ -72,7 +72,12 @@ impl Sequencer {
                 {
                     self.remembered.put(account.id.clone(), Some(account));
                 }
-                Ok(Executed { entry: primary.entry, replayed: false, extent })
+                let mut entry = primary.entry;
+                // Under the name that came with the request. That of the account is shared by all that is
+                // remembered and kept of it, and would be counted from all processors at once.
+                entry.account_id = submission.key.account_id.clone();
+                entry.transaction_id.account_id = submission.key.account_id.clone();
+                Ok(Executed { entry, replayed: false, extent })
             }
             (Outcome::Applied, Err(refusal)) => Err(Error::Refused { refusal, replayed: false, extent }),
             (Outcome::Replayed(Recorded::Entry(entry)), _) => {
