@@ -6,14 +6,14 @@ use prost::Message;
 
 const OPERATIONS: usize = 1_000;
 
-fn money(minor_units: i64) -> Option<v1::Money> {
-    Some(v1::Money { currency_code: "USD".to_owned(), minor_units })
+fn money(minor_units: i64) -> v1::Money {
+    v1::Money { currency_code: "USD".to_owned(), minor_units }
 }
 
 fn request() -> v1::DepositRequest {
     v1::DepositRequest {
         account_id: "bench-0000000".to_owned(),
-        amount: money(1),
+        amount: Some(money(1)),
         request_id: "00000000-0000-7000-8000-000000000000".to_owned(),
         ..Default::default()
     }
@@ -23,14 +23,14 @@ fn reply() -> v1::DepositResponse {
     v1::DepositResponse {
         account_id: "bench-0000000".to_owned(),
         message: "Successfully deposited $0.01".to_owned(),
-        balance: money(100_000),
+        balance: Some(money(100_000)),
         entry: Some(v1::Entry {
             transaction_id: "bench-0000000/1767225600000-1000".to_owned(),
             account_id: "bench-0000000".to_owned(),
             sequence: 1_000,
             kind: v1::EntryKind::Deposit.into(),
-            amount: money(1),
-            balance_after: money(100_000),
+            amount: Some(money(1)),
+            balance_after: Some(money(100_000)),
             create_time: Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 }),
             request_id: "00000000-0000-7000-8000-000000000000".to_owned(),
             entry_hash: "0".repeat(64),
