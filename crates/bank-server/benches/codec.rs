@@ -1,42 +1,20 @@
 //! What the messages of a deposit cost to be read and written, alone and in a batch of a thousand.
 
+#[path = "server/sample.rs"]
+mod sample;
+
 use bank_proto::v1::{self, operation, operation_result};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 
 const OPERATIONS: usize = 1_000;
 
-fn money(minor_units: i64) -> v1::Money {
-    v1::Money { currency_code: "USD".to_owned(), minor_units }
-}
-
 fn request() -> v1::DepositRequest {
     v1::DepositRequest {
         account_id: "bench-0000000".to_owned(),
-        amount: Some(money(1)),
+        amount: Some(v1::Money { currency_code: "USD".to_owned(), minor_units: 1 }),
         request_id: "00000000-0000-7000-8000-000000000000".to_owned(),
         ..Default::default()
-    }
-}
-
-fn reply() -> v1::DepositResponse {
-    v1::DepositResponse {
-        account_id: "bench-0000000".to_owned(),
-        message: "Successfully deposited $0.01".to_owned(),
-        balance: Some(money(100_000)),
-        entry: Some(v1::Entry {
-            transaction_id: "bench-0000000/1767225600000-1000".to_owned(),
-            account_id: "bench-0000000".to_owned(),
-            sequence: 1_000,
-            kind: v1::EntryKind::Deposit.into(),
-            amount: Some(money(1)),
-            balance_after: Some(money(100_000)),
-            create_time: Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 }),
-            request_id: "00000000-0000-7000-8000-000000000000".to_owned(),
-            entry_hash: "0".repeat(64),
-            ..Default::default()
-        }),
-        replayed: false,
     }
 }
 
@@ -79,7 +57,7 @@ fn writes(criterion: &mut Criterion, name: &str, operations: usize, message: &im
 
 fn codec(criterion: &mut Criterion) {
     reads(criterion, "a deposit", 1, &request());
-    writes(criterion, "its reply", 1, &reply());
+    writes(criterion, "its reply", 1, &sample::reply());
     reads(criterion, "a batch of 1,000", OPERATIONS, &batch());
     writes(criterion, "its receipts", OPERATIONS, &receipts());
 }

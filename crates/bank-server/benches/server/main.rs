@@ -27,6 +27,7 @@ mod raw;
 mod redis_alone;
 mod report;
 mod results;
+mod sample;
 mod standing;
 mod tonic_client;
 

@@ -21,6 +21,8 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use crate::sample;
+
 /// Serves until it is killed. The first line says where, as the log of `bank-server` does.
 pub(crate) fn serve() -> anyhow::Result<()> {
     // As in main.rs.
@@ -70,29 +72,6 @@ impl UnaryService<v1::DepositRequest> for Deposit {
     type Future = Ready<Result<tonic::Response<v1::DepositResponse>, Status>>;
 
     fn call(&mut self, _: tonic::Request<v1::DepositRequest>) -> Self::Future {
-        ready(Ok(tonic::Response::new(reply())))
-    }
-}
-
-/// As large as a true one.
-fn reply() -> v1::DepositResponse {
-    let money = |minor_units| Some(v1::Money { currency_code: "USD".to_owned(), minor_units });
-    v1::DepositResponse {
-        account_id: "bench-0000000".to_owned(),
-        message: "Successfully deposited $0.01".to_owned(),
-        balance: money(100_000),
-        entry: Some(v1::Entry {
-            transaction_id: "bench-0000000/1767225600000-1000".to_owned(),
-            account_id: "bench-0000000".to_owned(),
-            sequence: 1_000,
-            kind: v1::EntryKind::Deposit.into(),
-            amount: money(1),
-            balance_after: money(100_000),
-            create_time: Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 }),
-            request_id: "00000000-0000-7000-8000-000000000000".to_owned(),
-            entry_hash: "0".repeat(64),
-            ..Default::default()
-        }),
-        replayed: false,
+        ready(Ok(tonic::Response::new(sample::reply())))
     }
 }

@@ -99,6 +99,22 @@ thread_local! {
     static AT_WORK: Cell<*const Bell> = const { Cell::new(ptr::null()) };
 }
 
+/// Says so while a thread works on a connection.
+struct AtWork;
+
+impl AtWork {
+    fn on(bell: &Arc<Bell>) -> Self {
+        AT_WORK.set(Arc::as_ptr(bell));
+        Self
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.set(ptr::null());
+    }
+}
+
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -122,9 +138,9 @@ impl<Http: Future> Busy<Pin<&mut Http>> {
     fn poll(&mut self, context: &Context<'_>) -> Poll<Http::Output> {
         self.bell.task.register(context.waker());
         let waker = Waker::from(Arc::clone(&self.bell));
-        AT_WORK.set(Arc::as_ptr(&self.bell));
+        let at_work = AtWork::on(&self.bell);
         let polled = self.go_on(&mut Context::from_waker(&waker));
-        AT_WORK.set(ptr::null());
+        drop(at_work);
         if polled.is_pending() && self.bell.is_rung.load(Relaxed) {
             context.waker().wake_by_ref();
         }
@@ -217,5 +233,64 @@ impl Protocol {
                 look_at = activity.leave();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        thread,
+    };
+
+    use super::*;
+
+    /// Counts how often a task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_call_that_panics_is_gone_and_the_others_go_on() {
+        let (new, done) = (NewCalls::default(), Arc::new(AtomicUsize::new(0)));
+        new.execute(async { unreachable!("a bug") });
+        let count = Arc::clone(&done);
+        new.execute(async move {
+            count.fetch_add(1, SeqCst);
+        });
+        let http = pin!(pending::<()>());
+        let mut connection = Busy::new(http, new);
+        assert!(connection.poll(&Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!((done.load(SeqCst), connection.calls.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_connection_is_woken_by_others_and_goes_on_by_itself_with_what_it_woke() {
+        let woken = Arc::new(Woken::default());
+        let task = Waker::from(Arc::clone(&woken));
+        let (mut polls, mut kept) = (0, None);
+        let http = pin!(poll_fn(|context| {
+            polls += 1;
+            if polls == 1 {
+                context.waker().wake_by_ref();
+            }
+            kept = Some(context.waker().clone());
+            Poll::<()>::Pending
+        }));
+        let mut connection = Busy::new(http, NewCalls::default());
+        assert!(connection.poll(&Context::from_waker(&task)).is_pending());
+        drop(connection);
+        assert_eq!((polls, woken.0.load(SeqCst)), (2, 0));
+        let kept = kept.unwrap_or_else(|| unreachable!("it was polled"));
+        let other = kept.clone();
+        thread::spawn(move || other.wake()).join().unwrap_or_else(|_| unreachable!("waking does not panic"));
+        assert_eq!(woken.0.load(SeqCst), 1);
+        assert!(!kept.will_wake(&task));
     }
 }
