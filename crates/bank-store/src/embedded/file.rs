@@ -200,6 +200,9 @@ fn opening_error(file: &str, error: DatabaseError) -> StoreError {
                  store.embedded.path, or restore the bank from a backup",
             )
         }
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            StoreError::Corrupt(damaged("it is shorter than it says"))
+        }
         DatabaseError::Storage(StorageError::Io(error)) => unusable(file, &error),
         DatabaseError::Storage(error) => storage_error(error),
         error => StoreError::Unavailable(format!("{file} cannot be opened: {error}")),

@@ -264,7 +264,7 @@ async fn bytes_that_have_changed_on_the_disk_are_found() {
     for number in 0..60 {
         let mut damaged = file.clone();
         // Every other time where the file says what is where.
-        let place = random.random_range(0..if number % 2 == 0 { 4096 } else { file.len() });
+        let place = random.random_range(0..if number % 2 == 0 { 512 } else { file.len() });
         for byte in damaged.iter_mut().skip(place).take(random.random_range(1..64)) {
             *byte ^= random.random_range(1..=255);
         }
