@@ -39,7 +39,7 @@ fn funded(account_id: &str) -> Account {
     let opening = Command::OpenAccount(opening.unwrap());
     let opened = decide(|_| None, &opening, &context()).unwrap().primary.account;
     let plan: Plan = decide(|_| Some(&opened), &deposit(account_id, 100_000), &context()).unwrap();
-    plan.primary.account
+    Account::clone(&plan.primary.account)
 }
 
 fn deposit(account_id: &str, minor_units: i64) -> Command {

@@ -1,5 +1,7 @@
 //! The rules: what a command does to the accounts as they are, or why it may not.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,13 +28,14 @@ pub struct Plan {
     pub counterparty: Option<Box<Change>>,
 }
 
-/// One account after a plan, and the entry that took it there.
+/// One account after a plan, and the entry that took it there. Whoever remembers, keeps or answers them shares
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// The account with the entry applied.
-    pub account: Account,
+    pub account: Arc<Account>,
     /// The entry; its sequence is the version of the account.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
 }
 
 /// Why a command may not be carried out on the accounts as they are.
@@ -276,14 +279,13 @@ fn set_overdraft_limit(
             requested: limit,
         });
     }
-    let mut change = Booking::on(account, context).write(
+    let account = Account { overdraft_limit: limit, ..account.clone() };
+    Ok(Plan::of(Booking::on(&account, context).write(
         EntryKind::OverdraftLimitSet { limit },
         account.state,
         Money::zero(account.currency),
         account.balance,
-    );
-    change.account.overdraft_limit = limit;
-    Ok(Plan::of(change))
+    )))
 }
 
 fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
@@ -442,6 +444,6 @@ impl<'a> Booking<'a> {
             head: entry.hash,
             ..self.account.clone()
         };
-        Change { account, entry }
+        Change { account: Arc::new(account), entry: Arc::new(entry) }
     }
 }

@@ -1,6 +1,6 @@
 //! How values become bytes for a hash: unambiguous, and the same from version to version.
 
-use std::{fmt, io::Write as _};
+use std::fmt::{self, Write as _};
 
 use sha2::{Digest as _, Sha256};
 
@@ -34,7 +34,7 @@ impl Encoder {
         let start = self.0.len();
         self.count(0);
         // Memory takes whatever is written.
-        let _ = write!(self.0, "{value}");
+        let _ = write!(self, "{value}");
         let length = (self.0.len() - start - LENGTH_BYTES) as u64;
         self.0[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         self
@@ -60,5 +60,12 @@ impl Encoder {
 
     pub(crate) fn finish(self) -> [u8; 32] {
         Sha256::digest(&self.0).into()
+    }
+}
+
+impl fmt::Write for Encoder {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes(text.as_bytes());
+        Ok(())
     }
 }

@@ -149,7 +149,10 @@ impl EntryKind {
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.time.unix_ms(), self.sequence)
+        let mut digits = itoa::Buffer::new();
+        f.write_str(digits.format(self.time.unix_ms()))?;
+        f.write_str("-")?;
+        f.write_str(digits.format(self.sequence))
     }
 }
 
@@ -170,7 +173,9 @@ impl FromStr for EntryId {
 
 impl fmt::Display for TransactionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.account_id, self.entry_id)
+        f.write_str(self.account_id.as_str())?;
+        f.write_str("/")?;
+        self.entry_id.fmt(f)
     }
 }
 

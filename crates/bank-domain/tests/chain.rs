@@ -40,8 +40,8 @@ impl Bank {
         let context = Context { now, request_id: request_id.parse().ok() };
         let plan = decide(|id| self.accounts.get(id), &command, &context).unwrap();
         for change in plan.changes() {
-            self.accounts.insert(change.account.id.clone(), change.account.clone());
-            self.entries.entry(change.account.id.clone()).or_default().push(change.entry.clone());
+            self.accounts.insert(change.account.id.clone(), Account::clone(&change.account));
+            self.entries.entry(change.account.id.clone()).or_default().push(Entry::clone(&change.entry));
         }
     }
 

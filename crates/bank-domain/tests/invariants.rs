@@ -43,10 +43,11 @@ impl Bank {
                 *self.balance_of_the_world.entry(account.currency.code().to_owned()).or_default() +=
                     i128::from(entry.amount.minor_units);
             }
+            let account = Account::clone(&account);
             let slot =
                 self.accounts.entry(account.id.clone()).or_insert_with(|| (account.clone(), Vec::new()));
             slot.0 = account;
-            slot.1.push(entry);
+            slot.1.push(Entry::clone(&entry));
         }
     }
 

@@ -9,18 +9,23 @@
 //! gone; only one whose deadline passes before it is decided is dropped undone.
 
 mod acknowledged;
+mod commit;
 mod error;
 mod lane;
 mod propose;
+mod remembered;
 mod sequencer;
 mod settle;
 mod submission;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
 use bank_store::{RequestKey, Store};
-use hashbrown::HashMap;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -29,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     acknowledged::Acknowledged,
+    commit::Committer,
     lane::Lane,
     sequencer::Sequencer,
     submission::{Collector, ReplyTo, Submission},
@@ -100,7 +106,7 @@ pub type BatchResults = Vec<Result<Executed, Error>>;
 pub struct Executed {
     /// The entry on the account that the command names first. Everything that a reply says follows
     /// from the command and this entry.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// Whether this is the outcome of an earlier call with the same request id.
     pub replayed: bool,
     /// How far the command reached.
@@ -135,8 +141,8 @@ impl Ledger {
                 let (lane, driver) =
                     Lane::new(options.queue_commands_max, Arc::clone(&metrics), |commands| {
                         let (store, metrics) = (Arc::clone(&store), Arc::clone(&metrics));
-                        let sequencer =
-                            Sequencer::new(store, metrics, options.clone(), commands, acknowledged.clone());
+                        let committer = Committer { store, metrics, options: options.clone() };
+                        let sequencer = Sequencer::new(committer, commands, acknowledged.clone());
                         let failed = failed.clone();
                         async move {
                             // Dropped, and so set off, if the sequencer panics.
@@ -197,7 +203,7 @@ impl Ledger {
             submission.linked = atomic && index < last;
             submissions.push(submission);
         }
-        if let Some(results) = refuse_repetition(atomic, &submissions) {
+        if atomic && let Some(results) = refuse_repetition(&submissions) {
             return Ok(results);
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
@@ -240,17 +246,18 @@ impl Ledger {
             let named = operations.iter().find_map(|operation| operation.request_id.clone());
             Error::DeadlineExceeded { request_id: named.unwrap_or_else(submission::fresh_request_id) }
         })??;
-        let mut accounts: Accounts = ids.into_iter().zip(loaded).collect();
+        let loaded = loaded.into_iter().map(|account| account.map(Arc::new));
+        let mut accounts: HashMap<_, _> = ids.into_iter().zip(loaded).collect();
         let now = now();
         let mut results: BatchResults = operations
             .into_iter()
             .map(|Operation { access, command, request_id }| {
-                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_ref);
+                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_deref);
                 let extent = access.extent(&command, account(command.account_id()));
                 let plan = decide(&access, account, &command, &Context { now, request_id })
                     .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
                 for account in plan.changes().map(|change| &change.account) {
-                    accounts.insert(account.id.clone(), Some(account.clone()));
+                    accounts.insert(account.id.clone(), Some(Arc::clone(account)));
                 }
                 Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
             })
@@ -320,17 +327,14 @@ fn decide<'a>(
     bank_domain::decide(seen, command, context)
 }
 
-/// Accounts as far as they are known; `None` for one that does not exist.
-type Accounts = HashMap<AccountId, Option<Account>>;
-
 fn sequencer_gone(request_id: RequestId) -> Error {
     Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
 }
 
 /// An atomic batch cannot carry out one request twice.
-fn refuse_repetition(atomic: bool, submissions: &[Submission]) -> Option<BatchResults> {
+fn refuse_repetition(submissions: &[Submission]) -> Option<BatchResults> {
     let mut keys = HashSet::with_capacity(submissions.len());
-    let repeated = submissions.iter().position(|submission| atomic && !keys.insert(&submission.key))?;
+    let repeated = submissions.iter().position(|submission| !keys.insert(&submission.key))?;
     let RequestKey { request_id, account_id, .. } = submissions[repeated].key.clone();
     let aborted = || Err(Error::BatchAborted { failed_operation: repeated });
     let mut results: BatchResults = submissions.iter().map(|_| aborted()).collect();

@@ -104,7 +104,7 @@ pub enum KeptOutcome {
     /// It was carried out: the entry on the account that it names first.
     Entry(EntryId),
     /// It was refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// Tells one import from another.

@@ -1,27 +1,29 @@
 //! The reference backend: this process's memory.
 
 mod backup;
+mod commit;
 mod entries;
+mod records;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Change, Entry, EntryId, Fingerprint, Owner, Plan};
+use bank_domain::{Account, AccountId, Change, Entry, EntryId, Owner};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
-use self::entries::Entries;
+use self::{
+    entries::Entries,
+    records::{Record, Records},
+};
 use crate::{
-    AccountsQuery, Attempt, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, KeptOutcome, Order,
-    Outcome, Proposal, Recorded, RequestKey, Stamp, Store, StoreError,
-    backup::{marked, without_entry},
-    partition::Partitions,
-    proposal::chains,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Store,
+    StoreError, backup::marked, partition::Partitions,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -43,26 +45,14 @@ struct State {
     /// In the order of the list: by partition first.
     listed: BTreeSet<(u32, AccountId)>,
     by_owner: HashMap<Owner, BTreeSet<AccountId>>,
-    /// Records written since `window_started_at`, and those of the window before.
-    records: [HashMap<RequestKey, Record>; 2],
-    window_started_at: Instant,
+    records: Records,
     import: Option<backup::Mark>,
-}
-
-/// What is kept of a request.
-#[derive(Debug)]
-struct Record {
-    fingerprint: Fingerprint,
-    attempt: Attempt,
-    outcome: KeptOutcome,
-    /// In seconds since 1970-01-01T00:00:00Z.
-    recorded_at: u64,
 }
 
 /// An account and how it came to be.
 #[derive(Debug)]
 struct History {
-    account: Account,
+    account: Arc<Account>,
     entries: Entries,
 }
 
@@ -77,8 +67,7 @@ impl MemoryStore {
                 accounts: HashMap::new(),
                 listed: BTreeSet::new(),
                 by_owner: HashMap::new(),
-                records: Default::default(),
-                window_started_at: Instant::now(),
+                records: Records::new(),
                 import: None,
             }),
         }
@@ -105,142 +94,28 @@ impl MemoryStore {
 }
 
 impl State {
-    /// Forgets the records that are older than the retention time.
-    fn forget_records(&mut self, retention: Duration) {
-        let elapsed = self.window_started_at.elapsed();
-        if elapsed >= retention {
-            self.window_started_at = Instant::now();
-            self.records.swap(0, 1);
-            self.records[0].clear();
-        }
-        if elapsed >= 2 * retention {
-            self.records[1].clear();
-        }
-    }
-
-    fn record(&self, key: &RequestKey) -> Option<&Record> {
-        self.records.iter().find_map(|window| window.get(key))
-    }
-
-    fn stamp(&self, id: &AccountId) -> Option<Stamp> {
-        self.accounts.get(id).map(|history| Stamp::of(&history.account))
-    }
-
     fn account(&self, id: &AccountId) -> Option<Account> {
-        self.accounts.get(id).map(|history| history.account.clone())
+        self.accounts.get(id).map(|history| Account::clone(&history.account))
     }
 
-    /// Applies a chain, or says of each proposal why not.
-    fn settle(
-        &mut self,
-        chain: &[Proposal],
-        tainted: &mut HashSet<AccountId>,
-        partitions: Partitions,
-    ) -> Vec<Outcome> {
-        let recorded: Vec<_> = chain.iter().map(|proposal| self.recorded(proposal)).collect();
-        let outcomes: Vec<_> = if recorded.iter().any(Option::is_some) {
-            recorded.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Abandoned)).collect()
-        } else {
-            let stale = self.stale(chain, tainted);
-            if !stale.contains(&true) {
-                return self.apply_chain(chain, partitions);
-            }
-            stale.iter().map(|stale| if *stale { Outcome::Conflict } else { Outcome::Abandoned }).collect()
-        };
-        if outcomes.iter().any(|outcome| *outcome != Outcome::Applied) {
-            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id.clone()));
-        }
-        outcomes
-    }
-
-    /// What a proposal comes to whose request has an outcome.
-    fn recorded(&self, proposal: &Proposal) -> Option<Outcome> {
-        let record = self.record(&proposal.key)?;
-        if record.fingerprint != proposal.fingerprint {
-            return Some(Outcome::RequestIdReused);
-        }
-        if record.attempt == proposal.attempt {
-            return Some(Outcome::Applied);
-        }
-        Some(match &record.outcome {
-            KeptOutcome::Refused(refusal) => Outcome::Replayed(Recorded::Refused(refusal.clone())),
-            KeptOutcome::Entry(id) => match self.entry(&proposal.key.account_id, *id) {
-                Some(entry) => Outcome::Replayed(Recorded::Entry(Box::new(entry.clone()))),
-                None => Outcome::Damaged(without_entry(&proposal.key, *id).to_string()),
-            },
-        })
-    }
-
-    fn entry(&self, account_id: &AccountId, id: EntryId) -> Option<&Entry> {
+    fn entry(&self, account_id: &AccountId, id: EntryId) -> Option<&Arc<Entry>> {
         let place = usize::try_from(id.sequence).ok()?.checked_sub(1)?;
         self.accounts.get(account_id)?.entries.get(place).filter(|entry| entry.id() == id)
-    }
-
-    /// Which proposals of a chain were decided on what is not so, each after those before it.
-    fn stale(&self, chain: &[Proposal], tainted: &HashSet<AccountId>) -> Vec<bool> {
-        let mut ahead = HashMap::new();
-        chain
-            .iter()
-            .map(|proposal| {
-                let is_stale = proposal.decided_on.iter().any(|(id, stamp)| {
-                    let now = ahead.get(id).copied().or_else(|| self.stamp(id));
-                    now != *stamp || tainted.contains(id)
-                });
-                if proposal.linked {
-                    let changes = proposal.decision.iter().flat_map(Plan::changes);
-                    ahead.extend(changes.map(|it| (it.account.id.clone(), Stamp::of(&it.account))));
-                }
-                is_stale
-            })
-            .collect()
-    }
-
-    fn apply_chain(&mut self, chain: &[Proposal], partitions: Partitions) -> Vec<Outcome> {
-        if chain.len() > 1
-            && let Some(refused) = chain.iter().position(|proposal| proposal.decision.is_err())
-        {
-            self.apply(&chain[refused], partitions);
-            let mut outcomes = vec![Outcome::Abandoned; chain.len()];
-            outcomes[refused] = Outcome::Applied;
-            return outcomes;
-        }
-        for proposal in chain {
-            self.apply(proposal, partitions);
-        }
-        vec![Outcome::Applied; chain.len()]
-    }
-
-    fn apply(&mut self, proposal: &Proposal, partitions: Partitions) {
-        let outcome = match &proposal.decision {
-            Ok(plan) => {
-                for change in plan.changes() {
-                    self.write(change, partitions);
-                }
-                KeptOutcome::Entry(plan.primary.entry.id())
-            }
-            Err(refusal) => KeptOutcome::Refused(refusal.clone()),
-        };
-        if proposal.is_recorded() {
-            let Proposal { fingerprint, attempt, .. } = *proposal;
-            let recorded_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let record = Record { fingerprint, attempt, outcome, recorded_at };
-            self.records[0].insert(proposal.key.clone(), record);
-        }
     }
 
     fn write(&mut self, change: &Change, partitions: Partitions) {
         let Change { account, entry } = change;
         if let Some(history) = self.accounts.get_mut(&account.id) {
-            history.account = account.clone();
-            history.entries.push(entry.clone());
+            history.account = Arc::clone(account);
+            history.entries.push(Arc::clone(entry));
             return;
         }
         self.listed.insert((partitions.of(&account.id), account.id.clone()));
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
-        let mut history = History { account: account.clone(), entries: Entries::default() };
-        history.entries.push(entry.clone());
+        let mut history = History { account: Arc::clone(account), entries: Entries::default() };
+        history.entries.push(Arc::clone(entry));
         self.accounts.insert(account.id.clone(), history);
     }
 
@@ -266,20 +141,8 @@ impl Store for MemoryStore {
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
         let mut state = self.serving()?;
-        state.forget_records(self.retention);
-        let mut committed = Committed::default();
-        let mut tainted = HashSet::new();
-        for chain in chains(proposals) {
-            committed.outcomes.extend(state.settle(chain, &mut tainted, self.partitions));
-        }
-        committed.current = tainted
-            .into_iter()
-            .map(|id| {
-                let account = state.account(&id);
-                (id, account)
-            })
-            .collect();
-        Ok(committed)
+        state.records.forget(self.retention);
+        Ok(commit::apply(&mut state, self.partitions, proposals))
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -299,8 +162,8 @@ impl Store for MemoryStore {
         }
         let stretch = history.entries.range(from..to);
         Ok(match query.order {
-            Order::OldestFirst => stretch.take(query.limit).cloned().collect(),
-            Order::NewestFirst => stretch.rev().take(query.limit).cloned().collect(),
+            Order::OldestFirst => stretch.take(query.limit).map(|it| Entry::clone(it)).collect(),
+            Order::NewestFirst => stretch.rev().take(query.limit).map(|it| Entry::clone(it)).collect(),
         })
     }
 

@@ -6,12 +6,12 @@ use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refus
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Caller(Arc<str>);
+pub struct Caller(Option<Arc<str>>);
 
 impl Caller {
     /// A caller by name.
     pub fn new(name: &str) -> Self {
-        Self(name.into())
+        Self((!name.is_empty()).then(|| name.into()))
     }
 
     /// Anybody: who calls a server that asks nobody for a name.
@@ -21,7 +21,7 @@ impl Caller {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn chains(proposals: &[Proposal]) -> impl Iterator<Item = &[Proposal]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
     /// It was carried out: the entry on the account that it names first.
-    Entry(Box<Entry>),
+    Entry(Arc<Entry>),
     /// It was refused.
     Refused(Refusal),
 }

@@ -80,7 +80,7 @@ pub enum Outcome {
     /// It was carried out: the id of the entry, `<unix ms>-<sequence>`.
     Entry(String),
     /// It was refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// What the file must have been.
@@ -216,12 +216,12 @@ mod tests {
             recorded_at: 2,
         };
         let refusal = Refusal::AccountFrozen { account_id: "a:1".parse().unwrap() };
-        let refused = KeptRequest { outcome: KeptOutcome::Refused(refusal), ..request.clone() };
+        let refused = KeptRequest { outcome: KeptOutcome::Refused(Box::new(refusal)), ..request.clone() };
         let lines = [
             Line::Backup(Header { version: VERSION, partitions: 256 }),
-            Line::Account(Box::new(paid.account)),
-            Line::Entry(Box::new(opened.entry)),
-            Line::Entry(Box::new(paid.entry)),
+            Line::Account(Box::new(Account::clone(&paid.account))),
+            Line::Entry(Box::new(Entry::clone(&opened.entry))),
+            Line::Entry(Box::new(Entry::clone(&paid.entry))),
             Line::Request(Box::new(request.clone().into())),
             Line::Request(Box::new(refused.into())),
             Line::End(End { accounts: 1, entries: 2, requests: 2, sha256: "00".to_owned() }),

@@ -28,7 +28,7 @@ pub(super) async fn account(
 ) -> Result<Answer<v1::GetAccountResponse>, Failure> {
     let account = visible(&*store, &access, query.account_id).await?;
     let extent = access.extent_of(&account.owner);
-    Ok(Answer { reply: v1::GetAccountResponse { account: Some(render::account(account)) }, extent })
+    Ok(Answer { reply: v1::GetAccountResponse { account: Some(render::account(&account)) }, extent })
 }
 
 pub(super) async fn accounts(
@@ -40,7 +40,7 @@ pub(super) async fn accounts(
     let (owner, extent) = access.listed(owner)?;
     let found = page.of(Accounts { store: &*store, owner, account_type, state }).await?;
     let reply = v1::ListAccountsResponse {
-        accounts: found.items.into_iter().map(render::account).collect(),
+        accounts: found.items.iter().map(render::account).collect(),
         next_page_token: found.next_page_token,
     };
     Ok(Answer { reply, extent })
@@ -124,7 +124,7 @@ pub(super) async fn history(
     // An account without entries in the range differs from one that does not exist.
     let (account, found) = try_join(visible(&*store, &access, account_id), page.of(entries)).await?;
     let reply = v1::ListTransactionsResponse {
-        entries: found.items.into_iter().map(render::entry).collect(),
+        entries: found.items.iter().map(render::entry).collect(),
         next_page_token: found.next_page_token,
     };
     Ok(Answer { reply, extent: access.extent_of(&account.owner) })
@@ -186,7 +186,7 @@ pub(super) async fn transaction(
     };
     let create_time = Some(render::time(first.time));
     let own = seen.iter().all(|(account, _)| access.extent_of(&account.owner) == Extent::Own);
-    let entries = seen.into_iter().map(|(_, entry)| render::entry(entry)).collect();
+    let entries = seen.iter().map(|(_, entry)| render::entry(entry)).collect();
     let transaction = Some(v1::Transaction { transaction_id: id.to_string(), create_time, entries });
     let extent = if own { Extent::Own } else { Extent::Beyond };
     Ok(Answer { reply: v1::GetTransactionResponse { transaction }, extent })

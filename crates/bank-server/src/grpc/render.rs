@@ -1,7 +1,7 @@
 //! Writes messages: what replies say follows from the command and the entry that was written, so a
 //! replayed request gets the very reply of the first.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use bank_domain::{
     Account, AccountState, AccountType, Command, Context, Entry, EntryKind, Money, Timestamp, decide,
@@ -10,6 +10,9 @@ use bank_domain::{
 use bank_proto::v1;
 
 use crate::ledger::Executed;
+
+/// Most transaction ids are no longer.
+const TRANSACTION_ID_BYTES: usize = 64;
 
 /// Makes the function that renders a reply of the usual fields, and perhaps some of its own.
 macro_rules! reply {
@@ -21,7 +24,7 @@ macro_rules! reply {
                 message: sentence(command, &entry),
                 balance: Some(money(entry.balance_after)),
                 $($field: $value(command, &entry),)*
-                entry: Some(self::entry(entry)),
+                entry: Some(self::entry(&entry)),
                 replayed,
             }
         }
@@ -42,7 +45,7 @@ reply!(close_account -> CloseAccountResponse {});
 pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
     let Executed { entry, replayed, .. } = executed;
     v1::OperationReceipt {
-        transaction_id: entry.transaction_id.to_string(),
+        transaction_id: transaction_id(entry),
         sequence: count(entry.sequence),
         currency_code: entry.balance_after.currency.code().to_owned(),
         amount_minor_units: entry.amount.minor_units,
@@ -97,7 +100,7 @@ fn balance_before(entry: &Entry) -> Money {
 /// The account as its first entry left it: the rules make it from the same command again.
 fn created_account(command: &Command, entry: &Entry) -> Option<v1::Account> {
     let context = Context { now: entry.time, request_id: entry.request_id.clone() };
-    decide(|_| None, command, &context).ok().map(|plan| account(plan.primary.account))
+    decide(|_| None, command, &context).ok().map(|plan| account(&plan.primary.account))
 }
 
 /// How the interest came about, calculated once more from what the entry says.
@@ -139,7 +142,7 @@ pub(super) fn duration(duration: Duration) -> prost_types::Duration {
     }
 }
 
-pub(super) fn account(account: Account) -> v1::Account {
+pub(super) fn account(account: &Account) -> v1::Account {
     v1::Account {
         account_id: account.id.to_string(),
         account_type: match account.account_type {
@@ -148,7 +151,7 @@ pub(super) fn account(account: Account) -> v1::Account {
         }
         .into(),
         currency_code: account.currency.code().to_owned(),
-        owner: account.owner.into(),
+        owner: account.owner.as_str().to_owned(),
         state: match account.state {
             AccountState::Active => v1::AccountState::Active,
             AccountState::Frozen => v1::AccountState::Frozen,
@@ -180,7 +183,7 @@ pub(super) fn entry_kind(kind: &EntryKind) -> v1::EntryKind {
     }
 }
 
-pub(super) fn entry(entry: Entry) -> v1::Entry {
+pub(super) fn entry(entry: &Entry) -> v1::Entry {
     let (interest_terms, overdraft_limit) = match &entry.kind {
         EntryKind::Interest { terms, period } => (Some(interest_terms(terms, *period)), None),
         EntryKind::AccountOpened { overdraft_limit: limit } | EntryKind::OverdraftLimitSet { limit } => {
@@ -189,7 +192,7 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
         _ => (None, None),
     };
     v1::Entry {
-        transaction_id: entry.transaction_id.to_string(),
+        transaction_id: transaction_id(entry),
         account_id: entry.account_id.to_string(),
         sequence: count(entry.sequence),
         kind: entry_kind(&entry.kind).into(),
@@ -197,12 +200,20 @@ pub(super) fn entry(entry: Entry) -> v1::Entry {
         balance_after: Some(money(entry.balance_after)),
         create_time: Some(time(entry.time)),
         counterparty_account_id: entry.kind.counterparty().map(ToString::to_string).unwrap_or_default(),
-        request_id: entry.request_id.map(String::from).unwrap_or_default(),
-        description: entry.description.into(),
+        request_id: entry.request_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        description: entry.description.as_str().to_owned(),
         interest_terms,
         overdraft_limit,
         entry_hash: entry.hash.to_string(),
     }
+}
+
+/// As it prints, in memory that need not grow.
+fn transaction_id(entry: &Entry) -> String {
+    let mut text = String::with_capacity(TRANSACTION_ID_BYTES);
+    // Memory takes whatever is written.
+    let _ = write!(text, "{}", entry.transaction_id);
+    text
 }
 
 /// What is counted one by one never comes near the end of 63 bits.

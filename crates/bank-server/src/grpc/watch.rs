@@ -52,13 +52,13 @@ pub(super) async fn transactions(
     let mut entries = Vec::new();
     loop {
         let token = Token::new(&bank_id, watch.scope(), watch.positions().clone()).to_string();
-        tell(&reply_to, entries, &token, options).await?;
+        tell(&reply_to, &entries, &token, options).await?;
         let mut next = pin!(watch.next());
         entries = loop {
             // However long the store takes, the caller hears that there is somebody.
             match timeout(options.heartbeat_interval, &mut next).await {
                 Ok(next) => break next?,
-                Err(_) => tell(&reply_to, Vec::new(), &token, options).await?,
+                Err(_) => tell(&reply_to, &[], &token, options).await?,
             }
         };
     }
@@ -67,12 +67,12 @@ pub(super) async fn transactions(
 /// Hands a reply over to a caller who may take their time for it, but not for ever.
 async fn tell(
     reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
-    entries: Vec<Entry>,
+    entries: &[Entry],
     token: &str,
     options: WatchOptions,
 ) -> Result<(), Failure> {
     let reply = v1::WatchTransactionsResponse {
-        entries: entries.into_iter().map(render::entry).collect(),
+        entries: entries.iter().map(render::entry).collect(),
         resume_token: token.to_owned(),
         heartbeat_interval: Some(render::duration(options.heartbeat_interval)),
     };

@@ -122,7 +122,11 @@ impl Acknowledged {
         let mut marks = self.marks();
         for account in accounts {
             self.shared.watchers.ring(account);
-            marks.put(account.id.clone(), Mark::of(account, now));
+            let mark = Mark::of(account, now);
+            match marks.get_mut(&account.id) {
+                Some(known) => *known = mark,
+                None => drop(marks.put(account.id.clone(), mark)),
+            }
         }
     }
 

@@ -49,8 +49,8 @@ struct Queue {
 struct State {
     commands: VecDeque<Submission>,
     is_closed: bool,
-    /// Whether the sequencer waits for commands.
-    is_idle: bool,
+    /// How many commands the sequencer waits for, if it does.
+    awaited: Option<usize>,
     /// Wakes the driver, once it has begun.
     driver: Option<Waker>,
     /// While somebody else does the work: how often commands may still be taken out for it.
@@ -102,7 +102,7 @@ impl Lane {
 }
 
 impl Queue {
-    /// Returns what wakes the driver if there was nothing to be done before.
+    /// Returns what wakes the driver if that waits for no more.
     fn push(&self, commands: impl ExactSizeIterator<Item = Submission>) -> Result<Option<Waker>, Error> {
         let mut state = self.state();
         if state.is_closed {
@@ -113,17 +113,19 @@ impl Queue {
         }
         self.metrics.commands_queued(commands.len());
         state.commands.extend(commands);
-        let was_idle = std::mem::take(&mut state.is_idle);
-        Ok(state.driver.as_ref().filter(|_| was_idle).cloned())
+        let count = state.commands.len();
+        let is_enough = state.awaited.take_if(|awaited| *awaited <= count).is_some();
+        Ok(state.driver.as_ref().filter(|_| is_enough).cloned())
     }
 
-    fn poll_wait(&self, context: &Context<'_>) -> Poll<bool> {
+    /// False: there are not so many, and will not be.
+    fn poll_wait(&self, awaited: usize, context: &Context<'_>) -> Poll<bool> {
         let mut state = self.state();
-        if state.commands.is_empty() {
+        if state.commands.len() < awaited {
             if state.is_closed {
                 return Poll::Ready(false);
             }
-            state.is_idle = true;
+            state.awaited = Some(awaited);
             state.driver = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -161,7 +163,7 @@ impl Commands {
         let mut was_idle = false;
         loop {
             let is_more = poll_fn(|context| {
-                let polled = self.queue.poll_wait(context);
+                let polled = self.queue.poll_wait(1, context);
                 was_idle |= polled.is_pending();
                 polled
             });
@@ -172,6 +174,17 @@ impl Commands {
             yield_now().await;
             was_idle = false;
         }
+    }
+
+    /// Waits until there are so many commands to be taken, for ever if there never will be.
+    ///
+    /// Cancel safe.
+    pub(super) async fn wait_for(&mut self, count: usize) {
+        poll_fn(|context| match self.queue.poll_wait(count, context) {
+            Poll::Ready(true) => Poll::Ready(()),
+            Poll::Ready(false) | Poll::Pending => Poll::Pending,
+        })
+        .await;
     }
 
     /// Takes commands out.

@@ -1,14 +1,18 @@
 //! Decides a batch: each command on the accounts as those before it leave them.
 
-use bank_domain::{Account, AccountId, Context, Plan};
-use bank_store::{Attempt, Proposal, Stamp};
+use std::sync::Arc;
 
-use super::{Accounts, decide, now, submission::Submission};
+use bank_domain::{Account, AccountId, Context, Plan};
+use bank_store::{Attempt, Proposal};
+
+use super::{decide, now, remembered::Remembered, submission::Submission};
 use crate::telemetry::{TRACES, traced};
 
 /// Decides each command, as far as its caller may see the accounts. What it is compared with is what is
 /// there: a refusal for what is concealed is as checked as any.
-pub(super) fn propose(batch: &mut [Submission], accounts: Accounts) -> Vec<Proposal> {
+///
+/// Afterwards the accounts are remembered as all of it leaves them.
+pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered) -> Vec<Proposal> {
     let mut proposer = Proposer { accounts, now: now() };
     let mut proposals = Vec::with_capacity(batch.len());
     for chain in batch.chunk_by_mut(|submission, _| submission.linked) {
@@ -23,18 +27,18 @@ pub(super) fn propose(batch: &mut [Submission], accounts: Accounts) -> Vec<Propo
     proposals
 }
 
-struct Proposer {
-    accounts: Accounts,
+struct Proposer<'a> {
+    accounts: &'a mut Remembered,
     now: bank_domain::Timestamp,
 }
 
-impl Proposer {
+impl Proposer<'_> {
     fn propose(&self, submission: &mut Submission) -> Proposal {
         let Submission { access, command, key, fingerprint, named, linked, extent, span, .. } = submission;
         let _deciding = traced(|| tracing::info_span!(target: TRACES, parent: &*span, "decide")).entered();
-        let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_ref);
+        let account = |id: &AccountId| self.accounts.account(id).map(|it| &**it);
         *extent = access.extent(command, account(command.account_id()));
-        let decided_on = command.account_ids().map(|id| (id.clone(), account(id).map(Stamp::of))).collect();
+        let decided_on = command.account_ids().map(|id| (id.clone(), self.accounts.stamp(id))).collect();
         let context = Context { now: self.now, request_id: named.then(|| key.request_id.clone()) };
         Proposal {
             key: key.clone(),
@@ -49,26 +53,28 @@ impl Proposer {
 
     /// If one of a chain is refused, nothing of it comes to be.
     fn propose_chain(&mut self, chain: &mut [Submission], proposals: &mut Vec<Proposal>) {
-        let mut before: Vec<(AccountId, Option<Account>)> = Vec::new();
+        let mut before: Vec<(AccountId, Option<Arc<Account>>)> = Vec::new();
         let mut is_refused = false;
         for submission in chain {
             let proposal = self.propose(submission);
             is_refused |= proposal.decision.is_err();
             for change in proposal.decision.iter().flat_map(Plan::changes) {
                 let id = &change.account.id;
-                before.push((id.clone(), self.accounts.get(id).cloned().flatten()));
+                before.push((id.clone(), self.accounts.account(id).cloned()));
             }
             self.advance(&proposal);
             proposals.push(proposal);
         }
         if is_refused {
-            self.accounts.extend(before.into_iter().rev());
+            for (id, account) in before.into_iter().rev() {
+                self.accounts.put(&id, account);
+            }
         }
     }
 
     fn advance(&mut self, proposal: &Proposal) {
         for account in proposal.decision.iter().flat_map(Plan::changes).map(|change| &change.account) {
-            self.accounts.insert(account.id.clone(), Some(account.clone()));
+            self.accounts.put(&account.id, Some(Arc::clone(account)));
         }
     }
 }

@@ -2,67 +2,79 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
 
 use bank_domain::{Account, AccountId};
-use bank_store::{Committed, Proposal, Store, StoreError};
-use lru::LruCache;
+use bank_store::StoreError;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use tokio::time::{Instant, sleep};
-use tracing::Span;
 
 use super::{
-    Accounts, Error, LedgerOptions,
+    Error, LedgerOptions,
     acknowledged::Acknowledged,
+    commit::{Committer, Ended},
     lane::Commands,
     propose::propose,
+    remembered::Remembered,
     submission::{Submission, abort},
 };
-use crate::{metrics::Metrics, telemetry::TRACES};
+use crate::metrics::Metrics;
 
 /// After so many commits in a row that only conflicted, the sequencer pauses before the next.
 const FRUITLESS_COMMITS_MAX: u32 = 3;
 /// How long it pauses then.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
+/// How many commits are under way at once.
+const COMMITS_MAX: usize = 2;
+
+/// What a sequencer does next.
+enum Next {
+    /// Commit what there is to be committed.
+    Begin,
+    /// Answer those whose commit is over.
+    Ended(Ended),
+}
+
 /// Decides and commits the commands of one lane, batch by batch.
 pub(super) struct Sequencer {
-    store: Arc<dyn Store>,
-    pub(super) metrics: Arc<Metrics>,
-    options: LedgerOptions,
+    committer: Arc<Committer>,
     commands: Commands,
     pub(super) acknowledged: Acknowledged,
-    /// What the last commits left behind. It may be stale: a commit that was decided on stale
-    /// state conflicts, and brings the current state with it.
-    pub(super) remembered: LruCache<AccountId, Option<Account>>,
+    pub(super) remembered: Remembered,
+    /// Commands that were decided on what is no longer so.
+    again: VecDeque<Submission>,
+    commits: FuturesOrdered<BoxFuture<'static, Ended>>,
 }
 
 impl Sequencer {
-    pub(super) fn new(
-        store: Arc<dyn Store>,
-        metrics: Arc<Metrics>,
-        options: LedgerOptions,
-        commands: Commands,
-        acknowledged: Acknowledged,
-    ) -> Self {
-        let capacity = NonZeroUsize::new(options.accounts_remembered_max).unwrap_or(NonZeroUsize::MIN);
-        let remembered = LruCache::new(capacity);
-        Self { store, metrics, options, commands, acknowledged, remembered }
+    pub(super) fn new(committer: Committer, commands: Commands, acknowledged: Acknowledged) -> Self {
+        let remembered = Remembered::new(committer.options.accounts_remembered_max);
+        Self {
+            committer: Arc::new(committer),
+            commands,
+            acknowledged,
+            remembered,
+            again: VecDeque::new(),
+            commits: FuturesOrdered::new(),
+        }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        // Commands that were decided on what is no longer so.
-        let mut again = VecDeque::new();
         let mut fruitless_commits = 0;
-        while !again.is_empty() || self.commands.wait().await {
-            let batch = self.compose(&mut again);
-            let size = batch.len();
-            let conflicts = self.process(batch).await;
+        while let Some(next) = self.next().await {
+            let Next::Ended(ended) = next else {
+                self.begin().await;
+                continue;
+            };
+            let size = ended.batch.len();
+            let conflicts = self.end(ended);
+            self.remembered.trim();
             fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
-            again.extend(conflicts);
+            self.again.extend(conflicts);
             if fruitless_commits >= FRUITLESS_COMMITS_MAX {
                 // Somebody else is always faster, or what is stored never matches what is read.
                 sleep(CONFLICT_PAUSE).await;
@@ -70,41 +82,43 @@ impl Sequencer {
         }
     }
 
-    /// Makes a batch of commands that have to be decided again, and of new ones: at most half of it of
-    /// the former, so that an account in dispute does not hold up all the others. A chain that begins
-    /// within its bounds is taken whole.
-    fn compose(&mut self, again: &mut VecDeque<Submission>) -> Vec<Submission> {
-        let batch_max = self.options.batch_commands_max;
-        let mut batch = Vec::with_capacity(batch_max.min(again.len() + self.commands.take(|it| it.len())));
-        take_chains(&mut batch, batch_max.div_ceil(2), || again.pop_front());
-        // What waits to be decided again counts against the bound of the queue.
-        let room = self.options.queue_commands_max.saturating_sub(again.len());
-        let size_max = batch_max.min(batch.len() + room);
-        let before = batch.len();
-        self.commands.take(|waiting| take_chains(&mut batch, size_max, || waiting.pop_front()));
-        let now = Instant::now();
-        for submission in &mut batch[before..] {
-            submission.taken(&self.metrics, now);
+    /// What is to be done next. While a commit is under way, another is begun only if it has all the commands
+    /// that it may have, and builds on nothing that is known to be false: the fewer there are, the more each
+    /// command pays for its commit.
+    async fn next(&mut self) -> Option<Next> {
+        if self.commits.is_empty() {
+            let is_more = !self.again.is_empty() || self.commands.wait().await;
+            return is_more.then_some(Next::Begin);
         }
-        batch
+        if self.commits.len() == COMMITS_MAX || !self.again.is_empty() {
+            return self.commits.next().await.map(Next::Ended);
+        }
+        tokio::select! {
+            biased;
+            ended = self.commits.next() => ended.map(Next::Ended),
+            () = self.commands.wait_for(self.committer.options.batch_commands_max) => Some(Next::Begin),
+        }
+    }
+
+    /// Decides a batch, and begins to commit it.
+    async fn begin(&mut self) {
+        let batch = self.compose();
+        let batch = self.drop_late(batch);
+        let mut batch = self.recall(batch).await;
+        if batch.is_empty() {
+            return;
+        }
+        let proposals = propose(&mut batch, &mut self.remembered);
+        self.commits.push_back(Arc::clone(&self.committer).commit(batch, proposals).boxed());
     }
 
     /// Answers a batch, and returns what has to be decided again.
-    async fn process(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
-        let (mut batch, accounts) = self.recall(self.drop_late(batch)).await;
-        if batch.is_empty() {
-            return batch;
-        }
-        let proposals = propose(&mut batch, accounts);
-        let spans = commit_spans(&batch);
-        let began_at = Instant::now();
-        let committed = self.commit(&proposals).await;
-        drop(spans);
-        self.metrics.commit_ended(proposals.len(), began_at.elapsed());
+    fn end(&mut self, ended: Ended) -> Vec<Submission> {
+        let Ended { batch, proposals, began_at, committed } = ended;
         match committed {
             Ok(committed) => self.settle(batch, proposals, committed, began_at),
             Err(error) => {
-                self.forget(&proposals);
+                self.remembered.forget(&proposals);
                 for submission in batch {
                     let error = if error.is_outcome_unknown() {
                         let request_id = submission.key.request_id.clone();
@@ -112,11 +126,36 @@ impl Sequencer {
                     } else {
                         Error::Store(error.clone())
                     };
-                    submission.answer(&self.metrics, Err(error));
+                    submission.answer(self.metrics(), Err(error));
                 }
                 Vec::new()
             }
         }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.committer.metrics
+    }
+
+    /// Makes a batch of commands that have to be decided again, and of new ones: at most half of it of
+    /// the former, so that an account in dispute does not hold up all the others. A chain that begins
+    /// within its bounds is taken whole.
+    fn compose(&mut self) -> Vec<Submission> {
+        let LedgerOptions { batch_commands_max: batch_max, queue_commands_max: queue_max, .. } =
+            self.committer.options;
+        let again = &mut self.again;
+        let mut batch = Vec::with_capacity(batch_max.min(again.len() + self.commands.take(|it| it.len())));
+        take_chains(&mut batch, batch_max.div_ceil(2), || again.pop_front());
+        // What waits to be decided again counts against the bound of the queue.
+        let room = queue_max.saturating_sub(again.len());
+        let size_max = batch_max.min(batch.len() + room);
+        let before = batch.len();
+        self.commands.take(|waiting| take_chains(&mut batch, size_max, || waiting.pop_front()));
+        let now = Instant::now();
+        for submission in &mut batch[before..] {
+            submission.taken(&self.committer.metrics, now);
+        }
+        batch
     }
 
     /// Answers the commands whose deadline has passed, and returns the others. All of a chain have one.
@@ -128,55 +167,43 @@ impl Sequencer {
         let (late, batch): (Vec<_>, _) = batch.into_iter().partition(|it| it.deadline <= now);
         for submission in late {
             let request_id = submission.key.request_id.clone();
-            submission.answer(&self.metrics, Err(Error::DeadlineExceeded { request_id }));
+            submission.answer(self.metrics(), Err(Error::DeadlineExceeded { request_id }));
         }
         batch
     }
 
-    /// Finds the accounts of a batch, in memory or in the store, and answers the commands whose
-    /// accounts cannot be read.
-    async fn recall(&mut self, batch: Vec<Submission>) -> (Vec<Submission>, Accounts) {
-        let mut accounts = Accounts::new();
-        let mut missing = Vec::new();
-        for id in batch.iter().flat_map(|submission| submission.command.account_ids()) {
-            if accounts.contains_key(id) {
-                continue;
-            }
-            let known = self.remembered.get(id).cloned();
-            if known.is_none() {
-                missing.push(id.clone());
-            }
-            accounts.insert(id.clone(), known.flatten());
+    /// Reads the accounts of a batch that are not remembered, and answers the commands whose accounts cannot
+    /// be read.
+    async fn recall(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
+        let ids = batch.iter().flat_map(|submission| submission.command.account_ids());
+        let mut missing: Vec<_> = ids.filter(|id| !self.remembered.recall(id)).cloned().collect();
+        if missing.is_empty() {
+            return batch;
         }
+        missing.sort_unstable();
+        missing.dedup();
         let mut failures = HashMap::new();
         let asked_at = Instant::now();
-        match self.store.load(&missing).await {
+        let store = Arc::clone(&self.committer.store);
+        match store.load(&missing).await {
             Ok(loaded) => {
                 for (id, account) in missing.into_iter().zip(loaded) {
-                    self.acknowledged.compare(&id, account.as_ref(), asked_at);
-                    self.remembered.put(id.clone(), account.clone());
-                    accounts.insert(id, account);
+                    self.learn(id, account, asked_at);
                 }
             }
             // One account that cannot be read must not stop the others.
             Err(StoreError::Corrupt(_)) => {
                 for id in missing {
-                    match self.store.load(std::slice::from_ref(&id)).await {
-                        Ok(mut loaded) => {
-                            let account = loaded.pop().flatten();
-                            self.acknowledged.compare(&id, account.as_ref(), asked_at);
-                            accounts.insert(id, account);
-                        }
-                        Err(error) => {
-                            failures.insert(id, error);
-                        }
+                    match store.load(std::slice::from_ref(&id)).await {
+                        Ok(mut loaded) => self.learn(id, loaded.pop().flatten(), asked_at),
+                        Err(error) => drop(failures.insert(id, error)),
                     }
                 }
             }
             Err(error) => failures.extend(missing.into_iter().map(|id| (id, error.clone()))),
         }
         if failures.is_empty() {
-            return (batch, accounts);
+            return batch;
         }
         let mut readable = Vec::with_capacity(batch.len());
         let mut rest = VecDeque::from(batch);
@@ -195,33 +222,17 @@ impl Sequencer {
                         StoreError::OutcomeUnknown(reason) => StoreError::Unavailable(reason),
                         error => error,
                     };
-                    abort(chain, place, failure.into(), &self.metrics);
+                    abort(chain, place, failure.into(), self.metrics());
                 }
             }
         }
-        (readable, accounts)
+        readable
     }
 
-    /// Commits, and sends the same again for as long as the outcome is unknown.
-    async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
-        let give_up_at = Instant::now() + self.options.outcome_timeout;
-        let mut unknown = false;
-        loop {
-            let error = match self.store.commit(proposals).await {
-                Ok(committed) => return Ok(committed),
-                Err(error) => error,
-            };
-            unknown |= error.is_outcome_unknown();
-            if !unknown {
-                return Err(error);
-            }
-            if Instant::now() + self.options.resend_pause >= give_up_at {
-                return Err(StoreError::OutcomeUnknown(error.to_string()));
-            }
-            tracing::warn!(%error, commands = proposals.len(), "outcome of a commit is unknown; sending it again");
-            self.metrics.commit_resent();
-            sleep(self.options.resend_pause).await;
-        }
+    /// An account was read by a call that began at `asked_at`.
+    pub(super) fn learn(&mut self, id: AccountId, account: Option<Account>, asked_at: Instant) {
+        self.acknowledged.compare(&id, account.as_ref(), asked_at);
+        self.remembered.learn(id, account);
     }
 }
 
@@ -233,10 +244,4 @@ fn take_chains(batch: &mut Vec<Submission>, size_max: usize, mut next: impl FnMu
         linked = submission.linked;
         batch.push(submission);
     }
-}
-
-/// One span for each command of a commit, since each is in the trace of its call.
-fn commit_spans(batch: &[Submission]) -> Vec<Span> {
-    let span = |it: &Submission| tracing::info_span!(target: TRACES, parent: &it.span, "commit", commands = batch.len());
-    batch.iter().filter(|it| !it.span.is_none()).map(span).collect()
 }

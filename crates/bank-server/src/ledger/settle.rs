@@ -1,6 +1,6 @@
 //! What the outcomes of a commit mean for the commands that it was made of.
 
-use bank_domain::{AccountId, Plan};
+use bank_domain::Plan;
 use bank_store::{Committed, Outcome, Proposal, Recorded, RequestKey, StoreError};
 use tokio::time::Instant;
 
@@ -37,12 +37,12 @@ impl Sequencer {
     ) -> Vec<Submission> {
         let applied = proposals.iter().zip(&committed.outcomes).filter(|(_, it)| **it == Outcome::Applied);
         let plans = applied.filter_map(|(proposal, _)| proposal.decision.as_ref().ok());
-        self.acknowledged.note(plans.flat_map(Plan::changes).map(|change| &change.account));
+        self.acknowledged.note(plans.flat_map(Plan::changes).map(|change| &*change.account));
         let mut again = Vec::new();
         let mut chain = Vec::new();
         for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(committed.outcomes) {
             if outcome != Outcome::Applied {
-                self.forget(std::slice::from_ref(&proposal));
+                self.remembered.forget(std::slice::from_ref(&proposal));
             }
             let linked = submission.linked;
             let settled = Settled { submission, proposal, outcome };
@@ -56,8 +56,7 @@ impl Sequencer {
             }
         }
         for (id, account) in committed.current {
-            self.acknowledged.compare(&id, account.as_ref(), asked_at);
-            self.remembered.put(id, account);
+            self.learn(id, account, asked_at);
         }
         again
     }
@@ -66,35 +65,23 @@ impl Sequencer {
         let Settled { submission, proposal, outcome } = settled;
         let extent = submission.extent;
         let result = match (outcome, proposal.decision) {
-            (Outcome::Applied, Ok(Plan { primary, counterparty })) => {
-                for account in
-                    [Some(primary.account), counterparty.map(|it| it.account)].into_iter().flatten()
-                {
-                    self.remembered.put(account.id.clone(), Some(account));
-                }
-                let mut entry = primary.entry;
-                // Under the name that came with the request. That of the account is shared by all that is
-                // remembered and kept of it, and would be counted from all processors at once.
-                entry.account_id = submission.key.account_id.clone();
-                entry.transaction_id.account_id = submission.key.account_id.clone();
-                Ok(Executed { entry, replayed: false, extent })
+            (Outcome::Applied, Ok(Plan { primary, .. })) => {
+                Ok(Executed { entry: primary.entry, replayed: false, extent })
             }
             (Outcome::Applied, Err(refusal)) => Err(Error::Refused { refusal, replayed: false, extent }),
-            (Outcome::Replayed(Recorded::Entry(entry)), _) => {
-                Ok(Executed { entry: *entry, replayed: true, extent })
-            }
+            (Outcome::Replayed(Recorded::Entry(entry)), _) => Ok(Executed { entry, replayed: true, extent }),
             (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
                 Err(Error::Refused { refusal, replayed: true, extent })
             }
             (Outcome::RequestIdReused, _) => Err(reused(&submission)),
             (Outcome::Damaged(what), _) => Err(StoreError::Corrupt(what).into()),
             (Outcome::Conflict | Outcome::Abandoned, _) => {
-                self.metrics.command_ended(CommandOutcome::Conflict);
+                self.metrics().command_ended(CommandOutcome::Conflict);
                 again.push(submission);
                 return;
             }
         };
-        submission.answer(&self.metrics, result);
+        submission.answer(self.metrics(), result);
     }
 
     fn settle_chain(&mut self, chain: Vec<Settled>, again: &mut Vec<Submission>) {
@@ -106,21 +93,13 @@ impl Sequencer {
         };
         let submissions: Vec<_> = chain.into_iter().map(|settled| settled.submission).collect();
         match fate {
-            Fate::Aborted(failed, error) => abort(submissions, failed, error, &self.metrics),
+            Fate::Aborted(failed, error) => abort(submissions, failed, error, self.metrics()),
             Fate::Again => {
                 for _ in &submissions {
-                    self.metrics.command_ended(CommandOutcome::Conflict);
+                    self.metrics().command_ended(CommandOutcome::Conflict);
                 }
                 again.extend(submissions);
             }
-        }
-    }
-
-    /// What was known of these accounts may not be so.
-    pub(super) fn forget(&mut self, proposals: &[Proposal]) {
-        for (id, _) in proposals.iter().flat_map(|proposal| &proposal.decided_on) {
-            let id: &AccountId = id;
-            self.remembered.pop(id);
         }
     }
 }

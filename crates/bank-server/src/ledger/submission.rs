@@ -68,7 +68,8 @@ impl Collector {
     /// some never will be.
     pub(super) fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (complete, completed) = oneshot::channel();
-        let collected = Collected { results: vec![None; count], missing: count, complete: Some(complete) };
+        let results = std::iter::repeat_with(|| None).take(count).collect();
+        let collected = Collected { results, missing: count, complete: Some(complete) };
         (Arc::new(Self(Mutex::new(collected))), completed)
     }
 

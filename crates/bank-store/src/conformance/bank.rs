@@ -70,7 +70,7 @@ impl View {
         let decided_on =
             command.account_ids().map(|id| (id.clone(), self.accounts.get(id).map(Stamp::of))).collect();
         for change in decision.iter().flat_map(bank_domain::Plan::changes) {
-            self.accounts.insert(change.account.id.clone(), change.account.clone());
+            self.accounts.insert(change.account.id.clone(), Account::clone(&change.account));
         }
         let request_id = name.unwrap_or_else(|| Uuid::new_v4().to_string().parse().unwrap());
         Proposal {
@@ -181,7 +181,7 @@ impl Bank {
         let proposal = self.propose(request).await;
         let plan = proposal.decision.clone().unwrap();
         assert_eq!(self.commit_one(&proposal).await, Outcome::Applied);
-        plan.primary.entry
+        Entry::clone(&plan.primary.entry)
     }
 
     /// Opens an account that nothing is special about, with money on it.

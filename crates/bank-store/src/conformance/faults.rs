@@ -24,7 +24,7 @@ const FAULT_RATE: f64 = 0.08;
 #[derive(Debug)]
 enum Verdict {
     /// It was told that this entry was written.
-    Written(Box<Entry>),
+    Written(Arc<Entry>),
     /// It was told that nothing was.
     Refused,
     /// It gave up: it may have been written.
@@ -134,7 +134,7 @@ impl Client {
 
 fn verdict_of(proposal: &Proposal) -> Verdict {
     match &proposal.decision {
-        Ok(plan) => Verdict::Written(Box::new(plan.primary.entry.clone())),
+        Ok(plan) => Verdict::Written(Arc::clone(&plan.primary.entry)),
         Err(_) => Verdict::Refused,
     }
 }

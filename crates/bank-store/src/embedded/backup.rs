@@ -161,7 +161,7 @@ fn kept(key: RequestKey, record: Record) -> KeptRequest {
     let Record { fingerprint, attempt, recorded_at_seconds: recorded_at, outcome } = record;
     let outcome = match outcome {
         RecordedOutcome::Entry { id, .. } => KeptOutcome::Entry(id),
-        RecordedOutcome::Refused(refusal) => KeptOutcome::Refused(refusal),
+        RecordedOutcome::Refused(refusal) => KeptOutcome::Refused(Box::new(refusal)),
     };
     KeptRequest { key, fingerprint, attempt, outcome, recorded_at }
 }

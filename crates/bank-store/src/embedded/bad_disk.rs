@@ -255,7 +255,7 @@ async fn assert_all_there(bank: &Bank, acknowledged: &[Vec<Proposal>]) {
     for change in plans.flat_map(Plan::changes) {
         let place = usize::try_from(change.entry.sequence).unwrap() - 1;
         let found = histories[&change.account.id].get(place);
-        assert_eq!(found, Some(&change.entry), "an acknowledged entry is lost");
+        assert_eq!(found, Some(&*change.entry), "an acknowledged entry is lost");
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod import;
 
-use std::collections::HashMap as StdHashMap;
+use std::{collections::HashMap as StdHashMap, sync::Arc};
 
 use bank_domain::{Account, AccountId, Change, Plan};
 use hashbrown::{HashMap, HashSet};
@@ -209,7 +209,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             }
             None => history::entry_at(&self.tables.log, account_id, account.currency, place)?,
         };
-        Ok(Outcome::Replayed(Recorded::Entry(Box::new(linked.entry))))
+        Ok(Outcome::Replayed(Recorded::Entry(Arc::new(linked.entry))))
     }
 
     /// Adds what a proposal writes.

@@ -1,5 +1,7 @@
 //! Records in order, and imports.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bank_domain::Change;
 
@@ -27,7 +29,7 @@ impl State {
         self.accounts.clear();
         self.listed.clear();
         self.by_owner.clear();
-        self.records = Default::default();
+        self.records.clear();
     }
 }
 
@@ -53,12 +55,12 @@ impl MemoryStore {
 impl Backup for MemoryStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
         let mut state = self.serving()?;
-        state.forget_records(self.retention);
+        state.records.forget(self.retention);
         let mut page = RequestsPage::new(query, self.partitions);
         // The newer window last.
-        for (key, record) in state.records.iter().rev().flatten() {
-            page.offer(key.clone(), |key| {
-                let Record { fingerprint, attempt, ref outcome, recorded_at } = *record;
+        for record in state.records.iter() {
+            page.offer(record.key.clone(), |key| {
+                let Record { fingerprint, attempt, ref outcome, recorded_at, .. } = *record;
                 Ok(KeptRequest { key, fingerprint, attempt, outcome: outcome.clone(), recorded_at })
             })?;
         }
@@ -80,27 +82,21 @@ impl Backup for MemoryStore {
         let mut state = self.importing(import)?;
         for HistoryPart { account, entries } in &batch.histories {
             let written = state.accounts.get(&account.id).map_or(0, |history| history.entries.len());
+            let account = Arc::new(account.clone());
             for entry in entries.iter().filter(|entry| entry.sequence > written as u64) {
-                let change = Change { account: account.clone(), entry: entry.clone() };
+                let change = Change { account: Arc::clone(&account), entry: Arc::new(entry.clone()) };
                 state.write(&change, self.partitions);
             }
         }
         for request in &batch.requests {
-            let KeptRequest { fingerprint, attempt, ref outcome, recorded_at, .. } = *request;
-            if let KeptOutcome::Entry(id) = *outcome
-                && state.entry(&request.key.account_id, id).is_none()
+            let KeptRequest { key, fingerprint, attempt, outcome, recorded_at } = request.clone();
+            if let KeptOutcome::Entry(id) = outcome
+                && state.entry(&key.account_id, id).is_none()
             {
-                return Err(without_entry(&request.key, id));
+                return Err(without_entry(&key, id));
             }
-            // Those of the older window live for up to one retention time more.
-            let age = now.saturating_sub(recorded_at);
-            let window = match age.checked_div(self.retention.as_secs().max(1)) {
-                Some(0) => 0,
-                Some(1) => 1,
-                _ => continue,
-            };
-            let record = Record { fingerprint, attempt, outcome: outcome.clone(), recorded_at };
-            state.records[window].insert(request.key.clone(), record);
+            let record = Record { key, fingerprint, attempt, outcome, recorded_at };
+            state.records.import(record, now.saturating_sub(recorded_at), self.retention);
         }
         Ok(())
     }

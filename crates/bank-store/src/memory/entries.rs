@@ -1,6 +1,6 @@
 //! The entries of one account, in blocks: a history that grows is never copied.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bank_domain::{Entry, EntryId};
 
@@ -10,7 +10,7 @@ const BLOCK: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     /// All but the last are full.
-    blocks: Vec<Vec<Entry>>,
+    blocks: Vec<Vec<Arc<Entry>>>,
 }
 
 impl Entries {
@@ -18,11 +18,11 @@ impl Entries {
         self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK + last.len())
     }
 
-    pub(super) fn get(&self, place: usize) -> Option<&Entry> {
+    pub(super) fn get(&self, place: usize) -> Option<&Arc<Entry>> {
         self.blocks.get(place / BLOCK)?.get(place % BLOCK)
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
         match self.blocks.last_mut() {
             Some(last) if last.len() < BLOCK => last.push(entry),
             // The first one grows, since most histories are short.
@@ -37,13 +37,13 @@ impl Entries {
 
     /// The place of the first entry of which this does not hold. It holds of those before.
     pub(super) fn partition_point(&self, holds: impl Fn(EntryId) -> bool) -> usize {
-        let holds_at = |entry: &Entry| holds(entry.id());
-        let begins = |block: &Vec<Entry>| block.first().is_some_and(holds_at);
+        let holds_at = |entry: &Arc<Entry>| holds(entry.id());
+        let begins = |block: &Vec<Arc<Entry>>| block.first().is_some_and(holds_at);
         let Some(block) = self.blocks.partition_point(begins).checked_sub(1) else { return 0 };
         block * BLOCK + self.blocks[block].partition_point(holds_at)
     }
 
-    pub(super) fn range(&self, range: Range<usize>) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(super) fn range(&self, range: Range<usize>) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
         range.filter_map(|place| self.get(place))
     }
 }
@@ -56,10 +56,10 @@ mod tests {
 
     use super::*;
 
-    fn entry(sequence: u64) -> Entry {
+    fn entry(sequence: u64) -> Arc<Entry> {
         let account_id: AccountId = "a".parse().unwrap();
         let time = Timestamp::UNIX_EPOCH;
-        Entry {
+        Arc::new(Entry {
             transaction_id: TransactionId {
                 account_id: account_id.clone(),
                 entry_id: EntryId { time, sequence },
@@ -73,7 +73,7 @@ mod tests {
             request_id: None,
             description: Description::default(),
             hash: EntryHash::from_bytes([0; 32]),
-        }
+        })
     }
 
     #[test]

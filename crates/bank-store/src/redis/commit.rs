@@ -1,6 +1,6 @@
 //! Speaks with `commit.lua`: turns proposals into its arguments and its answer into outcomes.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use bank_domain::{AccountId, Change, Currency, Entry, Plan};
 use fred::types::Value;
@@ -123,7 +123,7 @@ fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<O
         }
     } else {
         match replayed_entry(id, currency, &recorded, entries) {
-            Ok(entry) => Outcome::Replayed(Recorded::Entry(Box::new(entry))),
+            Ok(entry) => Outcome::Replayed(Recorded::Entry(Arc::new(entry))),
             Err(error) => Outcome::Damaged(error.to_string()),
         }
     })

@@ -201,7 +201,7 @@ async fn a_redis_that_crashes_and_restarts_is_found_again() {
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
     assert_eq!(bank.balance("1").await, 102);
-    assert_eq!(bank.history("1").await[2], entry);
+    assert_eq!(bank.history("1").await[2], *entry);
     assert_eq!(bank.commit_one(&before).await, Outcome::Applied);
     bank.store().health().await.unwrap();
     bank.assert_sound().await;

@@ -83,7 +83,7 @@ impl Violations {
             }
             None => {
                 self.add(
-                    &format!("operations[{index}]"),
+                    format_args!("operations[{index}]"),
                     "is none of deposit, withdraw, transfer, calculate_interest",
                 );
                 return Ok(None);
@@ -91,8 +91,8 @@ impl Violations {
         };
         match parsed {
             Ok(Mutation { validate_only: true, .. }) => {
-                let field = format!("operations[{index}].{field}.validate_only");
-                self.add(&field, "must be false; set validate_only of the batch");
+                let field = format_args!("operations[{index}].{field}.validate_only");
+                self.add(field, "must be false; set validate_only of the batch");
                 Ok(None)
             }
             Ok(Mutation { command, request_id, .. }) => Ok(Some(Operation { method, command, request_id })),

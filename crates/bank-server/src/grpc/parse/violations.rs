@@ -13,8 +13,8 @@ use crate::grpc::status::Failure;
 pub(super) struct Violations(Vec<FieldViolation>);
 
 impl Violations {
-    pub(super) fn add(&mut self, field: &str, description: impl Display) {
-        self.0.push(FieldViolation::new(field, description.to_string()));
+    pub(super) fn add(&mut self, field: impl Display, description: impl Display) {
+        self.0.push(FieldViolation::new(field.to_string(), description.to_string()));
     }
 
     /// Adds what is wrong with a message that is the field of this name in another one.
@@ -33,18 +33,18 @@ impl Violations {
         }
     }
 
-    pub(super) fn check<T, E: Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
+    pub(super) fn check<T, E: Display>(&mut self, field: impl Display, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(field, error)).ok()
     }
 
-    pub(super) fn text<T: FromStr<Err: Display>>(&mut self, field: &str, text: &str) -> Option<T> {
+    pub(super) fn text<T: FromStr<Err: Display>>(&mut self, field: impl Display, text: &str) -> Option<T> {
         self.check(field, text.parse())
     }
 
     /// Empty text means that the field was left out.
     pub(super) fn optional<T: FromStr<Err: Display>>(
         &mut self,
-        field: &str,
+        field: impl Display,
         text: &str,
     ) -> Option<Option<T>> {
         if text.is_empty() { Some(None) } else { self.text(field, text).map(Some) }
@@ -75,12 +75,12 @@ impl Violations {
 
     pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Amount> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(&format!("{field}.minor_units"), Amount::try_new(currency, minor_units))
+        self.check(format_args!("{field}.minor_units"), Amount::try_new(currency, minor_units))
     }
 
     pub(super) fn limit(&mut self, field: &str, money: Option<&v1::Money>) -> Option<OverdraftLimit> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(&format!("{field}.minor_units"), OverdraftLimit::try_new(currency, minor_units))
+        self.check(format_args!("{field}.minor_units"), OverdraftLimit::try_new(currency, minor_units))
     }
 
     pub(super) fn money(
@@ -89,7 +89,7 @@ impl Violations {
         money: Option<&v1::Money>,
     ) -> Option<(Option<Currency>, i64)> {
         let money = self.required(field, money)?;
-        let currency = self.optional(&format!("{field}.currency_code"), &money.currency_code)?;
+        let currency = self.optional(format_args!("{field}.currency_code"), &money.currency_code)?;
         Some((currency, money.minor_units))
     }
 

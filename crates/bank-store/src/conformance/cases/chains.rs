@@ -104,7 +104,7 @@ pub async fn a_repeated_chain_is_replayed(bank: Bank) {
     let chain = pay_and_take(&mut view, 50);
     bank.commit(&chain).await;
     let entries: Vec<_> = chain.iter().map(|it| it.decision.clone().unwrap().primary.entry).collect();
-    let replayed: Vec<_> = entries.into_iter().map(|it| Replayed(Recorded::Entry(Box::new(it)))).collect();
+    let replayed: Vec<_> = entries.into_iter().map(|it| Replayed(Recorded::Entry(it))).collect();
     assert_eq!(bank.commit(&repeated(&chain)).await.outcomes, replayed);
     // However it would be decided today.
     let chain = pay_and_take(&mut bank.view(&["1", "2"]).await, 50);
@@ -135,7 +135,7 @@ pub async fn a_chain_of_known_and_new_requests_does_nothing(bank: Bank) {
         named("other", deposit("2", 9)),
     ];
     let chain = view.propose_chain(requests);
-    let replayed = Replayed(Recorded::Entry(Box::new(known)));
+    let replayed = Replayed(Recorded::Entry(known.into()));
     assert_eq!(bank.commit(&chain).await.outcomes, [Abandoned, replayed, RequestIdReused]);
     assert_eq!((bank.balance("1").await, bank.balance("2").await), (100, 15));
 }

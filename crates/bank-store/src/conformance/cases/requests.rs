@@ -19,7 +19,7 @@ use crate::{
 use Outcome::{Applied, Conflict, Replayed, RequestIdReused};
 
 fn replayed_entry(entry: &Entry) -> Outcome {
-    Replayed(Recorded::Entry(Box::new(entry.clone())))
+    Replayed(Recorded::Entry(entry.clone().into()))
 }
 
 fn entry_of(proposal: &Proposal) -> &Entry {

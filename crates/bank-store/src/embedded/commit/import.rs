@@ -1,6 +1,6 @@
 //! Writes what is imported, as a commit writes it, but for the stamps: there is nobody to compare with.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bank_domain::{Account, AccountId, Change, Currency, EntryId};
 use redb::{ReadableTable as _, WriteTransaction};
@@ -36,7 +36,10 @@ pub(in crate::embedded) fn apply(
         .histories
         .iter()
         .flat_map(|part| {
-            part.entries.iter().map(|entry| Change { account: part.account.clone(), entry: entry.clone() })
+            let account = Arc::new(part.account.clone());
+            part.entries
+                .iter()
+                .map(move |entry| Change { account: Arc::clone(&account), entry: Arc::new(entry.clone()) })
         })
         .collect();
     let retention = before.retention;
@@ -61,7 +64,7 @@ pub(in crate::embedded) fn apply(
     }
     for request in &batch.requests {
         let outcome = match &request.outcome {
-            KeptOutcome::Refused(refusal) => RecordedOutcome::Refused(refusal.clone()),
+            KeptOutcome::Refused(refusal) => RecordedOutcome::Refused(*refusal.clone()),
             KeptOutcome::Entry(id) => {
                 let position = match added.get(&(&request.key.account_id, *id)) {
                     Some(position) => *position,
