@@ -13,6 +13,7 @@ mod calls;
 mod connection;
 mod descriptors;
 mod gate;
+mod gathered;
 mod health;
 mod messages;
 mod room;

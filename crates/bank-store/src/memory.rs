@@ -1,8 +1,8 @@
 //! The reference backend: this process's memory.
 
 mod backup;
+mod blocks;
 mod commit;
-mod entries;
 mod records;
 
 use std::{
@@ -18,7 +18,7 @@ use hashbrown::HashMap;
 use uuid::Uuid;
 
 use self::{
-    entries::Entries,
+    blocks::Blocks,
     records::{Record, Records},
 };
 use crate::{
@@ -53,7 +53,7 @@ struct State {
 #[derive(Debug)]
 struct History {
     account: Arc<Account>,
-    entries: Entries,
+    entries: Blocks<Arc<Entry>>,
 }
 
 impl MemoryStore {
@@ -114,7 +114,7 @@ impl State {
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
-        let mut history = History { account: Arc::clone(account), entries: Entries::default() };
+        let mut history = History { account: Arc::clone(account), entries: Blocks::default() };
         history.entries.push(Arc::clone(entry));
         self.accounts.insert(account.id.clone(), history);
     }
@@ -149,8 +149,8 @@ impl Store for MemoryStore {
         let state = self.serving()?;
         let Some(history) = state.accounts.get(&query.account_id) else { return Ok(Vec::new()) };
         // Entries are in the order of their ids, so the stretch is found by halving.
-        let before = |id: EntryId| history.entries.partition_point(|it| it < id);
-        let upto = |id: EntryId| history.entries.partition_point(|it| it <= id);
+        let before = |id: EntryId| history.entries.partition_point(|it| it.id() < id);
+        let upto = |id: EntryId| history.entries.partition_point(|it| it.id() <= id);
         let first = |time| EntryId { time, sequence: 0 };
         let last = |time| EntryId { time, sequence: u64::MAX };
         let mut from = query.start.map_or(0, |time| before(first(time)));

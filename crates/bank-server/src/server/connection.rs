@@ -39,6 +39,7 @@ use super::{
     ServerOptions,
     activity::{Activity, Verdict},
     calls::{LAST_CHUNK_BYTES, OneConnection, Services},
+    gathered::Gathered,
 };
 
 /// How much of what callers send is taken in before it is looked at: all of a message, within
@@ -203,7 +204,7 @@ impl Protocol {
         let activity = Arc::new(Activity::new(self.options.patience));
         let service = OneConnection::new(services, peer, Arc::clone(&activity));
         let new = NewCalls::default();
-        let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(io), service));
+        let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(Gathered(io)), service));
         let mut connection = Busy::new(http, new);
         let (mut leaving, mut look_at) = (false, Instant::now());
         loop {

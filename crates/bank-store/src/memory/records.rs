@@ -9,6 +9,7 @@ use std::{
 use bank_domain::Fingerprint;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::blocks::Blocks;
 use crate::{Attempt, KeptOutcome, RequestKey};
 
 /// What is kept of a request.
@@ -26,9 +27,16 @@ pub(super) struct Record {
 #[derive(Debug)]
 pub(super) struct Records {
     hasher: DefaultHashBuilder,
-    /// Each record with the hash of its key: a table that grows need not look at the keys again.
-    windows: [HashTable<(u64, Record)>; 2],
+    windows: [Window; 2],
     began_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    /// The hash of each key, and where its record is: so little is moved when the table grows, and no key is
+    /// looked at.
+    places: HashTable<(u64, usize)>,
+    records: Blocks<Record>,
 }
 
 impl Records {
@@ -38,16 +46,16 @@ impl Records {
 
     pub(super) fn get(&self, key: &RequestKey) -> Option<&Record> {
         let hash = self.hasher.hash_one(key);
-        let found = |(_, record): &(u64, Record)| record.key == *key;
-        self.windows.iter().find_map(|window| window.find(hash, found)).map(|(_, record)| record)
+        self.windows.iter().find_map(|window| window.get(hash, key))
     }
 
-    /// Adds a record to the window that is under way. Its key has none.
+    /// Adds a record. Its key has none.
     pub(super) fn add(&mut self, record: Record) {
-        self.insert(0, record);
+        let hash = self.hasher.hash_one(&record.key);
+        self.windows[0].add(hash, record);
     }
 
-    /// Adds a record that has this age, or takes it for that of its key, unless it is too old.
+    /// Adds a record that has this age, unless it is too old, or is there.
     pub(super) fn import(&mut self, record: Record, age_seconds: u64, retention: Duration) {
         // Those of the older window live for up to one retention time more.
         let window = match age_seconds.checked_div(retention.as_secs().max(1)) {
@@ -56,15 +64,10 @@ impl Records {
             _ => return,
         };
         let hash = self.hasher.hash_one(&record.key);
-        if let Ok(known) = self.windows[window].find_entry(hash, |(_, known)| known.key == record.key) {
-            known.remove();
+        let window = &mut self.windows[window];
+        if window.get(hash, &record.key).is_none() {
+            window.add(hash, record);
         }
-        self.insert(window, record);
-    }
-
-    fn insert(&mut self, window: usize, record: Record) {
-        let hash = self.hasher.hash_one(&record.key);
-        self.windows[window].insert_unique(hash, (hash, record), |(hash, _)| *hash);
     }
 
     /// Forgets those that are older than the retention time.
@@ -73,20 +76,33 @@ impl Records {
         if elapsed >= retention {
             self.began_at = Instant::now();
             let [current, before] = &mut self.windows;
-            mem::swap(current, before);
-            current.clear();
+            *before = mem::take(current);
         }
         if elapsed >= 2 * retention {
-            self.windows[1].clear();
+            self.windows[1] = Window::default();
         }
     }
 
     /// All of them, those of the newer window last.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.windows.iter().rev().flatten().map(|(_, record)| record)
+        self.windows.iter().rev().flat_map(|window| window.records.iter())
     }
 
     pub(super) fn clear(&mut self) {
         self.windows = Default::default();
+    }
+}
+
+impl Window {
+    fn get(&self, hash: u64, key: &RequestKey) -> Option<&Record> {
+        let record = |place| self.records.get(place).filter(|record| record.key == *key);
+        let (_, place) =
+            self.places.find(hash, |(known, place)| *known == hash && record(*place).is_some())?;
+        record(*place)
+    }
+
+    fn add(&mut self, hash: u64, record: Record) {
+        self.places.insert_unique(hash, (hash, self.records.len()), |(hash, _)| *hash);
+        self.records.push(record);
     }
 }
