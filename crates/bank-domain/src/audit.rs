@@ -14,7 +14,7 @@
 //! #     "123".parse()?, AccountType::Savings, Currency::USD, Owner::default(), Labels::default(), None)?;
 //! # let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
 //! # let change = decide(|_| None, &Command::OpenAccount(open), &context)?.primary;
-//! # let (account, mut entry) = (change.account, change.entry);
+//! # let (account, mut entry) = (change.account, (*change.entry).clone());
 //! let mut verifier = Verifier::new(&account);
 //! verifier.check(&entry);
 //! assert_eq!(verifier.finish(), Ok(()));

@@ -45,6 +45,8 @@ struct Stage {
     store: MemoryStore,
     permits: Semaphore,
     faults: Mutex<VecDeque<Fault>>,
+    /// How many commits have come to wait.
+    arrivals: AtomicUsize,
     commits: AtomicUsize,
     largest_batch: AtomicUsize,
 }
@@ -55,6 +57,7 @@ impl Stage {
             store: MemoryStore::new(Duration::from_mins(1)),
             permits: Semaphore::new(permits),
             faults: Mutex::default(),
+            arrivals: AtomicUsize::new(0),
             commits: AtomicUsize::new(0),
             largest_batch: AtomicUsize::new(0),
         })
@@ -77,6 +80,7 @@ impl Store for Stage {
     }
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        self.arrivals.fetch_add(1, Ordering::SeqCst);
         self.permits.acquire().await.unwrap().forget();
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.largest_batch.fetch_max(proposals.len(), Ordering::SeqCst);
@@ -207,6 +211,74 @@ async fn what_queues_up_during_a_commit_shares_the_next() {
     assert_eq!(balance(&stage.store, "a").await, (1..=101).sum::<i64>());
     assert!(stage.commits.load(Ordering::SeqCst) - before <= 3, "a hundred commands take few commits");
     assert!(stage.largest_batch.load(Ordering::SeqCst) <= 100, "a batch has its limit");
+}
+
+/// Begins calls one after another, so that they are queued in this order.
+async fn begin(ledger: &Ledger, requests: impl IntoIterator<Item = Request>) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for request in requests {
+        let ledger = ledger.clone();
+        calls.push(tokio::spawn(async move { ledger.execute(request).await }));
+        tokio::task::yield_now().await;
+    }
+    committing().await;
+    calls
+}
+
+type Call = tokio::task::JoinHandle<Result<Executed, Error>>;
+
+#[tokio::test]
+async fn a_full_batch_does_not_wait_for_the_commit_before_it() {
+    let stage = Stage::new(1);
+    let ledger = start(&stage, &LedgerOptions { batch_commands_max: 2, ..options() });
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let before = stage.arrivals.load(Ordering::SeqCst);
+    let under_way = || stage.arrivals.load(Ordering::SeqCst) - before;
+
+    let mut calls = begin(&ledger, [request(deposit("a", 1), "")]).await;
+    assert_eq!(under_way(), 1);
+    calls.extend(begin(&ledger, [request(deposit("a", 2), "")]).await);
+    assert_eq!(under_way(), 1, "one command is not worth a commit of its own");
+    calls.extend(begin(&ledger, [request(deposit("a", 3), "")]).await);
+    assert_eq!(under_way(), 2);
+    calls.extend(begin(&ledger, [request(deposit("a", 4), ""), request(deposit("a", 5), "")]).await);
+    assert_eq!(under_way(), 2, "two are under way at most");
+
+    stage.open();
+    for (call, sequence) in calls.into_iter().zip(2..) {
+        assert_eq!(call.await.unwrap().unwrap().entry.sequence, sequence);
+    }
+    assert_eq!((under_way(), balance(&stage.store, "a").await), (3, 15));
+}
+
+#[tokio::test]
+async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
+    for fault in [Fault::Unavailable, Fault::LostBefore, Fault::LostAfter] {
+        let stage = Stage::new(3);
+        let ledger = start(&stage, &LedgerOptions { batch_commands_max: 2, ..options() });
+        for command in [open("a"), open("b"), deposit("a", 5)] {
+            ledger.execute(request(command, "")).await.unwrap();
+        }
+        let is_done = !matches!(fault, Fault::Unavailable);
+        stage.fail([fault]);
+
+        let first = begin(&ledger, [request(deposit("a", 10), "x")]).await;
+        // One that builds on the first, and one that does not.
+        let second = begin(&ledger, [request(withdraw("a", 12), "y"), request(deposit("b", 1), "z")]).await;
+        stage.open();
+        let mut outcomes = Vec::new();
+        for call in first.into_iter().chain(second) {
+            outcomes.push(call.await.unwrap());
+        }
+        let [first, took, gave] = outcomes.try_into().unwrap();
+        assert_eq!((first.is_ok(), took.is_ok(), gave.is_ok()), (is_done, is_done, true));
+        let expected = if is_done { (3, 1) } else { (5, 1) };
+        assert_eq!((balance(&stage.store, "a").await, balance(&stage.store, "b").await), expected);
+        if !is_done {
+            assert!(matches!(first, Err(Error::Store(StoreError::Unavailable(_)))), "{first:?}");
+            assert!(matches!(took, Err(Error::Refused { replayed: false, .. })), "{took:?}");
+        }
+    }
 }
 
 #[tokio::test]
