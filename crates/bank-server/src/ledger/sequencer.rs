@@ -29,6 +29,12 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
 /// How many commits are under way at once.
 const COMMITS_MAX: usize = 2;
+/// How many commands there must be for a commit that is begun while another is under way: the fewer, the more each
+/// pays for its commit.
+const OVERLAPPING_COMMANDS_MIN: usize = 64;
+/// How long after a conflict no commit is begun while another is under way. What conflicts takes those along that
+/// build on it, and where somebody else writes to the same accounts, more conflicts follow.
+const CALM: Duration = Duration::from_secs(1);
 
 /// What a sequencer does next.
 enum Next {
@@ -47,6 +53,7 @@ pub(super) struct Sequencer {
     /// Commands that were decided on what is no longer so.
     again: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
+    conflicted_at: Option<Instant>,
 }
 
 impl Sequencer {
@@ -59,6 +66,7 @@ impl Sequencer {
             remembered,
             again: VecDeque::new(),
             commits: FuturesOrdered::new(),
+            conflicted_at: None,
         }
     }
 
@@ -74,6 +82,9 @@ impl Sequencer {
             let conflicts = self.end(ended);
             self.remembered.trim();
             fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
+            if !conflicts.is_empty() {
+                self.conflicted_at = Some(Instant::now());
+            }
             self.again.extend(conflicts);
             if fruitless_commits >= FRUITLESS_COMMITS_MAX {
                 // Somebody else is always faster, or what is stored never matches what is read.
@@ -82,21 +93,22 @@ impl Sequencer {
         }
     }
 
-    /// What is to be done next. While a commit is under way, another is begun only if it has all the commands
-    /// that it may have, and builds on nothing that is known to be false: the fewer there are, the more each
-    /// command pays for its commit.
+    /// What is to be done next: begin a commit, if none is under way or one more is worth it, else wait for the end
+    /// of the one that was begun first.
     async fn next(&mut self) -> Option<Next> {
         if self.commits.is_empty() {
             let is_more = !self.again.is_empty() || self.commands.wait().await;
             return is_more.then_some(Next::Begin);
         }
-        if self.commits.len() == COMMITS_MAX || !self.again.is_empty() {
+        let is_calm = self.conflicted_at.is_none_or(|at| at.elapsed() >= CALM);
+        if self.commits.len() == COMMITS_MAX || !self.again.is_empty() || !is_calm {
             return self.commits.next().await.map(Next::Ended);
         }
+        let enough = OVERLAPPING_COMMANDS_MIN.min(self.committer.options.batch_commands_max);
         tokio::select! {
             biased;
             ended = self.commits.next() => ended.map(Next::Ended),
-            () = self.commands.wait_for(self.committer.options.batch_commands_max) => Some(Next::Begin),
+            () = self.commands.wait_for(enough) => Some(Next::Begin),
         }
     }
 
