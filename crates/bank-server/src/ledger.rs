@@ -3,7 +3,8 @@
 //! Every account is on a lane of the store, and every lane has one sequencer. A command is queued at
 //! the sequencer of the account that it names first, decided by the rules of `bank-domain` on the
 //! state that the sequencer knows, and committed by compare-and-set. A sequencer never waits to
-//! fill a batch: it takes what has queued up while the last commit was under way.
+//! fill a batch: it takes what has queued up while the last commit was under way. Where that is much, it decides
+//! the next batch on what the commit will leave, and sends it behind.
 //!
 //! A command that has been queued belongs to the sequencer. It is finished even if its caller is
 //! gone; only one whose deadline passes before it is decided is dropped undone.
