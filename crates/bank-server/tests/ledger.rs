@@ -252,6 +252,22 @@ async fn a_full_batch_does_not_wait_for_the_commit_before_it() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_behind_a_refusal_that_is_not_certain() {
+    let stage = Stage::new(1);
+    let ledger = start(&stage, &LedgerOptions { batch_commands_max: 1, ..options() });
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    let before = stage.arrivals.load(Ordering::SeqCst);
+    let calls = begin(&ledger, [withdraw("a", 1), deposit("a", 1)].map(|it| request(it, ""))).await;
+    assert_eq!(stage.arrivals.load(Ordering::SeqCst) - before, 1);
+    stage.open();
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap().is_ok());
+    }
+    assert_eq!(outcomes, [false, true]);
+}
+
+#[tokio::test]
 async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
     for fault in [Fault::Unavailable, Fault::LostBefore, Fault::LostAfter] {
         let stage = Stage::new(3);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,12 +22,23 @@ use bank_server::{
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 /// A store in memory that can lose what was committed last, and says then that an epoch has ended.
 struct Rewindable {
     state: Mutex<State>,
     epoch: watch::Sender<u64>,
+    stalls: Mutex<VecDeque<Stall>>,
+}
+
+/// What holds a commit up.
+struct Stall {
+    go_on: Arc<Notify>,
+    /// Whether it is lost then.
+    is_lost: bool,
 }
 
 struct State {
@@ -41,7 +53,7 @@ fn empty() -> Arc<MemoryStore> {
 impl Rewindable {
     fn new() -> Arc<Self> {
         let state = Mutex::new(State { store: empty(), commits: Vec::new() });
-        Arc::new(Self { state, epoch: watch::Sender::new(0) })
+        Arc::new(Self { state, epoch: watch::Sender::new(0), stalls: Mutex::default() })
     }
 
     fn store(&self) -> Arc<MemoryStore> {
@@ -75,6 +87,13 @@ impl Store for Rewindable {
     }
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
+        let stall = self.stalls.lock().unwrap().pop_front();
+        if let Some(Stall { go_on, is_lost }) = stall {
+            go_on.notified().await;
+            if is_lost {
+                return Err(StoreError::OutcomeUnknown("planned".to_owned()));
+            }
+        }
         let committed = self.store().commit(proposals).await?;
         self.state.lock().unwrap().commits.push(proposals.to_vec());
         Ok(committed)
@@ -122,9 +141,13 @@ impl Store for Rewindable {
 }
 
 fn start(store: &Arc<Rewindable>) -> Ledger {
+    start_with(store, 100)
+}
+
+fn start_with(store: &Arc<Rewindable>, batch_commands_max: usize) -> Ledger {
     let options = LedgerOptions {
         queue_commands_max: 1_000,
-        batch_commands_max: 100,
+        batch_commands_max,
         accounts_remembered_max: 1_000,
         outcome_timeout: Duration::from_mins(1),
         resend_pause: Duration::from_millis(1),
@@ -193,6 +216,31 @@ async fn a_lower_version_is_noticed_by_the_next_command() {
     store.lose(1).await;
     deposit(&ledger, "a", 1).await;
     assert_eq!(lost(&ledger), (2, 4));
+}
+
+#[tokio::test]
+async fn it_is_noticed_by_a_commit_that_was_under_way_already() {
+    let store = Rewindable::new();
+    let ledger = start_with(&store, 1);
+    open(&ledger, "a").await;
+    let [first, second] = [(); 2].map(|()| Arc::new(Notify::new()));
+    store.stalls.lock().unwrap().extend([
+        Stall { go_on: Arc::clone(&first), is_lost: false },
+        Stall { go_on: Arc::clone(&second), is_lost: true },
+    ]);
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let ledger = ledger.clone();
+        calls.push(tokio::spawn(async move { deposit(&ledger, "a", 1).await }));
+        swept().await;
+    }
+    assert!(store.stalls.lock().unwrap().is_empty(), "both are under way");
+    first.notify_one();
+    assert_eq!(calls.remove(0).await.unwrap(), 2);
+    store.lose(1).await;
+    second.notify_one();
+    assert_eq!(calls.remove(0).await.unwrap(), 2, "decided again on what is left");
+    becomes_lost(&ledger, (1, 1)).await;
 }
 
 #[tokio::test]

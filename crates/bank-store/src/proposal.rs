@@ -140,7 +140,8 @@ pub enum Recorded {
 pub struct Committed {
     /// One for each proposal, in order.
     pub outcomes: Vec<Outcome>,
-    /// Every account of every proposal that did not apply, as it is after the commit; `None` for one
-    /// that does not exist. One that cannot be read is left out: whoever loads it learns why.
+    /// Every account of every proposal that did not apply, as it is after the commit, but for chains of which the
+    /// refusal was recorded; `None` for one that does not exist. One that cannot be read is left out: whoever
+    /// loads it learns why.
     pub current: HashMap<AccountId, Option<Account>>,
 }

@@ -49,7 +49,7 @@ struct Queue {
 struct State {
     commands: VecDeque<Submission>,
     is_closed: bool,
-    /// How many commands the sequencer waits for, if it does.
+    /// How many commands the sequencer waits for, or has waited for last.
     awaited: Option<usize>,
     /// Wakes the driver, once it has begun.
     driver: Option<Waker>,

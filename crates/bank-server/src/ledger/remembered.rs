@@ -1,4 +1,5 @@
-//! The accounts of one lane as its last commits leave them, those too that are still under way.
+//! The accounts of one lane as its last commits leave them, those too that are still under way, if all goes as it was
+//! decided.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use bank_store::{Proposal, Stamp};
 use lru::LruCache;
 
 /// It may be wrong: others write too, and a commit may fail. What was decided on it conflicts then, and the
-/// conflict brings the accounts as they are.
+/// conflict brings the accounts as they were after its commit.
 pub(super) struct Remembered {
     /// `None` for one that does not exist.
     accounts: LruCache<AccountId, Option<Arc<Account>>>,

@@ -3,12 +3,18 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use bank_domain::{Account, AccountId};
-use bank_store::StoreError;
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use bank_store::{Proposal, StoreError};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, ready},
+    poll,
+    stream::FuturesOrdered,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -32,8 +38,8 @@ const COMMITS_MAX: usize = 2;
 /// How many commands there must be for a commit that is begun while another is under way: the fewer, the more each
 /// pays for its commit.
 const OVERLAPPING_COMMANDS_MIN: usize = 64;
-/// How long after a conflict no commit is begun while another is under way. What conflicts takes those along that
-/// build on it, and where somebody else writes to the same accounts, more conflicts follow.
+/// How long after something went another way than it was decided no commit is begun while another is under way.
+/// It takes those along that build on it, and where somebody else writes to the same accounts, more follows.
 const CALM: Duration = Duration::from_secs(1);
 
 /// What a sequencer does next.
@@ -53,7 +59,11 @@ pub(super) struct Sequencer {
     /// Commands that were decided on what is no longer so.
     again: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
-    conflicted_at: Option<Instant>,
+    /// Whether there is a refusal in one of them. It moves no stamp, so what comes after it could be carried out
+    /// although it is not, and then it would be decided again after that.
+    has_refusals: bool,
+    /// When something last went another way than it was decided.
+    disturbed_at: Option<Instant>,
 }
 
 impl Sequencer {
@@ -66,7 +76,8 @@ impl Sequencer {
             remembered,
             again: VecDeque::new(),
             commits: FuturesOrdered::new(),
-            conflicted_at: None,
+            has_refusals: false,
+            disturbed_at: None,
         }
     }
 
@@ -79,12 +90,11 @@ impl Sequencer {
                 continue;
             };
             let size = ended.batch.len();
-            let conflicts = self.end(ended);
-            self.remembered.trim();
-            fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
-            if !conflicts.is_empty() {
-                self.conflicted_at = Some(Instant::now());
+            if !ended.is_as_decided() {
+                self.disturbed_at = Some(Instant::now());
             }
+            let conflicts = self.end(ended);
+            fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
             self.again.extend(conflicts);
             if fruitless_commits >= FRUITLESS_COMMITS_MAX {
                 // Somebody else is always faster, or what is stored never matches what is read.
@@ -100,8 +110,8 @@ impl Sequencer {
             let is_more = !self.again.is_empty() || self.commands.wait().await;
             return is_more.then_some(Next::Begin);
         }
-        let is_calm = self.conflicted_at.is_none_or(|at| at.elapsed() >= CALM);
-        if self.commits.len() == COMMITS_MAX || !self.again.is_empty() || !is_calm {
+        let is_calm = self.disturbed_at.is_none_or(|at| at.elapsed() >= CALM);
+        if self.commits.len() == COMMITS_MAX || self.has_refusals || !self.again.is_empty() || !is_calm {
             return self.commits.next().await.map(Next::Ended);
         }
         let enough = OVERLAPPING_COMMANDS_MIN.min(self.committer.options.batch_commands_max);
@@ -114,6 +124,7 @@ impl Sequencer {
 
     /// Decides a batch, and begins to commit it.
     async fn begin(&mut self) {
+        self.remembered.trim();
         let batch = self.compose();
         let batch = self.drop_late(batch);
         let mut batch = self.recall(batch).await;
@@ -121,14 +132,21 @@ impl Sequencer {
             return;
         }
         let proposals = propose(&mut batch, &mut self.remembered);
-        self.commits.push_back(Arc::clone(&self.committer).commit(batch, proposals).boxed());
+        let is_refused = |proposal: &Proposal| proposal.decision.is_err();
+        self.has_refusals = !self.commits.is_empty() && self.has_refusals || proposals.iter().any(is_refused);
+        let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
+        // On its way before anything else is done.
+        self.commits.push_back(match poll!(&mut commit) {
+            Poll::Ready(ended) => ready(ended).boxed(),
+            Poll::Pending => commit,
+        });
     }
 
     /// Answers a batch, and returns what has to be decided again.
     fn end(&mut self, ended: Ended) -> Vec<Submission> {
-        let Ended { batch, proposals, began_at, committed } = ended;
+        let Ended { batch, proposals, asked_at, committed } = ended;
         match committed {
-            Ok(committed) => self.settle(batch, proposals, committed, began_at),
+            Ok(committed) => self.settle(batch, proposals, committed, asked_at),
             Err(error) => {
                 self.remembered.forget(&proposals);
                 for submission in batch {

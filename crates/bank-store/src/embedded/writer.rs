@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{StoreError, partition::Partitions};
 
-/// How many writes may wait for the thread. A server sends one at a time on each lane.
+/// How many writes may wait for the thread. A server has two commits under way at most.
 const WRITES_WAITING_MAX: usize = 1024;
 /// The pause before a file that could not be opened again is tried once more.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(250);
