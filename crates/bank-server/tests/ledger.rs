@@ -25,7 +25,7 @@ use bank_server::{
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
-use futures::{FutureExt as _, poll};
+use futures::{FutureExt as _, future::try_join_all, poll};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// What the next commit does instead of answering.
@@ -181,6 +181,14 @@ fn start(stage: &Arc<Stage>, options: &LedgerOptions) -> Ledger {
     Ledger::start(stage.clone(), Arc::new(Metrics::new().unwrap()), options)
 }
 
+/// A ledger with the account `a`, on a stage that lets nothing more pass.
+async fn with_account(options: &LedgerOptions) -> (Arc<Stage>, Ledger) {
+    let stage = Stage::new(1);
+    let ledger = start(&stage, options);
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    (stage, ledger)
+}
+
 async fn balance(store: &impl Store, account_id: &str) -> i64 {
     let account = store.load(&[account_id.parse().unwrap()]).await.unwrap().pop().flatten().unwrap();
     account.balance.minor_units
@@ -193,9 +201,7 @@ async fn committing() {
 
 #[tokio::test]
 async fn what_queues_up_during_a_commit_shares_the_next() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&options()).await;
 
     let mut calls = JoinSet::new();
     for number in 0..=100 {
@@ -227,11 +233,17 @@ async fn begin(ledger: &Ledger, requests: impl IntoIterator<Item = Request>) -> 
 
 type Call = tokio::task::JoinHandle<Result<Executed, Error>>;
 
+/// What became of so many calls.
+async fn ended<const COUNT: usize>(
+    calls: impl IntoIterator<Item = Call>,
+) -> [Result<Executed, Error>; COUNT] {
+    let outcomes = try_join_all(calls).await.unwrap();
+    outcomes.try_into().unwrap()
+}
+
 #[tokio::test]
 async fn a_full_batch_does_not_wait_for_the_commit_before_it() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &LedgerOptions { batch_commands_max: 2, ..options() });
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&LedgerOptions { batch_commands_max: 2, ..options() }).await;
     let before = stage.arrivals.load(Ordering::SeqCst);
     let under_way = || stage.arrivals.load(Ordering::SeqCst) - before;
 
@@ -253,17 +265,12 @@ async fn a_full_batch_does_not_wait_for_the_commit_before_it() {
 
 #[tokio::test]
 async fn nothing_is_sent_behind_a_refusal_that_is_not_certain() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &LedgerOptions { batch_commands_max: 1, ..options() });
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&LedgerOptions { batch_commands_max: 1, ..options() }).await;
     let before = stage.arrivals.load(Ordering::SeqCst);
     let calls = begin(&ledger, [withdraw("a", 1), deposit("a", 1)].map(|it| request(it, ""))).await;
     assert_eq!(stage.arrivals.load(Ordering::SeqCst) - before, 1);
     stage.open();
-    let mut outcomes = Vec::new();
-    for call in calls {
-        outcomes.push(call.await.unwrap().is_ok());
-    }
+    let outcomes = ended(calls).await.map(|outcome| outcome.is_ok());
     assert_eq!(outcomes, [false, true]);
 }
 
@@ -282,11 +289,7 @@ async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
         // One that builds on the first, and one that does not.
         let second = begin(&ledger, [request(withdraw("a", 12), "y"), request(deposit("b", 1), "z")]).await;
         stage.open();
-        let mut outcomes = Vec::new();
-        for call in first.into_iter().chain(second) {
-            outcomes.push(call.await.unwrap());
-        }
-        let [first, took, gave] = outcomes.try_into().unwrap();
+        let [first, took, gave] = ended(first.into_iter().chain(second)).await;
         assert_eq!((first.is_ok(), took.is_ok(), gave.is_ok()), (is_done, is_done, true));
         let expected = if is_done { (3, 1) } else { (5, 1) };
         assert_eq!((balance(&stage.store, "a").await, balance(&stage.store, "b").await), expected);
@@ -299,9 +302,7 @@ async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &LedgerOptions { queue_commands_max: 2, ..options() });
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&LedgerOptions { queue_commands_max: 2, ..options() }).await;
     let call = || {
         tokio::spawn({
             let ledger = ledger.clone();
@@ -323,9 +324,7 @@ async fn a_full_queue_refuses_at_once() {
 
 #[tokio::test]
 async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&options()).await;
     let first = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.execute(request(deposit("a", 1), "")).await }
@@ -344,9 +343,7 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
 #[tokio::test]
 async fn a_queued_command_outlives_its_caller() {
     for alone in [false, true] {
-        let stage = Stage::new(1);
-        let ledger = start(&stage, &options());
-        ledger.execute(request(open("a"), "")).await.unwrap();
+        let (stage, ledger) = with_account(&options()).await;
         let call = ledger.execute(Request { alone, ..request(deposit("a", 1), "gone") });
         assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
         stage.open();
@@ -367,9 +364,7 @@ async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
     assert_eq!(call().now_or_never().unwrap().unwrap().entry.sequence, 2);
 
     // One who is not answered at once leaves the work to the lane.
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&options()).await;
     let call = || ledger.execute(Request { alone: true, ..request(deposit("a", 1), "") });
     let (mut first, mut second) = (pin!(call()), pin!(call()));
     assert!(poll!(&mut first).is_pending());
@@ -382,9 +377,7 @@ async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
 #[tokio::test]
 async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
     for alone in [false, true] {
-        let stage = Stage::new(1);
-        let ledger = start(&stage, &options());
-        ledger.execute(request(open("a"), "")).await.unwrap();
+        let (stage, ledger) = with_account(&options()).await;
         stage.fail([Fault::Panics]);
         let call = |alone, id: &str| {
             let (ledger, request) = (ledger.clone(), request(deposit("a", 1), id));
@@ -474,9 +467,7 @@ async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
 
 #[tokio::test]
 async fn draining_finishes_what_is_queued_and_takes_no_more() {
-    let stage = Stage::new(1);
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    let (stage, ledger) = with_account(&options()).await;
     let mut calls = JoinSet::new();
     for _ in 0..10 {
         let ledger = ledger.clone();

@@ -14,6 +14,7 @@
 
 mod backup;
 mod checks;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod durability;

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_trait::async_trait;

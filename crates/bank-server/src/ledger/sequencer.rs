@@ -59,8 +59,8 @@ pub(super) struct Sequencer {
     /// Commands that were decided on what is no longer so.
     again: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
-    /// Whether there is a refusal in one of them. It moves no stamp, so what comes after it could be carried out
-    /// although it is not, and then it would be decided again after that.
+    /// Whether there is a refusal in the last of them, behind which nothing is sent then. It moves no stamp, so what
+    /// comes after it could be carried out although it is not, and then it would be decided again after that.
     has_refusals: bool,
     /// When something last went another way than it was decided.
     disturbed_at: Option<Instant>,
@@ -133,7 +133,7 @@ impl Sequencer {
         }
         let proposals = propose(&mut batch, &mut self.remembered);
         let is_refused = |proposal: &Proposal| proposal.decision.is_err();
-        self.has_refusals = !self.commits.is_empty() && self.has_refusals || proposals.iter().any(is_refused);
+        self.has_refusals = proposals.iter().any(is_refused);
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
         // On its way before anything else is done.
         self.commits.push_back(match poll!(&mut commit) {

@@ -9,13 +9,14 @@ use super::{
     commit::{self, After, Before},
     file::storage_error,
     heads,
-    requests::{Windows, now_seconds},
+    requests::Windows,
     tables::{ACCOUNTS, HEADS, LOG, META, MILESTONES, OWNERS, REQUESTS, WriteTables},
 };
 use crate::{
     Backup, Caller, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, RequestsQuery,
     StoreError,
     backup::{RequestsPage, marked, taken_over},
+    clock::now_seconds,
 };
 
 /// The field of `meta` with the newest import.

@@ -19,12 +19,12 @@ use super::{
     history::{self, Place},
     list::{self, Filed},
     log::{self, Addition},
-    requests::{Retention, Windows, now_seconds},
+    requests::{Retention, Windows},
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions,
-    proposal::chains,
+    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, clock::now_seconds,
+    partition::Partitions, proposal::chains,
 };
 
 /// What a commit begins with.

@@ -4,10 +4,7 @@
 //! them, unless the retention was raised since. Every commit forgets some records that are too old,
 //! more than it adds: they go as steadily as they came.
 
-use std::{
-    ops::Bound,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::ops::Bound;
 
 use redb::{ReadableTable, Table};
 
@@ -155,11 +152,6 @@ impl Windows {
         }
         Ok(())
     }
-}
-
-/// The time by this machine's clock.
-pub(super) fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn in_window(window: u64, key: &RequestKey) -> (u64, &str, &str, &str) {

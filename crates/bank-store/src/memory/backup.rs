@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bank_domain::Change;
 
-use super::{MemoryStore, MutexGuard, Record, State, SystemTime, UNIX_EPOCH};
+use super::{MemoryStore, MutexGuard, Record, State};
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
     StoreError,
     backup::{RequestsPage, taken_over, without_entry},
+    clock::now_seconds,
 };
 
 /// The newest import.
@@ -78,7 +79,7 @@ impl Backup for MemoryStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = now_seconds();
         let mut state = self.importing(import)?;
         for HistoryPart { account, entries } in &batch.histories {
             let written = state.accounts.get(&account.id).map_or(0, |history| history.entries.len());

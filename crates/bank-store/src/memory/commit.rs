@@ -1,23 +1,19 @@
 //! Applies proposals.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use bank_domain::{AccountId, Plan, Refusal};
 use hashbrown::HashMap;
 
 use super::{Record, State};
 use crate::{
-    Committed, KeptOutcome, Outcome, Proposal, Recorded, Stamp, backup::without_entry, partition::Partitions,
-    proposal::chains,
+    Committed, KeptOutcome, Outcome, Proposal, Recorded, Stamp, backup::without_entry, clock::now_seconds,
+    partition::Partitions, proposal::chains,
 };
 
 /// Applies proposals, in order.
 pub(super) fn apply(state: &mut State, partitions: Partitions, proposals: &[Proposal]) -> Committed {
-    let recorded_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let recorded_at = now_seconds();
     let outcomes = Vec::with_capacity(proposals.len());
     let mut commit = Commit { state, partitions, recorded_at, tainted: HashSet::new(), outcomes };
     for chain in chains(proposals) {

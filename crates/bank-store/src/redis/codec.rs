@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Display},
     str::{self, FromStr},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bank_domain::{
@@ -13,7 +12,7 @@ use bank_domain::{
 };
 
 use super::packed::Words;
-use crate::{Proposal, StoreError, checks};
+use crate::{Proposal, StoreError, checks, clock::now_seconds};
 
 /// The fields of a hash or of one stream entry. All are text but the hash of an entry.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -207,7 +206,7 @@ pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> 
         Err(refusal) => serde_json::to_string(refusal)
             .map_err(|error| StoreError::Misconfigured(format!("a refusal cannot be encoded: {error}")))?,
     };
-    let recorded_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let recorded_at = now_seconds();
     Ok(format!("{} {} {outcome} {recorded_at}", proposal.attempt, proposal.fingerprint))
 }
 

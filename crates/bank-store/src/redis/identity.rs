@@ -1,9 +1,6 @@
 //! Is this a Redis that can hold a bank, and is it ours?
 
-use std::{
-    collections::HashMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::HashMap;
 
 use fred::{
     cmd,
@@ -16,7 +13,7 @@ use super::{
     RedisOptions, backup::MARK, connection::Connection, fitness::Demand, guard::require_usable,
     inspection::inspect, keys::Keys,
 };
-use crate::StoreError;
+use crate::{StoreError, clock::now_seconds};
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "3";
@@ -182,7 +179,7 @@ async fn require_same_time(connection: &Connection) -> Result<(), StoreError> {
     let time: Vec<i64> =
         connection.run(connection.client().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
     let theirs = time.first().copied().unwrap_or_default();
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ours = now_seconds();
     let apart = theirs.abs_diff(i64::try_from(ours).unwrap_or(i64::MAX));
     if apart > CLOCK_SKEW_SECONDS_MAX {
         return Err(StoreError::Misconfigured(format!(
