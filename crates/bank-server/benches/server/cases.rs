@@ -50,6 +50,11 @@ impl Stand {
         }
     }
 
+    /// Whether `bank-server` is part of it.
+    pub(crate) fn has_bank(self) -> bool {
+        self.is_bank() || self == Self::TwoOnRedis
+    }
+
     fn is_bank(self) -> bool {
         matches!(self, Self::Memory | Self::Embedded | Self::Redis(_))
     }

@@ -53,6 +53,9 @@ use crate::{
     standing::{Standing, Timing},
 };
 
+/// The build that this program was compiled with.
+const BANK_SERVER: &str = env!("CARGO_BIN_EXE_bank-server");
+
 /// As in the server, for the sake of the server that does nothing.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -75,6 +78,9 @@ struct Args {
     /// Only on what has this in its name: no-op, memory, embedded, redis off, raw redis everysec...
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     on: Vec<String>,
+    /// Measure this binary of another build of bank-server too, in the same rounds, and compare
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Only loads that have one of these in their name: unary, "8x32 raw", commits...
     load: Vec<String>,
     /// Given by `cargo bench`
@@ -138,52 +144,89 @@ fn run(args: &Args) -> anyhow::Result<bool> {
     ensure!(!plan.is_empty() || !on_many.is_empty(), "no measurement has such a name");
     let directory = results_directory()?;
     let files = tempfile::tempdir_in(&directory)?;
+    let mut builds = vec![Build { binary: PathBuf::from(BANK_SERVER), results: Results::default() }];
+    if let Some(binary) = &args.against {
+        let binary = binary.canonicalize().with_context(|| format!("--against {}", binary.display()))?;
+        builds.push(Build { binary, results: Results::default() });
+    }
     let mut bench = Bench {
         effort,
         files: files.path(),
         began_at: Instant::now(),
         interrupted: interrupts()?,
-        results: Results::default(),
+        builds,
         all_measured: true,
     };
     for round in 0..bench.effort.rounds {
+        let when = format!("round {} of {}", round + 1, bench.effort.rounds);
         for (stand, cases) in &plan {
-            let standing =
-                bench.stand(*stand, ACCOUNTS, &format!("round {} of {}", round + 1, bench.effort.rounds))?;
-            bench.measure(*stand, standing.as_ref(), cases, round)?;
+            let mut builds = bench.builds_on(*stand);
+            // So that neither build is always the first.
+            let first = round % builds.len();
+            builds.rotate_left(first);
+            for build in builds {
+                let standing = bench.stand(*stand, build, ACCOUNTS, &when)?;
+                bench.measure(*stand, build, standing.as_ref(), cases, round)?;
+            }
         }
         // So that nobody is always the first.
         let others = usize::from(!plan.is_empty());
         plan.rotate_left(others);
     }
     for (stand, cases) in &on_many {
-        let standing = bench.stand(*stand, MANY_ACCOUNTS, "a million accounts")?;
+        let mut standings = Vec::new();
+        for build in bench.builds_on(*stand) {
+            standings.push((build, bench.stand(*stand, build, MANY_ACCOUNTS, "a million accounts")?));
+        }
         for round in 0..bench.effort.rounds {
-            bench.measure(*stand, standing.as_ref(), cases, round)?;
+            for (build, standing) in &standings {
+                bench.measure(*stand, *build, standing.as_ref(), cases, round)?;
+            }
         }
     }
-    let claims = results::claims(&bench.results);
-    println!("{}", report::tables(&bench.results, &claims));
-    let path = report::write(&bench.results, &claims, &bench.effort, &directory)?;
+    let results = &bench.builds[0].results;
+    let earlier = bench.builds.get(1).map(|build| &build.results);
+    let claims = results::claims(results);
+    println!("{}", report::tables(results, earlier, &claims));
+    let path = report::write(results, earlier, &claims, &bench.effort, &directory)?;
     println!("\nEvery round is in {}", path.display());
     Ok(bench.all_measured)
 }
 
-/// A run under way. What cannot be measured is told of, and does not end it.
+/// A build of `bank-server`, and what was measured of it.
+struct Build {
+    binary: PathBuf,
+    results: Results,
+}
+
+/// A run under way. What cannot be measured is reported, and does not end it.
 struct Bench<'a> {
     effort: Effort,
     files: &'a Path,
     began_at: Instant,
     interrupted: Arc<AtomicBool>,
-    results: Results,
+    /// The build under test, then the one to compare it with if there is one.
+    builds: Vec<Build>,
     all_measured: bool,
 }
 
 impl Bench<'_> {
+    /// The builds that can be measured on a stand; only the first one where no server is involved.
+    fn builds_on(&self, stand: Stand) -> Vec<usize> {
+        (0..if stand.has_bank() { self.builds.len() } else { 1 }).collect()
+    }
+
     /// Sets a stand up with so many accounts; `None` if it cannot be.
-    fn stand(&mut self, stand: Stand, accounts: u32, when: &str) -> anyhow::Result<Option<Standing>> {
-        eprintln!("{:4} s  {when}: {}", self.began_at.elapsed().as_secs(), stand.name());
-        let standing = Standing::start(stand, self.files).and_then(|standing| {
+    fn stand(
+        &self,
+        stand: Stand,
+        build: usize,
+        accounts: u32,
+        when: &str,
+    ) -> anyhow::Result<Option<Standing>> {
+        let which = if build == 0 { "" } else { ", the other build" };
+        eprintln!("{:4} s  {when}: {}{which}", self.began_at.elapsed().as_secs(), stand.name());
+        let standing = Standing::start(stand, &self.builds[build].binary, self.files).and_then(|standing| {
             if !matches!(stand, Stand::Noop | Stand::RedisAlone(_)) {
                 standing.open_accounts(accounts)?;
             }
@@ -197,6 +240,7 @@ impl Bench<'_> {
     fn measure(
         &mut self,
         stand: Stand,
+        build: usize,
         standing: Option<&Standing>,
         cases: &[&'static Case],
         round: usize,
@@ -208,7 +252,7 @@ impl Bench<'_> {
             });
             ensure!(!self.interrupted.load(Relaxed), "interrupted");
             self.all_measured &= sample.is_some();
-            self.results.add(stand, case.name, round, sample);
+            self.builds[build].results.add(stand, case.name, round, sample);
         }
         Ok(())
     }
@@ -216,7 +260,7 @@ impl Bench<'_> {
 
 /// `target/bench`, wherever that is.
 fn results_directory() -> anyhow::Result<PathBuf> {
-    let server = Path::new(env!("CARGO_BIN_EXE_bank-server"));
+    let server = Path::new(BANK_SERVER);
     let target = server.parent().and_then(Path::parent).context("the server is in no target directory")?;
     let directory = target.join("bench");
     fs::create_dir_all(&directory)?;

@@ -72,9 +72,9 @@ impl Server {
         Self::start(Command::new(env::current_exe()?).arg(SERVE_NOOP))
     }
 
-    /// `bank-server` with such flags, and without what keeps one caller from taking all of it.
-    pub(crate) fn bank(flags: &[String]) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bank-server"));
+    /// A build of `bank-server` with these flags, and without what keeps one caller from taking all of it.
+    pub(crate) fn bank(binary: &Path, flags: &[String]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("BANK_") {
                 command.env_remove(name);

@@ -18,9 +18,12 @@ use crate::{
     results::{Bound, Claim, Measured, Results, Summary},
 };
 
-/// The tables: every measurement, and what must hold.
-pub(crate) fn tables(results: &Results, claims: &[Claim]) -> String {
+/// The tables: every measurement, the comparison with another build, and what must hold.
+pub(crate) fn tables(results: &Results, earlier: Option<&Results>, claims: &[Claim]) -> String {
     let mut text = measurements(results);
+    if let Some(earlier) = earlier {
+        let _ = write!(text, "\n\n{}", comparison(results, earlier));
+    }
     if claims.iter().any(|claim| claim.measured.is_some()) {
         let _ = write!(text, "\n\n{}", must_hold(claims));
     }
@@ -64,6 +67,27 @@ fn measurements(results: &Results) -> String {
             micros(of(|sample| Some(sample.p999_us))),
             micros(of(|sample| Some(sample.server_cpu_us).filter(|&cpu| cpu > 0.0))),
             micros(of(|sample| sample.redis_cpu_us)),
+        ]);
+    }
+    plain(table, 2)
+}
+
+/// Every figure as a multiple of what the other build came to in the same round.
+fn comparison(results: &Results, earlier: &Results) -> String {
+    let mut table = Table::new();
+    table.set_header(["LOAD", "ON", "A SECOND / OTHER", "ROUNDS", "P50 / OTHER", "CPU / OTHER"]);
+    for measured in &results.measured {
+        let Some(other) = earlier.get(measured.stand, measured.case) else { continue };
+        let over = |of: fn(&Sample) -> f64| measured.over(other, of);
+        let two = |summary: Option<Summary>| summary.map_or(String::new(), |it| format!("{:.2}", it.median));
+        let speed = over(|sample| sample.per_second);
+        table.add_row([
+            measured.case.to_owned(),
+            measured.stand.name().to_owned(),
+            two(speed),
+            speed.map_or(String::new(), |it| format!("{:.2} - {:.2}", it.min, it.max)),
+            two(over(|sample| sample.p50_us)),
+            two(over(Sample::cpu_us)),
         ]);
     }
     plain(table, 2)
@@ -116,6 +140,7 @@ fn grouped(value: f64) -> String {
 /// Writes all that was measured to a file, and says which.
 pub(crate) fn write(
     results: &Results,
+    earlier: Option<&Results>,
     claims: &[Claim],
     effort: &Effort,
     directory: &Path,
@@ -132,6 +157,7 @@ pub(crate) fn write(
                 sample.per_second
             }),
             "rounds": measured.rounds,
+            "other_build": earlier.and_then(|it| it.get(measured.stand, measured.case)).map(|it| &it.rounds),
         })
     };
     let claim = |claim: &Claim| {

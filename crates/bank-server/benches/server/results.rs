@@ -42,6 +42,12 @@ impl Measured {
     pub(crate) fn summary(&self, of: impl Fn(&Sample) -> Option<f64>) -> Option<Summary> {
         Summary::of(self.rounds.iter().flatten().filter_map(of))
     }
+
+    /// A figure as a multiple of the same figure of another measurement in the same round.
+    pub(crate) fn over(&self, other: &Self, of: impl Fn(&Sample) -> f64) -> Option<Summary> {
+        let pairs = self.rounds.iter().zip(&other.rounds).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()));
+        Summary::of(pairs.map(|(a, b)| of(a) / of(b)))
+    }
 }
 
 /// In the order in which they were first made.
@@ -74,9 +80,7 @@ impl Results {
         (other_stand, other_case): (Stand, &str),
         of: impl Fn(&Sample) -> f64,
     ) -> Option<Summary> {
-        let (this, other) = (self.get(stand, case)?, self.get(other_stand, other_case)?);
-        let pairs = this.rounds.iter().zip(&other.rounds).filter_map(|(a, b)| a.as_ref().zip(b.as_ref()));
-        Summary::of(pairs.map(|(a, b)| of(a) / of(b)))
+        self.get(stand, case)?.over(self.get(other_stand, other_case)?, of)
     }
 }
 

@@ -51,8 +51,8 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Sets it up, with its files in this directory.
-    pub(crate) fn start(stand: Stand, directory: &Path) -> anyhow::Result<Self> {
+    /// Sets it up with this build of `bank-server`, and its files in this directory.
+    pub(crate) fn start(stand: Stand, binary: &Path, directory: &Path) -> anyhow::Result<Self> {
         let own = tempfile::tempdir_in(directory)?;
         let redis = match stand {
             Stand::Redis(durability) | Stand::RedisAlone(durability) => {
@@ -63,12 +63,13 @@ impl Standing {
         };
         let flags = redis.as_ref().map(Redis::flags).unwrap_or_default();
         let file = own.path().join("bank.redb").display().to_string();
+        let bank = |flags: &[String]| Server::bank(binary, flags);
         let servers = match stand {
             Stand::Noop => vec![Server::noop()?],
-            Stand::Memory => vec![Server::bank(&["--store", "memory"].map(str::to_owned))?],
-            Stand::Embedded => vec![Server::bank(&["--data".to_owned(), file])?],
-            Stand::Redis(_) => vec![Server::bank(&flags)?],
-            Stand::TwoOnRedis => vec![Server::bank(&flags)?, Server::bank(&flags)?],
+            Stand::Memory => vec![bank(&["--store", "memory"].map(str::to_owned))?],
+            Stand::Embedded => vec![bank(&["--data".to_owned(), file])?],
+            Stand::Redis(_) => vec![bank(&flags)?],
+            Stand::TwoOnRedis => vec![bank(&flags)?, bank(&flags)?],
             Stand::RedisAlone(_) => Vec::new(),
         };
         Ok(Self { servers, redis, _directory: own })
