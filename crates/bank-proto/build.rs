@@ -21,10 +21,16 @@ fn main() -> anyhow::Result<()> {
         .build_transport(false)
         // Else every result of a batch would take the room of the largest.
         .boxed(".bank.v1.Operation.kind.calculate_interest")
+        .boxed(".bank.v1.Operation.kind.create_account")
         .boxed(".bank.v1.OperationResult.outcome.deposit")
         .boxed(".bank.v1.OperationResult.outcome.withdraw")
         .boxed(".bank.v1.OperationResult.outcome.transfer")
         .boxed(".bank.v1.OperationResult.outcome.calculate_interest")
+        .boxed(".bank.v1.OperationResult.outcome.create_account")
+        .boxed(".bank.v1.OperationResult.outcome.set_overdraft_limit")
+        .boxed(".bank.v1.OperationResult.outcome.freeze_account")
+        .boxed(".bank.v1.OperationResult.outcome.unfreeze_account")
+        .boxed(".bank.v1.OperationResult.outcome.close_account")
         .compile_fds(descriptors)
         .context("cannot generate code for proto/")
 }

@@ -13,14 +13,17 @@ use bank_proto::v1;
 use futures::future::BoxFuture;
 
 use crate::{
-    AccountName, BankClient, Done, Error, Operation, Route, error::Effect, operation, wire::Malformed,
+    AccountName, AccountType, BankClient, Done, Error, Operation, Route, error::Effect, operation,
+    wire::Malformed,
 };
 
 /// What became of the operations of a batch, one by one in their order.
 pub type Results = Vec<Result<Done, Error>>;
 
-/// Deposits, withdrawals, transfers and calculations of interest that are sent together, carried out in their
-/// order, and answered each for itself; made by [`BankClient::batch`], and sent when it is awaited.
+/// Operations that are sent together, carried out in their order, and answered each for itself; made by
+/// [`BankClient::batch`], and sent when it is awaited. Every call that changes an account can be an operation.
+///
+/// Later operations see what earlier ones did, so an account can be opened and paid into in one batch.
 ///
 /// Each operation has a request id from the start. What failed for now is sent again under the same ids, as
 /// the client's [`RetryPolicy`](crate::RetryPolicy) allows, and so is a clone of the batch: nothing is
@@ -64,7 +67,7 @@ impl Batch {
         Self { client, operations, atomic: false, brief: false, validate_only: false, timeout: None }
     }
 
-    /// Adds an operation: a [`Call`](crate::Call) of one of the four kinds with its options, which is then not
+    /// Adds an operation: a [`Call`](crate::Call) that changes an account, with its options. The call is then not
     /// made by itself.
     #[expect(clippy::should_implement_trait, reason = "it adds to a list, not to a number")]
     pub fn add(mut self, operation: impl Into<Operation>) -> Self {
@@ -97,6 +100,36 @@ impl Batch {
         annual_interest_rate: impl Into<String>,
     ) -> Self {
         let call = self.client.calculate_interest(account_id, annual_interest_rate);
+        self.add(call)
+    }
+
+    /// Adds the opening of an account. Use [`add`](Self::add) for one with options: an owner, labels, a currency.
+    pub fn create_account(self, account_id: impl AccountName, account_type: AccountType) -> Self {
+        let call = self.client.create_account(account_id, account_type);
+        self.add(call)
+    }
+
+    /// Adds a new overdraft limit of an account.
+    pub fn set_overdraft_limit(self, account_id: impl AccountName, limit: Money) -> Self {
+        let call = self.client.set_overdraft_limit(account_id, limit);
+        self.add(call)
+    }
+
+    /// Adds the freezing of an account.
+    pub fn freeze_account(self, account_id: impl AccountName) -> Self {
+        let call = self.client.freeze_account(account_id);
+        self.add(call)
+    }
+
+    /// Adds the unfreezing of an account.
+    pub fn unfreeze_account(self, account_id: impl AccountName) -> Self {
+        let call = self.client.unfreeze_account(account_id);
+        self.add(call)
+    }
+
+    /// Adds the closing of an account.
+    pub fn close_account(self, account_id: impl AccountName) -> Self {
+        let call = self.client.close_account(account_id);
         self.add(call)
     }
 

@@ -6,14 +6,17 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::{
-    Call, Error, InterestReceipt, Receipt, TransactionId,
+    AccountReceipt, Call, Error, InterestReceipt, Receipt, TransactionId,
     method::Wire as _,
-    methods::{CalculateInterest, Deposit, Transfer, Withdraw},
+    methods::{
+        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, SetOverdraftLimit, Transfer,
+        UnfreezeAccount, Withdraw,
+    },
     wire::{FromWire, Malformed, count, parsed},
 };
 
-/// One operation of a [`Batch`](crate::Batch): a deposit, a withdrawal, a transfer or a calculation of interest
-/// that has not been made, with its request id.
+/// One operation of a [`Batch`](crate::Batch): a [`Call`] that changes an account and has not been made, with
+/// its options and its request id.
 ///
 /// ```no_run
 /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
@@ -33,13 +36,16 @@ pub struct Operation {
 
 /// An operation of a batch that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "most are receipts, which a box would only make slower")]
 #[non_exhaustive]
 pub enum Done {
     /// A deposit, a withdrawal or a transfer.
     Moved(Receipt),
     /// A calculation of interest.
     Interest(InterestReceipt),
+    /// An account was opened.
+    Opened(AccountReceipt),
+    /// An overdraft limit was set, or an account was frozen, unfrozen or closed.
+    Changed(Receipt),
     /// Any of them, in brief: see [`Batch::brief`](crate::Batch::brief).
     Brief(BriefReceipt),
 }
@@ -51,7 +57,7 @@ pub struct BriefReceipt {
     pub transaction_id: TransactionId,
     /// Of the entry on the account that the operation names first.
     pub sequence: u64,
-    /// What was added to the balance of that account; negative for what was taken.
+    /// What was added to the balance of that account; negative for what was taken, zero if no money moved.
     pub amount: Money,
     /// The balance of that account with it.
     pub balance: Money,
@@ -85,15 +91,21 @@ operations! {
     Withdraw => |request| Kind::Withdraw(request);
     Transfer => |request| Kind::Transfer(request);
     CalculateInterest => |request| Kind::CalculateInterest(Box::new(request));
+    CreateAccount => |request| Kind::CreateAccount(Box::new(request));
+    SetOverdraftLimit => |request| Kind::SetOverdraftLimit(request);
+    FreezeAccount => |request| Kind::FreezeAccount(request);
+    UnfreezeAccount => |request| Kind::UnfreezeAccount(request);
+    CloseAccount => |request| Kind::CloseAccount(request);
 }
 
 impl Done {
     /// What was added to the balance of the account that the operation names first; negative for what
-    /// was taken.
+    /// was taken, zero if no money moved.
     pub fn amount(&self) -> Money {
         match self {
-            Self::Moved(receipt) => receipt.entry.amount,
+            Self::Moved(receipt) | Self::Changed(receipt) => receipt.entry.amount,
             Self::Interest(receipt) => receipt.entry.amount,
+            Self::Opened(receipt) => receipt.entry.amount,
             Self::Brief(receipt) => receipt.amount,
         }
     }
@@ -101,8 +113,9 @@ impl Done {
     /// The balance of that account with it.
     pub fn balance(&self) -> Money {
         match self {
-            Self::Moved(receipt) => receipt.balance,
+            Self::Moved(receipt) | Self::Changed(receipt) => receipt.balance,
             Self::Interest(receipt) => receipt.balance,
+            Self::Opened(receipt) => receipt.account.balance,
             Self::Brief(receipt) => receipt.balance,
         }
     }
@@ -110,8 +123,9 @@ impl Done {
     /// The movement.
     pub fn transaction_id(&self) -> &TransactionId {
         match self {
-            Self::Moved(receipt) => &receipt.entry.transaction_id,
+            Self::Moved(receipt) | Self::Changed(receipt) => &receipt.entry.transaction_id,
             Self::Interest(receipt) => &receipt.entry.transaction_id,
+            Self::Opened(receipt) => &receipt.entry.transaction_id,
             Self::Brief(receipt) => &receipt.transaction_id,
         }
     }
@@ -119,8 +133,9 @@ impl Done {
     /// Whether an earlier call with the same request id did it, and this is that call's reply.
     pub fn replayed(&self) -> bool {
         match self {
-            Self::Moved(receipt) => receipt.replayed,
+            Self::Moved(receipt) | Self::Changed(receipt) => receipt.replayed,
             Self::Interest(receipt) => receipt.replayed,
+            Self::Opened(receipt) => receipt.replayed,
             Self::Brief(receipt) => receipt.replayed,
         }
     }
@@ -150,6 +165,11 @@ pub(crate) fn result(
         Outcome::Withdraw(wire) => Done::Moved(Receipt::from_wire(*wire)?),
         Outcome::Transfer(wire) => Done::Moved(Receipt::from_wire(*wire)?),
         Outcome::CalculateInterest(wire) => Done::Interest(InterestReceipt::from_wire(*wire)?),
+        Outcome::CreateAccount(wire) => Done::Opened(AccountReceipt::from_wire(*wire)?),
+        Outcome::SetOverdraftLimit(wire) => Done::Changed(Receipt::from_wire(*wire)?),
+        Outcome::FreezeAccount(wire) => Done::Changed(Receipt::from_wire(*wire)?),
+        Outcome::UnfreezeAccount(wire) => Done::Changed(Receipt::from_wire(*wire)?),
+        Outcome::CloseAccount(wire) => Done::Changed(Receipt::from_wire(*wire)?),
         Outcome::Receipt(wire) => Done::Brief(BriefReceipt::from_wire(wire)?),
         Outcome::Error(wire) => return Ok(Err(error(wire, request_id))),
     }))

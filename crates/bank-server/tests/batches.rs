@@ -49,27 +49,64 @@ fn became(result: v1::OperationResult) -> Became {
             assert!(reply.breakdown.is_some() && reply.interest.is_some());
             done(reply.message, reply.balance, reply.entry, reply.replayed)
         }
+        Outcome::CreateAccount(reply) => {
+            assert_eq!(reply.account.unwrap().account_id, reply.account_id);
+            done(reply.message, reply.balance, reply.entry, reply.replayed)
+        }
+        Outcome::SetOverdraftLimit(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
+        Outcome::FreezeAccount(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
+        Outcome::UnfreezeAccount(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
+        Outcome::CloseAccount(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
         Outcome::Error(error) => failure(&status_of(error)),
         Outcome::Receipt(receipt) => panic!("nobody asked for {receipt:?}"),
     }
 }
 
-/// Makes the call of its own that an operation stands for.
-async fn singly(client: &mut Client, operation: Kind) -> Became {
-    macro_rules! call {
-        ($method:ident, $request:expr) => {
-            match client.$method($request).await.map(tonic::Response::into_inner) {
-                Ok(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
-                Err(status) => failure(&status),
-            }
-        };
-    }
-    match operation {
-        Kind::Deposit(request) => call!(deposit, request),
-        Kind::Withdraw(request) => call!(withdraw, request),
-        Kind::Transfer(request) => call!(transfer, request),
-        Kind::CalculateInterest(request) => call!(calculate_interest, *request),
-    }
+macro_rules! answer {
+    ($client:expr, $method:ident, $request:expr) => {
+        match $client.$method($request).await.map(tonic::Response::into_inner) {
+            Ok(reply) => done(reply.message, reply.balance, reply.entry, reply.replayed),
+            Err(status) => failure(&status),
+        }
+    };
+}
+
+/// Makes the call of its own that an operation stands for; of any kind of client.
+macro_rules! singly {
+    ($client:expr, $operation:expr) => {
+        match $operation {
+            Kind::Deposit(request) => answer!($client, deposit, request),
+            Kind::Withdraw(request) => answer!($client, withdraw, request),
+            Kind::Transfer(request) => answer!($client, transfer, request),
+            Kind::CalculateInterest(request) => answer!($client, calculate_interest, *request),
+            Kind::CreateAccount(request) => answer!($client, create_account, *request),
+            Kind::SetOverdraftLimit(request) => answer!($client, set_overdraft_limit, request),
+            Kind::FreezeAccount(request) => answer!($client, freeze_account, request),
+            Kind::UnfreezeAccount(request) => answer!($client, unfreeze_account, request),
+            Kind::CloseAccount(request) => answer!($client, close_account, request),
+        }
+    };
+}
+
+fn create(account: v1::CreateAccountRequest) -> Kind {
+    Kind::CreateAccount(Box::new(account))
+}
+
+fn limit(account_id: &str, minor_units: i64) -> v1::SetOverdraftLimitRequest {
+    let account_id = account_id.to_owned();
+    v1::SetOverdraftLimitRequest { account_id, overdraft_limit: usd(minor_units), ..Default::default() }
+}
+
+fn freeze(account_id: &str) -> v1::FreezeAccountRequest {
+    v1::FreezeAccountRequest { account_id: account_id.to_owned(), ..Default::default() }
+}
+
+fn unfreeze(account_id: &str) -> v1::UnfreezeAccountRequest {
+    v1::UnfreezeAccountRequest { account_id: account_id.to_owned(), ..Default::default() }
+}
+
+fn close(account_id: &str) -> v1::CloseAccountRequest {
+    v1::CloseAccountRequest { account_id: account_id.to_owned(), ..Default::default() }
 }
 
 async fn execute(client: &mut Client, request: v1::ExecuteBatchRequest) -> Vec<Became> {
@@ -85,14 +122,13 @@ async fn bank_with_accounts() -> (Bank, Client) {
     }
     let euros = v1::CreateAccountRequest { currency_code: "EUR".to_owned(), ..savings("e") };
     client.create_account(euros).await.unwrap();
-    let close = v1::CloseAccountRequest { account_id: "closed".to_owned(), ..Default::default() };
-    client.close_account(close).await.unwrap();
-    let freeze = v1::FreezeAccountRequest { account_id: "frozen".to_owned(), ..Default::default() };
-    client.freeze_account(freeze).await.unwrap();
+    client.close_account(close("closed")).await.unwrap();
+    client.freeze_account(freeze("frozen")).await.unwrap();
     (bank, client)
 }
 
-const ACCOUNTS: [&str; 7] = ["a", "b", "c", "e", "closed", "frozen", "absent"];
+/// The last three do not exist at first.
+const ACCOUNTS: [&str; 9] = ["a", "b", "c", "e", "closed", "frozen", "n1", "n2", "n3"];
 
 fn any_operation(random: &mut StdRng) -> Kind {
     let account = *ACCOUNTS.choose(random).unwrap();
@@ -104,7 +140,7 @@ fn any_operation(random: &mut StdRng) -> Kind {
         0 => format!("r{}", random.random_range(0..40)),
         _ => String::new(),
     };
-    match random.random_range(0..10) {
+    match random.random_range(0..15) {
         0..4 => Kind::Deposit(v1::DepositRequest {
             amount: money(if random.random_bool(0.1) { "EUR" } else { "" }, amount),
             request_id,
@@ -112,10 +148,18 @@ fn any_operation(random: &mut StdRng) -> Kind {
         }),
         4..6 => Kind::Withdraw(v1::WithdrawRequest { request_id, ..withdraw(account, amount) }),
         6..9 => Kind::Transfer(v1::TransferRequest { request_id, ..transfer(account, other, amount) }),
-        _ => Kind::CalculateInterest(Box::new(v1::CalculateInterestRequest {
+        9 => Kind::CalculateInterest(Box::new(v1::CalculateInterestRequest {
             request_id,
             ..interest(account, "2.5")
         })),
+        10 => {
+            let new = ["n1", "n2", "n3"].choose(random).unwrap();
+            create(v1::CreateAccountRequest { request_id, ..checking(new, amount) })
+        }
+        11 => Kind::SetOverdraftLimit(v1::SetOverdraftLimitRequest { request_id, ..limit(account, amount) }),
+        12 => Kind::FreezeAccount(v1::FreezeAccountRequest { request_id, ..freeze(account) }),
+        13 => Kind::UnfreezeAccount(v1::UnfreezeAccountRequest { request_id, ..unfreeze(account) }),
+        _ => Kind::CloseAccount(v1::CloseAccountRequest { request_id, ..close(account) }),
     }
 }
 
@@ -131,10 +175,10 @@ async fn operations_end_as_single_calls_do_and_leave_the_same_histories() {
         assert_eq!(together.len(), operations.len());
         for (operation, together) in operations.into_iter().zip(together) {
             let said = format!("{operation:?}");
-            assert_eq!(singly(&mut singles, operation).await, together, "{said}");
+            assert_eq!(singly!(singles, operation), together, "{said}");
         }
     }
-    for account in ACCOUNTS.into_iter().filter(|account| *account != "absent") {
+    for account in ACCOUNTS {
         let plain = |entry: &v1::Entry| {
             let v1::Entry { sequence, kind, amount, balance_after, request_id, .. } = entry.clone();
             (sequence, kind, amount, balance_after, request_id, entry.counterparty_account_id.clone())
@@ -188,6 +232,32 @@ async fn receipts_say_the_least() {
         assert_eq!(usd(receipt.balance_minor_units), entry.balance_after);
         assert!(!receipt.replayed);
     }
+}
+
+#[tokio::test]
+async fn the_receipt_of_what_moves_no_money_has_an_amount_of_zero_and_its_entry() {
+    let (_bank, mut client) = bank_with_accounts().await;
+    let operations = [
+        create(checking("new", 0)),
+        Kind::Deposit(deposit("new", 70)),
+        Kind::SetOverdraftLimit(limit("new", 100)),
+        Kind::FreezeAccount(freeze("new")),
+        Kind::UnfreezeAccount(unfreeze("new")),
+        Kind::Withdraw(withdraw("new", 70)),
+        Kind::CloseAccount(close("new")),
+    ];
+    let request = v1::ExecuteBatchRequest { receipts_only: true, ..batch(operations) };
+    let results = client.execute_batch(request).await.unwrap().into_inner().results;
+    let entries = history(&mut client, "new").await;
+    assert_eq!(results.len(), entries.len());
+    let mut amounts = Vec::new();
+    for (result, entry) in results.into_iter().zip(entries) {
+        let Some(Outcome::Receipt(receipt)) = result.outcome else { panic!("{result:?}") };
+        assert_eq!((receipt.transaction_id, receipt.sequence), (entry.transaction_id, entry.sequence));
+        assert_eq!((usd(receipt.balance_minor_units), &*receipt.currency_code), (entry.balance_after, "USD"));
+        amounts.push(receipt.amount_minor_units);
+    }
+    assert_eq!(amounts, [0, 70, 0, 0, 0, -70, 0]);
 }
 
 #[tokio::test]
@@ -258,6 +328,9 @@ async fn each_operation_needs_what_its_own_call_would_and_is_written_down_as_tha
             Kind::Withdraw(named),
             Kind::Transfer(transfer("a", "b", 10)),
             Kind::CalculateInterest(Box::new(interest("a", "2.5"))),
+            create(v1::CreateAccountRequest { owner: "carol".to_owned(), ..savings("c") }),
+            Kind::FreezeAccount(freeze("a")),
+            Kind::UnfreezeAccount(unfreeze("a")),
         ])
     };
     let reasons = |reply: tonic::Response<v1::ExecuteBatchResponse>| -> Vec<String> {
@@ -270,15 +343,18 @@ async fn each_operation_needs_what_its_own_call_would_and_is_written_down_as_tha
             .collect()
     };
     let theirs = reasons(alice.execute_batch(operations()).await.unwrap());
-    assert_eq!(theirs, ["done", "ACCOUNT_NOT_FOUND", "done", "SCOPE_MISSING"]);
+    let missing = "SCOPE_MISSING";
+    assert_eq!(theirs, ["done", "ACCOUNT_NOT_FOUND", "done", missing, missing, missing, missing]);
     // One without leave fails all of an atomic batch, and nothing is done.
     let all = v1::ExecuteBatchRequest { atomic: true, ..operations() };
     let theirs = reasons(alice.execute_batch(all).await.unwrap());
-    assert_eq!(theirs, ["BATCH_ABORTED", "BATCH_ABORTED", "BATCH_ABORTED", "SCOPE_MISSING"]);
+    let aborted = "BATCH_ABORTED";
+    assert_eq!(theirs, [aborted, aborted, aborted, missing, aborted, aborted, aborted]);
     let a = v1::GetAccountRequest { account_id: "a".to_owned() };
     assert_eq!(alice.get_account(a).await.unwrap().into_inner().account.unwrap().version, 3);
-    assert_eq!(reasons(clerk.execute_batch(operations()).await.unwrap())[2..], ["SCOPE_MISSING", "done"]);
-    assert_eq!(reasons(admin.execute_batch(operations()).await.unwrap()), ["done"; 4]);
+    let theirs = reasons(clerk.execute_batch(operations()).await.unwrap());
+    assert_eq!(theirs, [missing, missing, missing, "done", missing, "done", "done"]);
+    assert_eq!(reasons(admin.execute_batch(operations()).await.unwrap()), ["done"; 7]);
 
     bank.terminate().await;
     let lines = bank.lines();
@@ -296,17 +372,79 @@ async fn each_operation_needs_what_its_own_call_would_and_is_written_down_as_tha
         [
             "concealed alice Withdraw b w1 NotFound",
             "permission_denied alice CalculateInterest a  PermissionDenied",
+            "permission_denied alice CreateAccount c  PermissionDenied",
+            "permission_denied alice FreezeAccount a  PermissionDenied",
+            "permission_denied alice UnfreezeAccount a  PermissionDenied",
             "permission_denied alice CalculateInterest a  PermissionDenied",
             "permission_denied clerk Deposit a  PermissionDenied",
             "permission_denied clerk Withdraw b w1 PermissionDenied",
             "permission_denied clerk Transfer a  PermissionDenied",
             "administrative clerk CalculateInterest a  Ok",
+            "permission_denied clerk CreateAccount c  PermissionDenied",
+            "administrative clerk FreezeAccount a  Ok",
+            "administrative clerk UnfreezeAccount a  Ok",
             "administrative root Deposit a  Ok",
             "administrative root Withdraw b w1 Ok",
             "administrative root Transfer a  Ok",
             "administrative root CalculateInterest a  Ok",
+            "administrative root CreateAccount c  Ok",
+            "administrative root FreezeAccount a  Ok",
+            "administrative root UnfreezeAccount a  Ok",
         ]
     );
+}
+
+#[tokio::test]
+async fn an_operation_of_each_kind_needs_the_scope_of_its_own_call() {
+    let issuer = Issuer::new();
+    let bank = Bank::with_tokens(&issuer, &[]).await;
+    let mut root = issuer.caller(&bank.endpoint(), "root", ALL).await;
+    for account in [checking("a", 0), savings("b")] {
+        root.create_account(v1::CreateAccountRequest { owner: "alice".to_owned(), ..account }).await.unwrap();
+    }
+    root.deposit(deposit("a", 100)).await.unwrap();
+    for scope in ["bank.read", "bank.write", "bank.admin", "bank.write bank.admin"] {
+        let mut alice = issuer.caller(&bank.endpoint(), "alice", scope).await;
+        let operations = [
+            Kind::Deposit(deposit("a", 1)),
+            Kind::Withdraw(withdraw("a", 1)),
+            Kind::Transfer(transfer("a", "b", 1)),
+            Kind::CalculateInterest(Box::new(interest("a", "2.5"))),
+            create(savings("new")),
+            create(checking("new", 1)),
+            create(v1::CreateAccountRequest { owner: "bob".to_owned(), ..savings("new") }),
+            Kind::SetOverdraftLimit(limit("a", 1)),
+            Kind::FreezeAccount(freeze("a")),
+            Kind::CloseAccount(close("b")),
+        ];
+        let request = v1::ExecuteBatchRequest { validate_only: true, ..batch(operations.clone()) };
+        let results = alice.execute_batch(request).await.unwrap().into_inner().results;
+        for (operation, result) in operations.into_iter().zip(results) {
+            let said = format!("{scope}: {operation:?}");
+            let is_denied =
+                |became: &Became| matches!(became, Became::Failed { code: Code::PermissionDenied, .. });
+            let (singly, together) = (singly!(alice, only_checked(operation)), became(result));
+            assert_eq!(is_denied(&singly), is_denied(&together), "{said}: {singly:?} {together:?}");
+            if is_denied(&singly) {
+                assert_eq!(singly, together, "{said}");
+            }
+        }
+    }
+}
+
+fn only_checked(mut operation: Kind) -> Kind {
+    *match &mut operation {
+        Kind::Deposit(request) => &mut request.validate_only,
+        Kind::Withdraw(request) => &mut request.validate_only,
+        Kind::Transfer(request) => &mut request.validate_only,
+        Kind::CalculateInterest(request) => &mut request.validate_only,
+        Kind::CreateAccount(request) => &mut request.validate_only,
+        Kind::SetOverdraftLimit(request) => &mut request.validate_only,
+        Kind::FreezeAccount(request) => &mut request.validate_only,
+        Kind::UnfreezeAccount(request) => &mut request.validate_only,
+        Kind::CloseAccount(request) => &mut request.validate_only,
+    } = true;
+    operation
 }
 
 #[tokio::test]
@@ -399,6 +537,30 @@ async fn all_or_none(bank: Bank) {
     let partly = all(vec![pay_in("9", 10), pass_on("7", 20)]);
     assert_eq!(reasons(execute(partly).await), ["BATCH_ABORTED", "PARTLY_EXECUTED"]);
 
+    // An account is opened, used and changed in one batch; where one operation is refused, it never was.
+    let new = |last: Kind| {
+        let opened = v1::CreateAccountRequest { request_id: named("10"), ..checking("new", 50) };
+        let steps = [Kind::Deposit(deposit("new", 100)), Kind::Transfer(transfer("new", "b", 120)), last];
+        all([create(opened)].into_iter().chain(steps).collect())
+    };
+    let refused = new(Kind::CloseAccount(close("new")));
+    assert_eq!(
+        reasons(execute(refused).await),
+        ["BATCH_ABORTED", "BATCH_ABORTED", "BATCH_ABORTED", "BALANCE_NOT_ZERO"]
+    );
+    assert_eq!(reasons(execute(all(vec![Kind::Deposit(deposit("new", 1))])).await), ["ACCOUNT_NOT_FOUND"]);
+    let good = new(Kind::FreezeAccount(freeze("new")));
+    assert_eq!(reasons(execute(good).await), ["done"; 4]);
+    let again = v1::CreateAccountRequest { request_id: named("10"), ..checking("new", 50) };
+    assert_eq!(reasons(execute(all(vec![create(again)])).await), ["replayed"]);
+    let all_of_new = [
+        Kind::UnfreezeAccount(unfreeze("new")),
+        Kind::Deposit(deposit("new", 20)),
+        Kind::SetOverdraftLimit(limit("new", 0)),
+        Kind::CloseAccount(close("new")),
+    ];
+    assert_eq!(reasons(execute(all(all_of_new.to_vec())).await), ["done"; 4]);
+
     // More than otherwise share a commit.
     let mut many: Vec<_> = (0..600).map(|_| Kind::Deposit(deposit("b", 1))).collect();
     many.push(Kind::Withdraw(withdraw("b", 100_000)));
@@ -406,8 +568,8 @@ async fn all_or_none(bank: Bank) {
     assert_eq!((&*results[599], &*results[600]), ("BATCH_ABORTED", "INSUFFICIENT_FUNDS"));
     many.pop();
     assert_eq!(reasons(execute(all(many)).await), ["done"; 600]);
-    assert_eq!((balance(&mut client, "a").await, balance(&mut client, "b").await), (960, 650));
-    for (account, entries) in [("a", 5), ("b", 603)] {
+    assert_eq!((balance(&mut client, "a").await, balance(&mut client, "b").await), (960, 770));
+    for (account, entries) in [("a", 5), ("b", 604), ("new", 8)] {
         let history = history(&mut client, account).await;
         support::api::assert_sound(&history);
         assert_eq!(history.len(), entries);

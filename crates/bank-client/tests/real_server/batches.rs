@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    AccountType, BankClient, Batch, Currency, Done, Error, Money, RetryPolicy, Route, StreamExt as _,
+    AccountState, AccountType, BankClient, Batch, Currency, Done, Error, Money, RetryPolicy, Route,
+    StreamExt as _,
 };
 use futures::stream;
 
@@ -67,6 +68,43 @@ async fn each_operation_is_answered_for_itself_and_once() {
     let checked = client.batch().deposit("a", usd(1)).validate_only().await.unwrap();
     assert_eq!(checked[0].as_ref().unwrap().balance(), usd(7_689));
     assert_eq!(client.account("a").await.unwrap().version, 4);
+}
+
+#[tokio::test]
+async fn accounts_are_opened_changed_and_closed_in_batches() {
+    let (_server, _proxy, client) = start(RetryPolicy::default()).await;
+    let opened =
+        client.create_account("new", AccountType::Checking).currency(Currency::USD).label("team", "7");
+    let batch = client
+        .batch()
+        .add(opened)
+        .deposit("new", usd(100))
+        .set_overdraft_limit("new", usd(50))
+        .freeze_account("new")
+        .unfreeze_account("new")
+        .withdraw("new", usd(100))
+        .close_account("new")
+        .create_account("other", AccountType::Savings);
+    let results = batch.clone().atomic().await.unwrap();
+    let done: Vec<_> = results.iter().map(|result| result.as_ref().unwrap()).collect();
+    let Done::Opened(opened) = done[0] else { panic!("{done:?}") };
+    assert_eq!(opened.message, "Account new created successfully");
+    assert_eq!(opened.account.labels["team"], "7");
+    let Done::Changed(limit) = done[2] else { panic!("{done:?}") };
+    assert_eq!(limit.message, "Overdraft limit of account new set to $0.50");
+    let amounts: Vec<_> = done.iter().map(|done| done.amount().minor_units).collect();
+    assert_eq!(amounts, [0, 100, 0, 0, 0, -100, 0, 0]);
+    let balances: Vec<_> = done.iter().map(|done| done.balance().minor_units).collect();
+    assert_eq!(balances, [0, 100, 100, 100, 100, 0, 0, 0]);
+
+    let again = batch.brief().await.unwrap();
+    for (first, again) in done.iter().zip(&again) {
+        let again = again.as_ref().unwrap();
+        assert!(again.replayed() && !first.replayed());
+        assert_eq!(again.transaction_id(), first.transaction_id());
+    }
+    let account = client.account("new").await.unwrap();
+    assert_eq!((account.state, account.version), (AccountState::Closed, 7));
 }
 
 #[tokio::test]

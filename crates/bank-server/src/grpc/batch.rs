@@ -179,7 +179,9 @@ impl BankApi {
         let mut asked = Vec::with_capacity(operations.len());
         let mut permitted = Vec::with_capacity(operations.len());
         for Operation { method, command, request_id } in operations {
-            let denied = match permits.of(method) {
+            let permitted_access =
+                permits.of(method).and_then(|access| access.permit(&command).map(|()| access));
+            let denied = match permitted_access {
                 Ok(access) => {
                     let (command, request_id) = (command.clone(), request_id.clone());
                     permitted.push(ledger::Operation { access, command, request_id });

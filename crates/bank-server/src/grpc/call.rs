@@ -386,7 +386,9 @@ impl Deed<'_> {
             (Code::PermissionDenied, _) => Some(audit_trail::Kind::PermissionDenied),
             (_, Extent::Beyond) if administers => Some(audit_trail::Kind::Administrative),
             (_, Extent::Beyond) => Some(audit_trail::Kind::Concealed),
-            _ if self.method.rule().scope == Some(Scope::Admin) => Some(audit_trail::Kind::Administrative),
+            _ if administers && self.method.rule().scope == Some(Scope::Admin) => {
+                Some(audit_trail::Kind::Administrative)
+            }
             // It may be done all the same, and nobody could say to whom.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
                 if administers && !self.caller.is_operator() =>

@@ -79,6 +79,19 @@ impl<'a> Results<'a> {
             Method::CalculateInterest => {
                 Outcome::CalculateInterest(Box::new(render::calculate_interest(command, executed)))
             }
+            Method::CreateAccount => {
+                Outcome::CreateAccount(Box::new(render::create_account(command, executed)))
+            }
+            Method::SetOverdraftLimit => {
+                Outcome::SetOverdraftLimit(Box::new(render::set_overdraft_limit(command, executed)))
+            }
+            Method::FreezeAccount => {
+                Outcome::FreezeAccount(Box::new(render::freeze_account(command, executed)))
+            }
+            Method::UnfreezeAccount => {
+                Outcome::UnfreezeAccount(Box::new(render::unfreeze_account(command, executed)))
+            }
+            Method::CloseAccount => Outcome::CloseAccount(Box::new(render::close_account(command, executed))),
             // No other method has operations.
             _ => Outcome::Receipt(render::receipt(&executed)),
         }

@@ -9,6 +9,10 @@ use crate::{auth::Method, grpc::status::Failure};
 /// How many violations are told of. They travel in headers, which clients take only so many of.
 const VIOLATIONS_MAX: usize = 20;
 
+/// What is wrong with an operation of no kind, or of one that this server does not know.
+const NO_KIND: &str = "is none of deposit, withdraw, transfer, calculate_interest, create_account, \
+                       set_overdraft_limit, freeze_account, unfreeze_account, close_account";
+
 /// Operations to be carried out in their order.
 pub(in crate::grpc) struct Batch {
     pub(in crate::grpc) operations: Vec<Operation>,
@@ -81,11 +85,23 @@ impl Violations {
                 let parsed = Mutation::parse_with(*message, assumed);
                 (Method::CalculateInterest, "calculate_interest", parsed)
             }
+            Some(Kind::CreateAccount(message)) => {
+                (Method::CreateAccount, "create_account", Mutation::parse_with(*message, assumed))
+            }
+            Some(Kind::SetOverdraftLimit(message)) => {
+                (Method::SetOverdraftLimit, "set_overdraft_limit", Mutation::parse_with(message, assumed))
+            }
+            Some(Kind::FreezeAccount(message)) => {
+                (Method::FreezeAccount, "freeze_account", Mutation::parse_with(message, assumed))
+            }
+            Some(Kind::UnfreezeAccount(message)) => {
+                (Method::UnfreezeAccount, "unfreeze_account", Mutation::parse_with(message, assumed))
+            }
+            Some(Kind::CloseAccount(message)) => {
+                (Method::CloseAccount, "close_account", Mutation::parse_with(message, assumed))
+            }
             None => {
-                self.add(
-                    format_args!("operations[{index}]"),
-                    "is none of deposit, withdraw, transfer, calculate_interest",
-                );
+                self.add(format_args!("operations[{index}]"), NO_KIND);
                 return Ok(None);
             }
         };
