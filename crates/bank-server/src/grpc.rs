@@ -57,6 +57,8 @@ pub struct ApiOptions {
     pub facts: ServerFacts,
     /// The same, of a call with a stream of replies.
     pub stream_timeout: Duration,
+    /// How long such a call waits for a caller who takes none of the replies.
+    pub reader_pause_max: Duration,
     /// How many audits and exports may run at once.
     pub concurrent_audits_max: usize,
     /// How large batches of operations may be.
@@ -181,7 +183,8 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
-        call.run_stream(Ending::AtOnce(self.draining.clone()), |access, reply_to| async move {
+        let ending = Ending::AtOnce(self.draining.clone());
+        call.run_stream(ending, self.options.reader_pause_max, |access, reply_to| async move {
             let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
             work(api, access, query, reply_to).await
         })

@@ -1,109 +1,30 @@
 //! Callers who ask too much, and clients that do not play by the rules: each is refused or bounded,
 //! while one that does is served throughout.
-//!
-//! Addresses other than 127.0.0.1 are other peers.
 
-#![expect(clippy::print_stderr, reason = "the server's memory is a figure to read")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
-use std::{
-    future::poll_fn,
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{future::poll_fn, time::Duration};
 
 use bank_proto::v1;
 use bytes::Bytes;
-use h2::{Reason, client::SendRequest};
-use http::Method;
+use h2::Reason;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
     Bank, Redis, admin,
     api::{connect, deposit, failed, savings},
+    hostile::{DEPOSIT, LIST, PATIENCE, PREFACE, WellBehaved, dial, framed, is_closed, post, report, speak},
     tokens::{CUSTOMER, Issuer},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
-    task::{JoinHandle, JoinSet},
+    io::AsyncWriteExt as _,
+    net::TcpStream,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-
-/// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DEPOSIT: &str = "/bank.v1.BankService/Deposit";
-
-/// A connection from one of the addresses of this machine.
-async fn dial(bank: &Bank, from: u8) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, from), 0)))?;
-    socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, bank.port()))).await
-}
-
-/// HTTP/2 without gRPC, from an address that is not that of the others.
-async fn speak(bank: &Bank, builder: &h2::client::Builder) -> (SendRequest<Bytes>, JoinHandle<()>) {
-    let (requests, connection) = builder.handshake(dial(bank, 9).await.unwrap()).await.unwrap();
-    (requests, tokio::spawn(async move { drop(connection.await) }))
-}
-
-fn post(path: &str) -> http::Request<()> {
-    let uri = format!("http://bank{path}");
-    let request = http::Request::builder().method(Method::POST).uri(uri);
-    request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
-}
-
-/// Whether the other side closes the connection, in whatever way.
-async fn is_closed(stream: &mut TcpStream) -> bool {
-    let mut buffer = [0; 1024];
-    loop {
-        match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return true,
-            // It says hello, or goodbye.
-            Ok(_) => {}
-        }
-    }
-}
-
-/// A client that plays by the rules: calls one after another until it is told to stop.
-struct WellBehaved {
-    stop: tokio::sync::oneshot::Sender<()>,
-    calls: JoinHandle<u64>,
-}
-
-impl WellBehaved {
-    async fn start(bank: &Bank) -> Self {
-        let mut client = connect(&bank.endpoint()).await;
-        client.create_account(savings("good")).await.unwrap();
-        let (stop, mut stopped) = tokio::sync::oneshot::channel();
-        let calls = tokio::spawn(async move {
-            let mut calls = 0;
-            while stopped.try_recv().is_err() {
-                client.deposit(deposit("good", 1)).await.unwrap();
-                calls += 1;
-                sleep(Duration::from_millis(1)).await;
-            }
-            calls
-        });
-        Self { stop, calls }
-    }
-
-    /// How many calls it has made, each with success.
-    async fn stop(self) -> u64 {
-        self.stop.send(()).unwrap();
-        self.calls.await.unwrap()
-    }
-}
-
-fn report(what: &str, bank: &Bank, before_kib: u64) -> u64 {
-    let now_kib = bank.memory_kib();
-    eprintln!("{what}: the server has {now_kib} KiB, {before_kib} KiB before");
-    now_kib
-}
 
 #[tokio::test]
 async fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_served() {
@@ -421,18 +342,14 @@ async fn with_long_history(flags: &[&str]) -> Bank {
     bank
 }
 
-const LIST: &str = "/bank.v1.BankService/ListTransactions";
-
 fn page() -> Bytes {
     let request =
         v1::ListTransactionsRequest { account_id: "long".to_owned(), page_size: 1000, ..Default::default() };
-    let message = prost::Message::encode_to_vec(&request);
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    [&[0][..], &length, &message].concat().into()
+    framed(&request)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replies_that_nobody_takes_are_bounded_and_their_connection_is_cut_off() {
+async fn replies_that_nobody_takes_are_bounded_and_their_calls_are_reset() {
     // How long a reply may lie about, and a call may take: longer than all calls below together.
     let flags = ["--set", "server.request_timeout_ms_max=12000", "--set", "callers.calls_in_flight_max=20"];
     let bank = with_long_history(&flags).await;
@@ -441,7 +358,7 @@ async fn replies_that_nobody_takes_are_bounded_and_their_connection_is_cut_off()
 
     let mut stalling = h2::client::Builder::new();
     stalling.initial_window_size(1);
-    let (mut requests, connection) = speak(&bank, &stalling).await;
+    let (mut requests, _connection) = speak(&bank, &stalling).await;
     let (mut responses, mut refused) = (Vec::new(), 0);
     for _ in 0..100 {
         requests = requests.ready().await.unwrap();
@@ -456,9 +373,26 @@ async fn replies_that_nobody_takes_are_bounded_and_their_connection_is_cut_off()
     let stalled_kib = report("100 replies of a megabyte that nobody takes", &bank, before_kib);
     assert_eq!(refused, 80);
     assert!(stalled_kib < before_kib + 128 * 1024, "{stalled_kib} KiB");
-    timeout(PATIENCE, connection).await.unwrap().unwrap();
+    for response in responses {
+        let mut reply = response.into_body();
+        // What has come of it is still there.
+        while let Some(part) = timeout(PATIENCE, reply.data()).await.unwrap() {
+            if let Err(error) = part {
+                assert_eq!(error.reason(), Some(Reason::CANCEL));
+                refused += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(refused, 100);
+    // Their places are free, and the connection is as good as before.
+    requests = requests.ready().await.unwrap();
+    let (response, mut body) = requests.send_request(post(DEPOSIT), false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    let response = timeout(PATIENCE, response).await.unwrap().unwrap();
+    assert_eq!(response.headers().get("grpc-status").unwrap(), "3");
     assert!(good.stop().await > 100);
-    report("after the connection was cut off", &bank, before_kib);
+    report("after the calls were reset", &bank, before_kib);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

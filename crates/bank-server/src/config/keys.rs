@@ -61,6 +61,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     integer("server.request_timeout_ms_max", 1, DAY_MS),
     integer("server.stream_timeout_ms_max", 1, 31 * DAY_MS),
+    integer("server.reader_pause_ms_max", 10, DAY_MS),
     integer("server.concurrent_audits_max", 1, 1_000),
     integer("server.shutdown_grace_ms", 1, DAY_MS),
     integer("server.message_bytes_max", 1024, 4 << 20),

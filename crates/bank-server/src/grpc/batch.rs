@@ -91,8 +91,8 @@ pub(super) fn many(
     request: Request<Streaming<v1::ExecuteStreamRequest>>,
 ) -> Response<Replies<v1::ExecuteStreamResponse>> {
     let call = Call::begin(Method::ExecuteStream, &request, api.options.stream_timeout);
-    let peer = call.peer();
-    call.run_stream(Ending::InOrder, move |access, reply_to| async move {
+    let (peer, pause_max) = (call.peer(), api.options.reader_pause_max);
+    call.run_stream(Ending::InOrder, pause_max, move |access, reply_to| async move {
         let (caller, messages) = Caller::of(access, peer, Method::ExecuteStream, request)?;
         api.answer_all(Arc::new(caller), messages, reply_to).await
     })

@@ -17,7 +17,7 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -40,7 +40,7 @@ use crate::{
 pub(super) const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
 
 /// How many replies of one call wait for a caller who reads slowly.
-const REPLIES_WAITING_MAX: usize = 4;
+const REPLIES_WAITING_MAX: usize = 1;
 
 /// Names are logged up to here; longer ones are refused anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
@@ -119,12 +119,15 @@ pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 pub(super) struct ReplyTo<Reply> {
     replies: mpsc::Sender<Result<Reply, Status>>,
     extent: Arc<OnceLock<Extent>>,
+    pause_max: Duration,
 }
 
 impl<Reply> ReplyTo<Reply> {
-    /// Hands a reply over; waits while the caller does not read.
+    /// Hands a reply over; waits while the caller does not read, but not for ever.
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
-        self.replies.send(Ok(reply)).await.map_err(|_| Failure::CallerGone)
+        let Self { replies, pause_max, .. } = self;
+        let sent = timeout(*pause_max, replies.send(Ok(reply))).await;
+        sent.map_err(|_| Failure::ReaderPaused { pause_max: *pause_max })?.map_err(|_| Failure::CallerGone)
     }
 
     /// How far the call reaches, for one that others may end.
@@ -137,8 +140,8 @@ impl<Reply> ReplyTo<Reply> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndsWhenDraining;
 
-/// Marks a reply whose reader sets the pace: while it is not taken, no more is taken in, and little is
-/// held for it.
+/// Marks a reply that waits for its reader: while it is not taken, little is held for it. It ends with a status
+/// when that has lasted too long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PacedByReader;
 
@@ -146,7 +149,7 @@ pub(crate) struct PacedByReader;
 pub(super) enum Ending {
     /// It ends at once: it can be made again.
     AtOnce(CancellationToken),
-    /// It sees to it itself, and has the server wait. Its reader sets the pace.
+    /// It sees to it itself, and has the server wait.
     InOrder,
 }
 
@@ -185,7 +188,8 @@ impl Call {
         let caller = request.extensions().get::<Identity>().cloned();
         let trace = traced(|| trace(method.name(), request.metadata()));
         let started = Instant::now();
-        let asked = request.metadata().get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
+        let asked =
+            request.metadata().get("grpc-timeout").and_then(|value| grpc_timeout(value.to_str().ok()?));
         let timeout = asked.map_or(timeout_max, |asked| {
             timeout_max.min(asked.saturating_sub(DEADLINE_MARGIN_MAX.min(asked / 10)))
         });
@@ -249,10 +253,12 @@ impl Call {
     }
 
     /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline and while its token is good. The work ends when the caller leaves.
+    /// deadline and while its token is good. The work waits for a caller who takes no replies, up to `pause_max`,
+    /// and ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
         ending: Ending,
+        pause_max: Duration,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
@@ -263,13 +269,13 @@ impl Call {
         if self.span.is_none() {
             self.span = self.log_span();
         }
-        let paced = matches!(ending, Ending::InOrder);
-        let (sender, replies) = mpsc::channel(if paced { 1 } else { REPLIES_WAITING_MAX });
+        let in_order = matches!(ending, Ending::InOrder);
+        let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let caller = sender.clone();
         let access = self.access();
         let reached = Arc::<OnceLock<Extent>>::default();
-        let reply_to = ReplyTo { replies: sender, extent: Arc::clone(&reached) };
+        let reply_to = ReplyTo { replies: sender, extent: Arc::clone(&reached), pause_max };
         let work = async move { work(access?, reply_to).await };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
@@ -300,9 +306,8 @@ impl Call {
         // How it ended has a place of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());
-        if paced {
-            response.extensions_mut().insert(PacedByReader);
-        } else {
+        response.extensions_mut().insert(PacedByReader);
+        if !in_order {
             response.extensions_mut().insert(EndsWhenDraining);
         }
         response
@@ -461,7 +466,7 @@ fn shortened(name: &str) -> &str {
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit.
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
-fn timeout(text: &str) -> Option<Duration> {
+fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -499,7 +504,7 @@ mod tests {
             ("123456789S", None),
             ("1é", None),
         ] {
-            assert_eq!(timeout(text), expected, "{text:?}");
+            assert_eq!(grpc_timeout(text), expected, "{text:?}");
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) enum Failure {
     TooManyWatches(watch::Full),
     /// A caller takes none of the replies that it has asked for.
     SlowConsumer { timeout: Duration },
+    /// The same of a stream that is not a watch.
+    ReaderPaused { pause_max: Duration },
     /// More accounts are to be watched than one watch may have.
     WatchTooLarge { accounts_max: usize },
     /// What a watch has told is not in the history any more.
@@ -97,6 +99,7 @@ impl Failure {
             | Self::BankNotEmpty
             | Self::TooManyWatches(_)
             | Self::SlowConsumer { .. }
+            | Self::ReaderPaused { .. }
             | Self::WatchTooLarge { .. }
             | Self::EntriesLost { .. }
             | Self::CallerGone
@@ -224,6 +227,7 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::BankNotEmpty => bank_not_empty(),
         Failure::TooManyWatches(full) => too_many_watches(full),
         Failure::SlowConsumer { timeout } => slow_consumer(timeout),
+        Failure::ReaderPaused { pause_max } => reader_paused(pause_max),
         Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
         Failure::EntriesLost { account_id, sequence } => entries_lost(&account_id, sequence),
         Failure::CallerGone => Answer::new(Code::Cancelled, "CANCELLED", "the caller is gone").status(),
@@ -405,6 +409,15 @@ fn slow_consumer(timeout: Duration) -> Status {
     Answer::new(Code::ResourceExhausted, "SLOW_CONSUMER", message)
         .with("consumer_timeout_ms", timeout_ms)
         .quota("watch.consumer_timeout_ms", RETRY_DELAY)
+        .status()
+}
+
+fn reader_paused(pause_max: Duration) -> Status {
+    let pause_ms_max = pause_max.as_millis();
+    let message = format!("no reply was taken for {pause_ms_max} ms; make the call again");
+    Answer::new(Code::ResourceExhausted, "SLOW_CONSUMER", message)
+        .with("reader_pause_ms_max", pause_ms_max)
+        .quota("server.reader_pause_ms_max", RETRY_DELAY)
         .status()
 }
 

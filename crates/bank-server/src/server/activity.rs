@@ -1,11 +1,16 @@
 //! Whether a connection is of use, or only takes room.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use super::calls::Held;
 
 /// How long a connection has to close once its calls are done. Clients close at once when they are
 /// told to; one that does not is gone, or never was a gRPC client.
@@ -18,7 +23,7 @@ pub struct Patience {
     pub first_call_timeout: Duration,
     /// One that has made calls, without one in flight.
     pub idle_timeout: Duration,
-    /// One that does not take the reply that it asked for.
+    /// A call whose client takes nothing of the reply. It is reset; its connection is kept.
     pub reply_timeout: Duration,
 }
 
@@ -29,24 +34,22 @@ pub(super) enum Verdict {
     Keep(Instant),
     /// Tell it to make its calls elsewhere.
     Dismiss,
-    /// Its client does not take what it asked for.
-    CutOff,
 }
 
 /// The calls of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     patience: Patience,
+    /// Counts periods of `reply_timeout`.
+    period: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     in_flight: usize,
-    /// Parts of replies that their callers have not taken: those handed on in this period, and those
-    /// of the period before.
-    untaken: [usize; 2],
-    period: u64,
+    /// The call that has begun and has not been handed to the connection.
+    newest: Option<Arc<CallInFlight>>,
     period_ends_at: Instant,
     /// When it made its last call, or came.
     quiet_since: Instant,
@@ -63,12 +66,15 @@ enum Stage {
     Leaving,
 }
 
-/// A call on a connection.
+/// A call on a connection. It is in flight until this is dropped: whoever holds a part of its reply holds this.
 #[derive(Debug)]
 pub(super) struct CallInFlight {
     connection: Arc<Activity>,
-    /// The period in which it was handed what it has not taken yet.
-    untaken_since: Option<u64>,
+    /// Parts of the reply that were handed to the connection and not sent yet.
+    untaken: AtomicU64,
+    /// The period in which the first of them was handed over, or one before it was sent.
+    untaken_since: AtomicU64,
+    held: OnceLock<Held>,
 }
 
 impl Activity {
@@ -76,26 +82,28 @@ impl Activity {
         let now = Instant::now();
         let state = State {
             in_flight: 0,
-            untaken: [0; 2],
-            period: 0,
+            newest: None,
             period_ends_at: now + patience.reply_timeout,
             quiet_since: now,
             stage: Stage::New,
         };
-        Self { patience, state: Mutex::new(state) }
+        Self { patience, period: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    /// Whether it is time to look for calls that are [stalled](CallInFlight::is_stalled).
+    pub(super) fn period_ends(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let ends = state.period_ends_at <= now;
+        if ends {
+            state.period_ends_at = now + self.patience.reply_timeout;
+            self.period.fetch_add(1, Relaxed);
+        }
+        ends
     }
 
     /// What to do about the connection now.
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
-        let mut state = self.state();
-        if state.period_ends_at <= now {
-            // What is left of the period before is at least one period old.
-            state.period += 1;
-            state.period_ends_at = now + self.patience.reply_timeout;
-            if state.untaken[index(state.period)] > 0 {
-                return Verdict::CutOff;
-            }
-        }
+        let state = self.state();
         if state.in_flight > 0 {
             return Verdict::Keep(state.period_ends_at);
         }
@@ -119,47 +127,65 @@ impl Activity {
         state.quiet_since + GOODBYE
     }
 
+    /// The call that has just begun.
+    pub(super) fn take_newest(&self) -> Option<Arc<CallInFlight>> {
+        self.state().newest.take()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing here panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a period is counted: its place is that of the one before the last.
-fn index(period: u64) -> usize {
-    usize::from(period % 2 == 1)
-}
-
 impl CallInFlight {
-    pub(super) fn begin(connection: Arc<Activity>) -> Self {
+    pub(super) fn begin(connection: &Arc<Activity>) -> Arc<Self> {
+        let call = Arc::new(Self {
+            connection: Arc::clone(connection),
+            untaken: AtomicU64::new(0),
+            untaken_since: AtomicU64::new(0),
+            held: OnceLock::new(),
+        });
         let mut state = connection.state();
         state.in_flight += 1;
         if state.stage == Stage::New {
             state.stage = Stage::Used;
         }
+        // One that was never handed over is dropped, which locks the state.
+        let before = state.newest.replace(Arc::clone(&call));
         drop(state);
-        Self { connection, untaken_since: None }
+        drop(before);
+        call
     }
 
-    /// Its caller was handed a part of the reply.
-    pub(super) fn given(&mut self) {
-        let mut state = self.connection.state();
-        let period = state.period;
-        state.untaken[index(period)] += 1;
-        self.untaken_since = Some(period);
+    /// Keeps what the call takes up for as long as it is in flight.
+    pub(super) fn hold(&self, held: Held) {
+        // A call is answered once.
+        let _ = self.held.set(held);
     }
 
-    /// Its caller has taken what it was handed.
-    pub(super) fn taken(&mut self) {
-        if let Some(period) = self.untaken_since.take() {
-            self.connection.state().untaken[index(period)] -= 1;
+    /// A part of the reply was handed to the connection.
+    pub(super) fn given(&self) {
+        if self.untaken.fetch_add(1, Relaxed) == 0 {
+            self.untaken_since.store(self.connection.period.load(Relaxed), Relaxed);
         }
+    }
+
+    /// A part of the reply was sent, or dropped.
+    pub(super) fn taken(&self) {
+        self.untaken.fetch_sub(1, Relaxed);
+        self.untaken_since.store(self.connection.period.load(Relaxed), Relaxed);
+    }
+
+    /// Whether nothing of the reply has been sent for a whole period, although there is something to be sent.
+    pub(super) fn is_stalled(&self) -> bool {
+        let period = self.connection.period.load(Relaxed);
+        self.untaken.load(Relaxed) > 0 && period - self.untaken_since.load(Relaxed) > 1
     }
 }
 
 impl Drop for CallInFlight {
     fn drop(&mut self) {
-        self.taken();
         let mut state = self.connection.state();
         state.in_flight -= 1;
         state.quiet_since = Instant::now();
@@ -180,7 +206,14 @@ mod tests {
         }))
     }
 
+    fn begin(activity: &Arc<Activity>) -> Arc<CallInFlight> {
+        let call = CallInFlight::begin(activity);
+        assert!(activity.take_newest().is_some_and(|newest| Arc::ptr_eq(&newest, &call)));
+        call
+    }
+
     fn keeps(activity: &Activity, now: Instant) -> bool {
+        activity.period_ends(now);
         matches!(activity.verdict(now), Verdict::Keep(then) if then > now)
     }
 
@@ -190,29 +223,38 @@ mod tests {
         let start = Instant::now();
         assert!(keeps(&activity, start));
         assert_eq!(activity.verdict(start + 2 * SECOND), Verdict::Dismiss);
-        let call = CallInFlight::begin(Arc::clone(&activity));
+        let call = begin(&activity);
         assert!(keeps(&activity, start + 1000 * SECOND), "a call that takes its time keeps it");
         drop(call);
         assert!(keeps(&activity, start + 59 * SECOND));
         assert_eq!(activity.verdict(start + 61 * SECOND), Verdict::Dismiss);
         let gone_at = activity.leave();
         assert_eq!(activity.verdict(gone_at), Verdict::Dismiss);
-        let call = CallInFlight::begin(Arc::clone(&activity));
+        let call = begin(&activity);
         assert!(keeps(&activity, gone_at), "a call that arrived meanwhile is finished");
         drop(call);
     }
 
     #[test]
-    fn a_connection_that_does_not_take_a_reply_is_cut_off_and_one_that_takes_it_slowly_is_not() {
+    fn a_call_is_stalled_if_nothing_of_its_reply_is_taken_and_one_that_is_taken_slowly_is_not() {
         let (activity, start) = (activity(), Instant::now());
-        let mut call = CallInFlight::begin(Arc::clone(&activity));
+        let (slow, stalled) = (begin(&activity), begin(&activity));
+        assert!(!activity.period_ends(start + 9 * SECOND));
+        slow.given();
+        stalled.given();
         for period in 1..10 {
-            call.given();
-            assert!(keeps(&activity, start + 11 * period * SECOND));
-            call.taken();
+            assert!(activity.period_ends(start + 11 * period * SECOND));
+            // The next part is handed over before the one before it was sent.
+            slow.given();
+            slow.taken();
+            assert!(!slow.is_stalled());
+            assert_eq!(stalled.is_stalled(), period > 1);
         }
-        call.given();
-        assert!(keeps(&activity, start + 110 * SECOND));
-        assert_eq!(activity.verdict(start + 121 * SECOND), Verdict::CutOff);
+        slow.taken();
+        stalled.taken();
+        assert!(activity.period_ends(start + 200 * SECOND) && activity.period_ends(start + 300 * SECOND));
+        assert!(!slow.is_stalled() && !stalled.is_stalled(), "there is nothing to take");
+        drop((slow, stalled));
+        assert!(matches!(activity.verdict(Instant::now()), Verdict::Keep(_)));
     }
 }

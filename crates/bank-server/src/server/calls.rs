@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    mem,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
@@ -86,21 +87,29 @@ pub(super) struct OneConnection<Bank> {
     checks: Arc<Semaphore>,
 }
 
-/// A reply on its way, whose call is in flight until the last of it was taken.
+/// A reply on its way.
 pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
-    call: CallInFlight,
-    /// Whether the connection of a caller who does not take it is cut off.
+    call: Arc<CallInFlight>,
+    /// Whether the call of a client who does not take it is reset.
     watched: bool,
-    held: Held,
+    counted: Option<CountedCall>,
+}
+
+/// A part of a reply. HTTP/2 drops it once it is sent, or never will be: until then its call is in flight, even if
+/// all of the reply has been handed over.
+pub(super) struct Part {
+    bytes: Bytes,
+    call: Arc<CallInFlight>,
+    watched: bool,
 }
 
 /// What a call takes up until the last of its reply was taken.
-enum Held {
-    Call { counted: CountedCall, _places: Option<Places> },
-    Stream { _place: OwnedSemaphorePermit },
-    Nothing,
+#[derive(Debug)]
+pub(super) struct Held {
+    _places: Option<Places>,
+    _stream: Option<OwnedSemaphorePermit>,
 }
 
 /// A call to the bank, which is counted when this is dropped.
@@ -138,7 +147,7 @@ where
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let call = CallInFlight::begin(Arc::clone(&self.activity));
+        let call = CallInFlight::begin(&self.activity);
         let mut request = request.map(|message| Body::new(self.services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
         // No service of this server makes anybody wait until it is ready.
@@ -151,16 +160,17 @@ where
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
                 }
-                let places = answer.extensions_mut().remove();
-                Ok(reply(answer, call, Held::Call { counted, _places: places }))
+                call.hold(Held { _places: answer.extensions_mut().remove(), _stream: None });
+                Ok(reply(answer, call, Some(counted)))
             });
         }
         let Some(place) = self.place(request.uri().path()) else {
             let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
-            return Box::pin(ready(Ok(reply(refused, call, Held::Nothing))));
+            return Box::pin(ready(Ok(reply(refused, call, None))));
         };
+        call.hold(Held { _places: None, _stream: Some(place) });
         let answer = in_time(self.services.answer_timeout, self.services.others.clone().call(request));
-        Box::pin(async move { Ok(reply(answer.await?, call, Held::Stream { _place: place })) })
+        Box::pin(async move { Ok(reply(answer.await?, call, None)) })
     }
 }
 
@@ -177,9 +187,9 @@ async fn in_time(
     timeout(bound, answer).await.unwrap_or_else(|_| Ok(refusal(Failure::DeadlineExceeded)))
 }
 
-fn reply(answer: Response<Body>, call: CallInFlight, held: Held) -> Response<Reply> {
+fn reply(answer: Response<Body>, call: Arc<CallInFlight>, counted: Option<CountedCall>) -> Response<Reply> {
     let watched = answer.extensions().get::<PacedByReader>().is_none();
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, held })
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, counted })
 }
 
 impl<Bank> Services<Bank> {
@@ -213,43 +223,69 @@ impl Drop for CountedCall {
 impl Reply {
     /// Hands on what was read, in parts that the caller has to take one by one: what lies in the
     /// buffers of the connection is out of sight.
-    fn part(&mut self, mut data: Bytes) -> Frame<Bytes> {
+    fn part(&mut self, mut data: Bytes) -> Part {
         let length = match data.len() {
             length if length <= LAST_CHUNK_BYTES => length,
             length => CHUNK_BYTES.min(length - LAST_CHUNK_BYTES),
         };
         self.rest = data.split_off(length);
-        Frame::data(data)
+        if self.watched {
+            self.call.given();
+        }
+        Part { bytes: data, call: Arc::clone(&self.call), watched: self.watched }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.watched {
+            self.call.taken();
+        }
     }
 }
 
 impl http_body::Body for Reply {
-    type Data = Bytes;
+    type Data = Part;
     type Error = Status;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Part>, Status>>> {
         let this = &mut *self;
-        // Whoever asks for more has taken what there was before.
-        this.call.taken();
-        let frame = if this.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut this.inner).poll_frame(context)) {
-                Some(Ok(frame)) => frame.into_data().map_or_else(|frame| frame, |data| this.part(data)),
-                other => return Poll::Ready(other),
+        let mut data = mem::take(&mut this.rest);
+        if data.is_empty() {
+            let frame = match std::task::ready!(Pin::new(&mut this.inner).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            };
+            if let (Some(counted), Some(trailers)) = (&mut this.counted, frame.trailers_ref()) {
+                counted.look_at(trailers);
             }
-        } else {
-            let rest = std::mem::take(&mut this.rest);
-            this.part(rest)
-        };
-        if let (Held::Call { counted, .. }, Some(trailers)) = (&mut this.held, frame.trailers_ref()) {
-            counted.look_at(trailers);
+            data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+            };
         }
-        if this.watched {
-            this.call.given();
-        }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(Frame::data(this.part(data)))))
     }
 
     fn is_end_stream(&self) -> bool {

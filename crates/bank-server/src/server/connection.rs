@@ -9,6 +9,7 @@ use std::{
     cell::Cell,
     convert::Infallible,
     future::poll_fn,
+    mem,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
@@ -37,7 +38,7 @@ use tower::Service;
 
 use super::{
     ServerOptions,
-    activity::{Activity, Verdict},
+    activity::{Activity, CallInFlight, Verdict},
     calls::{LAST_CHUNK_BYTES, OneConnection, Services},
     gathered::Gathered,
 };
@@ -61,21 +62,51 @@ pub(super) struct Protocol {
 }
 
 /// Calls that have come in, and are not worked on yet. Every connection has its own.
-#[derive(Clone, Default)]
-struct NewCalls(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+#[derive(Clone)]
+struct NewCalls {
+    calls: Arc<Mutex<Vec<Call>>>,
+    activity: Arc<Activity>,
+}
+
+/// A call, from its headers until its reply has been handed to HTTP/2. Dropping it earlier resets it, and
+/// drops what HTTP/2 has of the reply.
+struct Call {
+    work: BoxFuture<'static, ()>,
+    in_flight: Option<Arc<CallInFlight>>,
+}
 
 impl NewCalls {
-    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+    fn of(activity: Arc<Activity>) -> Self {
+        Self { calls: Arc::default(), activity }
+    }
+
+    fn take(&self) -> Vec<Call> {
         // Nothing panics while it is held.
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl<Call: Future<Output = ()> + Send + 'static> Executor<Call> for NewCalls {
-    fn execute(&self, call: Call) {
+impl Call {
+    fn is_stalled(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|call| call.is_stalled())
+    }
+}
+
+impl Future for Call {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.work.as_mut().poll(context)
+    }
+}
+
+impl<Work: Future<Output = ()> + Send + 'static> Executor<Work> for NewCalls {
+    fn execute(&self, work: Work) {
         // One that panics is gone, and reset, as a task would be; the others go on.
-        let call = AssertUnwindSafe(call).catch_unwind().map(drop);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(call));
+        let work = Box::pin(AssertUnwindSafe(work).catch_unwind().map(drop));
+        // hyper hands a call over as soon as the service has been called with it.
+        let call = Call { work, in_flight: self.activity.take_newest() };
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     }
 }
 
@@ -83,7 +114,7 @@ impl<Call: Future<Output = ()> + Send + 'static> Executor<Call> for NewCalls {
 struct Busy<Http> {
     http: Http,
     new: NewCalls,
-    calls: FuturesUnordered<BoxFuture<'static, ()>>,
+    calls: FuturesUnordered<Call>,
     bell: Arc<Bell>,
 }
 
@@ -148,6 +179,16 @@ impl<Http: Future> Busy<Pin<&mut Http>> {
         polled
     }
 
+    /// Resets calls whose clients take nothing of their replies, and returns how many there were.
+    fn reset_stalled(&mut self) -> usize {
+        if !self.calls.iter().any(Call::is_stalled) {
+            return 0;
+        }
+        let before = self.calls.len();
+        self.calls = mem::take(&mut self.calls).into_iter().filter(|call| !call.is_stalled()).collect();
+        before - self.calls.len()
+    }
+
     fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Http::Output> {
         loop {
             self.bell.is_rung.store(false, Relaxed);
@@ -203,7 +244,7 @@ impl Protocol {
     {
         let activity = Arc::new(Activity::new(self.options.patience));
         let service = OneConnection::new(services, peer, Arc::clone(&activity));
-        let new = NewCalls::default();
+        let new = NewCalls::of(Arc::clone(&activity));
         let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(Gathered(io)), service));
         let mut connection = Busy::new(http, new);
         let (mut leaving, mut look_at) = (false, Instant::now());
@@ -216,17 +257,26 @@ impl Protocol {
                     return;
                 }
                 () = self.closing.cancelled(), if !leaving => true,
-                () = sleep_until(look_at) => match activity.verdict(Instant::now()) {
-                    Verdict::Keep(then) => {
-                        look_at = then;
-                        false
+                () = sleep_until(look_at) => {
+                    let now = Instant::now();
+                    if activity.period_ends(now) {
+                        let calls = connection.reset_stalled();
+                        if calls > 0 {
+                            tracing::debug!(%peer, calls, "reset calls whose replies are not taken");
+                        }
                     }
-                    Verdict::Dismiss if !leaving => true,
-                    verdict @ (Verdict::Dismiss | Verdict::CutOff) => {
-                        tracing::debug!(%peer, ?verdict, "closed a connection");
-                        return;
+                    match activity.verdict(now) {
+                        Verdict::Keep(then) => {
+                            look_at = then;
+                            false
+                        }
+                        Verdict::Dismiss if !leaving => true,
+                        Verdict::Dismiss => {
+                            tracing::debug!(%peer, "closed a connection");
+                            return;
+                        }
                     }
-                },
+                }
             };
             if leave {
                 leaving = true;
@@ -243,9 +293,17 @@ mod tests {
         future::pending,
         sync::atomic::{AtomicUsize, Ordering::SeqCst},
         thread,
+        time::Duration,
     };
 
     use super::*;
+    use crate::server::Patience;
+
+    fn new_calls() -> NewCalls {
+        let long = Duration::from_mins(1);
+        let patience = Patience { first_call_timeout: long, idle_timeout: long, reply_timeout: long };
+        NewCalls::of(Arc::new(Activity::new(patience)))
+    }
 
     /// Counts how often a task was woken.
     #[derive(Default)]
@@ -259,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_call_that_panics_is_gone_and_the_others_go_on() {
-        let (new, done) = (NewCalls::default(), Arc::new(AtomicUsize::new(0)));
+        let (new, done) = (new_calls(), Arc::new(AtomicUsize::new(0)));
         new.execute(async { unreachable!("a bug") });
         let count = Arc::clone(&done);
         new.execute(async move {
@@ -284,7 +342,7 @@ mod tests {
             kept = Some(context.waker().clone());
             Poll::<()>::Pending
         }));
-        let mut connection = Busy::new(http, NewCalls::default());
+        let mut connection = Busy::new(http, new_calls());
         assert!(connection.poll(&Context::from_waker(&task)).is_pending());
         drop(connection);
         assert_eq!((polls, woken.0.load(SeqCst)), (2, 0));

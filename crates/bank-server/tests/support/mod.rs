@@ -18,6 +18,7 @@ pub mod api;
 pub mod certificates;
 pub mod frames;
 pub mod health;
+pub mod hostile;
 pub mod keys;
 mod process;
 mod redis;

@@ -122,10 +122,24 @@ impl Process {
 
     /// How much memory it has, in KiB.
     pub fn memory_kib(&self) -> u64 {
+        self.status_of_process("VmRSS:")
+    }
+
+    /// How much memory it has had at most, in KiB.
+    pub fn memory_peak_kib(&self) -> u64 {
+        self.status_of_process("VmHWM:")
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> u64 {
+        self.status_of_process("Threads:")
+    }
+
+    fn status_of_process(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.lock().unwrap().id());
         let status = std::fs::read_to_string(path).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        resident.trim().trim_end_matches(" kB").parse().unwrap()
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Sends a signal by its name, such as `TERM`; none if it has ended.
