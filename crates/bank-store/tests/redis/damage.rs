@@ -9,7 +9,7 @@ use bank_store::{
     redis::RedisOptions,
 };
 
-use crate::server::{self, Server, connect};
+use super::server::{self, Server, connect};
 
 struct Scene {
     server: Arc<Server>,

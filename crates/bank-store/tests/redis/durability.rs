@@ -13,7 +13,7 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{Server, connect, connect_error, final_connect_error};
+use super::server::{Server, connect, connect_error, final_connect_error};
 
 /// Nothing here takes long; only a broken store is waited for until then.
 const PATIENCE: Duration = Duration::from_mins(1);

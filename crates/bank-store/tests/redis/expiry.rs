@@ -9,7 +9,7 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{self, Server, connect};
+use super::server::{self, Server, connect};
 
 /// Long enough that a slow machine still looks in time.
 const RETENTION: Duration = Duration::from_secs(2);

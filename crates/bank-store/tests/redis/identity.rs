@@ -13,7 +13,7 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::{
+use super::{
     outages::BACK_WITHIN,
     server::{self, Server, connect, connect_error},
 };

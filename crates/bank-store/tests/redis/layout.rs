@@ -8,7 +8,7 @@ use bank_store::{
     redis::{RedisOptions, RedisUrl},
 };
 
-use crate::server::{self, Server, connect};
+use super::server::{self, Server, connect};
 
 /// A bank under its usual name, in a database of its own.
 async fn bank_in(server: &Server, database: &str) -> Bank {

@@ -1,61 +1,22 @@
-//! The Redis store keeps the contract on a real Redis, and through whatever happens to it.
+//! The Redis store keeps the contract on real servers, and through whatever happens to them.
+//!
+//! The oldest server that is supported is put through everything. The newest Redis and Valkey are put
+//! through what depends on the server: the contract, the answers that a model gives, wording and kinds
+//! of errors, damage, durability, outages and failovers. What only depends on the store's own code
+//! (faults that are injected above the server, expiry, the layout, identity) is not repeated on them.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::duplicate_mod, reason = "the same tests run on each server")]
 
-mod damage;
-mod durability;
-mod expiry;
-mod identity;
-mod layout;
-mod outages;
 mod proxy;
-mod refusals;
-mod sentinel;
-mod server;
-mod setup;
 
-use std::{sync::Arc, time::Duration};
+mod redis_7_0;
+mod redis_8_2;
+mod valkey_9_1;
 
-use bank_store::{
-    MemoryStore, Store,
-    conformance::{FaultRates, FaultyStore, differential, faults, seed_from_environment},
-};
-
-/// Some ten outcomes of each kind, and more of most, in two or three seconds.
-const DIFFERENTIAL_COMMITS: usize = 400;
-
-mod as_it_is {
-    use super::*;
-
-    async fn on_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-        let server = server::shared().await;
-        case(Arc::new(server.store().await)).await;
-    }
-
-    bank_store::conformance_tests!(on_redis);
-}
-
-mod while_it_fails {
-    use super::*;
-
-    async fn on_failing_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-        let server = server::shared().await;
-        let redis = Arc::new(server.store().await);
-        case(Arc::new(FaultyStore::new(redis, FaultRates::all(0.05), seed_from_environment()))).await;
-    }
-
-    bank_store::conformance_tests!(on_failing_redis);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_answers_as_memory_does() {
-    let server = server::shared().await;
-    let memory = Arc::new(MemoryStore::new(Duration::from_hours(24)));
-    let redis = Arc::new(server.store().await);
-    differential::trial(memory, redis, seed_from_environment(), DIFFERENTIAL_COMMITS).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_done_twice_while_it_fails() {
-    let server = server::shared().await;
-    faults::trial(Arc::new(server.store().await), seed_from_environment(), 100).await;
+/// A kind of server to test on.
+pub(crate) struct Binary {
+    path: &'static str,
+    /// A line of `INFO` begins with this.
+    version: &'static str,
+    install: &'static str,
 }

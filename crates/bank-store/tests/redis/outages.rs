@@ -18,10 +18,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    proxy::{Proxy, Towards},
-    server::{self, Server, connect, options},
-};
+use super::server::{self, Server, connect, options};
+use crate::proxy::{Proxy, Towards};
 
 /// How soon the store is back once Redis is. It takes moments; only one that does not come back by
 /// itself needs that long.

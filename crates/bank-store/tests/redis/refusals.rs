@@ -9,7 +9,7 @@ use std::{
 use bank_store::{Outcome, StoreError, conformance::commands::*};
 use tokio::time::sleep;
 
-use crate::{
+use super::{
     outages::{BACK_WITHIN, bank_with, commit_error},
     server::{Server, free_port, options},
 };

@@ -13,7 +13,7 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{Server, connect, connect_error, final_connect_error, options};
+use super::server::{Server, connect, connect_error, final_connect_error, options};
 
 const DOWN_AFTER_MS: u64 = 500;
 const FAILOVER_WITHIN: Duration = Duration::from_mins(1);

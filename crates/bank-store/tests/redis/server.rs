@@ -26,7 +26,7 @@ use tokio::{sync::Mutex, time::timeout};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often another port is tried, where somebody else was faster.
 const STARTS_MAX: usize = 5;
-pub(crate) const INSTALL: &str = "redis-server and redis-cli 7.0 or newer must be installed";
+const INSTALL: &str = "redis-cli 7.0 or newer must be installed: run scripts/setup";
 
 /// A running Redis, or Sentinel.
 pub(crate) struct Server {
@@ -88,7 +88,11 @@ impl Server {
             }
             directory = mem::replace(&mut server.directory, TempDir::new().unwrap());
         }
-        panic!("redis-server does not start: {}", fs::read_to_string(directory.path().join("log")).unwrap());
+        panic!(
+            "{} does not start: {}",
+            super::SERVER.path,
+            fs::read_to_string(directory.path().join("log")).unwrap()
+        );
     }
 
     /// Ends it at once, as a crash would.
@@ -116,7 +120,7 @@ impl Server {
     /// Starts it again, with what it has on its disk.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.arguments, self.directory.path());
-        assert!(self.is_up(), "redis-server does not start again");
+        assert!(self.is_up(), "it does not start again");
     }
 
     /// Starts it again, and does not wait until it has read what is on its disk.
@@ -206,10 +210,10 @@ impl Drop for Server {
 
 fn spawn(port: u16, arguments: &[String], directory: &Path) -> Child {
     let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let mut command = Command::new("redis-server");
+    let mut command = Command::new(super::SERVER.path);
     command.args(arguments).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     command.current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
-    command.spawn().expect(INSTALL)
+    command.spawn().expect(super::SERVER.install)
 }
 
 fn ping(port: u16) -> std::io::Result<String> {

@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::server::{self, Server, connect, connect_error, final_connect_error, free_port, options};
+use super::server::{self, Server, connect, connect_error, final_connect_error, free_port, options};
 
 fn assert_misconfigured(error: &StoreError, hints: &[&str]) {
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
