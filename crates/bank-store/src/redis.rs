@@ -1,4 +1,4 @@
-//! Redis 7.0 or newer, or Valkey: stand-alone, or watched over by Sentinel.
+//! Redis 7.0 or newer, or Valkey 7.2 or newer: stand-alone, or watched over by Sentinel.
 //!
 //! Commits run as one Lua script, so each is one instant for every client of that Redis, and any
 //! number of servers share a bank. Everything is read from the primary: each read asks its Redis for
@@ -25,6 +25,7 @@ mod backup;
 mod codec;
 mod commit;
 mod connection;
+mod errors;
 mod fitness;
 mod guard;
 mod identity;
@@ -126,8 +127,11 @@ impl RedisStore {
         let options = target.options();
         let keys = Keys::new(&options.key_prefix, Partitions::try_new(options.partitions)?);
         let commits = Connection::open(target, deadline).await?;
-        let founded = identity::join(&commits, &keys, options).await?;
-        let script = Script::load(&commits, &founded, options).await?;
+        identity::examine(&commits, &keys, options).await?;
+        // Before anything is written: it may be refused.
+        let digest = Script::load(&commits).await?;
+        let founded = identity::found_or_join(&commits, &keys, options).await?;
+        let script = Script::new(digest, &founded, options);
         let windows = Windows::new(options, founded.request_window_seconds);
         let guard = Arc::new(Guard::new(options, &keys, founded.bank_id));
         guard.admit(Role::Commits, &commits).await?;

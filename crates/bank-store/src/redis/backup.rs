@@ -12,9 +12,7 @@ use fred::{
 };
 
 use super::{
-    PARTITIONS_PER_READ, RedisStore, codec,
-    connection::{Connection, reply_code},
-    records, reply,
+    PARTITIONS_PER_READ, RedisStore, codec, connection::Connection, errors::reply_code, records, reply,
 };
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,

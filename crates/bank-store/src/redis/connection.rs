@@ -1,8 +1,12 @@
 //! One connection to Redis, bounded in every direction, and what its errors mean.
 
 use std::{
+    fmt,
     future::Future,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use fred::{
@@ -21,7 +25,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RedisOptions, RedisUrl};
+use super::{
+    RedisOptions, RedisUrl,
+    errors::{Meaning, brief},
+};
 use crate::StoreError;
 
 /// What a URL may begin with. That of a Cluster is known, to be told that it is not supported.
@@ -29,7 +36,6 @@ const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
 /// Where Redis is, and within which bounds to speak with it.
-#[derive(Debug)]
 pub(super) struct Target {
     config: Config,
     /// For messages; never with the password.
@@ -56,11 +62,22 @@ struct Driver {
     ended: CancellationToken,
     /// Why it was ended from here, if it was.
     reason: OnceLock<String>,
+    is_admitted: AtomicBool,
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's settings hold the password.
+        f.debug_struct("Target")
+            .field("address", &self.address)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,8 +138,12 @@ impl Connection {
             Ok(Ok(task)) => {
                 let places = Arc::new(Semaphore::new(target.options.command_buffer_max));
                 let ended = CancellationToken::new();
-                let (task_handle, reason) = (task.abort_handle(), OnceLock::new());
-                let driver = Arc::new(Driver { task: task_handle, ended: ended.clone(), reason });
+                let driver = Arc::new(Driver {
+                    task: task.abort_handle(),
+                    ended: ended.clone(),
+                    reason: OnceLock::new(),
+                    is_admitted: AtomicBool::new(false),
+                });
                 tokio::spawn(async move {
                     let _guard = ended.drop_guard();
                     // However it ended: the connection is gone.
@@ -130,11 +151,13 @@ impl Connection {
                 });
                 Ok(Self { client, address, places, driver })
             }
-            Ok(Err(error)) if is_final(&error) => Err(StoreError::Misconfigured(format!(
-                "redis at {address} refuses the connection: {}",
-                error.details()
-            ))),
-            Ok(Err(error)) => Err(StoreError::Unavailable(error.details().to_owned())),
+            Ok(Err(error)) => Err(match is_final(&error) {
+                Some(advice) => StoreError::Misconfigured(format!(
+                    "redis at {address} refuses the connection: {}; {advice}",
+                    brief(&error)
+                )),
+                None => StoreError::Unavailable(brief(&error)),
+            }),
             Err(_) => {
                 // Should it answer yet, nobody is there to close the connection.
                 tokio::spawn(async move { client.quit().await });
@@ -205,19 +228,26 @@ impl Connection {
 
     /// What an error means. One that says that there is a better Redis to ask ends the connection.
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
-        let text = format!("redis at {}: {}", self.address, error.details());
-        match reply_code(error) {
-            Some("READONLY" | "LOADING" | "MASTERDOWN") => {
+        let text = format!("redis at {}: {}", self.address, brief(error));
+        match Meaning::of(error) {
+            Meaning::Elsewhere => {
                 self.close(error.details());
                 StoreError::Unavailable(text)
             }
-            Some(
-                "OOM" | "MISCONF" | "BUSY" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "NOAUTH" | "NOPERM"
-                | "NOSCRIPT",
-            ) => StoreError::Unavailable(text),
-            Some(_) => StoreError::Corrupt(text),
-            None => StoreError::OutcomeUnknown(text),
+            Meaning::NotNow => StoreError::Unavailable(text),
+            // What has worked before is being changed, and may be changed back.
+            Meaning::Setup(_) if self.driver.is_admitted.load(Ordering::Relaxed) => {
+                StoreError::Unavailable(text)
+            }
+            Meaning::Setup(advice) => StoreError::Misconfigured(format!("{text}; {advice}")),
+            Meaning::Damage => StoreError::Corrupt(text),
+            Meaning::Unknown => StoreError::OutcomeUnknown(text),
         }
+    }
+
+    /// It has been found to lead to what the bank needs.
+    pub(super) fn admit(&self) {
+        self.driver.is_admitted.store(true, Ordering::Relaxed);
     }
 
     /// Ends the connection; what is in flight has no answer any more.
@@ -247,20 +277,20 @@ impl Connection {
     }
 }
 
-/// The first word of an error that Redis itself answered: whatever was asked was not done.
-pub(super) fn reply_code(error: &FredError) -> Option<&str> {
-    let word = error.details().split(' ').next().unwrap_or_default();
-    let shouted = word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    shouted.then_some(word)
-}
-
-/// Whether trying again cannot help.
-fn is_final(error: &FredError) -> bool {
-    // What Redis says about a password comes as another kind of error by way of Sentinel.
-    matches!(
-        error.kind(),
-        ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url | ErrorKind::InvalidArgument | ErrorKind::Tls
-    ) || matches!(reply_code(error), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+/// Whether trying again cannot help as long as nobody changes anything; with advice.
+fn is_final(error: &FredError) -> Option<&'static str> {
+    match (Meaning::of(error), error.kind()) {
+        (Meaning::Setup(advice), _) => Some(advice),
+        (
+            _,
+            ErrorKind::Auth
+            | ErrorKind::Config
+            | ErrorKind::Url
+            | ErrorKind::InvalidArgument
+            | ErrorKind::Tls,
+        ) => Some("check store.redis.url"),
+        _ => None,
+    }
 }
 
 fn config(url: &RedisUrl) -> Result<Config, StoreError> {

@@ -15,7 +15,8 @@ use tokio::{
 
 use super::{
     RedisOptions,
-    connection::{Connection, reply_code},
+    connection::Connection,
+    errors::reply_code,
     fitness::{self, Demand, Shortfall},
     inspection::{Inspection, inspect},
     keys::Keys,
@@ -103,6 +104,7 @@ impl Guard {
             Role::Commits => state.commits = place,
             Role::Reads => state.reads = place,
         }
+        connection.admit();
         Ok(())
     }
 
@@ -286,7 +288,9 @@ pub(super) fn require_usable(inspection: &Inspection) -> Result<(), &'static str
         return Err("redis is still reading its files");
     }
     if !inspection.is_primary {
-        return Err("this redis is a replica, not the primary");
+        return Err(
+            "this redis is a replica, not the primary: give the address of the primary, or of its Sentinels",
+        );
     }
     Ok(())
 }

@@ -10,8 +10,13 @@ use fred::{
 use uuid::Uuid;
 
 use super::{
-    RedisOptions, backup::MARK, connection::Connection, fitness::Demand, guard::require_usable,
-    inspection::inspect, keys::Keys,
+    RedisOptions,
+    backup::MARK,
+    connection::Connection,
+    fitness::Demand,
+    guard::require_usable,
+    inspection::{Info, inspect},
+    keys::Keys,
 };
 use crate::{StoreError, clock::now_seconds};
 
@@ -32,41 +37,33 @@ pub(super) struct Founded {
     pub(super) request_window_seconds: u64,
 }
 
-/// Makes sure that Redis can hold the bank as it is asked to, and founds or joins it.
-pub(super) async fn join(
+/// Makes sure that Redis can hold the bank as it is asked to.
+pub(super) async fn examine(
     connection: &Connection,
     keys: &Keys,
     options: &RedisOptions,
-) -> Result<Founded, StoreError> {
-    require_version(connection).await?;
+) -> Result<(), StoreError> {
+    require_supported(connection).await?;
     let inspection = inspect(connection, keys, options.check_config).await?;
-    require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
+    require_usable(&inspection).map_err(|reason| {
+        StoreError::Unfit(format!("redis at {} cannot be used: {reason}", connection.address()))
+    })?;
     if let Some(shortfall) = Demand::of(options).shortfall(&inspection, false) {
         let text = format!("redis at {} is not fit for the bank: {shortfall}", connection.address());
         let is_final = !shortfall.may_pass;
         return Err(if is_final { StoreError::Misconfigured(text) } else { StoreError::Unfit(text) });
     }
-    require_same_time(connection).await?;
-    found_or_join(connection, keys, options).await
+    require_same_time(connection).await
 }
 
 /// Asked on its own, since older ones do not understand all of an [`inspect`].
-async fn require_version(connection: &Connection) -> Result<(), StoreError> {
+async fn require_supported(connection: &Connection) -> Result<(), StoreError> {
     let info: String = connection.run(connection.client().info(Some(InfoKind::Server))).await?;
-    let version =
-        info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
-    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_some_and(|major| major >= 7) {
-        return Ok(());
-    }
-    Err(StoreError::Misconfigured(format!(
-        "redis at {} is of version {version}; 7.0 or newer is needed",
-        connection.address()
-    )))
+    Info(info).require_supported(connection.address())
 }
 
 /// Founds the bank where there is none; else makes sure that it is laid out as this server expects.
-async fn found_or_join(
+pub(super) async fn found_or_join(
     connection: &Connection,
     keys: &Keys,
     options: &RedisOptions,

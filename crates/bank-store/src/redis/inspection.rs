@@ -9,12 +9,11 @@ use fred::{
     types::Value,
 };
 
-use super::{
-    connection::{Connection, reply_code},
-    keys::Keys,
-    reply,
-};
+use super::{connection::Connection, errors::reply_code, keys::Keys, reply};
 use crate::StoreError;
+
+/// The oldest Redis that can hold a bank.
+const REDIS_MAJOR_MIN: u32 = 7;
 
 /// The settings that a promise depends on.
 const SETTINGS: [&str; 4] = ["appendfsync", "appendonly", "maxmemory-policy", "no-appendfsync-on-rewrite"];
@@ -75,6 +74,7 @@ pub(super) async fn inspect(
     };
     let info = next().map_err(|error| connection.explain(&error))?;
     let info = Info(reply::text(info)?);
+    info.require_supported(connection.address())?;
     let is_loading = info.flag("loading");
     let bank_id = match next() {
         Err(_) if is_loading => Value::Null,
@@ -118,9 +118,57 @@ fn settings(connection: &Connection, answer: Result<Value, FredError>) -> Result
 }
 
 /// What `INFO` answers: lines of `name:value`.
-struct Info(String);
+pub(super) struct Info(pub(super) String);
 
 impl Info {
+    /// Refuses what is no Redis or Valkey that can hold a bank, and says what it is.
+    pub(super) fn require_supported(&self, address: &str) -> Result<(), StoreError> {
+        let refuse = |what: &str| Err(StoreError::Misconfigured(format!("redis at {address} {what}")));
+        let (product, version) = self.product();
+        // Valkey calls it `server_mode`.
+        match self.value("redis_mode").or_else(|| self.value("server_mode")) {
+            Some("cluster") => {
+                return refuse(
+                    "is a node of a Redis Cluster, which is not supported yet; use a stand-alone server, or \
+                     Sentinel",
+                );
+            }
+            Some("sentinel") => {
+                return refuse(&format!(
+                    "is a Sentinel; set store.redis.url to redis-sentinel://{address}?sentinelServiceName=name, with \
+                     the name of the primary that it watches"
+                ));
+            }
+            _ => {}
+        }
+        // Valkey says with which Redis it is compatible: 7.2.
+        let compatible = self.value("redis_version").unwrap_or("unknown");
+        let major = compatible.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_none_or(|major| major < REDIS_MAJOR_MIN) {
+            return refuse(&format!("is of version {compatible}; Redis 7.0 or newer, or Valkey, is needed"));
+        }
+        // Which tells one start of a server from another: without it a failover, or a restart that lost
+        // writes, would go unnoticed.
+        if self.value("run_id").is_none_or(str::is_empty) {
+            return refuse(&format!(
+                "({product} {version}) does not tell its run_id in INFO, so restarts and failovers would not \
+                 be noticed; Redis 7.0 or newer, or Valkey, is needed"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What it calls itself, and its version. Those that only speak like Redis name their own version
+    /// beside that of the Redis they are compatible with.
+    fn product(&self) -> (&str, &str) {
+        let versions = self.0.lines().filter_map(|line| {
+            let (name, version) = line.trim().split_once(':')?;
+            Some((name.strip_suffix("_version")?, version))
+        });
+        let mut others = versions.filter(|(name, _)| !matches!(*name, "redis" | "gcc" | "clang"));
+        others.next().unwrap_or(("redis", self.value("redis_version").unwrap_or("unknown")))
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     }
@@ -142,6 +190,53 @@ impl Info {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        const RUN: &str = "run_id:a5e7a08f16491b5166ce1613196da5f42430b999\r\n";
+        for (info, hints) in [
+            (
+                format!("redis_version:7.0.15\r\nredis_mode:standalone\r\ngcc_version:12.2.0\r\n{RUN}"),
+                &[][..],
+            ),
+            (format!("redis_version:8.2.3\r\nredis_mode:standalone\r\n{RUN}"), &[]),
+            (
+                format!(
+                    "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n\
+                     server_mode:standalone\r\n{RUN}"
+                ),
+                &[],
+            ),
+            (
+                format!("redis_version:7.0.15\r\nredis_mode:cluster\r\n{RUN}"),
+                &["Redis Cluster", "not supported yet"],
+            ),
+            (
+                format!("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nserver_mode:cluster\r\n{RUN}"),
+                &["Cluster"],
+            ),
+            (
+                format!("redis_version:8.2.3\r\nredis_mode:sentinel\r\n{RUN}"),
+                &["redis-sentinel://a:1?sentinelServiceName"],
+            ),
+            (format!("redis_version:7.2.4\r\nserver_mode:sentinel\r\n{RUN}"), &["is a Sentinel"]),
+            (format!("redis_version:6.2.14\r\nredis_mode:standalone\r\n{RUN}"), &["6.2.14", "7.0"]),
+            ("redis_version:7.4.0\r\nredis_mode:standalone\r\n".to_owned(), &["redis 7.4.0", "run_id"]),
+            (
+                "redis_version:7.4.0\r\nlikeness_version:v1.21.2\r\nredis_mode:standalone\r\nrun_id:\r\n"
+                    .to_owned(),
+                &["likeness v1.21.2", "run_id", "Valkey"],
+            ),
+            (String::new(), &["version unknown"]),
+        ] {
+            let told = Info(info.clone()).require_supported("a:1");
+            assert_eq!(told.is_ok(), hints.is_empty(), "{info}: {told:?}");
+            let message = told.err().map(|error| error.to_string()).unwrap_or_default();
+            for hint in hints {
+                assert!(message.contains(hint), "{message:?} does not say {hint:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_info_answers_is_read() {

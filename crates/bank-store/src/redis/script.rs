@@ -10,7 +10,8 @@ use fred::{
 use super::{
     RedisOptions,
     commit::{Call, SCRIPT},
-    connection::{Connection, reply_code},
+    connection::Connection,
+    errors::reply_code,
     guard::Guard,
     identity::Founded,
 };
@@ -28,20 +29,20 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) async fn load(
-        connection: &Connection,
-        founded: &Founded,
-        options: &RedisOptions,
-    ) -> Result<Self, StoreError> {
-        let digest = connection.run(connection.client().script_load(SCRIPT)).await?;
-        Ok(Self {
+    /// Makes Redis know it; returns its digest.
+    pub(super) async fn load(connection: &Connection) -> Result<String, StoreError> {
+        connection.run(connection.client().script_load(SCRIPT)).await
+    }
+
+    pub(super) fn new(digest: String, founded: &Founded, options: &RedisOptions) -> Self {
+        Self {
             digest,
             bank_id: founded.bank_id.clone(),
             request_retention_seconds: options.request_retention_seconds(),
             request_window_seconds: founded.request_window_seconds,
             replicas: options.replicas,
             replicas_timeout_ms: i64::try_from(options.replicas_timeout.as_millis()).unwrap_or(i64::MAX),
-        })
+        }
     }
 
     /// Runs it, and tells the guard how Redis took it.

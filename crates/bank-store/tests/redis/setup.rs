@@ -166,7 +166,10 @@ async fn a_wrong_password_is_final() {
     let server = Server::start(&["--requirepass", "right"]);
     for credentials in ["", ":s3cret@", "stranger:s3cret@"] {
         let error = final_connect_error(&options(format!("redis://{credentials}{}", server.address()))).await;
-        assert_misconfigured(&error, &[&server.address(), "refuses the connection"]);
+        assert_misconfigured(
+            &error,
+            &[&server.address(), "refuses the connection", "check the user and the password"],
+        );
     }
     for credentials in [":right@", "default:right@"] {
         let store = connect(&options(format!("redis://{credentials}{}", server.address()))).await;
@@ -175,38 +178,111 @@ async fn a_wrong_password_is_final() {
     }
 }
 
+/// All of these were told as damage: "the store holds what the bank did not write".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_redis_is_refused() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(pretend_to_be_redis_6(listener));
-    let error = connect_error(&options(format!("redis://{address}"))).await;
-    assert_misconfigured(&error, &["6.2.14", "7.0", &address.to_string()]);
+async fn a_server_that_cannot_be_used_is_told_what_it_is_or_lacks() {
+    let cluster = Server::start(&["--cluster-enabled", "yes"]);
+    let sentinel = Server::start_sentinel("sentinel monitor bank 127.0.0.1 1 1\n");
+    let renamed = Server::start(&["--rename-command", "SCRIPT", ""]);
+    let open = Server::start(&[]);
+    for (user, rights) in [("no-scripts", "-script"), ("no-info", "-info"), ("no-keys", "resetkeys")] {
+        open.run(&["ACL", "SETUSER", user, "on", ">s3cret", "~*", "+@all", rights]);
+    }
+    let as_user = |user: &str| format!("redis://{user}:s3cret@{}", open.address());
+    for (url, hints) in [
+        (cluster.url(), &["is a node of a Redis Cluster", "not supported yet", "Sentinel"][..]),
+        (sentinel.url(), &["is a Sentinel", "redis-sentinel://127.0.0.1:", "?sentinelServiceName="]),
+        // A Sentinel has no databases, and answers that it does not know the command.
+        (format!("{}/0", sentinel.url()), &["unknown command", "not a Sentinel"]),
+        (renamed.url(), &["unknown command 'SCRIPT'", "renamed"]),
+        (format!("{}/99", open.url()), &["DB index is out of range", "name a database"]),
+        (as_user("no-scripts"), &["NOPERM", "script|load", "ACL SETUSER"]),
+        (as_user("no-info"), &["NOPERM", "'info'", "ACL SETUSER"]),
+        (as_user("no-keys"), &["NOPERM", "ACL SETUSER"]),
+    ] {
+        let error = final_connect_error(&options(url.clone())).await;
+        let place = url.rsplit('@').next().unwrap().trim_start_matches("redis://");
+        assert_misconfigured(&error, &[hints, &[place.split('/').next().unwrap()]].concat());
+    }
+    assert_eq!(open.run(&["DBSIZE"]), "0", "no bank was founded");
 }
 
-/// Answers just enough to be taken for a Redis: to one command for each read, by its first word.
-async fn pretend_to_be_redis_6(listener: TcpListener) {
-    loop {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        tokio::spawn(async move {
-            let mut request = vec![0; 4096];
-            loop {
-                let length = connection.read(&mut request).await.unwrap_or(0);
-                if length == 0 {
-                    return;
-                }
-                let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
-                let info = "# Server\r\nredis_version:6.2.14\r\n";
-                let answer = match text.lines().nth(2) {
-                    Some("PING") => "+PONG\r\n".to_owned(),
-                    Some("CLIENT") => ":1\r\n".to_owned(),
-                    Some("INFO") => format!("${}\r\n{info}\r\n", info.len()),
-                    _ => "-ERR unknown command\r\n".to_owned(),
-                };
-                connection.write_all(answer.as_bytes()).await.unwrap();
-            }
-        });
+/// It may become the primary, or may be about to: it is tried again, then told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_told_as_such() {
+    let primary = Server::start(&[]);
+    let replica = Server::start_replica(&primary, &[]);
+    let connect_timeout = Duration::from_secs(1);
+    let error = connect_error(&RedisOptions { connect_timeout, ..replica.options() }).await;
+    assert_misconfigured(&error, &[&replica.address(), "is a replica, not the primary", "Sentinels"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_speaks_like_redis_is_told_what_it_lacks() {
+    for (info, hints) in [
+        ("redis_version:6.2.14\r\nrun_id:1\r\n", &["6.2.14", "7.0"][..]),
+        // Without it, neither a restart nor a failover is noticed.
+        ("redis_version:7.4.0\r\nlikeness_version:1.2\r\n", &["likeness 1.2", "run_id"]),
+    ] {
+        let (address, _server) = pretend_to_be_redis(Answers::Info(info)).await;
+        let error = final_connect_error(&options(format!("redis://{address}"))).await;
+        assert_misconfigured(&error, &[hints, &[&address]].concat());
     }
+    let denied = "-DENIED Redis is running in protected mode because protected mode is enabled and no \
+                  password is set for the default user.\r\n";
+    let (address, _server) = pretend_to_be_redis(Answers::Everything(denied)).await;
+    let error = final_connect_error(&options(format!("redis://{address}"))).await;
+    assert_misconfigured(&error, &["DENIED", "give the server a password", &address]);
+
+    // A server that is full for the moment is waited for.
+    let (address, _server) =
+        pretend_to_be_redis(Answers::Everything("-ERR max number of clients reached\r\n")).await;
+    let options =
+        RedisOptions { connect_timeout: Duration::from_secs(1), ..options(format!("redis://{address}")) };
+    let error = connect_error(&options).await;
+    assert!(
+        matches!(&error, StoreError::Unavailable(why) if why.contains("max number of clients")),
+        "{error:?}"
+    );
+}
+
+/// What a server answers that is none.
+#[derive(Clone, Copy)]
+enum Answers {
+    /// Just enough to be taken for a Redis, with this for `INFO`.
+    Info(&'static str),
+    /// The same to everything.
+    Everything(&'static str),
+}
+
+/// Answers one command for each read, by its first word, for as long as what it returns is kept.
+async fn pretend_to_be_redis(answers: Answers) -> (String, JoinSet<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            connections.spawn(async move {
+                let mut request = vec![0; 4096];
+                while let Ok(length @ 1..) = connection.read(&mut request).await {
+                    let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
+                    let answer = match (answers, text.lines().nth(2)) {
+                        (Answers::Everything(answer), _) => answer.to_owned(),
+                        (_, Some("PING")) => "+PONG\r\n".to_owned(),
+                        (_, Some("CLIENT")) => ":1\r\n".to_owned(),
+                        (Answers::Info(info), Some("INFO")) => format!("${}\r\n{info}\r\n", info.len()),
+                        _ => "-ERR unknown command\r\n".to_owned(),
+                    };
+                    if connection.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, server)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
