@@ -56,6 +56,7 @@ mod money;
 mod newtype;
 mod text;
 mod time;
+pub mod visible;
 
 pub use account::{Account, AccountState, AccountType};
 pub use chain::{EntryHash, InvalidEntryHash};

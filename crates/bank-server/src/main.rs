@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use bank_domain::visible;
 use bank_server::{
     admin::{Admin, Sources},
     config::{self, Args, Config, Loaded},
@@ -34,7 +35,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
     let loaded = match config::load(&args, env::vars_os()) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
@@ -63,7 +67,9 @@ async fn check_store(config: &Config) -> ExitCode {
     // What is damaged is told below.
     panic::set_hook(Box::new(|_| {}));
     match store::check(config).await {
-        Ok((report, is_in_order)) if print(&report) == ExitCode::SUCCESS && is_in_order => ExitCode::SUCCESS,
+        Ok((report, is_in_order)) if print(&visible::lines(&report)) == ExitCode::SUCCESS && is_in_order => {
+            ExitCode::SUCCESS
+        }
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             refuse(&telemetry::in_full(&error));
@@ -163,15 +169,31 @@ async fn drain(server: Server, ledger: Ledger, config: &Config) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        return refuse(&error.render().to_string().trim_end());
+    }
+    printed(error.print())
+}
+
 fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
+    printed(io::stdout().write_all(text.as_bytes()))
+}
+
+/// What was asked for and could not be written was not given.
+fn printed(result: io::Result<()>) -> ExitCode {
+    match result.and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            refuse(&format_args!("cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
 fn refuse(problem: &dyn Display) -> ExitCode {
     // If standard error is closed, the exit code has to do.
-    let _ = writeln!(io::stderr(), "{problem}");
+    let _ = writeln!(io::stderr(), "{}", visible::lines(&problem.to_string()));
     ExitCode::from(BAD_USAGE)
 }

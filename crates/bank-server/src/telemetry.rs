@@ -8,6 +8,7 @@
 //! Spans with the target [`TRACES`] are not for the log: they go to an OpenTelemetry collector, if
 //! there is one.
 
+mod escaped;
 mod seldom;
 
 use std::{
@@ -23,15 +24,18 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::{Level, Span, level_filters::LevelFilter};
+use tracing::{Level, Span, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt as _, ParseError, Targets, filter_fn},
+    fmt::MakeWriter,
     layer::SubscriberExt as _,
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt as _,
 };
 
+use self::escaped::Escaped;
 pub use self::seldom::Seldom;
 use crate::{
     audit_trail,
@@ -141,20 +145,12 @@ impl Telemetry {
 /// # Panics
 /// If spans are to be sent, outside of a Tokio runtime.
 pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
-    let pretty = match log.format {
-        LogFormat::Auto => io::stdout().is_terminal(),
-        LogFormat::Pretty => true,
-        LogFormat::Json => false,
+    let json = match log.format {
+        LogFormat::Auto => !io::stdout().is_terminal(),
+        LogFormat::Pretty => false,
+        LogFormat::Json => true,
     };
-    let lines = if pretty {
-        tracing_subscriber::fmt::layer()
-            .compact()
-            .with_ansi(io::stdout().is_terminal())
-            .with_target(false)
-            .boxed()
-    } else {
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed()
-    };
+    let lines = lines(json, Escaped { json, writers: io::stdout });
     // Whatever the settings say of the rest, nothing silences the audit trail.
     let audited =
         filter_fn(|metadata| metadata.target() == audit_trail::TARGET).with_max_level_hint(Level::INFO);
@@ -178,6 +174,21 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
         tracing::error!(panic = message, location, "this is a bug: a task has panicked");
     }));
     Ok(Telemetry { log: LogControl { configured: log.clone(), filter: handle }, traces })
+}
+
+/// Events as lines.
+fn lines<S, W>(json: bool, writers: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writers);
+    if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
+    } else {
+        // Without colours: texts in fields could have theirs.
+        lines.compact().with_ansi(false).with_target(false).boxed()
+    }
 }
 
 /// An error with its causes, each told once: many errors tell their own.

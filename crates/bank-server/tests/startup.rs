@@ -392,3 +392,19 @@ async fn garbage_on_the_port_closes_the_connection_and_the_server_serves_on() {
     assert_serves(&bank, "a").await;
     assert!(bank.terminate().await.success());
 }
+
+/// What was asked for and could not be written is no success, and whoever asked is told.
+#[test]
+fn what_it_prints_and_nobody_gets_is_a_failure() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for flag in ["--print-config", "--check", "--help", "--version"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bank-server"));
+        let output = command.arg(flag).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flag}");
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            complaint.starts_with("cannot write to standard output: No space left"),
+            "{flag}: {complaint}"
+        );
+    }
+}
