@@ -9,6 +9,7 @@ mod bench;
 mod cli;
 mod faults;
 mod library;
+mod output;
 mod process;
 mod proxy;
 mod secure;

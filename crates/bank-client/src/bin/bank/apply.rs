@@ -57,6 +57,10 @@ pub(crate) async fn run(client: &BankClient, args: args::Apply, output: &mut Out
         reader.read(&contents).map_err(|problems| Failure::Lines { path: args.file.clone(), problems })?;
     drop(contents);
     let mut results = args.results.as_deref().map(create).transpose()?;
+    let unwritable = |error| {
+        let path = args.results.as_deref().unwrap_or(Path::new(""));
+        Unusable::Unwritable(error).of(path)
+    };
     // It is drawn on a terminal only.
     let bar = ProgressBar::new(lines.len() as u64);
     if let Ok(style) =
@@ -72,11 +76,11 @@ pub(crate) async fn run(client: &BankClient, args: args::Apply, output: &mut Out
                 for (line, answer) in chunk.iter().zip(&answers) {
                     tally.add(answer);
                     if let Some(results) = &mut results {
-                        write(results, line, answer)?;
+                        write(results, line, answer).map_err(&unwritable)?;
                     }
                 }
                 if let Some(results) = &mut results {
-                    results.flush()?;
+                    results.flush().map_err(&unwritable)?;
                 }
                 bar.inc(chunk.len() as u64);
                 if tally.unknown + tally.put_off > 0 {
@@ -91,7 +95,7 @@ pub(crate) async fn run(client: &BankClient, args: args::Apply, output: &mut Out
     }
     bar.finish_and_clear();
     tally.put_off += tally.lines - tally.done - tally.refused - tally.unknown - tally.put_off;
-    output.result(&tally, &table::tally(&tally))?;
+    output.result(&tally, table::tally(&tally));
     if tally.replayed > 0 {
         output.note("some were carried out, or refused, before, and were not done again");
     }

@@ -26,8 +26,9 @@ use crate::value;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  something else failed
-  2  the command line makes no sense
+  1  something else failed; or the command was carried out, but its results could not be
+     written: the disk is full, or what reads them has ended
+  2  the command line makes no sense, or names a file that cannot be opened
   3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency,
      accounts in a bank to import into...
   4  there is no such account or transaction
@@ -39,7 +40,10 @@ Exit codes:
   8  not authenticated, or not permitted
   9  an audit has found something wrong; what it is, is in the results
 
-Results go to standard output, everything else to standard error. With --output json
+A command that failed has its own code also if its results could not be written.
+
+Results go to standard output, everything else to standard error. In text, characters
+that are not seen or steer a terminal are shown as \\u{202e}, in JSON as \\u202e. With --output json
 every result is one line of JSON, and so is an error. Its fields have the names of
 the API (proto/bank/v1); an amount of money is
   {\"currency_code\":\"USD\",\"minor_units\":100000,\"amount\":\"1000.00\"}";

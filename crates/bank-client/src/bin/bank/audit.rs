@@ -30,7 +30,7 @@ pub(crate) async fn tell(
     let summary = follow(news, &bar, output).await;
     bar.finish_and_clear();
     let summary = summary?;
-    output.result(&summary, &table::audit(&summary))?;
+    output.result(&summary, table::audit(&summary));
     match summary.findings {
         0 => Ok(()),
         findings => Err(Failure::Findings(findings)),
@@ -48,8 +48,9 @@ async fn follow(
             AuditNews::Progress(progress) => show(bar, progress),
             AuditNews::Finding(finding) => {
                 bar.suspend(|| {
-                    output.result(&finding, &table::finding(&finding)).and_then(|()| output.flush())
-                })?;
+                    output.result(&finding, table::finding(&finding));
+                    output.flush();
+                });
             }
             AuditNews::Summary(summary) => return Ok(summary),
             // From a newer server.

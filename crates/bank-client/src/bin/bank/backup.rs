@@ -1,11 +1,9 @@
 //! `bank export` and `bank import`: a bank as a file, with a bar while it runs.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read},
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -20,6 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     args,
     failure::{Failure, Unusable},
+    files,
     json::Imported,
     output::Output,
     table,
@@ -29,8 +28,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How much of a file is read at a time, in bytes.
 const READ_BYTES: usize = 256 * 1024;
-/// Nobody but its owner reads a file with everybody's money.
-const FILE_MODE: u32 = 0o600;
 /// The name of standard output and standard input.
 const STANDARD: &str = "-";
 
@@ -42,16 +39,20 @@ pub(crate) async fn export(
     let is_standard = args.file == Path::new(STANDARD);
     let bar = bar("{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
     let written = if is_standard {
-        write(client, &bar, |data| Ok(output.bytes(data)?)).await
+        write(client, &bar, |data| {
+            output.bytes(data);
+            output.is_taken()
+        })
+        .await
     } else {
         write_file(client, &bar, &args.file).await
     };
     bar.finish_and_clear();
     let summary = written?;
     if is_standard {
-        output.note(&table::counts("exported", &summary.counts));
+        output.note(&table::counts("exported", &summary.counts).to_string());
     } else {
-        output.result(&summary, &table::counts("Exported", &summary.counts))?;
+        output.result(&summary, table::counts("Exported", &summary.counts));
     }
     if !summary.of_one_instant {
         output.note(
@@ -62,36 +63,12 @@ pub(crate) async fn export(
     Ok(())
 }
 
-/// Writes a file beside its place, and puts it there once it is whole and on the disk.
+/// Writes a file that takes its place once it is whole and on the disk.
 async fn write_file(client: &BankClient, bar: &ProgressBar, path: &Path) -> Result<ExportSummary, Failure> {
-    if path.try_exists().map_err(|error| Unusable::Unwritable(error).of(path))? {
-        return Err(Unusable::Exists.of(path));
-    }
-    let unfinished = unfinished(path);
-    let written = write_to(client, bar, &unfinished).await.and_then(|summary| {
-        fs::rename(&unfinished, path).map_err(|error| Unusable::Unwritable(error).of(path))?;
-        Ok(summary)
-    });
-    if written.is_err() {
-        // An error means that it was never made.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
-}
-
-async fn write_to(client: &BankClient, bar: &ProgressBar, path: &Path) -> Result<ExportSummary, Failure> {
-    let unwritable = |error| Unusable::Unwritable(error).of(path);
-    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path);
-    let mut file = opened.map_err(unwritable)?;
-    let summary = write(client, bar, |data| file.write_all(data).map_err(unwritable)).await?;
-    file.sync_all().map_err(unwritable)?;
+    let mut file = files::Unfinished::create(path)?;
+    let summary = write(client, bar, |data| file.write(data)).await?;
+    file.finish()?;
     Ok(summary)
-}
-
-fn unfinished(path: &Path) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(".unfinished");
-    name.into()
 }
 
 /// Writes all of a bank somewhere.
@@ -144,7 +121,8 @@ pub(crate) async fn import(
         return Err(unreadable(error));
     }
     let counts = imported?;
-    Ok(output.result(&Imported(counts), &table::counts("Imported", &counts))?)
+    output.result(&Imported(counts), table::counts("Imported", &counts));
+    Ok(())
 }
 
 /// The file piece by piece, up to its end or the first error.

@@ -17,7 +17,10 @@ use crate::{
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     match &cli.command {
-        Command::Completions(completions) => return print_completions(completions, output),
+        Command::Completions(completions) => {
+            print_completions(completions, output);
+            return Ok(());
+        }
         Command::Keygen(args) => return keys::keygen(args, output),
         Command::Token(args) => return keys::token(args, output),
         Command::Bench(args) => return bench::run(&cli.global, args, output).await,
@@ -25,63 +28,66 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     }
     let client = connect(&cli.global).await?;
     match cli.command {
-        Command::Create(args) => create(&client, args, output).await,
+        Command::Create(args) => create(&client, args, output).await?,
         Command::Show(args) => {
             let account = client.account(&args.account).await?;
-            Ok(output.result(&account, &table::account(&account))?)
+            output.result(&account, table::account(&account));
         }
         Command::Balance(args) => {
             let call = client.balance(&args.account);
             let balance = with(call, args.as_of, Call::as_of).await?;
-            Ok(output.result(&balance, &balance.message)?)
+            output.result(&balance, &balance.message);
         }
         Command::Deposit(args) => {
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.deposit(&args.account, amount));
-            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+            output.answer(&args.mutation.apply(call).await?, &args.mutation);
         }
         Command::Withdraw(args) => {
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.withdraw(&args.account, amount));
-            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+            output.answer(&args.mutation.apply(call).await?, &args.mutation);
         }
         Command::Transfer(args) => {
             let amount = args.amount.resolve(&client, &args.from).await?;
             let route = Route { from: &args.from, to: &args.to };
             let call = args.description.apply(client.transfer(route, amount));
-            Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+            output.answer(&args.mutation.apply(call).await?, &args.mutation);
         }
-        Command::Interest(args) => interest(&client, args, output).await,
-        Command::History(args) => history(&client, args, output).await,
-        Command::Accounts(args) => accounts(&client, args, output).await,
+        Command::Interest(args) => interest(&client, args, output).await?,
+        Command::History(args) => history(&client, args, output).await?,
+        Command::Accounts(args) => accounts(&client, args, output).await?,
         Command::Transaction(args) => {
             let transaction = client.transaction(TransactionId::from(args.transaction)).await?;
-            Ok(output.result(&transaction, &table::transaction(&transaction))?)
+            output.result(&transaction, table::transaction(&transaction));
         }
         Command::Overdraft(args) => {
             let limit = args.limit.resolve(&client, &args.account).await?;
             let call = args.mutation.apply(client.set_overdraft_limit(&args.account, limit));
-            Ok(output.answer(&call.await?, &args.mutation)?)
+            output.answer(&call.await?, &args.mutation);
         }
-        Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await,
-        Command::Unfreeze(args) => change_state(client.unfreeze_account(&args.account), &args, output).await,
-        Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await,
+        Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await?,
+        Command::Unfreeze(args) => {
+            change_state(client.unfreeze_account(&args.account), &args, output).await?;
+        }
+        Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await?,
         Command::Info => {
             let info = client.server_info().await?;
-            Ok(output.result(&info, &table::server_info(&info))?)
+            output.result(&info, table::server_info(&info));
         }
-        Command::Apply(args) => apply::run(&client, args, output).await,
-        Command::Audit(args) => audit::run(&client, args, output).await,
-        Command::Export(args) => backup::export(&client, args, output).await,
-        Command::Import(args) => backup::import(&client, args, output).await,
-        Command::Watch(args) => watch::run(&client, args, output).await,
+        Command::Apply(args) => apply::run(&client, args, output).await?,
+        Command::Audit(args) => audit::run(&client, args, output).await?,
+        Command::Export(args) => backup::export(&client, args, output).await?,
+        Command::Import(args) => backup::import(&client, args, output).await?,
+        Command::Watch(args) => watch::run(&client, args, output).await?,
         Command::Health => {
             client.health().await?;
-            Ok(output.result(&json::Serving, "serving")?)
+            output.result(&json::Serving, "serving");
         }
-        Command::Demo => demo::run(&client, output).await,
-        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => Ok(()),
+        Command::Demo => demo::run(&client, output).await?,
+        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => {}
     }
+    Ok(())
 }
 
 async fn create(client: &BankClient, args: args::Create, output: &mut Output) -> Result<(), Failure> {
@@ -95,7 +101,8 @@ async fn create(client: &BankClient, args: args::Create, output: &mut Output) ->
     for (key, value) in args.labels {
         call = call.label(key, value);
     }
-    Ok(output.answer(&args.mutation.apply(call).await?, &args.mutation)?)
+    output.answer(&args.mutation.apply(call).await?, &args.mutation);
+    Ok(())
 }
 
 async fn interest(client: &BankClient, args: args::Interest, output: &mut Output) -> Result<(), Failure> {
@@ -108,9 +115,9 @@ async fn interest(client: &BankClient, args: args::Interest, output: &mut Output
         call = call.period(from..to);
     }
     let receipt = args.mutation.apply(args.description.apply(call)).await?;
-    output.answer(&receipt, &args.mutation)?;
+    output.answer(&receipt, &args.mutation);
     if args.explain {
-        output.detail(&table::breakdown(&receipt.breakdown))?;
+        output.detail(table::breakdown(&receipt.breakdown));
     }
     Ok(())
 }
@@ -137,7 +144,8 @@ where
     M: methods::Method<Reply = bank_client::Receipt> + methods::Mutation + methods::Described,
 {
     let call = args.mutation.apply(args.description.apply(call));
-    Ok(output.answer(&call.await?, &args.mutation)?)
+    output.answer(&call.await?, &args.mutation);
+    Ok(())
 }
 
 /// Sets an option of a call, if there is a value for it.
@@ -148,8 +156,8 @@ fn with<M, T>(call: Call<M>, value: Option<T>, set: impl FnOnce(Call<M>, T) -> C
     }
 }
 
-fn print_completions(completions: &Completions, output: &mut Output) -> Result<(), Failure> {
+fn print_completions(completions: &Completions, output: &mut Output) {
     let mut script = Vec::new();
     clap_complete::generate(completions.shell, &mut Cli::command(), "bank", &mut script);
-    Ok(output.text(String::from_utf8_lossy(&script).trim_end())?)
+    output.bytes(&script);
 }

@@ -43,11 +43,11 @@ pub(crate) async fn run(client: &BankClient, output: &mut Output) -> Result<(), 
         result => result,
     };
     let answers = answers.map_err(Failure::Demo)?;
-    output.result(&answers.opening, &answers.opening.message)?;
-    output.result(&answers.deposit, &answers.deposit.message)?;
-    output.result(&answers.balance, &answers.balance.message)?;
-    output.result(&answers.withdrawal, &answers.withdrawal.message)?;
-    output.result(&answers.interest, &answers.interest.message)?;
+    output.result(&answers.opening, &answers.opening.message);
+    output.result(&answers.deposit, &answers.deposit.message);
+    output.result(&answers.balance, &answers.balance.message);
+    output.result(&answers.withdrawal, &answers.withdrawal.message);
+    output.result(&answers.interest, &answers.interest.message);
     Ok(())
 }
 

@@ -6,8 +6,12 @@ use std::{
 };
 
 use bank_client::{Error, InvalidMoney, RequestId};
+use bank_domain::visible;
 
-use crate::apply::{Problem, Problems};
+use crate::{
+    apply::{Problem, Problems},
+    text::Text,
+};
 
 /// The exit codes that are this tool's own; `--help` documents them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +56,14 @@ pub(crate) enum Failure {
     /// `bank apply` has not come to the end of its file.
     #[error("{put_off} lines were not carried out, and of {unknown} it is not known whether they were")]
     Unfinished { unknown: u64, put_off: u64 },
-    #[error("cannot write the result: {0}")]
-    Output(#[from] io::Error),
+    /// The results, or a part of them, could not be written.
+    #[error("cannot write the results: {}", Lost(.0))]
+    Output(io::Error),
+    /// The command has stopped because its results cannot be written. The output says why.
+    #[error("nobody takes the results")]
+    NotTaken,
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Interrupt(io::Error),
 }
 
 /// Why a file that the command line names does not do.
@@ -73,6 +83,18 @@ pub(crate) enum Unusable {
     ShortSecret { bytes: usize, bytes_min: usize },
 }
 
+/// Why results were not written.
+struct Lost<'a>(&'a io::Error);
+
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            io::ErrorKind::BrokenPipe => f.write_str("whatever reads them has ended"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
 /// Malformed lines, one under the other.
 struct Listed<'a>(&'a Problems);
 
@@ -81,7 +103,7 @@ impl fmt::Display for Listed<'_> {
         let Problems { first, more } = self.0;
         f.write_str("nothing was sent, since it is malformed")?;
         for Problem { line, what } in first {
-            write!(f, "\n  line {line}: {what}")?;
+            write!(f, "\n  line {line}: {}", visible::line(what))?;
         }
         if *more > 0 {
             write!(f, "\n  and {more} more lines")?;
@@ -94,12 +116,29 @@ impl Unusable {
     pub(crate) fn of(self, path: &Path) -> Failure {
         Failure::File { path: path.to_owned(), reason: self }
     }
+
+    /// Whether it is the command line that is wrong, and not the disk, for one.
+    fn is_misnamed(&self) -> bool {
+        let (Self::Unreadable(error) | Self::Unwritable(error)) = self else { return true };
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::InvalidFilename
+                | io::ErrorKind::InvalidInput
+        )
+    }
 }
 
 impl Failure {
-    /// Whether whoever reads the results has had enough of them: no failure at all.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    /// What happened. Malformed lines are told one under the other; nothing else brings lines of its own.
+    pub(crate) fn text(&self) -> Text {
+        match self {
+            Self::Lines { .. } => Text::lines(&self.to_string()),
+            _ => Text::line(&self.to_string()),
+        }
     }
 
     fn bank(&self) -> Option<&Error> {
@@ -113,7 +152,9 @@ impl Failure {
             | Self::Lines { .. }
             | Self::SomeRefused(_)
             | Self::Unfinished { .. }
-            | Self::Output(_) => None,
+            | Self::Output(_)
+            | Self::NotTaken
+            | Self::Interrupt(_) => None,
         }
     }
 
@@ -138,9 +179,12 @@ impl Failure {
             Self::SomeRefused(_) => return Exit::Refused,
             Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
             Self::Unfinished { .. } => return Exit::OutcomeUnknown,
+            Self::File { reason, .. } if !reason.is_misnamed() => return Exit::Failed,
             Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
-            Self::NoRandomness | Self::Output(_) => return Exit::Failed,
+            Self::NoRandomness | Self::Output(_) | Self::NotTaken | Self::Interrupt(_) => {
+                return Exit::Failed;
+            }
         };
         match error {
             Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
@@ -171,7 +215,8 @@ impl Failure {
             Self::Lines { .. } => "MALFORMED_LINES",
             Self::SomeRefused(_) => "LINES_REFUSED",
             Self::Unfinished { .. } => "UNFINISHED",
-            Self::Output(_) => "OUTPUT",
+            Self::Output(_) | Self::NotTaken => "OUTPUT",
+            Self::Interrupt(_) => "INTERRUPT",
         }
     }
 

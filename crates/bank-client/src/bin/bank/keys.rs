@@ -2,9 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -26,8 +24,10 @@ use crate::{
     args,
     connect::read,
     failure::{Failure, Unusable},
+    files,
     json::Json,
     output::Output,
+    text::Text,
 };
 
 /// What comes before the 32 bytes of an Ed25519 key in PKCS #8, version 1, which everything reads.
@@ -37,8 +37,6 @@ const PKCS8_PREFIX: [u8; 16] =
 const SEED_BYTES: usize = 32;
 /// As much as its hash has. A server refuses less.
 const SECRET_BYTES_MIN: usize = 32;
-const FOR_ITS_OWNER: u32 = 0o600;
-const FOR_EVERYBODY: u32 = 0o644;
 
 /// What `bank keygen` has made.
 struct MadeKey<'a> {
@@ -72,19 +70,19 @@ pub(crate) fn keygen(args: &args::Keygen, output: &mut Output) -> Result<(), Fai
     let der = BASE64_STANDARD.encode([PKCS8_PREFIX.as_slice(), &seed].concat());
     let made = MadeKey { key_id: &id, signing_key_file, jwks_file };
 
-    let mut signing_key_file = create(&made.signing_key_file, FOR_ITS_OWNER)?;
-    let mut jwks_file = create(&made.jwks_file, FOR_EVERYBODY).inspect_err(|_| {
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+    let jwks = format!("{:#}\n", json!({"keys": [jwk]}));
+    files::write(&made.signing_key_file, files::PRIVATE, pem.as_bytes())?;
+    files::write(&made.jwks_file, files::PUBLIC, jwks.as_bytes()).inspect_err(|_| {
         // A key without its key set is of no use, and in the way of the next try.
         let _ = fs::remove_file(&made.signing_key_file);
     })?;
-    write!(signing_key_file, "-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")?;
-    writeln!(jwks_file, "{:#}", json!({"keys": [jwk]}))?;
-    let text = format!(
-        "{}: the private key; whoever has it can issue tokens\n{}: the key set for the server, with the key {id}",
-        made.signing_key_file.display(),
-        made.jwks_file.display(),
-    );
-    Ok(output.result(&made, &text)?)
+    let text = [
+        format!("{}: the private key; whoever has it can issue tokens", made.signing_key_file.display()),
+        format!("{}: the key set for the server, with the key {id}", made.jwks_file.display()),
+    ];
+    output.result(&made, Text::stack(text.map(Text::from)));
+    Ok(())
 }
 
 pub(crate) fn token(args: &args::Token, output: &mut Output) -> Result<(), Failure> {
@@ -114,7 +112,8 @@ pub(crate) fn token(args: &args::Token, output: &mut Output) -> Result<(), Failu
     };
     let token = format!("{message}.{signature}");
     let issued = IssuedToken { token, expires_at };
-    Ok(output.result(&issued, &issued.token)?)
+    output.result(&issued, &issued.token);
+    Ok(())
 }
 
 fn make_key() -> Option<([u8; SEED_BYTES], Ed25519KeyPair)> {
@@ -147,15 +146,6 @@ fn secret(path: &Path) -> Result<hmac::Key, Failure> {
         return Err(Unusable::ShortSecret { bytes: secret.len(), bytes_min: SECRET_BYTES_MIN }.of(path));
     }
     Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
-}
-
-/// A new file.
-fn create(path: &Path, mode: u32) -> Result<File, Failure> {
-    let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    created.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Unusable::Exists.of(path),
-        _ => Unusable::Unwritable(error).of(path),
-    })
 }
 
 fn with_ending(name: &Path, ending: &str) -> PathBuf {

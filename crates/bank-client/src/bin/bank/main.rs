@@ -9,26 +9,34 @@ mod commands;
 mod connect;
 mod demo;
 mod failure;
+mod files;
 mod json;
 mod keys;
 mod output;
 mod table;
+mod text;
 mod value;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{args::Cli, failure::Failure, output::Output};
+use crate::{args::Cli, output::Output};
+
+/// SIGXFSZ: a write went beyond the file size limit of the process (`ulimit -f`).
+const FILE_SIZE_EXCEEDED: SignalKind = SignalKind::from_raw(25);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // It would end the process. With a handler, the write fails instead, and the command says so.
+    let _file_size_exceeded = signal(FILE_SIZE_EXCEEDED);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
     let mut output = Output::new(cli.global.output);
-    let result = commands::run(cli, &mut output).await;
-    match result.and_then(|()| output.flush().map_err(Failure::from)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output.fail(&failure),
-    }
+    let ended = commands::run(cli, &mut output).await;
+    output.finish(ended)
 }

@@ -1,4 +1,8 @@
 //! Where results, notes and failures go.
+//!
+//! A command ends with its own exit code whatever becomes of its output. So writing a result gives no error to
+//! handle on the spot: [`Output`] remembers the first, drops what comes after it, and tells when the command has ended
+//! ([`Output::finish`]). A command that is of no use without a reader asks [`Output::is_taken`] as it goes on.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -6,14 +10,16 @@ use std::{
 };
 
 use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _, WatchNews};
+use bank_domain::visible;
 use futures::stream::BoxStream;
 use serde_json::json;
 
 use crate::{
     args::{Format, Limit, Mutation},
-    failure::Failure,
+    failure::{Exit, Failure},
     json::Json,
     table::{self, Row},
+    text::Text,
 };
 
 /// Results go to standard output, notes and failures to standard error.
@@ -21,6 +27,8 @@ pub(crate) struct Output {
     format: Format,
     results: Box<dyn Write>,
     notes: Box<dyn Write>,
+    /// Why results could not be written. None is written after that: a gap would look like all of them.
+    lost: Option<io::Error>,
 }
 
 /// What the bank answers to a change.
@@ -47,15 +55,12 @@ answers! { Receipt, AccountReceipt, InterestReceipt }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, results: Box::new(BufWriter::new(io::stdout())), notes: Box::new(io::stderr()) }
+        let results = Box::new(BufWriter::new(io::stdout()));
+        Self { format, results, notes: Box::new(io::stderr()), lost: None }
     }
 
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.results.flush()
-    }
-
-    /// One result: for people the text, which may have several lines.
-    pub(crate) fn result(&mut self, result: &impl Json, text: &str) -> io::Result<()> {
+    /// One result: for people the text.
+    pub(crate) fn result(&mut self, result: &impl Json, text: impl Into<Text>) {
         match self.format {
             Format::Text => self.text(text),
             Format::Json => self.json(result),
@@ -63,14 +68,13 @@ impl Output {
     }
 
     /// The answer to a change, with a note if nothing changed.
-    pub(crate) fn answer(&mut self, answer: &impl Answer, mutation: &Mutation) -> io::Result<()> {
-        self.result(answer, answer.message())?;
+    pub(crate) fn answer(&mut self, answer: &impl Answer, mutation: &Mutation) {
+        self.result(answer, answer.message());
         if answer.replayed() {
             self.note("this request was carried out before; this is the answer it got then");
         } else if mutation.validate_only {
             self.note("only checked, nothing was changed");
         }
-        Ok(())
     }
 
     /// The items of a list: a table for people, which is aligned when all of them are known; a line of
@@ -84,6 +88,7 @@ impl Output {
         let mut count = 0;
         let mut cut = false;
         while let Some(item) = items.try_next().await? {
+            self.is_taken()?;
             if count == limit.items_max() {
                 cut = true;
                 break;
@@ -91,11 +96,11 @@ impl Output {
             count += 1;
             match self.format {
                 Format::Text => rows.push(item),
-                Format::Json => self.json(&item)?,
+                Format::Json => self.json(&item),
             }
         }
         if !rows.is_empty() {
-            self.text(&table::list(&rows))?;
+            self.text(table::list(&rows));
         }
         if cut {
             self.note("there are more; raise --limit, or use --all");
@@ -106,50 +111,74 @@ impl Output {
     }
 
     /// News of a watch, shown at once: a row for each entry for people, one line of JSON.
-    pub(crate) fn watched(&mut self, news: &WatchNews) -> io::Result<()> {
+    pub(crate) fn watched(&mut self, news: &WatchNews) {
         match self.format {
             Format::Text => {
                 for entry in &news.entries {
-                    self.text(&table::watched(entry))?;
+                    self.text(table::watched(entry));
                 }
             }
-            Format::Json => self.json(news)?,
+            Format::Json => self.json(news),
         }
-        self.flush()
+        self.flush();
     }
 
     /// Text for people about a result that JSON has whole.
-    pub(crate) fn detail(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn detail(&mut self, text: impl Into<Text>) {
         match self.format {
             Format::Text => self.text(text),
-            Format::Json => Ok(()),
+            Format::Json => {}
         }
     }
 
     /// Text as it is, whatever the format.
-    pub(crate) fn text(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.results, "{text}")
+    pub(crate) fn text(&mut self, text: impl Into<Text>) {
+        let text = text.into();
+        self.write(|results| writeln!(results, "{text}"));
+    }
+
+    /// A part of a result that is neither text nor JSON.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.write(|results| results.write_all(bytes));
+    }
+
+    /// Writes out what there is so far.
+    pub(crate) fn flush(&mut self) {
+        self.write(|results| results.flush());
+    }
+
+    /// Fails once results have been lost, for commands that then have nothing left to do.
+    pub(crate) fn is_taken(&self) -> Result<(), Failure> {
+        if self.lost.is_some() { Err(Failure::NotTaken) } else { Ok(()) }
     }
 
     /// Something that people may want to know.
     pub(crate) fn note(&mut self, note: &str) {
         if self.format == Format::Text {
-            self.complain(&format!("note: {note}"));
+            self.complain(&Text::line(&format!("note: {note}")));
         }
     }
 
-    /// Says why the command failed and what to do, and gives its exit code.
-    pub(crate) fn fail(&mut self, failure: &Failure) -> ExitCode {
-        // What there was before the failure comes before its message.
-        if failure.is_broken_pipe() || self.flush().is_err() {
-            return ExitCode::SUCCESS;
+    /// Says what went wrong, and gives the exit code: that of the command if it failed, else that of its output.
+    pub(crate) fn finish(mut self, ended: Result<(), Failure>) -> ExitCode {
+        self.flush();
+        let lost = self.lost.take().map(Failure::Output);
+        let exit = ended.as_ref().err().or(lost.as_ref()).map(Failure::exit);
+        let Some(exit) = exit else { return ExitCode::SUCCESS };
+        let failures = [lost, ended.err().filter(|failure| !matches!(failure, Failure::NotTaken))];
+        for failure in failures.into_iter().flatten() {
+            self.fail(&failure, exit);
         }
-        let exit = failure.exit() as u8;
+        ExitCode::from(exit as u8)
+    }
+
+    /// Says why the command failed and what to do.
+    fn fail(&mut self, failure: &Failure, exit: Exit) {
         match self.format {
             Format::Text => {
-                self.complain(&format!("error: {failure}"));
+                self.complain(&Text::lines(&format!("error: {}", failure.text())));
                 if let Some(hint) = failure.hint() {
-                    self.complain(&format!("  hint: {hint}"));
+                    self.complain(&Text::line(&format!("  hint: {hint}")));
                 }
             }
             Format::Json => {
@@ -159,30 +188,41 @@ impl Output {
                     "hint": failure.hint(),
                     "request_id": failure.request_id(),
                     "replayed": failure.replayed(),
-                    "exit_code": exit,
+                    "exit_code": exit as u8,
                 }});
-                self.complain(&error.to_string());
+                self.complain(&visible::json(&error.to_string()));
             }
         }
-        ExitCode::from(exit)
     }
 
-    /// A part of a result that is neither text nor JSON.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.results.write_all(bytes)
+    fn json(&mut self, result: &impl Json) {
+        let document = serde_json::to_string(&result.json()).map_err(io::Error::from);
+        self.write(|results| writeln!(results, "{}", visible::json(&document?)));
     }
 
-    fn json(&mut self, result: &impl Json) -> io::Result<()> {
-        serde_json::to_writer(&mut self.results, &result.json())?;
-        writeln!(self.results)
+    fn write(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        if self.lost.is_none() {
+            self.lost = write(&mut *self.results).err();
+        }
     }
 
-    /// A line on standard error, after the results so far. If even that cannot be written, there is
-    /// nobody to tell; if the results cannot, the end of the command finds out.
-    fn complain(&mut self, line: &str) {
-        let _ = self.results.flush();
-        let _ = writeln!(self.notes, "{line}");
+    /// A line on standard error, after the results so far. If it cannot be written, there is nobody to tell.
+    fn complain(&mut self, line: &impl ToString) {
+        self.flush();
+        let _ = writeln!(self.notes, "{}", line.to_string());
     }
+}
+
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let mut output = Output::new(Format::Text);
+    if error.use_stderr() {
+        let text = Text::lines(error.render().to_string().trim_end());
+        output.complain(&text);
+        return ExitCode::from(Exit::Usage as u8);
+    }
+    output.write(|_| error.print());
+    output.finish(Ok(()))
 }
 
 #[cfg(test)]

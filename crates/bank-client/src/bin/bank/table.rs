@@ -11,7 +11,9 @@ use comfy_table::{
     Table, TableStyle,
 };
 
-use crate::{apply::Tally, bench};
+use bank_domain::visible;
+
+use crate::{apply::Tally, bench, text::Text};
 
 /// An item of a list, as the cells of a row.
 pub(crate) trait Row {
@@ -70,17 +72,17 @@ impl Row for Account {
 }
 
 /// The rows under the titles of their columns.
-pub(crate) fn list<R: Row>(rows: &[R]) -> String {
+pub(crate) fn list<R: Row>(rows: &[R]) -> Text {
     titled(R::COLUMNS, rows.iter().map(Row::cells))
 }
 
 /// The titles above [`watched`] entries.
-pub(crate) fn watch_titles() -> String {
+pub(crate) fn watch_titles() -> Text {
     live_row(["TIME", "ACCOUNT", "KIND", "AMOUNT", "BALANCE", "COUNTERPARTY", "DESCRIPTION"])
 }
 
 /// An entry as it comes: nobody knows how wide those after it are.
-pub(crate) fn watched(entry: &Entry) -> String {
+pub(crate) fn watched(entry: &Entry) -> Text {
     live_row([
         &entry.created_at.to_string(),
         entry.account_id.as_str(),
@@ -92,15 +94,16 @@ pub(crate) fn watched(entry: &Entry) -> String {
     ])
 }
 
-fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> String {
+fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> Text {
+    let description = visible::line(description);
     let row = format!(
         "{time:<24}  {account:<16}  {kind:<19}  {amount:>14}  {balance:>14}  {counterparty:<16}  {description}"
     );
-    row.trim_end().to_owned()
+    Text::line(row.trim_end())
 }
 
 /// What a movement did to each account.
-pub(crate) fn transaction(transaction: &Transaction) -> String {
+pub(crate) fn transaction(transaction: &Transaction) -> Text {
     let cells = |entry: &Entry| {
         vec![
             entry.account_id.to_string(),
@@ -123,7 +126,7 @@ pub(crate) fn transaction(transaction: &Transaction) -> String {
 }
 
 /// An account with all that is known of it, a line for each.
-pub(crate) fn account(account: &Account) -> String {
+pub(crate) fn account(account: &Account) -> Text {
     let labels = account.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
     facts([
         ("Account", account.account_id.to_string()),
@@ -142,15 +145,16 @@ pub(crate) fn account(account: &Account) -> String {
 }
 
 /// Something that an audit has found: where, and what.
-pub(crate) fn finding(finding: &AuditFinding) -> String {
+pub(crate) fn finding(finding: &AuditFinding) -> Text {
     match &finding.account_id {
         Some(account_id) => format!("{}: account {account_id}: {}", finding.kind, finding.message),
         None => format!("{}: {}", finding.kind, finding.message),
     }
+    .into()
 }
 
 /// What came of a load.
-pub(crate) fn bench(report: &bench::Report) -> String {
+pub(crate) fn bench(report: &bench::Report) -> Text {
     let per_second = |rate: u32| format!(", {rate} a second");
     let latency = |latency: Duration| format!("{:.3} ms", latency.as_secs_f64() * 1e3);
     let facts = facts([
@@ -180,11 +184,11 @@ pub(crate) fn bench(report: &bench::Report) -> String {
         return facts;
     }
     let rows = report.errors.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
-    format!("{facts}\n{}", titled(&[("REASON", Left), ("COUNT", Right)], rows))
+    Text::stack([facts, titled(&[("REASON", Left), ("COUNT", Right)], rows)])
 }
 
 /// What an audit came to, and the books of each currency.
-pub(crate) fn audit(summary: &AuditSummary) -> String {
+pub(crate) fn audit(summary: &AuditSummary) -> Text {
     let facts = facts([
         ("Accounts", summary.accounts_checked.to_string()),
         ("Entries", summary.entries_checked.to_string()),
@@ -210,11 +214,11 @@ pub(crate) fn audit(summary: &AuditSummary) -> String {
     if summary.books.is_empty() {
         return facts;
     }
-    format!("{facts}\n{}", titled(&columns, summary.books.iter().map(cells)))
+    Text::stack([facts, titled(&columns, summary.books.iter().map(cells))])
 }
 
 /// What became of the lines of a file, and why.
-pub(crate) fn tally(tally: &Tally) -> String {
+pub(crate) fn tally(tally: &Tally) -> Text {
     let Tally { lines, done, refused, replayed, unknown, put_off, reasons } = tally;
     let facts = facts([
         ("Lines", lines.to_string()),
@@ -229,17 +233,17 @@ pub(crate) fn tally(tally: &Tally) -> String {
     }
     let columns = [("REASON", Left), ("LINES", Right)];
     let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
-    format!("{facts}\n{}", titled(&columns, rows))
+    Text::stack([facts, titled(&columns, rows)])
 }
 
 /// What is in the file of a bank.
-pub(crate) fn counts(done: &str, counts: &BackupCounts) -> String {
+pub(crate) fn counts(done: &str, counts: &BackupCounts) -> Text {
     let BackupCounts { accounts, entries, requests } = counts;
-    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests")
+    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests").into()
 }
 
 /// How an amount of interest came about, a line for each step.
-pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
+pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> Text {
     let terms = &breakdown.terms;
     let period = match &terms.period {
         Some(period) => {
@@ -266,7 +270,7 @@ pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> String {
 }
 
 /// What a server is and what it promises, a line for each.
-pub(crate) fn server_info(info: &ServerInfo) -> String {
+pub(crate) fn server_info(info: &ServerInfo) -> Text {
     let ServerInfo { store, limits, lost_writes, .. } = info;
     let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
     let lost = match lost_writes.found_at {
@@ -303,25 +307,28 @@ pub(crate) fn server_info(info: &ServerInfo) -> String {
 }
 
 /// Names and values, less those without a value.
-fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+fn facts<const N: usize>(facts: [(&str, String); N]) -> Text {
     let mut table = Table::new();
     for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        table.add_row([name, &value]);
+        table.add_row([name, &visible::line(&value)]);
     }
     render(table, [Left, Left])
 }
 
-fn titled(columns: &[(&str, CellAlignment)], rows: impl Iterator<Item = Vec<String>>) -> String {
+fn titled(columns: &[(&str, CellAlignment)], rows: impl Iterator<Item = Vec<String>>) -> Text {
     let mut table = Table::new();
+    // Before they are laid out, so that a cell stays on its line and columns are as wide as what is shown.
+    let rows =
+        rows.map(|cells| cells.iter().map(|cell| visible::line(cell).into_owned()).collect::<Vec<_>>());
     table.set_header(columns.iter().map(|&(title, _)| title)).add_rows(rows);
     render(table, columns.iter().map(|&(_, alignment)| alignment))
 }
 
 /// Without lines, two blanks between columns and none at the end.
-fn render(mut table: Table, alignments: impl IntoIterator<Item = CellAlignment>) -> String {
+fn render(mut table: Table, alignments: impl IntoIterator<Item = CellAlignment>) -> Text {
     table.load_style(TableStyle::new());
     for (column, alignment) in table.column_iter_mut().zip(alignments) {
         column.set_padding((0, 2)).set_cell_alignment(alignment);
     }
-    table.trim_fmt()
+    Text::lines(&table.trim_fmt())
 }

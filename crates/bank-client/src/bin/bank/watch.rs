@@ -32,14 +32,18 @@ pub(crate) async fn run(client: &BankClient, args: args::Watch, output: &mut Out
         tokio::select! {
             // It must be listened for before anything is shown.
             biased;
-            stopped = &mut stop => break stopped.map_err(Failure::from),
+            stopped = &mut stop => break stopped.map_err(Failure::Interrupt),
             Some(problem) = interruptions.recv() => output.note(&format!("{problem}; trying again")),
             next = news.try_next() => match next {
                 Ok(Some(news)) => {
                     if resume_token.is_none() {
-                        output.detail(&table::watch_titles())?;
+                        output.detail(table::watch_titles());
                     }
-                    output.watched(&news)?;
+                    output.watched(&news);
+                    // What nobody has taken is not passed over by whoever goes on.
+                    if let Err(failure) = output.is_taken() {
+                        break Err(failure);
+                    }
                     resume_token = Some(news.resume_token);
                 }
                 Ok(None) => break Ok(()),

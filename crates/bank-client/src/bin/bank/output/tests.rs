@@ -13,6 +13,8 @@ use futures::stream;
 use super::*;
 use crate::audit;
 
+mod deceit;
+
 /// What was written, shared with the test.
 #[derive(Clone, Default)]
 struct Written(Rc<RefCell<Vec<u8>>>);
@@ -36,7 +38,8 @@ impl Written {
 /// An output, what it writes as results, and what as notes.
 fn record(format: Format) -> (Output, Written, Written) {
     let (results, notes) = (Written::default(), Written::default());
-    let output = Output { format, results: Box::new(results.clone()), notes: Box::new(notes.clone()) };
+    let output =
+        Output { format, results: Box::new(results.clone()), notes: Box::new(notes.clone()), lost: None };
     (output, results, notes)
 }
 
@@ -196,18 +199,18 @@ async fn json_is_a_line_for_each_result() {
 #[test]
 fn an_answer_is_the_message_of_the_bank() {
     let (mut output, results, notes) = record(Format::Text);
-    output.answer(&receipt(), &parsed(&[])).unwrap();
+    output.answer(&receipt(), &parsed(&[]));
     assert_eq!(results.text(), "Successfully deposited $1000.00\n");
     assert_eq!(notes.text(), "");
 
-    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[])).unwrap();
+    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[]));
     assert_eq!(notes.text(), "note: this request was carried out before; this is the answer it got then\n");
 
-    output.answer(&receipt(), &parsed(&["--dry-run"])).unwrap();
+    output.answer(&receipt(), &parsed(&["--dry-run"]));
     assert_eq!(notes.text(), "note: only checked, nothing was changed\n");
 
     let (mut output, results, notes) = record(Format::Json);
-    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[])).unwrap();
+    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[]));
     assert_eq!(notes.text(), "");
     let json: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
     assert_eq!(json["message"], "Successfully deposited $1000.00");
@@ -217,10 +220,9 @@ fn an_answer_is_the_message_of_the_bank() {
     assert!(json.get("interest").is_none());
 }
 
-#[test]
-fn a_server_that_has_lost_writes_says_so() {
+fn server_info() -> ServerInfo {
     let second = Duration::from_secs(1);
-    let info = ServerInfo {
+    ServerInfo {
         version: "0.1.0".into(),
         started_at: time(1),
         uptime: 90 * second,
@@ -252,9 +254,14 @@ fn a_server_that_has_lost_writes_says_so() {
             stream_batches_max: 14,
         },
         lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
-    };
+    }
+}
+
+#[test]
+fn a_server_that_has_lost_writes_says_so() {
+    let info = server_info();
     let (mut output, results, _) = record(Format::Text);
-    output.result(&info, &table::server_info(&info)).unwrap();
+    output.result(&info, table::server_info(&info));
     assert_eq!(
         results.text(),
         "\
@@ -278,7 +285,7 @@ Request ids kept  11 s
     );
 
     let (mut output, results, _) = record(Format::Json);
-    output.result(&info, "").unwrap();
+    output.result(&info, "");
     let shown: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
     assert_eq!(shown["store"]["durability"]["level"], "everysec");
     assert_eq!(shown["store"]["problem"], "it is away");
@@ -315,7 +322,7 @@ fn interest_is_explained() {
         replayed: false,
     };
     assert_eq!(
-        table::breakdown(&receipt.breakdown),
+        table::breakdown(&receipt.breakdown).to_string(),
         "\
 Principal       $500.00
 Rate            2.5 % a year
@@ -338,7 +345,7 @@ Interest        $6.20"
 fn an_account_is_a_list_of_facts() {
     let account = Account { owner: String::new(), ..account("123", "USD", 97_500) };
     assert_eq!(
-        table::account(&account),
+        table::account(&account).to_string(),
         "\
 Account          123
 Type             checking
@@ -374,20 +381,21 @@ fn a_failure_says_what_to_do() {
             replayed: false,
         })
     };
-    let (mut output, results, notes) = record(Format::Text);
-    assert_eq!(output.fail(&failure()), ExitCode::from(3));
+    let (output, results, notes) = record(Format::Text);
+    assert_eq!(output.finish(Err(failure())), ExitCode::from(3));
     assert_eq!(results.text(), "");
     assert_eq!(notes.text(), "error: account 123 has $12.50 available, $500.00 requested\n");
 
     let not_found = Error::AccountNotFound { account_id: "9".parse().unwrap(), replayed: false };
-    assert_eq!(output.fail(&not_found.into()), ExitCode::from(4));
+    let (output, _, notes) = record(Format::Text);
+    assert_eq!(output.finish(Err(not_found.into())), ExitCode::from(4));
     assert_eq!(
         notes.text(),
         "error: account 9 does not exist\n  hint: `bank accounts` lists what there is, `bank create 9` opens it\n"
     );
 
-    let (mut output, _, notes) = record(Format::Json);
-    output.fail(&failure());
+    let (output, _, notes) = record(Format::Json);
+    output.finish(Err(failure()));
     assert_eq!(
         notes.text(),
         concat!(
@@ -399,23 +407,54 @@ fn a_failure_says_what_to_do() {
     );
 }
 
-#[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
-    struct Closed;
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
+/// Takes so many bytes, and none after that.
+struct Full(usize, io::ErrorKind);
 
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 { Err(self.1.into()) } else { Ok(taken) }
     }
-    let (mut output, _, notes) = record(Format::Text);
-    output.results = Box::new(Closed);
-    let failure = Failure::from(output.text("result").unwrap_err());
-    assert_eq!(output.fail(&failure), ExitCode::SUCCESS);
-    assert_eq!(notes.text(), "");
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_command_whose_results_are_lost_keeps_its_exit_code_and_does_not_succeed() {
+    let lost = |format, kind, ended| {
+        let (mut output, _, notes) = record(format);
+        output.results = Box::new(Full(7, kind));
+        output.text("first");
+        assert!(output.is_taken().is_ok());
+        output.text("second");
+        output.text("third");
+        let not_taken = output.is_taken();
+        assert!(matches!(not_taken, Err(Failure::NotTaken)));
+        let ended = match ended {
+            Some(failure) => Err(failure),
+            None => not_taken,
+        };
+        (output.finish(ended), notes.text())
+    };
+    let full = "error: cannot write the results: no storage space\n";
+    assert_eq!(lost(Format::Text, io::ErrorKind::StorageFull, None), (ExitCode::from(1), full.into()));
+    let gone = "error: cannot write the results: whatever reads them has ended\n";
+    assert_eq!(lost(Format::Text, io::ErrorKind::BrokenPipe, None), (ExitCode::from(1), gone.into()));
+
+    let (exit, notes) = lost(Format::Text, io::ErrorKind::StorageFull, Some(Failure::Findings(2)));
+    assert_eq!(exit, ExitCode::from(9));
+    assert_eq!(notes, format!("{full}error: the audit has found 2 things that are wrong\n"));
+
+    let (exit, notes) = lost(Format::Json, io::ErrorKind::StorageFull, Some(Failure::Findings(2)));
+    assert_eq!(exit, ExitCode::from(9));
+    let errors: Vec<serde_json::Value> =
+        notes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons: Vec<_> = errors.iter().map(|error| &error["error"]["reason"]).collect();
+    assert_eq!(reasons, ["OUTPUT", "AUDIT_FINDINGS"]);
+    assert!(errors.iter().all(|error| error["error"]["exit_code"] == 9), "{notes}");
 }
 
 fn summary(findings: u64) -> AuditSummary {
@@ -445,7 +484,7 @@ async fn audited(format: Format, findings: Vec<AuditFinding>) -> (String, Result
         .chain(findings.into_iter().map(AuditNews::Finding))
         .chain([AuditNews::Summary(summary(count))]);
     let ended = audit::tell(stream::iter(news.map(Ok)), &mut output).await;
-    output.flush().unwrap();
+    output.flush();
     (results.text(), ended)
 }
 
@@ -523,8 +562,8 @@ fn a_watch_is_rows_as_they_come_or_a_line_with_its_token() {
     entries.reverse();
     let news = WatchNews { entries, resume_token: "t-1".into() };
     let (mut output, results, _) = record(Format::Text);
-    output.text(&table::watch_titles()).unwrap();
-    output.watched(&news).unwrap();
+    output.text(table::watch_titles());
+    output.watched(&news);
     assert_eq!(
         results.text(),
         "\
@@ -536,9 +575,9 @@ TIME                      ACCOUNT           KIND                         AMOUNT 
     );
 
     let (mut output, results, _) = record(Format::Json);
-    output.watched(&news).unwrap();
+    output.watched(&news);
     let line: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
     assert_eq!((&line["resume_token"], &line["entries"][2]["kind"]), (&json!("t-1"), &json!("transfer_out")));
-    output.watched(&WatchNews { entries: Vec::new(), ..news }).unwrap();
+    output.watched(&WatchNews { entries: Vec::new(), ..news });
     assert_eq!(results.text(), "{\"entries\":[],\"resume_token\":\"t-1\"}\n");
 }
