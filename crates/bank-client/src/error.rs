@@ -158,6 +158,21 @@ pub enum Error {
         /// Which id.
         request_id: RequestId,
     },
+    /// Two operations of one atomic batch have the same request id. Give each its own.
+    #[error(
+        "operations {first} and {second} of the atomic batch both have the request id {request_id} on account \
+         {account_id}; each needs its own"
+    )]
+    RequestIdRepeated {
+        /// The account that both operations name first.
+        account_id: AccountId,
+        /// Which id.
+        request_id: RequestId,
+        /// Which operation has it, counted from 0.
+        first: usize,
+        /// Which other one.
+        second: usize,
+    },
     /// The request id is of a request that was carried out before, and others of its atomic batch were not.
     #[error(
         "request id {request_id} on account {account_id} was carried out before, and other operations of its \
@@ -339,6 +354,7 @@ impl Error {
         match self {
             Self::OutcomeUnknown { request_id, .. }
             | Self::RequestIdReused { request_id, .. }
+            | Self::RequestIdRepeated { request_id, .. }
             | Self::PartlyExecuted { request_id, .. } => Some(request_id),
             Self::DeadlineExceeded { request_id } => request_id.as_ref(),
             _ => None,
@@ -387,6 +403,7 @@ impl Error {
             Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
             Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
+            Self::RequestIdRepeated { .. } => "REQUEST_ID_REPEATED",
             Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",
             Self::BatchAborted { .. } => "BATCH_ABORTED",
             Self::BackupDamaged { .. } => "BACKUP_DAMAGED",

@@ -185,7 +185,7 @@ impl Ledger {
     /// each, in order.
     ///
     /// In an atomic batch, which must not be empty, an operation that fails answers why, and all others
-    /// [`Error::BatchAborted`]. Its request ids may not be used twice on one account. A refusal is the outcome of the
+    /// [`Error::BatchAborted`]. A request id that is used twice on one account fails as [`Error::RequestIdRepeated`]. A refusal is the outcome of the
     /// operation that was refused, so a repeated batch is refused for the same reason; the request ids of
     /// the others stay unused.
     ///
@@ -196,28 +196,26 @@ impl Ledger {
     pub async fn execute_batch(&self, batch: Batch) -> Result<BatchResults, Error> {
         let Batch { operations, atomic, deadline } = batch;
         let Some(last) = operations.len().checked_sub(1) else { return Ok(Vec::new()) };
-        let (results, complete) = Collector::new(operations.len());
+        let (collector, waiter) = Collector::new(operations.len());
         let mut submissions = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            let reply = ReplyTo::Batch { results: Arc::clone(&results), index };
+            let reply = ReplyTo::Batch { results: Arc::clone(&collector), index };
             let mut submission = Submission::new(operation, deadline, reply);
             submission.linked = atomic && index < last;
             submissions.push(submission);
         }
+        drop(collector);
         if atomic && let Some(results) = refuse_repetition(&submissions) {
             return Ok(results);
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
         self.lane(&submissions[0].command).push(submissions, false)?;
-        let is_over = match timeout_at(deadline, complete).await {
-            Ok(Ok(())) | Err(_) => true,
-            Ok(Err(_)) => false,
-        };
-        let known = results.take().into_iter().zip(request_ids);
-        Ok(known
-            .map(|(result, request_id)| match result {
-                Some(result) => result,
-                None if is_over => Err(Error::DeadlineExceeded { request_id }),
+        let (outcomes, is_late) = waiter.wait(deadline).await;
+        let outcomes = outcomes.into_iter().zip(request_ids);
+        Ok(outcomes
+            .map(|(outcome, request_id)| match outcome {
+                Some(outcome) => outcome,
+                None if is_late => Err(Error::DeadlineExceeded { request_id }),
                 None => Err(sequencer_gone(request_id)),
             })
             .collect())
@@ -332,15 +330,24 @@ fn sequencer_gone(request_id: RequestId) -> Error {
     Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
 }
 
-/// An atomic batch cannot carry out one request twice.
+/// An atomic batch cannot carry out one request twice: one of the two would be a repetition, and the other not.
 fn refuse_repetition(submissions: &[Submission]) -> Option<BatchResults> {
-    let mut keys = HashSet::with_capacity(submissions.len());
-    let repeated = submissions.iter().position(|submission| !keys.insert(&submission.key))?;
-    let RequestKey { request_id, account_id, .. } = submissions[repeated].key.clone();
-    let aborted = || Err(Error::BatchAborted { failed_operation: repeated });
-    let mut results: BatchResults = submissions.iter().map(|_| aborted()).collect();
-    results[repeated] = Err(Error::RequestIdReused { request_id, account_id });
-    Some(results)
+    let mut places = HashMap::with_capacity(submissions.len());
+    let (second, first) = submissions
+        .iter()
+        .enumerate()
+        .find_map(|(place, submission)| Some((place, places.insert(&submission.key, place)?)))?;
+    let RequestKey { request_id, account_id, .. } = submissions[second].key.clone();
+    let error = Error::RequestIdRepeated { request_id, account_id, first, second };
+    Some(aborted(submissions.len(), second, error))
+}
+
+/// The results of an atomic batch of which one operation has failed.
+fn aborted(count: usize, failed_operation: usize, error: Error) -> BatchResults {
+    let mut results: BatchResults =
+        (0..count).map(|_| Err(Error::BatchAborted { failed_operation })).collect();
+    results[failed_operation] = Err(error);
+    results
 }
 
 /// The time by this machine's clock, never before 1970.

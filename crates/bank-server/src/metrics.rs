@@ -94,6 +94,7 @@ impl CommandOutcome {
             Err(ledger::Error::OutcomeUnknown { .. }) => Self::Unknown,
             Err(
                 ledger::Error::RequestIdReused { .. }
+                | ledger::Error::RequestIdRepeated { .. }
                 | ledger::Error::PartlyExecuted { .. }
                 | ledger::Error::BatchAborted { .. }
                 | ledger::Error::QueueFull { .. }

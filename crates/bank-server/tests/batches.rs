@@ -576,6 +576,35 @@ async fn all_or_none(bank: Bank) {
     }
 }
 
+/// It was told that its id "has been used for a different request".
+#[tokio::test]
+async fn a_request_id_that_is_used_twice_in_an_atomic_batch_is_told_with_both_operations() {
+    let (_bank, mut client) = bank_with_accounts().await;
+    let named = |account: &str, amount| {
+        Kind::Deposit(v1::DepositRequest { request_id: "r".to_owned(), ..deposit(account, amount) })
+    };
+    for other in [named("a", 1), named("a", 2)] {
+        let operations = [named("b", 1), named("a", 1), Kind::Deposit(deposit("a", 1)), other];
+        let request = v1::ExecuteBatchRequest { atomic: true, ..batch(operations.clone()) };
+        let mut results = client.execute_batch(request).await.unwrap().into_inner().results;
+        let Some(Outcome::Error(error)) = results.pop().unwrap().outcome else { panic!() };
+        let error = failed(Err::<(), _>(status_of(error)));
+        assert_eq!((error.code, &*error.reason), (Code::InvalidArgument, "REQUEST_ID_REPEATED"));
+        assert_eq!(
+            error.message,
+            "operations 1 and 3 of the atomic batch both have the request id r on account a; each needs its own"
+        );
+        assert_eq!((&*error.metadata["first_operation"], &*error.metadata["second_operation"]), ("1", "3"));
+        assert_eq!(reasons(results), ["BATCH_ABORTED"; 3]);
+    }
+    assert_eq!(balance(&mut client, "a").await, 0);
+    // On another account it is another id; and operations that stand for themselves may repeat one another.
+    let both = v1::ExecuteBatchRequest { atomic: true, ..batch([named("a", 1), named("b", 1)]) };
+    let results = client.execute_batch(both).await.unwrap().into_inner().results;
+    assert_eq!(reasons(results), ["done"; 2]);
+    assert_eq!(balance(&mut client, "a").await, 1);
+}
+
 #[tokio::test]
 async fn an_atomic_batch_is_all_or_none_in_memory() {
     all_or_none(Bank::memory().await).await;

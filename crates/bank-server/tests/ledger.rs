@@ -15,18 +15,25 @@ use std::{
 use async_trait::async_trait;
 use bank_domain::{
     Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels,
-    OpenAccount, Owner, Refusal, RequestId, Withdraw,
+    OpenAccount, Owner, Refusal, RequestId, Transfer, Withdraw,
 };
 use bank_server::{
     auth::{Access, Identity, Method},
-    ledger::{Error, Executed, Ledger, LedgerOptions, Request},
+    ledger::{Batch, Error, Executed, Ledger, LedgerOptions, Operation, Request},
     metrics::Metrics,
 };
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
 };
 use futures::{FutureExt as _, future::try_join_all, poll};
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{RwLock, Semaphore},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+/// How long anything may take. Only a broken ledger needs that long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the next commit does instead of answering.
 enum Fault {
@@ -40,7 +47,7 @@ enum Fault {
     Panics,
 }
 
-/// A store in memory whose commits wait for a permit and may fail.
+/// A store in memory whose commits wait for a permit and may fail, and whose reads of accounts can be held up.
 struct Stage {
     store: MemoryStore,
     permits: Semaphore,
@@ -49,6 +56,8 @@ struct Stage {
     arrivals: AtomicUsize,
     commits: AtomicUsize,
     largest_batch: AtomicUsize,
+    /// While this is held for writing, no account is read.
+    loads: RwLock<()>,
 }
 
 impl Stage {
@@ -60,6 +69,7 @@ impl Stage {
             arrivals: AtomicUsize::new(0),
             commits: AtomicUsize::new(0),
             largest_batch: AtomicUsize::new(0),
+            loads: RwLock::default(),
         })
     }
 
@@ -76,6 +86,7 @@ impl Stage {
 #[async_trait]
 impl Store for Stage {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        let _open = self.loads.read().await;
         self.store.load(ids).await
     }
 
@@ -175,6 +186,12 @@ fn withdraw(account_id: &str, minor_units: i64) -> Command {
         amount: Amount::try_new(None, minor_units).unwrap(),
         description: Description::default(),
     })
+}
+
+fn transfer(source: &str, destination: &str, minor_units: i64) -> Command {
+    let amount = Amount::try_new(None, minor_units).unwrap();
+    let [source, destination] = [source, destination].map(|id| id.parse().unwrap());
+    Command::Transfer(Transfer::try_new(source, destination, amount, Description::default()).unwrap())
 }
 
 fn start(stage: &Arc<Stage>, options: &LedgerOptions) -> Ledger {
@@ -300,6 +317,49 @@ async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
     }
 }
 
+/// While accounts were read for the next batch, the answers of commits that had ended waited.
+#[tokio::test]
+async fn a_commit_is_answered_while_accounts_are_read_for_the_next() {
+    let stage = Stage::new(2);
+    let options = LedgerOptions { batch_commands_max: 1, ..options() };
+    let (ledger, other) = (start(&stage, &options), start(&stage, &options));
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    other.execute(request(open("b"), "")).await.unwrap();
+
+    let loads = stage.loads.write().await;
+    let first = begin(&ledger, [request(deposit("a", 1), "")]).await.remove(0);
+    let second = begin(&ledger, [request(deposit("b", 1), "")]).await.remove(0);
+    stage.open();
+    let done = timeout(PATIENCE, first).await.expect("its answer waits for nothing").unwrap().unwrap();
+    assert_eq!(done.entry.sequence, 2);
+    assert!(!second.is_finished());
+    drop(loads);
+    assert_eq!(second.await.unwrap().unwrap().entry.sequence, 2);
+}
+
+#[tokio::test]
+async fn what_waits_for_accounts_does_not_overtake_what_is_decided_again() {
+    let stage = Stage::new(3);
+    let options = LedgerOptions { batch_commands_max: 1, ..options() };
+    let (ledger, other) = (start(&stage, &options), start(&stage, &options));
+    ledger.execute(request(open("a"), "")).await.unwrap();
+    other.execute(request(open("b"), "")).await.unwrap();
+    // The first ledger does not know of it, so what it decides on the account conflicts.
+    other.execute(request(deposit("a", 1), "")).await.unwrap();
+
+    let loads = stage.loads.write().await;
+    let mut calls = begin(&ledger, [request(deposit("a", 100), "")]).await;
+    calls.extend(begin(&ledger, [request(transfer("a", "b", 101), "")]).await);
+    calls.extend(begin(&ledger, [request(withdraw("a", 1), "")]).await);
+    stage.open();
+    committing().await;
+    drop(loads);
+    let [paid_in, passed_on, withdrawn] = ended(calls).await;
+    assert_eq!((paid_in.unwrap().entry.sequence, passed_on.unwrap().entry.sequence), (3, 4));
+    assert!(matches!(withdrawn, Err(Error::Refused { .. })), "{withdrawn:?}");
+    assert_eq!((balance(&stage.store, "a").await, balance(&stage.store, "b").await), (0, 101));
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let (stage, ledger) = with_account(&LedgerOptions { queue_commands_max: 2, ..options() }).await;
@@ -395,6 +455,37 @@ async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
         }
         assert_eq!(ledger.execute(request(deposit("a", 1), "z")).await, Err(Error::ShuttingDown));
         ledger.drain().await;
+    }
+}
+
+/// A batch waited until its deadline: who waited for it kept it open.
+#[tokio::test]
+async fn a_batch_whose_sequencer_fails_is_told_at_once_that_its_outcome_is_not_known() {
+    for atomic in [false, true] {
+        let (stage, ledger) = with_account(&options()).await;
+        stage.fail([Fault::Panics]);
+        let call = |ids: [&str; 2]| {
+            let operations = ids.map(|id| {
+                let Request { access, command, request_id, .. } = request(deposit("a", 1), id);
+                Operation { access, command, request_id }
+            });
+            let deadline = Instant::now() + Duration::from_hours(1);
+            let batch = Batch { operations: operations.into(), atomic, deadline };
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.execute_batch(batch).await })
+        };
+        let begun = call(["w", "x"]);
+        committing().await;
+        let queued = call(["y", "z"]);
+        committing().await;
+        stage.open();
+        for (call, ids) in [(begun, ["w", "x"]), (queued, ["y", "z"])] {
+            let results = timeout(PATIENCE, call).await.expect("nobody will answer").unwrap().unwrap();
+            for (result, id) in results.into_iter().zip(ids) {
+                let Err(Error::OutcomeUnknown { request_id, .. }) = result else { panic!("{result:?}") };
+                assert_eq!(request_id.as_str(), id);
+            }
+        }
     }
 }
 

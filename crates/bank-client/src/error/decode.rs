@@ -83,6 +83,12 @@ fn from_reason(
         "REQUEST_ID_REUSED" => {
             Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
+        "REQUEST_ID_REPEATED" => Error::RequestIdRepeated {
+            account_id: account_id()?,
+            request_id: values.parse("request_id")?,
+            first: values.parse("first_operation")?,
+            second: values.parse("second_operation")?,
+        },
         "PARTLY_EXECUTED" => {
             Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
         }

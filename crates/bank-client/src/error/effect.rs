@@ -32,6 +32,7 @@ impl Error {
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
             | Self::RequestIdReused { .. }
+            | Self::RequestIdRepeated { .. }
             | Self::PartlyExecuted { .. }
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty { .. }

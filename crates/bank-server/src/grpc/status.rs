@@ -457,6 +457,16 @@ fn ledger_status(error: ledger::Error) -> Status {
                 .precondition(&account_id)
                 .status()
         }
+        ledger::Error::RequestIdRepeated { request_id, account_id, first, second } => {
+            let mut answer = Answer::new(Code::InvalidArgument, "REQUEST_ID_REPEATED", message)
+                .with("request_id", request_id)
+                .with("account_id", account_id)
+                .with("first_operation", first)
+                .with("second_operation", second);
+            let field = format!("operations[{second}]");
+            answer.details.add_bad_request_violation(field, answer.message.clone());
+            answer.status()
+        }
         ledger::Error::PartlyExecuted { request_id, account_id } => {
             Answer::new(Code::FailedPrecondition, "PARTLY_EXECUTED", message)
                 .with("request_id", request_id)

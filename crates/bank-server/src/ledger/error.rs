@@ -26,6 +26,21 @@ pub enum Error {
         /// The account that scopes it.
         account_id: AccountId,
     },
+    /// Two operations of an atomic batch have one request id. Nothing was done.
+    #[error(
+        "operations {first} and {second} of the atomic batch both have the request id {request_id} on account \
+         {account_id}; each needs its own"
+    )]
+    RequestIdRepeated {
+        /// The id.
+        request_id: RequestId,
+        /// The account that scopes it.
+        account_id: AccountId,
+        /// Which operation has it, counted from 0.
+        first: usize,
+        /// Which other one.
+        second: usize,
+    },
     /// The request id, in an atomic batch, is of a request that was carried out before, and others of the
     /// batch were not. Nothing was done.
     #[error(

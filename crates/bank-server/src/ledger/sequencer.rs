@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use bank_domain::{Account, AccountId};
-use bank_store::{Proposal, StoreError};
+use bank_store::{Proposal, Store, StoreError};
 use futures::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, ready},
@@ -58,12 +59,16 @@ pub(super) struct Sequencer {
     pub(super) remembered: Remembered,
     /// Commands that were decided on what is no longer so.
     again: VecDeque<Submission>,
+    /// Commands that were taken out of the queue, and must not be decided before those of `again`.
+    held: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
     /// Whether there is a refusal in the last of them, behind which nothing is sent then. It moves no stamp, so what
     /// comes after it could be carried out although it is not, and then it would be decided again after that.
     has_refusals: bool,
     /// When something last went another way than it was decided.
     disturbed_at: Option<Instant>,
+    /// How many commits in a row have only conflicted.
+    fruitless_commits: u32,
 }
 
 impl Sequencer {
@@ -75,30 +80,26 @@ impl Sequencer {
             acknowledged,
             remembered,
             again: VecDeque::new(),
+            held: VecDeque::new(),
             commits: FuturesOrdered::new(),
             has_refusals: false,
             disturbed_at: None,
+            fruitless_commits: 0,
         }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(mut self) {
-        let mut fruitless_commits = 0;
         while let Some(next) = self.next().await {
-            let Next::Ended(ended) = next else {
-                self.begin().await;
-                continue;
-            };
-            let size = ended.batch.len();
-            if !ended.is_as_decided() {
-                self.disturbed_at = Some(Instant::now());
-            }
-            let conflicts = self.end(ended);
-            fruitless_commits = if conflicts.len() < size { 0 } else { fruitless_commits + 1 };
-            self.again.extend(conflicts);
-            if fruitless_commits >= FRUITLESS_COMMITS_MAX {
-                // Somebody else is always faster, or what is stored never matches what is read.
-                sleep(CONFLICT_PAUSE).await;
+            match next {
+                Next::Begin => {
+                    if self.fruitless_commits >= FRUITLESS_COMMITS_MAX {
+                        // Somebody else is always faster, or what is stored never matches what is read.
+                        sleep(CONFLICT_PAUSE).await;
+                    }
+                    self.begin().await;
+                }
+                Next::Ended(ended) => self.end(ended),
             }
         }
     }
@@ -107,7 +108,7 @@ impl Sequencer {
     /// of the one that was begun first.
     async fn next(&mut self) -> Option<Next> {
         if self.commits.is_empty() {
-            let is_more = !self.again.is_empty() || self.commands.wait().await;
+            let is_more = !self.again.is_empty() || !self.held.is_empty() || self.commands.wait().await;
             return is_more.then_some(Next::Begin);
         }
         let is_calm = self.disturbed_at.is_none_or(|at| at.elapsed() >= CALM);
@@ -142,8 +143,19 @@ impl Sequencer {
         });
     }
 
+    /// Answers a batch, but for what has to be decided again.
+    fn end(&mut self, ended: Ended) {
+        let size = ended.batch.len();
+        if !ended.is_as_decided() {
+            self.disturbed_at = Some(Instant::now());
+        }
+        let conflicts = self.answer(ended);
+        self.fruitless_commits = if conflicts.len() < size { 0 } else { self.fruitless_commits + 1 };
+        self.again.extend(conflicts);
+    }
+
     /// Answers a batch, and returns what has to be decided again.
-    fn end(&mut self, ended: Ended) -> Vec<Submission> {
+    fn answer(&mut self, ended: Ended) -> Vec<Submission> {
         let Ended { batch, proposals, asked_at, committed } = ended;
         match committed {
             Ok(committed) => self.settle(batch, proposals, committed, asked_at),
@@ -179,6 +191,7 @@ impl Sequencer {
         // What waits to be decided again counts against the bound of the queue.
         let room = queue_max.saturating_sub(again.len());
         let size_max = batch_max.min(batch.len() + room);
+        take_chains(&mut batch, size_max, || self.held.pop_front());
         let before = batch.len();
         self.commands.take(|waiting| take_chains(&mut batch, size_max, || waiting.pop_front()));
         let now = Instant::now();
@@ -203,38 +216,47 @@ impl Sequencer {
     }
 
     /// Reads the accounts of a batch that are not remembered, and answers the commands whose accounts cannot
-    /// be read.
-    async fn recall(&mut self, batch: Vec<Submission>) -> Vec<Submission> {
-        let ids = batch.iter().flat_map(|submission| submission.command.account_ids());
-        let mut missing: Vec<_> = ids.filter(|id| !self.remembered.recall(id)).cloned().collect();
-        if missing.is_empty() {
-            return batch;
-        }
-        missing.sort_unstable();
-        missing.dedup();
-        let mut failures = HashMap::new();
-        let asked_at = Instant::now();
-        let store = Arc::clone(&self.committer.store);
-        match store.load(&missing).await {
-            Ok(loaded) => {
-                for (id, account) in missing.into_iter().zip(loaded) {
-                    self.learn(id, account, asked_at);
+    /// be read. Commits that end meanwhile are answered meanwhile. If something of them has to be decided again,
+    /// that comes first: the batch is held, and nothing is returned.
+    async fn recall(&mut self, mut batch: Vec<Submission>) -> Vec<Submission> {
+        let again_before = self.again.len();
+        loop {
+            let ids = batch.iter().flat_map(|submission| submission.command.account_ids());
+            let mut missing: Vec<_> = ids.filter(|id| !self.remembered.recall(id)).cloned().collect();
+            if missing.is_empty() {
+                return batch;
+            }
+            missing.sort_unstable();
+            missing.dedup();
+            let asked_at = Instant::now();
+            let store = Arc::clone(&self.committer.store);
+            let mut load = pin!(load(&*store, &missing));
+            let (loaded, failures) = loop {
+                tokio::select! {
+                    biased;
+                    Some(ended) = self.commits.next() => self.end(ended),
+                    read = &mut load => break read,
+                }
+            };
+            for (id, account) in loaded {
+                self.acknowledged.compare(&id, account.as_ref(), asked_at);
+                // A commit that ended meanwhile may have told of a later state.
+                if !self.remembered.recall(&id) {
+                    self.remembered.learn(id, account);
                 }
             }
-            // One account that cannot be read must not stop the others.
-            Err(StoreError::Corrupt(_)) => {
-                for id in missing {
-                    match store.load(std::slice::from_ref(&id)).await {
-                        Ok(mut loaded) => self.learn(id, loaded.pop().flatten(), asked_at),
-                        Err(error) => drop(failures.insert(id, error)),
-                    }
-                }
+            if self.again.len() > again_before {
+                self.held.extend(batch);
+                return Vec::new();
             }
-            Err(error) => failures.extend(missing.into_iter().map(|id| (id, error.clone()))),
+            if !failures.is_empty() {
+                batch = self.without(batch, &failures);
+            }
         }
-        if failures.is_empty() {
-            return batch;
-        }
+    }
+
+    /// Answers the commands whose accounts cannot be read, and returns the others.
+    fn without(&self, batch: Vec<Submission>, failures: &HashMap<AccountId, StoreError>) -> Vec<Submission> {
         let mut readable = Vec::with_capacity(batch.len());
         let mut rest = VecDeque::from(batch);
         while !rest.is_empty() {
@@ -264,6 +286,33 @@ impl Sequencer {
         self.acknowledged.compare(&id, account.as_ref(), asked_at);
         self.remembered.learn(id, account);
     }
+}
+
+/// Reads accounts: those that can be read, and why the others cannot.
+async fn load(
+    store: &dyn Store,
+    ids: &[AccountId],
+) -> (Vec<(AccountId, Option<Account>)>, HashMap<AccountId, StoreError>) {
+    let mut failures = HashMap::new();
+    let loaded = match store.load(ids).await {
+        Ok(loaded) => ids.iter().cloned().zip(loaded).collect(),
+        // One account that cannot be read must not stop the others.
+        Err(StoreError::Corrupt(_)) => {
+            let mut readable = Vec::with_capacity(ids.len());
+            for id in ids {
+                match store.load(std::slice::from_ref(id)).await {
+                    Ok(mut loaded) => readable.push((id.clone(), loaded.pop().flatten())),
+                    Err(error) => drop(failures.insert(id.clone(), error)),
+                }
+            }
+            readable
+        }
+        Err(error) => {
+            failures.extend(ids.iter().map(|id| (id.clone(), error.clone())));
+            Vec::new()
+        }
+    };
+    (loaded, failures)
 }
 
 /// Takes chains, until there are so many commands or no more.

@@ -1,10 +1,16 @@
 //! A command on its way through its lane, and the way back to who asked for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bank_domain::{Command, Fingerprint, RequestId};
 use bank_store::{Caller, RequestKey};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -45,58 +51,61 @@ pub(super) enum ReplyTo {
     Caller(oneshot::Sender<Result<Executed, Error>>),
     /// A call for many.
     Batch {
-        /// Where the outcomes of all are put together.
+        /// Where the outcomes of all are put.
         results: Arc<Collector>,
         /// Which of them it is.
         index: usize,
     },
 }
 
-/// Puts the outcomes of a batch together, in whatever order they come.
+/// Where the commands of a batch put their outcomes, in whatever order they come.
+///
+/// Only commands hold it, and never who waits: so it ends with the last of them, and with it the wait, whether
+/// all were answered or the sequencer is gone.
 #[derive(Debug)]
-pub(super) struct Collector(Mutex<Collected>);
-
-#[derive(Debug)]
-struct Collected {
-    results: Vec<Option<Result<Executed, Error>>>,
-    missing: usize,
-    complete: Option<oneshot::Sender<()>>,
+pub(super) struct Collector {
+    outcomes: Arc<Mutex<Outcomes>>,
+    _open: oneshot::Sender<Infallible>,
 }
 
-impl Collector {
-    /// One for so many outcomes, and what tells that all are there. If that ends without telling,
-    /// some never will be.
-    pub(super) fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<()>) {
-        let (complete, completed) = oneshot::channel();
-        let results = std::iter::repeat_with(|| None).take(count).collect();
-        let collected = Collected { results, missing: count, complete: Some(complete) };
-        (Arc::new(Self(Mutex::new(collected))), completed)
-    }
+/// The wait for the outcomes of a batch.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    outcomes: Arc<Mutex<Outcomes>>,
+    closed: oneshot::Receiver<Infallible>,
+}
 
-    /// What is there.
-    pub(super) fn take(&self) -> Vec<Option<Result<Executed, Error>>> {
-        std::mem::take(&mut self.collected().results)
+/// One for each command; none where there is no outcome yet.
+type Outcomes = Vec<Option<Result<Executed, Error>>>;
+
+impl Collector {
+    /// One for so many outcomes, and the wait for them.
+    pub(super) fn new(count: usize) -> (Arc<Self>, Waiter) {
+        let (open, closed) = oneshot::channel();
+        let outcomes = Arc::new(Mutex::new(vec![None; count]));
+        (Arc::new(Self { outcomes: Arc::clone(&outcomes), _open: open }), Waiter { outcomes, closed })
     }
 
     fn put(&self, index: usize, result: Result<Executed, Error>) {
-        let mut collected = self.collected();
         // There is no place any more once the caller has left.
-        if let Some(place) = collected.results.get_mut(index) {
+        if let Some(place) = lock(&self.outcomes).get_mut(index) {
             *place = Some(result);
         }
-        collected.missing -= 1;
-        if collected.missing == 0
-            && let Some(complete) = collected.complete.take()
-        {
-            // An error means that the caller is gone. The outcomes stand all the same.
-            let _ = complete.send(());
-        }
     }
+}
 
-    fn collected(&self) -> MutexGuard<'_, Collected> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Waiter {
+    /// Waits until no command can be answered any more, at most until the deadline: what is there then, and
+    /// whether the deadline has passed.
+    pub(super) async fn wait(self, deadline: Instant) -> (Outcomes, bool) {
+        let is_late = timeout_at(deadline, self.closed).await.is_err();
+        (std::mem::take(&mut *lock(&self.outcomes)), is_late)
     }
+}
+
+fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
+    // Nothing panics while it is held.
+    outcomes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Submission {
