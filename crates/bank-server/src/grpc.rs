@@ -88,9 +88,9 @@ impl BankApi {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
         let watches = Arc::new(Places::new(&options.watch));
         Self {
+            start: Start::now(ledger.clock()),
             ledger,
             options: Arc::new(options),
-            start: Start::now(),
             audits,
             watches,
             draining: CancellationToken::new(),

@@ -25,8 +25,8 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId, Timestamp};
-use bank_store::{RequestKey, Store};
+use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId};
+use bank_store::{RequestKey, Store, clock::Timekeeper};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -134,7 +134,8 @@ impl Ledger {
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let remembered_max = options.accounts_remembered_max.saturating_mul(store.lanes());
         let watchers = Watchers::new(Arc::clone(&metrics));
-        let acknowledged = Acknowledged::new(remembered_max, Arc::clone(&metrics), watchers.clone());
+        let acknowledged =
+            Acknowledged::new(remembered_max, store.clock().clone(), Arc::clone(&metrics), watchers.clone());
         let sweeps = acknowledged.clone().sweep_each_epoch(Arc::clone(&store));
         sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
@@ -247,7 +248,7 @@ impl Ledger {
         })??;
         let loaded = loaded.into_iter().map(|account| account.map(Arc::new));
         let mut accounts: HashMap<_, _> = ids.into_iter().zip(loaded).collect();
-        let now = now();
+        let now = self.clock().now();
         let mut results: BatchResults = operations
             .into_iter()
             .map(|Operation { access, command, request_id }| {
@@ -276,6 +277,11 @@ impl Ledger {
     /// What is counted and measured.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What the bank goes by for the time.
+    pub fn clock(&self) -> &Timekeeper {
+        self.store.clock()
     }
 
     /// The store, to read from. What is acknowledged can be read there.
@@ -348,13 +354,4 @@ fn aborted(count: usize, failed_operation: usize, error: Error) -> BatchResults 
         (0..count).map(|_| Err(Error::BatchAborted { failed_operation })).collect();
     results[failed_operation] = Err(error);
     results
-}
-
-/// The time by this machine's clock, never before 1970.
-pub fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis())
-        .ok()
-        .and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok())
-        .unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -21,6 +21,7 @@ use bank_server::{
     store,
     telemetry::{self, LogControl},
 };
+use bank_store::clock::Timekeeper;
 use clap::Parser as _;
 use tokio::{
     runtime::Runtime,
@@ -66,7 +67,7 @@ fn main() -> ExitCode {
 async fn check_store(config: &Config) -> ExitCode {
     // What is damaged is told below.
     panic::set_hook(Box::new(|_| {}));
-    match store::check(config).await {
+    match store::check(config, Timekeeper::default()).await {
         Ok((report, is_in_order)) if print(&visible::lines(&report)) == ExitCode::SUCCESS && is_in_order => {
             ExitCode::SUCCESS
         }
@@ -99,10 +100,11 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
+    let clock = Timekeeper::default();
     let socket = Socket::bind(config.server.listen)?;
-    let gate = Gate::open(config).await?;
+    let gate = Gate::open(config, &clock).await?;
     let store = tokio::select! {
-        store = store::open(config) => store?,
+        store = store::open(config, clock) => store?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it was started");
             return Ok(ExitCode::SUCCESS);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use bank_store::{EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, embedded::Checked};
+use bank_store::{
+    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, clock::Timekeeper, embedded::Checked,
+};
 
 use crate::config::{Config, StoreKind};
 
@@ -11,20 +13,20 @@ use crate::config::{Config, StoreKind};
 ///
 /// # Errors
 /// Whatever is in the way, with what to do about it.
-pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
+pub async fn open(config: &Config, clock: Timekeeper) -> anyhow::Result<Arc<dyn Store>> {
     match config.store.kind {
         StoreKind::Embedded => {
-            let options = config.embedded_options();
+            let options = config.embedded_options(clock);
             let path = options.path.display().to_string();
             tracing::info!(path, "opening the file of the bank");
             Ok(Arc::new(EmbeddedStore::open(options).await.context("cannot keep the bank in this file")?))
         }
         StoreKind::Memory => {
-            let store = MemoryStore::new(config.request_retention());
+            let store = MemoryStore::new(config.request_retention()).with_clock(clock);
             Ok(Arc::new(store.with_partitions(config.store.partitions)?))
         }
         StoreKind::Redis => {
-            let options = config.redis_options();
+            let options = config.redis_options(clock);
             let within_ms = config.store.redis.connect_timeout_ms;
             tracing::info!(url = %options.url, within_ms, "connecting to redis");
             match RedisStore::connect(&options).await {
@@ -44,11 +46,11 @@ pub async fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
 ///
 /// # Errors
 /// If it cannot be read at all, or the store is another.
-pub async fn check(config: &Config) -> anyhow::Result<(String, bool)> {
+pub async fn check(config: &Config, clock: Timekeeper) -> anyhow::Result<(String, bool)> {
     if config.store.kind != StoreKind::Embedded {
         return Err(anyhow!("only the embedded store can be checked: say which file with --data"));
     }
-    let options = config.embedded_options();
+    let options = config.embedded_options(clock);
     let path = options.path.display().to_string();
     let checked = EmbeddedStore::check(options).await.with_context(|| format!("cannot check {path}"))?;
     let Checked { accounts, entries, request_records, problems, problem_count } = checked;

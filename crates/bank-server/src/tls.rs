@@ -11,9 +11,10 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use bank_store::clock::Timekeeper;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
@@ -56,6 +57,15 @@ pub struct TlsOptions {
     pub handshake_timeout: Duration,
     /// The pause between two looks at the files.
     pub reload_interval: Duration,
+    /// What says whether a certificate ends soon.
+    pub clock: Timekeeper,
+}
+
+impl TlsOptions {
+    /// Since 1970-01-01T00:00:00Z.
+    fn now(&self) -> Duration {
+        Duration::from_secs(self.clock.now_seconds())
+    }
 }
 
 /// Who may vouch for callers.
@@ -131,7 +141,7 @@ impl Tls {
     pub async fn open(options: TlsOptions) -> Result<Self, Error> {
         let files = Files::read(&options).await?;
         let (config, mut expiry) = load(&options, &files)?;
-        expiry.warn(SystemTime::now());
+        expiry.warn(options.now());
         let (sender, current) = watch::channel(Arc::new(config));
         let handshake_timeout = options.handshake_timeout;
         let watching = tokio::spawn(watch_files(options, sender, files.fingerprint(), expiry));
@@ -198,7 +208,7 @@ async fn watch_files(
     let mut seen = Ok(loaded);
     loop {
         sleep(options.reload_interval).await;
-        expiry.warn(SystemTime::now());
+        expiry.warn(options.now());
         let files = Files::read(&options).await.map_err(Error::from);
         let now = files.as_ref().map(Files::fingerprint).map_err(ToString::to_string);
         if now == seen {
@@ -212,7 +222,7 @@ async fn watch_files(
                 sender.send_replace(Arc::new(config));
                 tracing::info!(expires = %of_new, "new TLS files are in effect for new connections");
                 expiry = of_new;
-                expiry.warn(SystemTime::now());
+                expiry.warn(options.now());
             }
             Err(error) => {
                 tracing::error!("the new TLS files cannot be used, those before stay in effect: {error}");

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bank_server::config::{self, Args, Config, Error, Loaded, LogFormat, StoreKind};
+use bank_store::clock::Timekeeper;
 use clap::Parser as _;
 use tempfile::TempDir;
 
@@ -153,14 +154,15 @@ fn nothing_at_all_is_a_configuration() {
     let config = load(&[], &[]).unwrap().config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.store.kind, StoreKind::Embedded);
-    assert_eq!(config.embedded_options().path, Path::new("data/bank.redb"));
+    let clock = Timekeeper::default();
+    assert_eq!(config.embedded_options(clock.clone()).path, Path::new("data/bank.redb"));
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.request_retention(), Duration::from_hours(24));
     // A caller whose outcome is unknown is told so before its call is over, and a call in flight
     // is over before the server stops waiting for it.
     assert!(config.ledger_options().outcome_timeout < config.api_options().request_timeout);
     assert!(config.api_options().request_timeout < config.shutdown_grace());
-    assert!(config.redis_options().command_timeout < config.server_options().health.poll_timeout);
+    assert!(config.redis_options(clock).command_timeout < config.server_options().health.poll_timeout);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use bank_server::{
 };
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    clock::Timekeeper,
 };
 use futures::{FutureExt as _, future::try_join_all, poll};
 use tokio::{
@@ -126,6 +127,10 @@ impl Store for Stage {
 
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        self.store.clock()
     }
 
     fn name(&self) -> String {

@@ -21,6 +21,7 @@ use bank_server::{
 };
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    clock::Timekeeper,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -29,6 +30,7 @@ use tokio::{
 
 /// A store in memory that can lose what was committed last, and says then that an epoch has ended.
 struct Rewindable {
+    clock: Timekeeper,
     state: Mutex<State>,
     epoch: watch::Sender<u64>,
     stalls: Mutex<VecDeque<Stall>>,
@@ -53,7 +55,12 @@ fn empty() -> Arc<MemoryStore> {
 impl Rewindable {
     fn new() -> Arc<Self> {
         let state = Mutex::new(State { store: empty(), commits: Vec::new() });
-        Arc::new(Self { state, epoch: watch::Sender::new(0), stalls: Mutex::default() })
+        Arc::new(Self {
+            clock: Timekeeper::default(),
+            state,
+            epoch: watch::Sender::new(0),
+            stalls: Mutex::default(),
+        })
     }
 
     fn store(&self) -> Arc<MemoryStore> {
@@ -117,6 +124,10 @@ impl Store for Rewindable {
 
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        &self.clock
     }
 
     fn name(&self) -> String {

@@ -58,6 +58,7 @@ use self::{
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
+    clock::Timekeeper,
 };
 
 /// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
@@ -191,6 +192,10 @@ impl Store for EmbeddedStore {
             replicas: 0,
             words: "what is acknowledged is on this machine's disk".to_owned(),
         }
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        self.file.clock()
     }
 
     fn bank_id(&self) -> &str {

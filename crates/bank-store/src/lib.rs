@@ -14,7 +14,7 @@
 
 mod backup;
 mod checks;
-mod clock;
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod durability;
@@ -28,6 +28,8 @@ pub mod redis;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
+
+use self::clock::Timekeeper;
 
 pub use backup::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
@@ -143,6 +145,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What an acknowledged write survives, and what it does not.
     fn durability(&self) -> Durability;
+
+    /// What the store goes by for the time, and so whoever uses it.
+    fn clock(&self) -> &Timekeeper;
 
     /// What tells this bank from any other: drawn when it was founded, and kept with it.
     fn bank_id(&self) -> &str;

@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Store,
-    StoreError, backup::marked, partition::Partitions,
+    StoreError, backup::marked, clock::Timekeeper, partition::Partitions,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -36,6 +36,7 @@ pub struct MemoryStore {
     bank_id: String,
     retention: Duration,
     partitions: Partitions,
+    clock: Timekeeper,
     state: Mutex<State>,
 }
 
@@ -63,14 +64,22 @@ impl MemoryStore {
             bank_id: Uuid::new_v4().to_string(),
             retention: request_retention,
             partitions: Partitions::default(),
+            clock: Timekeeper::default(),
             state: Mutex::new(State {
                 accounts: HashMap::new(),
                 listed: BTreeSet::new(),
                 by_owner: HashMap::new(),
-                records: Records::new(),
+                records: Records::new(Timekeeper::default().steady()),
                 import: None,
             }),
         }
+    }
+
+    /// The same by another clock. It must be empty still.
+    #[must_use]
+    pub fn with_clock(self, clock: Timekeeper) -> Self {
+        self.state().records = Records::new(clock.steady());
+        Self { clock, ..self }
     }
 
     /// The same with another number of partitions.
@@ -141,7 +150,7 @@ impl Store for MemoryStore {
 
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
         let mut state = self.serving()?;
-        state.records.forget(self.retention);
+        state.records.forget(self.retention, self.clock.steady());
         Ok(commit::apply(&mut state, self.partitions, proposals))
     }
 
@@ -208,6 +217,10 @@ impl Store for MemoryStore {
             replicas: 0,
             words: "none: everything is lost when this process ends".to_owned(),
         }
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        &self.clock
     }
 
     fn bank_id(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refusal, RequestId};
+use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refusal, RequestId, Timestamp};
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +89,9 @@ pub struct Proposal {
     /// Every account that it was decided on, as it was then, that which the request names first
     /// before the others; `None` for one that did not exist.
     pub decided_on: Vec<(AccountId, Option<Stamp>)>,
+    /// When it was decided, by the clock of the server. Its entries are of that time, or of the newest entry before
+    /// them if that is later.
+    pub decided_at: Timestamp,
     /// What to write, or why nothing may be written.
     pub decision: Result<Plan, Refusal>,
     /// Whether it stands or falls with the one after it in its commit: a run of linked proposals and
@@ -100,6 +103,11 @@ impl Proposal {
     /// Whether it leaves a request record once it is applied.
     pub fn is_recorded(&self) -> bool {
         self.refusal_recorded || self.decision.is_ok()
+    }
+
+    /// When it was decided, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn decided_at_seconds(&self) -> u64 {
+        u64::try_from(self.decided_at.unix_ms() / 1000).unwrap_or_default()
     }
 }
 

@@ -64,7 +64,7 @@ use self::{
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
-    partition::Partitions,
+    clock::Timekeeper, partition::Partitions,
 };
 
 /// How many partitions a listing reads at a time.
@@ -85,6 +85,7 @@ pub struct RedisStore {
     script: Script,
     windows: Windows,
     keys: Keys,
+    clock: Timekeeper,
     promise: Durability,
     name: String,
 }
@@ -140,6 +141,7 @@ impl RedisStore {
         Ok(Self {
             commits: Link::keep(Role::Commits, target, &guard, commits),
             reads: Link::keep(Role::Reads, target, &guard, reads),
+            clock: options.clock.clone(),
             promise: Demand::of(options).promise(),
             name: format!("redis at {}", target.address()),
             guard,
@@ -341,6 +343,10 @@ impl Store for RedisStore {
 
     fn partitions(&self) -> u32 {
         self.keys.partitions()
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        &self.clock
     }
 
     fn bank_id(&self) -> &str {

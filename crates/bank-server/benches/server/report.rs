@@ -5,9 +5,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
+use bank_store::clock::Timekeeper;
 use comfy_table::{CellAlignment, Table, TableStyle};
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ pub(crate) fn write(
         value["holds"] = claim.holds().into();
         value
     };
-    let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let now_unix_s = Timekeeper::default().now_seconds();
     let document = json!({
         "ended_unix_s": now_unix_s,
         "machine": machine(),

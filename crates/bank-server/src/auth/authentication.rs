@@ -13,11 +13,9 @@ mod source;
 mod token;
 mod verified;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
+use bank_store::clock::Timekeeper;
 use http::HeaderMap;
 
 pub(crate) use self::fetch::is_key_url;
@@ -48,6 +46,8 @@ pub struct TokenOptions {
     pub leeway: Duration,
     /// The longest token that is looked at.
     pub token_bytes_max: usize,
+    /// What says whether a token has expired.
+    pub clock: Timekeeper,
 }
 
 /// Why tokens cannot be verified.
@@ -80,6 +80,7 @@ pub enum Authentication {
 pub struct Authenticator {
     keyring: Keyring,
     rules: Arc<Rules>,
+    clock: Timekeeper,
 }
 
 impl Authenticator {
@@ -97,7 +98,15 @@ impl Authenticator {
             leeway_seconds: options.leeway.as_secs(),
             token_bytes_max: options.token_bytes_max,
         };
-        Ok(Self { keyring, rules: Arc::new(rules) })
+        Ok(Self { keyring, rules: Arc::new(rules), clock: options.clock })
+    }
+
+    /// How much longer a caller is known by what was verified.
+    pub(crate) fn time_left(&self, verified: &Verified) -> Duration {
+        // It is good through its last second.
+        let ends_at = Duration::from_secs(verified.good_until.saturating_add(1));
+        let now = u64::try_from(self.clock.now().unix_ms()).unwrap_or_default();
+        ends_at.saturating_sub(Duration::from_millis(now))
     }
 
     /// What the keys in effect are called.
@@ -125,7 +134,7 @@ impl Authenticator {
     fn verify(&self, token: &str) -> Result<Verified, Rejection> {
         let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = self.clock.now_seconds();
         if let Some(verified) = keys.verified().get(hash, now) {
             return Ok(verified);
         }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use bank_store::clock::Timekeeper;
 use serde::Deserialize;
 
 use super::{Config, Problem};
@@ -121,7 +122,7 @@ impl Config {
     }
 
     /// What TLS is set up with; `None` for none.
-    pub fn tls_options(&self) -> Option<TlsOptions> {
+    pub fn tls_options(&self, clock: &Timekeeper) -> Option<TlsOptions> {
         let Tls { certificate_file, key_file, client_ca_file, client_certificate_required, .. } = &self.tls;
         let client_ca = given(client_ca_file);
         Some(TlsOptions {
@@ -131,11 +132,12 @@ impl Config {
             version_min: self.tls.version_min,
             handshake_timeout: Duration::from_millis(self.tls.handshake_timeout_ms),
             reload_interval: Duration::from_millis(self.tls.reload_interval_ms),
+            clock: clock.clone(),
         })
     }
 
     /// How callers are known by their tokens; `None` if they are not asked for any.
-    pub fn token_options(&self) -> Option<TokenOptions> {
+    pub fn token_options(&self, clock: &Timekeeper) -> Option<TokenOptions> {
         let jwt = &self.auth.jwt;
         let keys = jwt.key_sources().next().filter(|_| self.auth.mode == AuthMode::Jwt)?;
         Some(TokenOptions {
@@ -151,6 +153,7 @@ impl Config {
             },
             leeway: Duration::from_secs(jwt.leeway_seconds),
             token_bytes_max: jwt.token_bytes_max,
+            clock: clock.clone(),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use bank_domain::Currency;
 use bank_store::{
     DurabilityLevel,
+    clock::Timekeeper,
     embedded::EmbeddedOptions,
     redis::{RedisOptions, RedisUrl},
 };
@@ -436,7 +437,7 @@ impl Config {
     }
 
     /// What the embedded store is opened with.
-    pub fn embedded_options(&self) -> EmbeddedOptions {
+    pub fn embedded_options(&self, clock: Timekeeper) -> EmbeddedOptions {
         let Embedded { path, cache_bytes_max, free_bytes_min } = self.store.embedded.clone();
         EmbeddedOptions {
             path,
@@ -444,11 +445,12 @@ impl Config {
             request_retention: self.request_retention(),
             cache_bytes_max,
             free_bytes_min,
+            clock,
         }
     }
 
     /// What the Redis store is opened with.
-    pub fn redis_options(&self) -> RedisOptions {
+    pub fn redis_options(&self, clock: Timekeeper) -> RedisOptions {
         let redis = &self.store.redis;
         RedisOptions {
             url: redis.url.clone(),
@@ -470,6 +472,7 @@ impl Config {
             replicas_timeout: Duration::from_millis(redis.replicas_timeout_ms),
             bank_id: Some(redis.bank_id.clone()).filter(|id| !id.is_empty()),
             check_config: redis.check_config,
+            clock,
         }
     }
 }

@@ -13,7 +13,6 @@ use super::{BankApi, call::ReplyTo, render, status::Failure};
 use crate::{
     audit::{self, Finding, News, Problem, Progress, Scope, Summary},
     auth::{self, Access},
-    ledger,
 };
 
 /// How many pieces of news wait to be told.
@@ -27,9 +26,9 @@ pub(super) async fn accounts(
 ) -> Result<auth::Extent, Failure> {
     let _permit = api.audit_permit()?;
     let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
-    let store = Arc::clone(api.ledger.store());
+    let (store, now) = (Arc::clone(api.ledger.store()), api.ledger.clock().now());
     let audit = async {
-        audit::run(store, scope, ledger::now(), teller).await?;
+        audit::run(store, scope, now, teller).await?;
         Ok::<_, Failure>(())
     };
     let pass_on = async move {

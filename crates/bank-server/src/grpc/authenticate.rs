@@ -4,7 +4,6 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::BoxFuture;
@@ -18,7 +17,7 @@ use crate::{
     audit_trail::{self, Strangers},
     auth::{
         Authentication, Identity, Method,
-        authentication::{Authenticator, Rejection, Verified},
+        authentication::{Authenticator, Rejection},
     },
     server::Peer,
 };
@@ -34,15 +33,6 @@ pub(crate) struct Authenticate {
 /// When the token of a call ends, if it ever does. A stream of replies ends with it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GoodUntil(pub(super) Option<Instant>);
-
-impl GoodUntil {
-    fn of(verified: &Verified) -> Self {
-        // It is good through its last second.
-        let ends_at = UNIX_EPOCH.checked_add(Duration::from_secs(verified.good_until.saturating_add(1)));
-        let left = ends_at.map(|ends_at| ends_at.duration_since(SystemTime::now()).unwrap_or_default());
-        Self(left.and_then(|left| Instant::now().checked_add(left)))
-    }
-}
 
 /// A service that knows who calls it.
 #[derive(Clone, Debug)]
@@ -109,7 +99,9 @@ where
         Ok(verified) => {
             // Nothing past this needs the token, so nothing can let it slip.
             request.headers_mut().remove(AUTHORIZATION);
-            request.extensions_mut().insert(GoodUntil::of(&verified));
+            request
+                .extensions_mut()
+                .insert(GoodUntil(Instant::now().checked_add(authenticator.time_left(&verified))));
             request.extensions_mut().insert(verified.identity);
             inner.call(request).await
         }

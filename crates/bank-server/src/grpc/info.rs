@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bank_domain::Timestamp;
 use bank_proto::v1;
-use bank_store::{DurabilityLevel, Store};
+use bank_store::{DurabilityLevel, Store, clock::Timekeeper};
 use tokio::time::{Instant, timeout};
 
 use super::{BatchBounds, page, render};
-use crate::ledger::{self, Ledger, LostWrites};
+use crate::ledger::{Ledger, LostWrites};
 
 /// What the server was started with, as callers may know it.
 #[derive(Clone, Debug)]
@@ -45,8 +45,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    pub(super) fn now() -> Self {
-        Self { time: ledger::now(), instant: Instant::now() }
+    pub(super) fn now(clock: &Timekeeper) -> Self {
+        Self { time: clock.now(), instant: Instant::now() }
     }
 }
 

@@ -18,11 +18,10 @@ use std::{
 };
 
 use bank_domain::{Account, AccountId, EntryHash, EntryId, Timestamp};
-use bank_store::{EntriesQuery, Store, StoreError};
+use bank_store::{EntriesQuery, Store, StoreError, clock::Timekeeper};
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
-use super::now;
 use crate::{metrics::Metrics, watch::Watchers};
 
 /// How many accounts a sweep reads at a time: few enough that it holds up nobody.
@@ -49,6 +48,7 @@ pub(super) struct Acknowledged {
 }
 
 struct Shared {
+    clock: Timekeeper,
     metrics: Arc<Metrics>,
     watchers: Watchers,
     marks: Mutex<LruCache<AccountId, Mark>>,
@@ -109,10 +109,15 @@ enum Finding {
 
 impl Acknowledged {
     /// Remembers up to so many accounts, those that were written to last.
-    pub(super) fn new(accounts_max: usize, metrics: Arc<Metrics>, watchers: Watchers) -> Self {
+    pub(super) fn new(
+        accounts_max: usize,
+        clock: Timekeeper,
+        metrics: Arc<Metrics>,
+        watchers: Watchers,
+    ) -> Self {
         let capacity = NonZeroUsize::new(accounts_max).unwrap_or(NonZeroUsize::MIN);
         let marks = Mutex::new(LruCache::new(capacity));
-        Self { shared: Arc::new(Shared { metrics, watchers, marks, lost: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { clock, metrics, watchers, marks, lost: Mutex::default() }) }
     }
 
     /// A commit that leaves accounts so, the last of each as it is now, is about to be acknowledged. Those who
@@ -230,7 +235,7 @@ impl Acknowledged {
         let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.accounts += 1;
         lost.entries_min += entries_min;
-        lost.found_at = Some(now());
+        lost.found_at = Some(self.shared.clock.now());
         tracing::error!(
             account = id.as_str(),
             acknowledged_version = mark.version(),

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use bank_domain::{Account, AccountId, Context, Plan};
+use bank_domain::{Account, AccountId, Context, Plan, Timestamp};
 use bank_store::{Attempt, Proposal};
 
-use super::{decide, now, remembered::Remembered, submission::Submission};
+use super::{decide, remembered::Remembered, submission::Submission};
 use crate::telemetry::{TRACES, traced};
 
 /// Decides each command, as far as its caller may see the accounts. What it is compared with is what is
 /// there: a refusal for what is concealed is as checked as any.
 ///
 /// Afterwards the accounts are remembered as all of it leaves them.
-pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered) -> Vec<Proposal> {
-    let mut proposer = Proposer { accounts, now: now() };
+pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered, now: Timestamp) -> Vec<Proposal> {
+    let mut proposer = Proposer { accounts, now };
     let mut proposals = Vec::with_capacity(batch.len());
     for chain in batch.chunk_by_mut(|submission, _| submission.linked) {
         if let [submission] = chain {
@@ -29,7 +29,7 @@ pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered) -> Ve
 
 struct Proposer<'a> {
     accounts: &'a mut Remembered,
-    now: bank_domain::Timestamp,
+    now: Timestamp,
 }
 
 impl Proposer<'_> {
@@ -46,6 +46,7 @@ impl Proposer<'_> {
             attempt: Attempt(rand::random()),
             refusal_recorded: *named,
             decided_on,
+            decided_at: self.now,
             decision: decide(access, account, command, &context),
             linked: *linked,
         }

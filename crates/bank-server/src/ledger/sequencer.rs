@@ -132,7 +132,8 @@ impl Sequencer {
         if batch.is_empty() {
             return;
         }
-        let proposals = propose(&mut batch, &mut self.remembered);
+        let now = self.committer.store.clock().now();
+        let proposals = propose(&mut batch, &mut self.remembered, now);
         let is_refused = |proposal: &Proposal| proposal.decision.is_err();
         self.has_refusals = proposals.iter().any(is_refused);
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();

@@ -1,5 +1,7 @@
 //! What stands before the bank: TLS and authentication. It is up before the port opens.
 
+use bank_store::clock::Timekeeper;
+
 use crate::{
     auth::authentication::{Authentication, Authenticator, KeySource, KeysError},
     config::Config,
@@ -31,15 +33,15 @@ impl Gate {
     ///
     /// # Errors
     /// If any of what was asked for is not to be had.
-    pub async fn open(config: &Config) -> Result<Self, Error> {
-        let tls = secure(config).await?;
-        let authentication = authenticate(config, tls.is_some()).await?;
+    pub async fn open(config: &Config, clock: &Timekeeper) -> Result<Self, Error> {
+        let tls = secure(config, clock).await?;
+        let authentication = authenticate(config, clock, tls.is_some()).await?;
         Ok(Self { tls, authentication })
     }
 }
 
-async fn secure(config: &Config) -> Result<Option<Tls>, Error> {
-    let Some(options) = config.tls_options() else {
+async fn secure(config: &Config, clock: &Timekeeper) -> Result<Option<Tls>, Error> {
+    let Some(options) = config.tls_options(clock) else {
         tracing::info!("connections are not secured: TLS is off");
         return Ok(None);
     };
@@ -53,8 +55,8 @@ async fn secure(config: &Config) -> Result<Option<Tls>, Error> {
     Ok(Some(tls))
 }
 
-async fn authenticate(config: &Config, secured: bool) -> Result<Authentication, Error> {
-    let Some(options) = config.token_options() else {
+async fn authenticate(config: &Config, clock: &Timekeeper, secured: bool) -> Result<Authentication, Error> {
+    let Some(options) = config.token_options(clock) else {
         tracing::info!("callers are not asked who they are: authentication is off");
         if config.is_for_others() {
             tracing::warn!(

@@ -1,9 +1,6 @@
 //! When a certificate ends, and that somebody is told in time.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::Duration};
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_cert::{
@@ -36,8 +33,8 @@ impl Expiry {
         Some(Self { ends_at, told: Validity::Lasts })
     }
 
-    /// Writes a warning if the certificate has ended, or soon will; each once.
-    pub(super) fn warn(&mut self, now: SystemTime) {
+    /// Writes a warning if the certificate has ended, or soon will; each once. The time is since 1970-01-01T00:00:00Z.
+    pub(super) fn warn(&mut self, now: Duration) {
         let validity = self.validity(now);
         if validity == self.told {
             return;
@@ -54,8 +51,7 @@ impl Expiry {
         }
     }
 
-    fn validity(&self, now: SystemTime) -> Validity {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn validity(&self, now: Duration) -> Validity {
         let ends_at = self.ends_at.unix_duration();
         if ends_at < now {
             Validity::Ended
@@ -87,12 +83,12 @@ mod tests {
         let expiry = Expiry::of(certificate.der()).unwrap();
         assert_eq!(expiry.to_string(), "2030-06-15T00:00:00Z");
 
-        let end = UNIX_EPOCH + expiry.ends_at.unix_duration();
-        let second = Duration::from_secs(1);
+        let (end, second) = (expiry.ends_at.unix_duration(), Duration::from_secs(1));
+        let notice = end.saturating_sub(NOTICE);
         for (now, validity) in [
-            (UNIX_EPOCH, Validity::Lasts),
-            (end - NOTICE, Validity::Lasts),
-            (end - NOTICE + second, Validity::EndsSoon),
+            (Duration::ZERO, Validity::Lasts),
+            (notice, Validity::Lasts),
+            (notice + second, Validity::EndsSoon),
             (end, Validity::EndsSoon),
             (end + second, Validity::Ended),
         ] {

@@ -1,7 +1,6 @@
 //! Tokens that a test signs itself, and the key sets to verify them with.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use bank_store::clock::Timekeeper;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{
     rand::SystemRandom,
@@ -63,5 +62,5 @@ pub fn jwks(signers: &[&Signer]) -> String {
 }
 
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    Timekeeper::default().now_seconds()
 }

@@ -1,8 +1,7 @@
 //! Callers with names: a server that asks for tokens, and tokens for it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bank_proto::v1::bank_service_client::BankServiceClient;
+use bank_store::clock::Timekeeper;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 use tempfile::NamedTempFile;
@@ -61,7 +60,7 @@ impl Issuer {
 
     /// A token that is good for so many seconds.
     pub fn token_for(&self, seconds: u64, subject: &str, scope: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = Timekeeper::default().now_seconds();
         let claims = serde_json::json!({
             "iss": "https://issuer.test",
             "aud": "bank",

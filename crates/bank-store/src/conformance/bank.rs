@@ -59,6 +59,7 @@ pub struct View {
     accounts: HashMap<AccountId, Account>,
     caller: Caller,
     now: Timestamp,
+    decided_at: Timestamp,
 }
 
 impl View {
@@ -83,6 +84,7 @@ impl View {
             attempt: fresh_attempt(),
             refusal_recorded,
             decided_on,
+            decided_at: self.decided_at,
             decision,
             linked: false,
         }
@@ -160,6 +162,7 @@ impl Bank {
             accounts: accounts.map(|account| (account.id.clone(), account)).collect(),
             caller: self.caller.clone(),
             now: self.now,
+            decided_at: self.store.clock().now(),
         }
     }
 

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportBegun, ImportId,
-    KeptRequest, Proposal, RequestsQuery, Store, StoreError,
+    KeptRequest, Proposal, RequestsQuery, Store, StoreError, clock::Timekeeper,
 };
 
 /// How likely each fault is, from 0 to 1.
@@ -200,6 +200,10 @@ impl Store for FaultyStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         self.inner.health().await
+    }
+
+    fn clock(&self) -> &Timekeeper {
+        self.inner.clock()
     }
 
     fn name(&self) -> String {

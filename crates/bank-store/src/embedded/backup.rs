@@ -16,7 +16,6 @@ use crate::{
     Backup, Caller, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, RequestsQuery,
     StoreError,
     backup::{RequestsPage, marked, taken_over},
-    clock::now_seconds,
 };
 
 /// The field of `meta` with the newest import.
@@ -40,10 +39,11 @@ pub(super) fn require_whole(meta: &impl ReadableTable<&'static str, &'static str
 impl Backup for EmbeddedStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
         let (query, retention) = (query.clone(), self.file.retention());
+        let now_seconds = self.file.clock().now_seconds();
         self.read(move |snapshot| {
             let table = snapshot.transaction.open_table(REQUESTS).map_err(storage_error)?;
             let mut page = RequestsPage::new(&query, snapshot.partitions);
-            for window in Windows::at(now_seconds(), retention, &table)?.oldest_first() {
+            for window in Windows::at(now_seconds, retention, &table)?.oldest_first() {
                 let rows = table.range((window, "", "", "")..(window + 1, "", "", ""));
                 for row in rows.map_err(storage_error)? {
                     let (key, row) = row.map_err(storage_error)?;

@@ -23,8 +23,8 @@ use super::{
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, clock::now_seconds,
-    partition::Partitions, proposal::chains,
+    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions,
+    proposal::chains,
 };
 
 /// What a commit begins with.
@@ -33,6 +33,7 @@ pub(super) struct Before<'a> {
     pub(super) remembered: &'a mut Remembered,
     pub(super) partitions: Partitions,
     pub(super) retention: Retention,
+    pub(super) now_seconds: u64,
 }
 
 /// What is so once the transaction is committed.
@@ -82,7 +83,6 @@ struct Commit<'a, 't, 'p> {
     tables: WriteTables<'t>,
     before: Before<'a>,
     windows: Windows,
-    now_seconds: u64,
     known: HashMap<&'p AccountId, Known<'p>>,
     next_number: Number,
     log: Addition,
@@ -102,10 +102,8 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         proposals: usize,
     ) -> Result<Self, StoreError> {
         let tables = WriteTables::open(transaction)?;
-        let now_seconds = now_seconds();
         Ok(Self {
-            windows: Windows::at(now_seconds, before.retention, &tables.requests)?,
-            now_seconds,
+            windows: Windows::at(before.now_seconds, before.retention, &tables.requests)?,
             known: HashMap::with_capacity(proposals),
             next_number: tables.accounts.len().map_err(storage_error)?,
             log: Addition::after(log::newest(&tables.log)?),
@@ -226,7 +224,8 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         };
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
-            let record = Record { fingerprint, attempt, recorded_at_seconds: self.now_seconds, outcome };
+            let record =
+                Record { fingerprint, attempt, recorded_at_seconds: proposal.decided_at_seconds(), outcome };
             self.recorded.insert(&proposal.key, self.records.len());
             self.records.push((&proposal.key, record));
         }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::partition::PARTITIONS_DEFAULT;
+use crate::{clock::Timekeeper, partition::PARTITIONS_DEFAULT};
 
 /// What an [`EmbeddedStore`](super::EmbeddedStore) is opened with.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct EmbeddedOptions {
     pub cache_bytes_max: usize,
     /// How much room must be left on the disk for a commit to be begun.
     pub free_bytes_min: u64,
+    /// What it goes by for the time.
+    pub clock: Timekeeper,
 }
 
 impl Default for EmbeddedOptions {
@@ -27,6 +29,7 @@ impl Default for EmbeddedOptions {
             request_retention: Duration::from_hours(24),
             cache_bytes_max: 256 << 20,
             free_bytes_min: 64 << 20,
+            clock: Timekeeper::default(),
         }
     }
 }

@@ -30,7 +30,7 @@ use super::{
     requests::Retention,
     tables::WriteTables,
 };
-use crate::{StoreError, partition::Partitions};
+use crate::{StoreError, clock::Timekeeper, partition::Partitions};
 
 /// How many writes may wait for the thread. A server has two commits under way at most.
 const WRITES_WAITING_MAX: usize = 1024;
@@ -79,6 +79,10 @@ impl OpenFile {
         self.medium.name()
     }
 
+    pub(super) fn clock(&self) -> &Timekeeper {
+        &self.options.clock
+    }
+
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -101,7 +105,7 @@ impl OpenFile {
         self.require_writable()?;
         let mut is_usable = true;
         let result = self.with_open(|open| {
-            let result = open.attempt(self.retention(), work);
+            let result = open.attempt(self.retention(), self.clock().now_seconds(), work);
             is_usable = match &result {
                 Ok(_) => true,
                 Err(StoreError::OutcomeUnknown(_)) => false,
@@ -208,6 +212,7 @@ impl Open {
     fn attempt<T>(
         &self,
         retention: Retention,
+        now_seconds: u64,
         work: impl FnOnce(&WriteTransaction, Before<'_>) -> Result<(T, After), StoreError>,
     ) -> Result<T, StoreError> {
         let is_committing = Cell::new(false);
@@ -215,8 +220,8 @@ impl Open {
         let work = || {
             let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             let partitions = snapshot.partitions;
-            let before =
-                Before { recent: &snapshot.recent, remembered: &mut remembered, partitions, retention };
+            let recent = &snapshot.recent;
+            let before = Before { recent, remembered: &mut remembered, partitions, retention, now_seconds };
             // Durable and in one phase, unless told otherwise.
             let transaction = self.database.begin_write().map_err(storage_error)?;
             let (answer, After { recent, heads }) = work(&transaction, before)?;

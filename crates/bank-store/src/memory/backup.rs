@@ -10,7 +10,6 @@ use crate::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
     StoreError,
     backup::{RequestsPage, taken_over, without_entry},
-    clock::now_seconds,
 };
 
 /// The newest import.
@@ -56,7 +55,7 @@ impl MemoryStore {
 impl Backup for MemoryStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
         let mut state = self.serving()?;
-        state.records.forget(self.retention);
+        state.records.forget(self.retention, self.clock.steady());
         let mut page = RequestsPage::new(query, self.partitions);
         // The newer window last.
         for record in state.records.iter() {
@@ -79,7 +78,7 @@ impl Backup for MemoryStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let now = now_seconds();
+        let now = self.clock.now_seconds();
         let mut state = self.importing(import)?;
         for HistoryPart { account, entries } in &batch.histories {
             let written = state.accounts.get(&account.id).map_or(0, |history| history.entries.len());

@@ -7,15 +7,14 @@ use hashbrown::HashMap;
 
 use super::{Record, State};
 use crate::{
-    Committed, KeptOutcome, Outcome, Proposal, Recorded, Stamp, backup::without_entry, clock::now_seconds,
-    partition::Partitions, proposal::chains,
+    Committed, KeptOutcome, Outcome, Proposal, Recorded, Stamp, backup::without_entry, partition::Partitions,
+    proposal::chains,
 };
 
 /// Applies proposals, in order.
 pub(super) fn apply(state: &mut State, partitions: Partitions, proposals: &[Proposal]) -> Committed {
-    let recorded_at = now_seconds();
     let outcomes = Vec::with_capacity(proposals.len());
-    let mut commit = Commit { state, partitions, recorded_at, tainted: HashSet::new(), outcomes };
+    let mut commit = Commit { state, partitions, tainted: HashSet::new(), outcomes };
     for chain in chains(proposals) {
         match chain {
             [proposal] => commit.settle(proposal),
@@ -31,8 +30,6 @@ pub(super) fn apply(state: &mut State, partitions: Partitions, proposals: &[Prop
 struct Commit<'s, 'p> {
     state: &'s mut State,
     partitions: Partitions,
-    /// In seconds since 1970-01-01T00:00:00Z.
-    recorded_at: u64,
     /// The accounts of what was not applied.
     tainted: HashSet<&'p AccountId>,
     outcomes: Vec<Outcome>,
@@ -116,7 +113,7 @@ impl<'p> Commit<'_, 'p> {
         };
         if proposal.is_recorded() {
             let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
-            let recorded_at = self.recorded_at;
+            let recorded_at = proposal.decided_at_seconds();
             self.state.records.add(Record { key: key.clone(), fingerprint, attempt, outcome, recorded_at });
         }
     }

@@ -1,10 +1,6 @@
 //! Records of requests, those of the last one to two retention times.
 
-use std::{
-    hash::BuildHasher as _,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{hash::BuildHasher as _, mem, time::Duration};
 
 use bank_domain::Fingerprint;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -28,7 +24,8 @@ pub(super) struct Record {
 pub(super) struct Records {
     hasher: DefaultHashBuilder,
     windows: [Window; 2],
-    began_at: Instant,
+    /// When the one that is under way began, by the steady clock.
+    began_at: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +37,8 @@ struct Window {
 }
 
 impl Records {
-    pub(super) fn new() -> Self {
-        Self { hasher: DefaultHashBuilder::default(), windows: Default::default(), began_at: Instant::now() }
+    pub(super) fn new(now: Duration) -> Self {
+        Self { hasher: DefaultHashBuilder::default(), windows: Default::default(), began_at: now }
     }
 
     pub(super) fn get(&self, key: &RequestKey) -> Option<&Record> {
@@ -71,10 +68,10 @@ impl Records {
     }
 
     /// Forgets those that are older than the retention time.
-    pub(super) fn forget(&mut self, retention: Duration) {
-        let elapsed = self.began_at.elapsed();
+    pub(super) fn forget(&mut self, retention: Duration, now: Duration) {
+        let elapsed = now.saturating_sub(self.began_at);
         if elapsed >= retention {
-            self.began_at = Instant::now();
+            self.began_at = now;
             let [current, before] = &mut self.windows;
             *before = mem::take(current);
         }

@@ -12,7 +12,7 @@ use bank_domain::{
 };
 
 use super::packed::Words;
-use crate::{Proposal, StoreError, checks, clock::now_seconds};
+use crate::{Proposal, StoreError, checks};
 
 /// The fields of a hash or of one stream entry. All are text but the hash of an entry.
 pub(super) type Fields = HashMap<String, Vec<u8>>;
@@ -206,7 +206,7 @@ pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> 
         Err(refusal) => serde_json::to_string(refusal)
             .map_err(|error| StoreError::Misconfigured(format!("a refusal cannot be encoded: {error}")))?,
     };
-    let recorded_at = now_seconds();
+    let recorded_at = proposal.decided_at_seconds();
     Ok(format!("{} {} {outcome} {recorded_at}", proposal.attempt, proposal.fingerprint))
 }
 

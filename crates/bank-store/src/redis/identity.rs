@@ -18,7 +18,7 @@ use super::{
     inspection::{Info, inspect},
     keys::Keys,
 };
-use crate::{StoreError, clock::now_seconds};
+use crate::{StoreError, clock::Timekeeper};
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "3";
@@ -53,7 +53,7 @@ pub(super) async fn examine(
         let is_final = !shortfall.may_pass;
         return Err(if is_final { StoreError::Misconfigured(text) } else { StoreError::Unfit(text) });
     }
-    require_same_time(connection).await
+    require_same_time(connection, &options.clock).await
 }
 
 /// Asked on its own, since older ones do not understand all of an [`inspect`].
@@ -172,11 +172,11 @@ async fn require_no_accounts(connection: &Connection, keys: &Keys) -> Result<(),
 
 /// Refuses a Redis whose clock and this machine's differ by much: histories carry the time of the
 /// server that wrote them, and one that is far ahead takes its accounts there for good.
-async fn require_same_time(connection: &Connection) -> Result<(), StoreError> {
+async fn require_same_time(connection: &Connection, clock: &Timekeeper) -> Result<(), StoreError> {
     let time: Vec<i64> =
         connection.run(connection.client().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
     let theirs = time.first().copied().unwrap_or_default();
-    let ours = now_seconds();
+    let ours = clock.now_seconds();
     let apart = theirs.abs_diff(i64::try_from(ours).unwrap_or(i64::MAX));
     if apart > CLOCK_SKEW_SECONDS_MAX {
         return Err(StoreError::Misconfigured(format!(

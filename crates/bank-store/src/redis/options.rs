@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{DurabilityLevel, StoreError, partition::PARTITIONS_DEFAULT};
+use crate::{DurabilityLevel, StoreError, clock::Timekeeper, partition::PARTITIONS_DEFAULT};
 
 /// What a [`RedisStore`](super::RedisStore) is opened with.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct RedisOptions {
     pub bank_id: Option<String>,
     /// Whether `CONFIG GET` is asked what Redis promises. Managed servers may hide it.
     pub check_config: bool,
+    /// What the store goes by for the time.
+    pub clock: Timekeeper,
 }
 
 impl Default for RedisOptions {
@@ -58,6 +60,7 @@ impl Default for RedisOptions {
             replicas_timeout: Duration::from_secs(1),
             bank_id: None,
             check_config: true,
+            clock: Timekeeper::default(),
         }
     }
 }

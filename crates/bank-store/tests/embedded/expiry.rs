@@ -1,12 +1,10 @@
 //! How long a request is remembered, and that what is forgotten takes no room.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, time::Duration};
 
 use bank_store::{
     Outcome,
+    clock::{Clock as _, SystemClock},
     conformance::{Bank, commands::*},
     embedded::EmbeddedOptions,
 };
@@ -21,7 +19,7 @@ const RETENTION_MS: u64 = 2_000;
 const REQUESTS: TableDefinition<(u64, &str, &str, &str), &[u8]> = TableDefinition::new("requests");
 
 fn now_ms() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+    u64::try_from(SystemClock.wall().unix_ms()).unwrap()
 }
 
 async fn sleep_until(unix_ms: u64) {

@@ -91,6 +91,7 @@ pub(crate) fn token(args: &args::Token, output: &mut Output) -> Result<(), Failu
         (None, Some(path)) => Signer::Secret(secret(path)?),
         (None, None) => return Err(Failure::Incomplete { given: "`bank token`", missing: "--signing-key" }),
     };
+    #[expect(clippy::disallowed_methods, reason = "a token is good from now on, by this machine's clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires_at = now.saturating_add(args.expires_in).as_secs();
     let header = match &signer {

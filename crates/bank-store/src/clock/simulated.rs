@@ -1,0 +1,60 @@
+//! A clock that stands still until it is moved.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bank_domain::Timestamp;
+
+use super::Clock;
+
+/// A clock that stands still until it is moved: for tests.
+#[derive(Debug)]
+pub struct SimulatedClock(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    wall: Timestamp,
+    steady: Duration,
+}
+
+impl SimulatedClock {
+    /// A clock that says this time.
+    pub fn new(wall: Timestamp) -> Self {
+        Self(Mutex::new(State { wall, steady: Duration::ZERO }))
+    }
+
+    /// Time passes.
+    pub fn advance(&self, by: Duration) {
+        let mut state = self.state();
+        state.steady += by;
+        state.wall = after(state.wall, i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody sets the time of day, so many milliseconds ahead or back.
+    pub fn step(&self, by_ms: i64) {
+        let mut state = self.state();
+        state.wall = after(state.wall, by_ms);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn wall(&self) -> Timestamp {
+        self.state().wall
+    }
+
+    fn steady(&self) -> Duration {
+        self.state().steady
+    }
+}
+
+/// No further than there are times.
+fn after(time: Timestamp, by_ms: i64) -> Timestamp {
+    let end = if by_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::try_from_unix_ms(time.unix_ms().saturating_add(by_ms)).unwrap_or(end)
+}
