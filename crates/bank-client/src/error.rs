@@ -7,7 +7,7 @@ pub(crate) use self::{decode::causes, effect::Effect};
 
 use std::{fmt, time::Duration};
 
-use bank_domain::{AccountId, Currency, Money, RequestId};
+use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
 
 use crate::{TransactionId, token::TokenError};
 
@@ -47,6 +47,14 @@ pub enum Error {
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
+    },
+    /// There was no such account at the time of which the balance was asked for.
+    #[error("account {account_id} did not exist at {as_of}")]
+    AccountDidNotExist {
+        /// Which one. It may exist now.
+        account_id: AccountId,
+        /// At which time.
+        as_of: Timestamp,
     },
     /// There is no such transaction.
     #[error("transaction {transaction_id} does not exist")]
@@ -390,7 +398,7 @@ impl Error {
     /// The stable name of the cause, for logs and scripts: `INSUFFICIENT_FUNDS`.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::AccountNotFound { .. } => "ACCOUNT_NOT_FOUND",
+            Self::AccountNotFound { .. } | Self::AccountDidNotExist { .. } => "ACCOUNT_NOT_FOUND",
             Self::TransactionNotFound { .. } => "TRANSACTION_NOT_FOUND",
             Self::AccountAlreadyExists { .. } => "ACCOUNT_ALREADY_EXISTS",
             Self::AccountClosed { .. } => "ACCOUNT_CLOSED",

@@ -8,7 +8,7 @@ use bank_proto::v1;
 use crate::{
     DurabilityLevel,
     choice::Choice as _,
-    wire::{FromWire, Malformed, count, optional, required},
+    wire::{FromWire, Malformed, count, count_if_any, optional, required},
 };
 
 /// What a server is and what it promises.
@@ -85,6 +85,15 @@ pub struct ServerLimits {
     pub batch_bytes_max: u64,
     /// How many batches of one stream are in work at once.
     pub stream_batches_max: u64,
+    /// How many calls one caller may make in a second, in the long run, where an operation of a batch is one; none if
+    /// the server does not say.
+    pub calls_per_second_max: Option<u64>,
+    /// How many calls one caller may make at once, after a pause; none if the server does not say.
+    pub calls_burst_max: Option<u64>,
+    /// How many calls of one caller may be in flight; none if the server does not say.
+    pub calls_in_flight_max: Option<u64>,
+    /// How many batches of one caller may be in work at once; none if the server does not say.
+    pub concurrent_batches_max: Option<u64>,
 }
 
 /// What a server has acknowledged since it started and then found gone, because its store went back
@@ -151,6 +160,13 @@ impl FromWire<v1::ServerLimits> for ServerLimits {
             batch_operations_max: count("batch_operations_max", wire.batch_operations_max.into())?,
             batch_bytes_max: count("batch_bytes_max", wire.batch_bytes_max)?,
             stream_batches_max: count("stream_batches_max", wire.stream_batches_max.into())?,
+            calls_per_second_max: count_if_any("calls_per_second_max", wire.calls_per_second_max.into())?,
+            calls_burst_max: count_if_any("calls_burst_max", wire.calls_burst_max.into())?,
+            calls_in_flight_max: count_if_any("calls_in_flight_max", wire.calls_in_flight_max.into())?,
+            concurrent_batches_max: count_if_any(
+                "concurrent_batches_max",
+                wire.concurrent_batches_max.into(),
+            )?,
         })
     }
 }

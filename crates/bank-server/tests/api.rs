@@ -247,6 +247,27 @@ async fn histories_are_listed_by_order_time_kind_and_page() {
     let range = client.list_transactions(ranged.clone()).await.unwrap().into_inner();
     assert_eq!(sequences(&range), (3..=8).collect::<Vec<_>>(), "from the start, up to before the end");
 
+    // Entries have whole milliseconds: those from the third up to before the fourth, in four ways.
+    let moved =
+        |time: prost_types::Timestamp, nanos| prost_types::Timestamp { nanos: time.nanos + nanos, ..time };
+    for (start, end, expected) in [
+        (times[1], moved(times[1], 1), vec![3]),
+        (moved(times[1], -1), moved(times[1], 999_999), vec![3]),
+        (moved(times[1], 1), moved(times[1], 999_999), vec![]),
+        (times[1], times[1], vec![]),
+    ] {
+        for order in [v1::ListOrder::OldestFirst, v1::ListOrder::NewestFirst] {
+            let finer = v1::ListTransactionsRequest {
+                start_time: Some(start),
+                end_time: Some(end),
+                order: order.into(),
+                ..all.clone()
+            };
+            let finer = client.list_transactions(finer).await.unwrap().into_inner();
+            assert_eq!(sequences(&finer), expected, "{start:?} {end:?}");
+        }
+    }
+
     let mut paged = v1::ListTransactionsRequest {
         kinds: vec![v1::EntryKind::Withdrawal.into()],
         page_size: 2,

@@ -144,6 +144,7 @@ async fn what_does_not_exist_is_not_found_by_any_call() {
     let error = failed(client.get_balance(request).await);
     check_resource(&error, Code::NotFound, "ACCOUNT_NOT_FOUND", "a");
     assert_eq!(error.message, "account a did not exist at 1970-01-01T00:00:01Z");
+    assert_eq!(error.metadata["as_of_unix_ms"], "1000");
 }
 
 #[tokio::test]
@@ -259,11 +260,15 @@ async fn bad_input_is_told_field_by_field_and_leaves_no_trace() {
         check!(get_balance(balance_at(as_of)) => "as_of");
     }
     let entries = v1::ListTransactionsRequest { account_id: "a".to_owned(), ..Default::default() };
-    check!(list_transactions(v1::ListTransactionsRequest {
-        start_time: time(2, 0),
-        end_time: time(1, 0),
-        ..entries.clone()
-    }) => "end_time");
+    for (start_time, end_time) in
+        [(time(2, 0), time(1, 0)), (time(1, 452_900_000), time(1, 452_100_000)), (time(-1, 1), time(-1, 0))]
+    {
+        check!(list_transactions(v1::ListTransactionsRequest {
+            start_time,
+            end_time,
+            ..entries.clone()
+        }) => "end_time");
+    }
     check!(list_transactions(v1::ListTransactionsRequest { kinds: vec![0], ..entries.clone() }) => "kinds");
     check!(list_transactions(v1::ListTransactionsRequest { kinds: vec![99], ..entries.clone() }) => "kinds");
     check!(list_transactions(v1::ListTransactionsRequest { order: 9, ..entries.clone() }) => "order");

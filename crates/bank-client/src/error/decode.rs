@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, error::Error as _, str::FromStr};
 
-use bank_domain::{AccountId, Currency, Money, RequestId};
+use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
@@ -46,7 +46,13 @@ fn from_reason(
     let message = status.message().to_owned();
     let account_id = || values.parse::<AccountId>("account_id");
     let error = match info.reason.as_str() {
-        "ACCOUNT_NOT_FOUND" => Error::AccountNotFound { account_id: account_id()?, replayed },
+        "ACCOUNT_NOT_FOUND" => match values.parse("as_of_unix_ms") {
+            Some(unix_ms) => Error::AccountDidNotExist {
+                account_id: account_id()?,
+                as_of: Timestamp::try_from_unix_ms(unix_ms).ok()?,
+            },
+            None => Error::AccountNotFound { account_id: account_id()?, replayed },
+        },
         "TRANSACTION_NOT_FOUND" => Error::TransactionNotFound {
             transaction_id: TransactionId::from(values.0.get("transaction_id")?.clone()),
         },

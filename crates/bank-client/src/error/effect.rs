@@ -20,6 +20,7 @@ impl Error {
     pub(crate) fn effect(&self) -> Effect {
         match self {
             Self::AccountNotFound { .. }
+            | Self::AccountDidNotExist { .. }
             | Self::TransactionNotFound { .. }
             | Self::AccountAlreadyExists { .. }
             | Self::AccountClosed { .. }

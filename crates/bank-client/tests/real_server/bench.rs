@@ -102,6 +102,39 @@ fn batches_add_up() {
     adds_up("--op transfer --batch 7", 2);
 }
 
+/// A new user's first `bank bench --batch` measured refusals: of more batches at once than one caller may have, and of
+/// more operations a second.
+#[test]
+fn a_load_keeps_to_what_the_server_allows_one_caller_and_names_the_setting() {
+    let bounded = |bounds: &[&str]| {
+        let settings = bounds.iter().flat_map(|&bound| ["--set", bound]);
+        let flags: Vec<_> =
+            ["--listen", "127.0.0.1:0", "--store", "memory"].into_iter().chain(settings).collect();
+        Server::start_with(&flags)
+    };
+    let measured = |server: &Server, flags: &str| {
+        let line = format!("bench --op deposit {flags} --warm-up 1ms --accounts 10");
+        let [report] = &bank(server, &line)[..] else { panic!("one report") };
+        assert_eq!(report["errors"], serde_json::json!({}), "{report}");
+        assert!(report["operations"].as_u64().unwrap() > 0, "{report}");
+        report["limited_by"].as_array().unwrap().clone()
+    };
+    let few = bounded(&["callers.concurrent_batches_max=1"]);
+    let limited_by = measured(&few, "--batch 2 --seconds 1");
+    assert!(limited_by.contains(&"callers.concurrent_batches_max = 1".into()), "{limited_by:?}");
+
+    let server = bounded(&["callers.calls_per_second_max=1000", "callers.calls_burst_max=4000"]);
+    let limited_by = measured(&server, "--batch 500 --seconds 3");
+    assert!(limited_by.contains(&"callers.calls_per_second_max = 1000".into()), "{limited_by:?}");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
+    command.env("BANK_SERVER", server.endpoint()).args(["bench", "--batch", "1001"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("is more than server.batch_operations_max = 1000 of the server"), "{errors}");
+}
+
 #[test]
 fn loads_that_cannot_be_are_refused() {
     for (line, complaint) in [

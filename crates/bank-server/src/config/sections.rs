@@ -333,16 +333,7 @@ impl Config {
                 batch_streams_max: self.server.batch_streams_max,
             },
             streams_max: self.server.streams_max,
-            callers: CallerBounds {
-                calls_per_second_max: self.callers.calls_per_second_max,
-                calls_burst_max: self.callers.calls_burst_max,
-                calls: CallBounds {
-                    calls_in_flight_max: self.callers.calls_in_flight_max,
-                    concurrent_batches_max: self.callers.concurrent_batches_max,
-                    batch_streams_max: self.callers.batch_streams_max,
-                },
-                callers_remembered_max: self.callers.remembered_max,
-            },
+            callers: self.caller_bounds(),
             keepalive_interval: Duration::from_millis(self.server.keepalive_interval_ms),
             keepalive_timeout: Duration::from_millis(self.server.keepalive_timeout_ms),
             reflection: self.server.reflection,
@@ -387,6 +378,20 @@ impl Config {
         }
     }
 
+    /// What one caller may ask for.
+    fn caller_bounds(&self) -> CallerBounds {
+        CallerBounds {
+            calls_per_second_max: self.callers.calls_per_second_max,
+            calls_burst_max: self.callers.calls_burst_max,
+            calls: CallBounds {
+                calls_in_flight_max: self.callers.calls_in_flight_max,
+                concurrent_batches_max: self.callers.concurrent_batches_max,
+                batch_streams_max: self.callers.batch_streams_max,
+            },
+            callers_remembered_max: self.callers.remembered_max,
+        }
+    }
+
     /// What callers may know of the settings.
     fn server_facts(&self) -> ServerFacts {
         let Server { message_bytes_max, reply_bytes_max, header_bytes_max, .. } = self.server;
@@ -401,6 +406,7 @@ impl Config {
             queue_commands_max,
             batch_commands_max,
             batches: self.batch_bounds(),
+            callers: self.caller_bounds(),
             outcome_timeout: Duration::from_millis(self.ledger.outcome_timeout_ms),
             request_retention: self.request_retention(),
         }

@@ -8,7 +8,10 @@ use bank_store::{DurabilityLevel, Store, clock::Timekeeper};
 use tokio::time::{Instant, timeout};
 
 use super::{BatchBounds, page, render};
-use crate::ledger::{Ledger, LostWrites};
+use crate::{
+    ledger::{Ledger, LostWrites},
+    server::CallerBounds,
+};
 
 /// What the server was started with, as callers may know it.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct ServerFacts {
     pub batch_commands_max: usize,
     /// How large batches of operations may be.
     pub batches: BatchBounds,
+    /// What one caller may ask for.
+    pub callers: CallerBounds,
     /// How long an unknown outcome is looked for.
     pub outcome_timeout: Duration,
     /// How long the outcome of a request is kept.
@@ -107,6 +112,10 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         batch_operations_max: small(facts.batches.operations_max),
         batch_bytes_max: large(facts.batches.bytes_max),
         stream_batches_max: small(facts.batches.stream_batches_max),
+        calls_per_second_max: small(facts.callers.calls_per_second_max.get()),
+        calls_burst_max: small(facts.callers.calls_burst_max.get()),
+        calls_in_flight_max: small(facts.callers.calls.calls_in_flight_max),
+        concurrent_batches_max: small(facts.callers.calls.concurrent_batches_max),
     }
 }
 

@@ -145,6 +145,9 @@ impl List for Entries<'_> {
 
     async fn fetch(&self, after: Option<EntryId>, limit: usize) -> Result<Vec<Entry>, Failure> {
         let Self { start, end, order, .. } = *self;
+        if start.zip(end).is_some_and(|(start, end)| start > end) {
+            return Ok(Vec::new());
+        }
         let account_id = self.account_id.clone();
         Ok(self.store.entries(&EntriesQuery { account_id, start, end, after, order, limit }).await?)
     }

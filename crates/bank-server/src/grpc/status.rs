@@ -347,10 +347,12 @@ fn account_not_found(account_id: &AccountId, as_of: Option<Timestamp>) -> Status
         None => format!("account {account_id} does not exist"),
         Some(as_of) => format!("account {account_id} did not exist at {as_of}"),
     };
-    Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", message)
-        .with("account_id", account_id)
-        .resource("Account", account_id)
-        .status()
+    let answer = Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", message).with("account_id", account_id);
+    let answer = match as_of {
+        None => answer,
+        Some(as_of) => answer.with("as_of_unix_ms", as_of.unix_ms()),
+    };
+    answer.resource("Account", account_id).status()
 }
 
 fn transaction_not_found(transaction_id: &TransactionId) -> Status {

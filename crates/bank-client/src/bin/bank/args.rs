@@ -5,12 +5,12 @@ mod bench;
 mod credentials;
 mod keys;
 mod shared;
+mod when;
 
 use std::{path::PathBuf, time::Duration};
 
 use bank_client::{
-    AccountId, AccountState, AccountType, Compounding, Currency, DayCount, EntryKind, ListOrder,
-    RoundingMode, Timestamp,
+    AccountId, AccountState, AccountType, Compounding, Currency, DayCount, EntryKind, ListOrder, RoundingMode,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -20,6 +20,7 @@ pub(crate) use self::{
     credentials::Credentials,
     keys::{Keygen, Token},
     shared::{Amount, Description, Limit, Mutation},
+    when::{InvalidTime, When, Zone},
 };
 use crate::value;
 
@@ -104,7 +105,9 @@ Examples:
 Examples:
   bank balance 123
   bank balance 123 --as-of 2026-01-31
-  bank balance 123 --as-of 2026-01-31T12:30:00+01:00")]
+  bank balance 123 --as-of 2026-01-31 --time-zone Europe/Zurich
+  bank balance 123 --as-of 2026-01-31T12:30:00+01:00
+  bank balance 123 --as-of '2026-01-31T12:30:00[Asia/Tokyo]'")]
     Balance(Balance),
     /// Pay money into an account
     #[command(after_help = "\
@@ -140,6 +143,7 @@ Examples:
 Examples:
   bank history 123
   bank history 123 --since 2026-01-01 --before 2026-02-01 --kind deposit --kind interest
+  bank history 123 --since 2026-01-01 --time-zone America/New_York
   bank history 123 --all --order oldest_first --output json")]
     History(History),
     /// List accounts
@@ -210,8 +214,9 @@ Examples:
     /// next run finds them. Every call is made once; those that fail are counted by their reason. Without
     /// --rate, every call in flight is followed by the next as soon as it is answered.
     ///
-    /// A server lets one caller make so many calls a second, 10000 unless set otherwise: more are errors
-    /// here, with the reason OVERLOADED. The documentation says how to read the figures.
+    /// The load keeps to what the server allows one caller (`bank info`), and the report says which setting
+    /// it had to wait for: raise `callers.calls_per_second_max` of a test server to measure more. The
+    /// documentation says how to read the figures.
     #[command(after_help = "\
 Examples:
   bank bench
@@ -285,9 +290,11 @@ pub(crate) struct Show {
 pub(crate) struct Balance {
     /// Its id
     pub(crate) account: AccountId,
-    /// The balance after the last entry at or before this time: 2026-01-31, 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
-    pub(crate) as_of: Option<Timestamp>,
+    /// The balance after the last entry at or before this time: 2026-01-31T12:00:00Z; of a day, at its end: 2026-01-31
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
+    pub(crate) as_of: Option<When>,
+    #[command(flatten)]
+    pub(crate) zone: Zone,
 }
 
 #[derive(Debug, Args)]
@@ -354,12 +361,14 @@ pub(crate) struct History {
     /// Which end comes first
     #[arg(long, default_value = "newest_first", value_parser = value::choice::<ListOrder>(ListOrder::NAMES))]
     pub(crate) order: ListOrder,
-    /// Only entries at or after this time: 2026-01-31, 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
-    pub(crate) since: Option<Timestamp>,
-    /// Only entries before this time
-    #[arg(long, value_name = "TIME", value_parser = value::timestamp)]
-    pub(crate) before: Option<Timestamp>,
+    /// Only entries at or after this time, or from this day on: 2026-01-31T12:00:00Z, 2026-01-31
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
+    pub(crate) since: Option<When>,
+    /// Only entries before this time, or before this day
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
+    pub(crate) before: Option<When>,
+    #[command(flatten)]
+    pub(crate) zone: Zone,
     /// Only entries of this kind; may be repeated
     #[arg(long = "kind", value_parser = value::choice::<EntryKind>(EntryKind::NAMES))]
     pub(crate) kinds: Vec<EntryKind>,

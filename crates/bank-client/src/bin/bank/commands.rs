@@ -1,5 +1,7 @@
 //! What each command does.
 
+use std::collections::BTreeSet;
+
 use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, methods};
 use clap::CommandFactory as _;
 
@@ -35,24 +37,25 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Balance(args) => {
             let call = client.balance(&args.account);
-            let balance = with(call, args.as_of, Call::as_of).await?;
+            let as_of = args.as_of.map(|as_of| args.zone.until(&as_of)).transpose()?;
+            let balance = with(call, as_of, Call::as_of).await?;
             output.result(&balance, &balance.message);
         }
         Command::Deposit(args) => {
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.deposit(&args.account, amount));
-            output.answer(&args.mutation.apply(call).await?, &args.mutation);
+            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
         }
         Command::Withdraw(args) => {
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.withdraw(&args.account, amount));
-            output.answer(&args.mutation.apply(call).await?, &args.mutation);
+            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
         }
         Command::Transfer(args) => {
             let amount = args.amount.resolve(&client, &args.from).await?;
             let route = Route { from: &args.from, to: &args.to };
             let call = args.description.apply(client.transfer(route, amount));
-            output.answer(&args.mutation.apply(call).await?, &args.mutation);
+            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
         }
         Command::Interest(args) => interest(&client, args, output).await?,
         Command::History(args) => history(&client, args, output).await?,
@@ -64,7 +67,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
         Command::Overdraft(args) => {
             let limit = args.limit.resolve(&client, &args.account).await?;
             let call = args.mutation.apply(client.set_overdraft_limit(&args.account, limit));
-            output.answer(&call.await?, &args.mutation);
+            output.answer(&mut call.await?, &args.mutation);
         }
         Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await?,
         Command::Unfreeze(args) => {
@@ -95,13 +98,17 @@ async fn create(client: &BankClient, args: args::Create, output: &mut Output) ->
         (Some(limit), Some(currency)) => Some(Money::parse_decimal(limit, currency)?),
         _ => None,
     };
+    let mut labels = BTreeSet::new();
+    if let Some((key, _)) = args.labels.iter().find(|(key, _)| !labels.insert(key)) {
+        return Err(Failure::LabelRepeated(key.clone()));
+    }
     let mut call = client.create_account(&args.account, args.account_type).owner(args.owner);
     call = with(call, args.currency, Call::currency);
     call = with(call, limit, Call::overdraft_limit);
     for (key, value) in args.labels {
         call = call.label(key, value);
     }
-    output.answer(&args.mutation.apply(call).await?, &args.mutation);
+    output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
     Ok(())
 }
 
@@ -114,8 +121,8 @@ async fn interest(client: &BankClient, args: args::Interest, output: &mut Output
     if let (Some(from), Some(to)) = (args.from, args.to) {
         call = call.period(from..to);
     }
-    let receipt = args.mutation.apply(args.description.apply(call)).await?;
-    output.answer(&receipt, &args.mutation);
+    let mut receipt = args.mutation.apply(args.description.apply(call)).await?;
+    output.answer(&mut receipt, &args.mutation);
     if args.explain {
         output.detail(table::breakdown(&receipt.breakdown));
     }
@@ -124,8 +131,9 @@ async fn interest(client: &BankClient, args: args::Interest, output: &mut Output
 
 async fn history(client: &BankClient, args: args::History, output: &mut Output) -> Result<(), Failure> {
     let mut call = client.history(&args.account).order(args.order).page_size(args.limit.page_size());
-    call = with(call, args.since, Call::since);
-    call = with(call, args.before, Call::before);
+    let from = |when: args::When| args.zone.from(&when);
+    call = with(call, args.since.map(from).transpose()?, Call::since);
+    call = with(call, args.before.map(from).transpose()?, Call::before);
     for kind in args.kinds {
         call = call.kind(kind);
     }
@@ -144,7 +152,7 @@ where
     M: methods::Method<Reply = bank_client::Receipt> + methods::Mutation + methods::Described,
 {
     let call = args.mutation.apply(args.description.apply(call));
-    output.answer(&call.await?, &args.mutation);
+    output.answer(&mut call.await?, &args.mutation);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use bank_domain::visible;
 
 use crate::{
     apply::{Problem, Problems},
+    args::InvalidTime,
     text::Text,
 };
 
@@ -41,8 +42,16 @@ pub(crate) enum Failure {
     Amount(#[from] InvalidMoney),
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: Unusable },
+    #[error(transparent)]
+    Time(#[from] InvalidTime),
+    /// Which of its values was meant?
+    #[error("the label {0} is given more than once; an account has one value for each label")]
+    LabelRepeated(String),
     #[error("{given} needs {missing}")]
     Incomplete { given: &'static str, missing: &'static str },
+    /// Of `bank bench`: no time is a good one for it.
+    #[error("--batch {batch} is more than {setting} = {max} of the server ever lets through")]
+    BatchTooLarge { batch: u32, setting: &'static str, max: u64 },
     #[error("the system has no random bytes for a key")]
     NoRandomness,
     /// The command has done what it was to do, and so many things are wrong with the bank.
@@ -146,6 +155,9 @@ impl Failure {
             Self::Bank(error) | Self::Demo(error) | Self::Import(error) => Some(error),
             Self::Amount(_)
             | Self::File { .. }
+            | Self::Time(_)
+            | Self::LabelRepeated(_)
+            | Self::BatchTooLarge { .. }
             | Self::Incomplete { .. }
             | Self::NoRandomness
             | Self::Findings(_)
@@ -180,14 +192,20 @@ impl Failure {
             Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
             Self::Unfinished { .. } => return Exit::OutcomeUnknown,
             Self::File { reason, .. } if !reason.is_misnamed() => return Exit::Failed,
-            Self::File { .. } | Self::Incomplete { .. } => return Exit::Usage,
+            Self::File { .. }
+            | Self::Time(_)
+            | Self::LabelRepeated(_)
+            | Self::BatchTooLarge { .. }
+            | Self::Incomplete { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
             Self::NoRandomness | Self::Output(_) | Self::NotTaken | Self::Interrupt(_) => {
                 return Exit::Failed;
             }
         };
         match error {
-            Error::AccountNotFound { .. } | Error::TransactionNotFound { .. } => Exit::NotFound,
+            Error::AccountNotFound { .. }
+            | Error::AccountDidNotExist { .. }
+            | Error::TransactionNotFound { .. } => Exit::NotFound,
             Error::InvalidArgument { .. } | Error::BackupDamaged { .. } => Exit::Invalid,
             Error::InvalidSetting { .. } => Exit::Usage,
             error if error.outcome_unknown() => Exit::OutcomeUnknown,
@@ -209,6 +227,9 @@ impl Failure {
             Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error.reason(),
             Self::Amount(_) => "INVALID_AMOUNT",
             Self::File { .. } => "FILE",
+            Self::Time(_) => "INVALID_TIME",
+            Self::LabelRepeated(_) => "LABEL_REPEATED",
+            Self::BatchTooLarge { .. } => "BATCH_TOO_LARGE",
             Self::Incomplete { .. } => "INCOMPLETE",
             Self::NoRandomness => "NO_RANDOMNESS",
             Self::Findings(_) => "AUDIT_FINDINGS",
@@ -252,6 +273,9 @@ impl Failure {
             Error::DeadlineExceeded { .. } => "try again, or give it longer with --timeout".to_owned(),
             Error::AccountNotFound { account_id, .. } => {
                 format!("`bank accounts` lists what there is, `bank create {account_id}` opens it")
+            }
+            Error::AccountDidNotExist { account_id, .. } => {
+                format!("`bank show {account_id}` tells when it was opened, if it was")
             }
             Error::TransactionNotFound { .. } => "`bank history` lists the ids of an account".to_owned(),
             Error::AccountAlreadyExists { account_id, .. } => {

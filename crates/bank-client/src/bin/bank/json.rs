@@ -325,6 +325,10 @@ impl Json for client::ServerInfo {
                 "batch_operations_max": limits.batch_operations_max,
                 "batch_bytes_max": limits.batch_bytes_max,
                 "stream_batches_max": limits.stream_batches_max,
+                "calls_per_second_max": limits.calls_per_second_max,
+                "calls_burst_max": limits.calls_burst_max,
+                "calls_in_flight_max": limits.calls_in_flight_max,
+                "concurrent_batches_max": limits.concurrent_batches_max,
             },
             "lost_writes": {
                 "accounts": self.lost_writes.accounts,
@@ -406,6 +410,7 @@ impl Json for bench::Report {
             },
             "errors": self.errors,
             "never_begun": self.never_begun,
+            "limited_by": self.limited_by,
             "booked": {
                 "deposits": self.deposits,
                 "withdrawals": self.withdrawals,

@@ -9,7 +9,9 @@ use std::{
     process::ExitCode,
 };
 
-use bank_client::{AccountReceipt, InterestReceipt, Receipt, TryStreamExt as _, WatchNews};
+use bank_client::{
+    AccountReceipt, Entry, EntryKind, InterestReceipt, Money, Receipt, TryStreamExt as _, WatchNews,
+};
 use bank_domain::visible;
 use futures::stream::BoxStream;
 use serde_json::json;
@@ -33,15 +35,20 @@ pub(crate) struct Output {
 
 /// What the bank answers to a change.
 pub(crate) trait Answer: Json {
-    fn message(&self) -> &str;
+    fn message_mut(&mut self) -> &mut String;
+    fn entry(&self) -> &Entry;
     fn replayed(&self) -> bool;
 }
 
 macro_rules! answers {
     ($($receipt:ident),+) => {$(
         impl Answer for $receipt {
-            fn message(&self) -> &str {
-                &self.message
+            fn message_mut(&mut self) -> &mut String {
+                &mut self.message
+            }
+
+            fn entry(&self) -> &Entry {
+                &self.entry
             }
 
             fn replayed(&self) -> bool {
@@ -68,8 +75,13 @@ impl Output {
     }
 
     /// The answer to a change, with a note if nothing changed.
-    pub(crate) fn answer(&mut self, answer: &impl Answer, mutation: &Mutation) {
-        self.result(answer, answer.message());
+    pub(crate) fn answer(&mut self, answer: &mut impl Answer, mutation: &Mutation) {
+        // The bank answers as if it had been done.
+        if mutation.validate_only {
+            *answer.message_mut() = would(answer.entry());
+        }
+        let message = Text::from(&*answer.message_mut());
+        self.result(answer, message);
         if answer.replayed() {
             self.note("this request was carried out before; this is the answer it got then");
         } else if mutation.validate_only {
@@ -210,6 +222,37 @@ impl Output {
     fn complain(&mut self, line: &impl ToString) {
         self.flush();
         let _ = writeln!(self.notes, "{}", line.to_string());
+    }
+}
+
+/// What would be done, for people.
+fn would(entry: &Entry) -> String {
+    let Entry { account_id, amount, .. } = entry;
+    let magnitude = amount.to_string();
+    let magnitude = magnitude.trim_start_matches('-');
+    match entry.kind {
+        EntryKind::AccountOpened => format!("Would open account {account_id}"),
+        EntryKind::Deposit => format!("Would deposit {magnitude}"),
+        EntryKind::Withdrawal => format!("Would withdraw {magnitude}"),
+        EntryKind::TransferOut => {
+            let to = entry.counterparty.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("Would transfer {magnitude} to account {to}")
+        }
+        EntryKind::Interest => {
+            let rate = entry.interest_terms.as_ref().map(|terms| &*terms.annual_interest_rate);
+            let principal = entry.balance_after.minor_units.saturating_sub(amount.minor_units);
+            let principal = Money { minor_units: principal, ..*amount };
+            format!("Would book interest of {amount} on {principal} at {} % a year", rate.unwrap_or_default())
+        }
+        EntryKind::OverdraftLimitSet => {
+            let limit = entry.overdraft_limit.map(|limit| limit.to_string()).unwrap_or_default();
+            format!("Would set the overdraft limit of account {account_id} to {limit}")
+        }
+        EntryKind::AccountFrozen => format!("Would freeze account {account_id}"),
+        EntryKind::AccountUnfrozen => format!("Would unfreeze account {account_id}"),
+        EntryKind::AccountClosed => format!("Would close account {account_id}"),
+        // From a newer server.
+        kind => format!("Would change account {account_id}: {kind}"),
     }
 }
 

@@ -178,6 +178,7 @@ pub(crate) fn bench(report: &bench::Report) -> Text {
         ("p99.9", latency(report.p999)),
         ("max", latency(report.max)),
         ("Never begun", report.rate.map(|_| report.never_begun.to_string()).unwrap_or_default()),
+        ("Limited by", report.limited_by.join(", ")),
         ("Errors", report.errors.values().sum::<u64>().to_string()),
     ]);
     if report.errors.is_empty() {
@@ -272,6 +273,14 @@ pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> Text {
 /// What a server is and what it promises, a line for each.
 pub(crate) fn server_info(info: &ServerInfo) -> Text {
     let ServerInfo { store, limits, lost_writes, .. } = info;
+    let caller = [
+        (limits.calls_per_second_max, "calls a second"),
+        (limits.calls_burst_max, "at once"),
+        (limits.calls_in_flight_max, "in flight"),
+        (limits.concurrent_batches_max, "batches in flight"),
+    ];
+    let caller = caller.into_iter().filter_map(|(max, what)| Some(format!("{} {what}", max?)));
+    let caller = caller.collect::<Vec<_>>().join(", ");
     let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
     let lost = match lost_writes.found_at {
         None => "none that it knows of".to_owned(),
@@ -299,6 +308,7 @@ pub(crate) fn server_info(info: &ServerInfo) -> Text {
                 limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
             ),
         ),
+        ("Caller", caller),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),

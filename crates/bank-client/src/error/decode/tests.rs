@@ -35,6 +35,11 @@ fn refusals_carry_their_values() {
     let usd = ("currency_code", "USD");
     for (reason, metadata, text) in [
         ("ACCOUNT_NOT_FOUND", vec![account], "account 123 does not exist"),
+        (
+            "ACCOUNT_NOT_FOUND",
+            vec![account, ("as_of_unix_ms", "1000")],
+            "account 123 did not exist at 1970-01-01T00:00:01Z",
+        ),
         ("ACCOUNT_ALREADY_EXISTS", vec![account], "account 123 already exists"),
         ("ACCOUNT_CLOSED", vec![account], "account 123 is closed"),
         ("ACCOUNT_FROZEN", vec![account], "account 123 is frozen"),

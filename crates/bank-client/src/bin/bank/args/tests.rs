@@ -63,6 +63,7 @@ fn nonsense_is_a_usage_error_that_names_it() {
         ("bank create 123 --overdraft-limit 5", "--currency"),
         ("bank create 123 --label north", "write it like key=value"),
         ("bank balance 123 --as-of noon", "write it like 2026-01-31"),
+        ("bank balance 123 --as-of 2026-01-31 --time-zone CEST", "such as UTC or Europe/Zurich"),
         ("bank interest 123 2.5 --from 2026-01-01", "--to"),
         ("bank history 123 --all --limit 5", "cannot be used with"),
         ("bank history 123 --kind gift", "deposit"),

@@ -14,6 +14,7 @@ use rand_distr::Zipf;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
+    limits::Limits,
     pace::Pace,
     prepare::{CURRENCY, account_id},
     report::{Report, Tally},
@@ -38,6 +39,7 @@ pub(super) enum Kind {
 pub(super) struct Load {
     args: Bench,
     zipf: Option<Zipf<f64>>,
+    limits: Limits,
     /// Counts what was booked, warm-up and all.
     pub(super) booked: Booked,
 }
@@ -72,9 +74,9 @@ pub(super) struct Answer {
 }
 
 impl Load {
-    pub(super) fn new(args: Bench) -> Self {
+    pub(super) fn new(args: Bench, limits: Limits) -> Self {
         let zipf = Zipf::new(args.accounts.into(), args.skew).ok().filter(|_| args.skew > 0.0);
-        Self { args, zipf, booked: Booked::default() }
+        Self { args, zipf, limits, booked: Booked::default() }
     }
 
     /// Lets callers work on each connection for as long as the load lasts, and reports.
@@ -97,12 +99,20 @@ impl Load {
         for tally in tallies {
             total.merge(&tally.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        Report::new(&self.args, &total, &pace, &self.booked)
+        Report::new(&self.args, &total, &pace, &self.booked, self.limits.reached())
     }
 
     async fn call_over_and_over(&self, client: &BankClient, pace: &Pace, tally: &Mutex<Tally>) {
         let measured_from = pace.began_at() + self.args.warm_up;
-        while let Some(due_at) = pace.next().await {
+        while let Some(mut due_at) = pace.next().await {
+            let _place = self.limits.place().await;
+            // At a fixed rate it is the bank that is too slow, or the rate too high: that is measured.
+            if self.args.rate.is_none() {
+                if !self.limits.turn(self.args.batch, Some(pace.ends_at())).await {
+                    break;
+                }
+                due_at = Instant::now();
+            }
             let result = if self.args.batch > 1 {
                 self.call_batch(client).await
             } else {

@@ -49,6 +49,10 @@ impl Pace {
         self.began_at
     }
 
+    pub(super) fn ends_at(&self) -> Instant {
+        self.ends_at
+    }
+
     /// Waits until the next call is due, and says when it was; `None` if it is over.
     pub(super) async fn next(&self) -> Option<Instant> {
         let Some(clock) = &self.clock else {

@@ -4,6 +4,7 @@ use bank_client::{AccountType, BankClient, Currency, Error, Money, RequestId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::limits::Limits;
 use crate::{
     args::{Bench, Op},
     failure::Failure,
@@ -24,14 +25,14 @@ pub(super) fn account_id(number: u32) -> String {
 }
 
 /// Sees to it that the accounts are there, and have what they need.
-pub(super) async fn accounts(client: &BankClient, args: &Bench) -> Result<(), Failure> {
+pub(super) async fn accounts(client: &BankClient, limits: &Limits, args: &Bench) -> Result<(), Failure> {
     let funded = matches!(args.op, Op::Withdraw | Op::Transfer | Op::Mixed);
     let bar = ProgressBar::new(args.accounts.into());
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} accounts, {elapsed}")
     {
         bar.set_style(style);
     }
-    let prepared = stream::iter(0..args.accounts).map(|number| prepare(client, number, funded));
+    let prepared = stream::iter(0..args.accounts).map(|number| prepare(client, limits, number, funded));
     let result = prepared
         .buffer_unordered(IN_FLIGHT)
         .try_fold(0, |count, ()| {
@@ -46,7 +47,8 @@ pub(super) async fn accounts(client: &BankClient, args: &Bench) -> Result<(), Fa
     Ok(())
 }
 
-async fn prepare(client: &BankClient, number: u32, funded: bool) -> Result<(), Error> {
+async fn prepare(client: &BankClient, limits: &Limits, number: u32, funded: bool) -> Result<(), Error> {
+    limits.turn(if funded { 2 } else { 1 }, None).await;
     let account = account_id(number);
     let opening = client
         .create_account(&account, AccountType::Savings)

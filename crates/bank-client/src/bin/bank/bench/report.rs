@@ -86,6 +86,8 @@ pub(crate) struct Report {
     pub(crate) errors: BTreeMap<&'static str, u64>,
     /// How many fell due, at a fixed rate, and were never begun.
     pub(crate) never_begun: u64,
+    /// The settings of the server that kept the load from being larger, with their values.
+    pub(crate) limited_by: Vec<String>,
     /// What was booked in all, in the warm-up too.
     pub(crate) deposits: u64,
     pub(crate) withdrawals: u64,
@@ -93,7 +95,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(args: &Bench, tally: &Tally, pace: &Pace, booked: &Booked) -> Self {
+    pub(super) fn new(
+        args: &Bench,
+        tally: &Tally,
+        pace: &Pace,
+        booked: &Booked,
+        limited_by: Vec<String>,
+    ) -> Self {
         let measured_from = pace.began_at() + args.warm_up;
         let latency = |quantile| Duration::from_nanos(tally.latencies_ns.value_at_quantile(quantile));
         let count = |count: &AtomicU64| count.load(Relaxed);
@@ -114,6 +122,7 @@ impl Report {
             max: Duration::from_nanos(tally.latencies_ns.max()),
             errors: tally.errors.clone(),
             never_begun: pace.never_begun() * u64::from(args.batch),
+            limited_by,
             deposits: count(&booked.deposits),
             withdrawals: count(&booked.withdrawals),
             transfers: count(&booked.transfers),

@@ -199,18 +199,20 @@ async fn json_is_a_line_for_each_result() {
 #[test]
 fn an_answer_is_the_message_of_the_bank() {
     let (mut output, results, notes) = record(Format::Text);
-    output.answer(&receipt(), &parsed(&[]));
+    output.answer(&mut receipt(), &parsed(&[]));
     assert_eq!(results.text(), "Successfully deposited $1000.00\n");
     assert_eq!(notes.text(), "");
 
-    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[]));
+    output.answer(&mut Receipt { replayed: true, ..receipt() }, &parsed(&[]));
     assert_eq!(notes.text(), "note: this request was carried out before; this is the answer it got then\n");
 
-    output.answer(&receipt(), &parsed(&["--dry-run"]));
+    results.text();
+    output.answer(&mut receipt(), &parsed(&["--dry-run"]));
+    assert_eq!(results.text(), "Would deposit $1000.00\n");
     assert_eq!(notes.text(), "note: only checked, nothing was changed\n");
 
     let (mut output, results, notes) = record(Format::Json);
-    output.answer(&Receipt { replayed: true, ..receipt() }, &parsed(&[]));
+    output.answer(&mut Receipt { replayed: true, ..receipt() }, &parsed(&[]));
     assert_eq!(notes.text(), "");
     let json: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
     assert_eq!(json["message"], "Successfully deposited $1000.00");
@@ -252,6 +254,10 @@ fn server_info() -> ServerInfo {
             batch_operations_max: 12,
             batch_bytes_max: 13,
             stream_batches_max: 14,
+            calls_per_second_max: Some(15),
+            calls_burst_max: Some(16),
+            calls_in_flight_max: Some(17),
+            concurrent_batches_max: None,
         },
         lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
     }
@@ -277,6 +283,7 @@ Problem           it is away
 Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: see its log
 Request           1 bytes, 9 s
 Batch             12 operations, 13 bytes, 14 at once on a stream
+Caller            15 calls a second, 16 at once, 17 in flight
 Page              5 items, 6 at most
 Queue             7 changes, 8 a commit
 Unknown after     0.5 s

@@ -49,7 +49,7 @@ fn in_results() {
         || Account { owner: hostile(), labels: [(hostile(), hostile())].into(), ..account("123", "USD", 1) };
     check(12, 3, |output| output.result(&account(), table::account(&account())));
     check(1, 1, |output| {
-        output.answer(&Receipt { message: hostile(), entry: entry(), ..receipt() }, &parsed(&[]));
+        output.answer(&mut Receipt { message: hostile(), entry: entry(), ..receipt() }, &parsed(&[]));
     });
     let transaction = Transaction {
         transaction_id: hostile().into(),
@@ -109,7 +109,7 @@ fn in_what_a_server_says_of_itself() {
     info.store.bank_id = hostile();
     info.store.problem = Some(hostile());
     info.store.durability.description = hostile();
-    check(16, 5, |output| output.result(&info, table::server_info(&info)));
+    check(17, 5, |output| output.result(&info, table::server_info(&info)));
 }
 
 #[test]
