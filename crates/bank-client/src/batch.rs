@@ -146,7 +146,9 @@ impl Batch {
         self
     }
 
-    /// Only checks the operations, each against the accounts as those before it would leave them.
+    /// Only checks the operations, each against the accounts as those before it would leave them; on a
+    /// [`Stream`](crate::Stream), those of the batches before it, too. A request id that is used twice is treated as
+    /// it would be; one that was used before counts as unused.
     pub fn validate_only(mut self) -> Self {
         self.validate_only = true;
         self
@@ -180,6 +182,10 @@ impl Batch {
         let (open, request) = progress.begin();
         let reply = self.client.execute_batch(request, left).await;
         progress.take(&open, reply)
+    }
+
+    pub(crate) fn is_validate_only(&self) -> bool {
+        self.validate_only
     }
 
     pub(crate) fn request(&self, operations: impl Iterator<Item = Operation>) -> v1::ExecuteBatchRequest {

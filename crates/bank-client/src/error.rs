@@ -192,6 +192,12 @@ pub enum Error {
         /// Which id.
         request_id: RequestId,
     },
+    /// A dry run would have the bank keep more than it may: check fewer operations in one.
+    #[error("{message}")]
+    DryRunTooLarge {
+        /// What is allowed, and what to do.
+        message: String,
+    },
     /// Another operation of the atomic batch failed, so none was carried out.
     #[error("operation {failed_operation} of the batch failed, so none was carried out")]
     BatchAborted {
@@ -413,6 +419,7 @@ impl Error {
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::RequestIdRepeated { .. } => "REQUEST_ID_REPEATED",
             Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",
+            Self::DryRunTooLarge { .. } => "DRY_RUN_TOO_LARGE",
             Self::BatchAborted { .. } => "BATCH_ABORTED",
             Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
             Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",

@@ -71,6 +71,29 @@ impl Operation {
     pub fn request_id(&self) -> Option<&RequestId> {
         self.request_id.as_ref()
     }
+
+    /// The same without a request id, for dry runs only: it saves the bank from keeping one that comes up once.
+    /// Carried out, it could be carried out twice.
+    #[must_use]
+    pub fn without_request_id(mut self) -> Self {
+        self.request_id = None;
+        request_id_of(&mut self.kind).clear();
+        self
+    }
+}
+
+fn request_id_of(kind: &mut Kind) -> &mut String {
+    match kind {
+        Kind::Deposit(request) => &mut request.request_id,
+        Kind::Withdraw(request) => &mut request.request_id,
+        Kind::Transfer(request) => &mut request.request_id,
+        Kind::CalculateInterest(request) => &mut request.request_id,
+        Kind::CreateAccount(request) => &mut request.request_id,
+        Kind::SetOverdraftLimit(request) => &mut request.request_id,
+        Kind::FreezeAccount(request) => &mut request.request_id,
+        Kind::UnfreezeAccount(request) => &mut request.request_id,
+        Kind::CloseAccount(request) => &mut request.request_id,
+    }
 }
 
 macro_rules! operations {

@@ -33,6 +33,18 @@ const IN_FLIGHT_MAX: usize = 4;
 /// goes on; if it cannot, as the client's [`RetryPolicy`](crate::RetryPolicy) has it, the stream ends with
 /// the error, and it is not known what was done of the batches that had no item yet: send them again.
 ///
+/// # Dry runs
+///
+/// Batches that are only checked ([`Batch::validate_only`]) make a dry run, however many they are: each is checked
+/// against the accounts as those before it would leave them, and with request ids that were used in it before. So
+/// the results are those of a real run, if nobody else uses the accounts meanwhile. Request ids from before the dry
+/// run are not looked up: they count as unused. A batch that is carried out on the same stream ends the dry run.
+///
+/// The bank keeps the accounts and the request ids of a dry run, up to `callers.dry_run_bytes_max`; beyond that
+/// the stream ends with [`Error::DryRunTooLarge`]. An operation whose id comes up only once costs less
+/// [without it](crate::Operation::without_request_id). What the bank keeps is lost with the connection, so a dry run of
+/// which a batch was answered does not go on over another one: the stream ends with the error.
+///
 /// ```no_run
 /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
 /// use bank_client::{Currency, Money, StreamExt};
@@ -69,6 +81,8 @@ struct Flow {
     connection: Option<Connection>,
     /// How often it failed since it was last answered.
     failures: u32,
+    /// Whether the batch that was answered last was only checked, so that the bank knows what those after it build on.
+    in_dry_run: bool,
     ended: bool,
 }
 
@@ -100,6 +114,7 @@ impl Stream {
             in_flight_max: IN_FLIGHT_MAX,
             connection: None,
             failures: 0,
+            in_dry_run: false,
             ended: false,
         };
         Self(State::Set(Some(Box::new(flow))))
@@ -233,6 +248,7 @@ impl Flow {
             self.ended = true;
             return Err(Error::InvalidReply { problem: "there are more replies than batches".to_owned() });
         };
+        self.in_dry_run = batch.is_validate_only();
         match reply.error {
             Some(error) => Err(operation::error(error, None)),
             None => batch.read(reply.results),
@@ -242,6 +258,10 @@ impl Flow {
     /// Waits until it is time to connect anew; the error if that is not to be done.
     async fn lost(&mut self, error: Error) -> Option<Error> {
         self.connection = None;
+        if self.in_dry_run {
+            // On another connection what comes next would be checked without what came before.
+            return Some(error);
+        }
         if self.unanswered.is_empty() {
             // It is connected again when there is something to send.
             return None;

@@ -42,8 +42,9 @@ use self::{
 use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
+    places::Places,
     server::Caller,
-    watch::{Places, WatchOptions},
+    watch::WatchOptions,
 };
 
 /// What the API adds to what callers leave out.
@@ -76,6 +77,8 @@ pub struct BankApi {
     /// One for each audit or export that may begin.
     audits: Arc<Semaphore>,
     watches: Arc<Places<Caller>>,
+    /// What dry runs keep, in bytes.
+    dry_runs: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
     /// The calls in flight, these among them.
@@ -86,13 +89,17 @@ impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
-        let watches = Arc::new(Places::new(&options.watch));
+        let WatchOptions { concurrent_max, concurrent_per_caller_max, .. } = options.watch;
+        let watches = Arc::new(Places::new(concurrent_max, concurrent_per_caller_max));
+        let BatchBounds { dry_run_bytes_max, dry_run_bytes_per_caller_max, .. } = options.batches;
+        let dry_runs = Arc::new(Places::new(dry_run_bytes_max, dry_run_bytes_per_caller_max));
         Self {
             start: Start::now(ledger.clock()),
             ledger,
             options: Arc::new(options),
             audits,
             watches,
+            dry_runs,
             draining: CancellationToken::new(),
             calls: TaskTracker::new(),
         }

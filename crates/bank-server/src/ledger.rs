@@ -11,6 +11,7 @@
 
 mod acknowledged;
 mod commit;
+mod dry_run;
 mod error;
 mod lane;
 mod propose;
@@ -19,14 +20,10 @@ mod sequencer;
 mod settle;
 mod submission;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId};
-use bank_store::{RequestKey, Store, clock::Timekeeper};
+use bank_store::{Store, clock::Timekeeper};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -40,7 +37,7 @@ use self::{
     sequencer::Sequencer,
     submission::{Collector, ReplyTo, Submission},
 };
-pub use self::{acknowledged::LostWrites, error::Error};
+pub use self::{acknowledged::LostWrites, dry_run::DryRun, error::Error};
 use crate::{
     auth::{Access, Extent},
     metrics::Metrics,
@@ -186,9 +183,9 @@ impl Ledger {
     /// each, in order.
     ///
     /// In an atomic batch, which must not be empty, an operation that fails answers why, and all others
-    /// [`Error::BatchAborted`]. A request id that is used twice on one account fails as [`Error::RequestIdRepeated`]. A refusal is the outcome of the
-    /// operation that was refused, so a repeated batch is refused for the same reason; the request ids of
-    /// the others stay unused.
+    /// [`Error::BatchAborted`]. A request id that is used twice on one account fails as [`Error::RequestIdRepeated`].
+    /// A refusal is the outcome of the operation that was refused, so a repeated batch is refused for the same
+    /// reason; the request ids of the others stay unused.
     ///
     /// Dropping the future does not take the commands back.
     ///
@@ -206,8 +203,12 @@ impl Ledger {
             submissions.push(submission);
         }
         drop(collector);
-        if atomic && let Some(results) = refuse_repetition(&submissions) {
-            return Ok(results);
+        if atomic {
+            let keys = submissions.iter().map(|submission| &submission.key).enumerate();
+            let named = keys.map(|(place, key)| (place, &key.account_id, &key.request_id));
+            if let Some((place, error)) = repetition(named) {
+                return Ok(aborted(submissions.len(), place, error));
+            }
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
         self.lane(&submissions[0].command).push(submissions, false)?;
@@ -222,52 +223,25 @@ impl Ledger {
             .collect())
     }
 
-    /// What [`Ledger::execute`] would answer now. Writes nothing.
+    /// What [`Ledger::execute`] would answer now, if its request id were not used yet. Writes nothing.
     ///
     /// # Errors
     /// [`Error`], as [`Ledger::execute`] would give it.
     pub async fn preview(&self, request: Request) -> Result<Executed, Error> {
         let Request { access, command, request_id, deadline, .. } = request;
         let operations = vec![Operation { access, command, request_id }];
-        let mut results = self.preview_batch(Batch { operations, atomic: false, deadline }).await?;
+        let batch = Batch { operations, atomic: false, deadline };
+        let mut results = self.preview_batch(batch, &mut DryRun::default()).await?;
         results.pop().unwrap_or_else(|| unreachable!("there is a result for each operation"))
     }
 
-    /// What [`Ledger::execute_batch`] would answer now, if no request id were used yet. Writes nothing.
+    /// What [`Ledger::execute_batch`] would answer after the batches that a dry run has seen, if nobody else used
+    /// its accounts, and if no other request ids were used yet. Writes nothing.
     ///
     /// # Errors
     /// [`Error`], if the accounts cannot be read in time.
-    pub async fn preview_batch(&self, batch: Batch) -> Result<BatchResults, Error> {
-        let Batch { operations, atomic, deadline } = batch;
-        let ids: HashSet<_> = operations.iter().flat_map(|it| it.command.account_ids()).cloned().collect();
-        let ids: Vec<_> = ids.into_iter().collect();
-        let load = timeout_at(deadline, self.store.load(&ids));
-        let loaded = load.await.map_err(|_| {
-            let named = operations.iter().find_map(|operation| operation.request_id.clone());
-            Error::DeadlineExceeded { request_id: named.unwrap_or_else(submission::fresh_request_id) }
-        })??;
-        let loaded = loaded.into_iter().map(|account| account.map(Arc::new));
-        let mut accounts: HashMap<_, _> = ids.into_iter().zip(loaded).collect();
-        let now = self.clock().now();
-        let mut results: BatchResults = operations
-            .into_iter()
-            .map(|Operation { access, command, request_id }| {
-                let account = |id: &AccountId| accounts.get(id).and_then(Option::as_deref);
-                let extent = access.extent(&command, account(command.account_id()));
-                let plan = decide(&access, account, &command, &Context { now, request_id })
-                    .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
-                for account in plan.changes().map(|change| &change.account) {
-                    accounts.insert(account.id.clone(), Some(Arc::clone(account)));
-                }
-                Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
-            })
-            .collect();
-        if atomic && let Some(failed) = results.iter().position(Result::is_err) {
-            for (_, result) in results.iter_mut().enumerate().filter(|(index, _)| *index != failed) {
-                *result = Err(Error::BatchAborted { failed_operation: failed });
-            }
-        }
-        Ok(results)
+    pub async fn preview_batch(&self, batch: Batch, dry_run: &mut DryRun) -> Result<BatchResults, Error> {
+        dry_run.next(&*self.store, batch).await
     }
 
     fn lane(&self, command: &Command) -> &Lane {
@@ -336,16 +310,17 @@ fn sequencer_gone(request_id: RequestId) -> Error {
     Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
 }
 
-/// An atomic batch cannot carry out one request twice: one of the two would be a repetition, and the other not.
-fn refuse_repetition(submissions: &[Submission]) -> Option<BatchResults> {
-    let mut places = HashMap::with_capacity(submissions.len());
-    let (second, first) = submissions
-        .iter()
-        .enumerate()
-        .find_map(|(place, submission)| Some((place, places.insert(&submission.key, place)?)))?;
-    let RequestKey { request_id, account_id, .. } = submissions[second].key.clone();
-    let error = Error::RequestIdRepeated { request_id, account_id, first, second };
-    Some(aborted(submissions.len(), second, error))
+/// The second of two operations of an atomic batch that have one request id, and the error that says so. They cannot
+/// both be carried out and be one request.
+fn repetition<'a>(
+    mut named: impl Iterator<Item = (usize, &'a AccountId, &'a RequestId)>,
+) -> Option<(usize, Error)> {
+    let mut places = HashMap::new();
+    named.find_map(|(second, account_id, request_id)| {
+        let first = places.insert((account_id, request_id), second)?;
+        let (account_id, request_id) = (account_id.clone(), request_id.clone());
+        Some((second, Error::RequestIdRepeated { request_id, account_id, first, second }))
+    })
 }
 
 /// The results of an atomic batch of which one operation has failed.

@@ -24,7 +24,6 @@
 //! has asked for yet. Nothing is read ahead of a caller who reads slowly.
 
 mod bells;
-mod places;
 mod queue;
 mod token;
 
@@ -38,13 +37,10 @@ use tokio::{
 };
 
 pub use self::bells::Watchers;
+pub(crate) use self::token::{InvalidToken, Token, token_bytes_max};
 use self::{
     bells::{Registered, Rung},
     queue::Queue,
-};
-pub(crate) use self::{
-    places::{Full, Places},
-    token::{InvalidToken, Token, token_bytes_max},
 };
 
 /// How many entries there are in one message at most. An entry has up to 2 KiB, so that what waits for a

@@ -5,13 +5,14 @@
 mod support;
 
 use bank_proto::v1::{self, operation::Kind, operation_result::Outcome};
+use futures::{TryStreamExt as _, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
 use support::{
     Bank, Redis,
     api::{
-        Client, balance, batch, checking, connect, deposit, failed, history, interest, money, savings,
-        status_of, transfer, usd, withdraw,
+        Client, balance, batch, checking, connect, deposit, failed, history, interest, money, of_stream,
+        savings, status_of, transfer, usd, withdraw,
     },
     tokens::{ALL, CUSTOMER, Issuer},
 };
@@ -187,6 +188,82 @@ async fn operations_end_as_single_calls_do_and_leave_the_same_histories() {
         assert!(one.iter().map(plain).eq(other.iter().map(plain)), "{account}");
         support::api::assert_sound(&other);
     }
+}
+
+/// Dry runs were of one batch: the next began with what is stored, and ids that were used twice were ignored.
+#[tokio::test]
+async fn a_dry_run_on_a_stream_is_answered_as_the_real_run_is_and_leaves_nothing() {
+    let mut random = StdRng::seed_from_u64(4711);
+    let (_bank, mut client) = bank_with_accounts().await;
+    client.deposit(deposit("a", 5_000)).await.unwrap();
+    let mut asked = vec![any_operation(&mut random)];
+    let mut batches = Vec::new();
+    for _ in 0..60 {
+        let count = random.random_range(1..20);
+        let from = asked.len();
+        for _ in 0..count {
+            // Some are asked for again.
+            let again = random.random_bool(0.2).then(|| asked.choose(&mut random).unwrap().clone());
+            asked.push(again.unwrap_or_else(|| any_operation(&mut random)));
+        }
+        // Short ones, so that some succeed.
+        let atomic = count < 5;
+        batches.push(v1::ExecuteBatchRequest { atomic, ..batch(asked[from..].to_vec()) });
+    }
+    let named = Kind::Deposit(v1::DepositRequest { request_id: "twice".to_owned(), ..deposit("a", 1) });
+    let all = |operations: &[Kind]| v1::ExecuteBatchRequest { atomic: true, ..batch(operations.to_vec()) };
+    batches.push(all(&[named.clone(), named.clone()]));
+    batches.push(all(std::slice::from_ref(&named)));
+    batches.push(all(&[Kind::Deposit(deposit("b", 1)), named.clone()]));
+    batches.push(all(&[named]));
+    let mut runs = Vec::new();
+    for validate_only in [true, false] {
+        let before = history(&mut client, "a").await;
+        let messages: Vec<_> = batches.iter().cloned().map(of_stream).collect();
+        let messages =
+            messages.into_iter().map(move |message| v1::ExecuteStreamRequest { validate_only, ..message });
+        let replies = client.execute_stream(stream::iter(messages)).await.unwrap().into_inner();
+        let replies: Vec<_> = replies.try_collect().await.unwrap();
+        runs.push(
+            replies
+                .into_iter()
+                .map(|reply| {
+                    assert_eq!(reply.error, None);
+                    reply.results.into_iter().map(became).collect::<Vec<_>>()
+                })
+                .collect::<Vec<_>>(),
+        );
+        assert_eq!(history(&mut client, "a").await == before, validate_only);
+    }
+    for (number, (dry, real)) in runs[0].iter().zip(&runs[1]).enumerate() {
+        assert_eq!(dry, real, "batch {number}: {:?}", batches[number]);
+    }
+    let said = format!("{:?}", runs[1]);
+    for what in
+        ["replayed: true", "REQUEST_ID_REUSED", "REQUEST_ID_REPEATED", "PARTLY_EXECUTED", "BATCH_ABORTED"]
+    {
+        assert!(said.contains(what), "{what} does not come up");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_only_checked_treats_ids_that_it_uses_twice_as_the_real_one_would() {
+    let (_bank, mut client) = bank_with_accounts().await;
+    let named =
+        |amount| Kind::Deposit(v1::DepositRequest { request_id: "r".to_owned(), ..deposit("a", amount) });
+    let operations = [named(5), named(5), named(6)];
+    let mut runs = Vec::new();
+    for validate_only in [true, false] {
+        let request = v1::ExecuteBatchRequest { validate_only, ..batch(operations.clone()) };
+        runs.push(execute(&mut client, request).await);
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert!(matches!(&runs[0][1], Became::Done { balance: 5, sequence: 2, replayed: true, .. }), "{runs:?}");
+    assert!(matches!(&runs[0][2], Became::Failed { details, .. } if details.contains("REQUEST_ID_REUSED")));
+    // What is stored of requests is not looked up.
+    let request = v1::ExecuteBatchRequest { validate_only: true, ..batch([named(6)]) };
+    let results = execute(&mut client, request).await;
+    assert!(matches!(&results[0], Became::Done { balance: 11, replayed: false, .. }), "{results:?}");
 }
 
 #[tokio::test]

@@ -95,6 +95,86 @@ async fn a_batch_that_is_refused_whole_is_told_in_its_place_and_the_stream_goes_
     assert!(replies.message().await.unwrap().is_none());
 }
 
+fn withdrawals_to_check(count: usize) -> v1::ExecuteStreamRequest {
+    let withdrawals = batch((0..count).map(|_| Kind::Withdraw(withdraw("a", 1))));
+    v1::ExecuteStreamRequest { validate_only: true, ..of_stream(withdrawals) }
+}
+
+async fn done(replies: &mut Streaming<v1::ExecuteStreamResponse>) -> usize {
+    let results = next(replies).await.results;
+    results.iter().filter(|result| matches!(result.outcome, Some(Outcome::Withdraw(_)))).count()
+}
+
+#[tokio::test]
+async fn a_dry_run_goes_on_over_batches_until_one_is_carried_out() {
+    let (_bank, mut client) = bank_with_account(&[]).await;
+    client.deposit(deposit("a", 500)).await.unwrap();
+    let messages = (0..10).map(|_| withdrawals_to_check(100));
+    let mut replies = client.execute_stream(stream::iter(messages)).await.unwrap().into_inner();
+    let mut counts = Vec::new();
+    for _ in 0..10 {
+        counts.push(done(&mut replies).await);
+    }
+    assert_eq!(counts, [100, 100, 100, 100, 100, 0, 0, 0, 0, 0]);
+    assert!(replies.message().await.unwrap().is_none());
+    assert_eq!(balance(&mut client, "a").await, 500);
+
+    // One that is refused whole changes nothing of it, and one that is carried out ends it.
+    let (sender, messages) = mpsc::channel(1);
+    let mut replies = client.execute_stream(ReceiverStream::new(messages)).await.unwrap().into_inner();
+    sender.send(withdrawals_to_check(450)).await.unwrap();
+    assert_eq!(done(&mut replies).await, 450);
+    sender.send(withdrawals_to_check(0)).await.unwrap();
+    assert!(next(&mut replies).await.error.is_some());
+    sender.send(withdrawals_to_check(100)).await.unwrap();
+    assert_eq!(done(&mut replies).await, 50);
+    sender.send(deposits(1)).await.unwrap();
+    assert_eq!(sequences(next(&mut replies).await), [3]);
+    sender.send(withdrawals_to_check(600)).await.unwrap();
+    assert_eq!(done(&mut replies).await, 501);
+}
+
+#[tokio::test]
+async fn what_dry_runs_keep_is_bounded_for_each_caller_and_for_all() {
+    let of_one = ["--set", "callers.dry_run_bytes_max=20000"];
+    let in_all = ["--set", "server.dry_run_bytes_max=20000"];
+    for (flags, setting) in [(of_one, "callers.dry_run_bytes_max"), (in_all, "server.dry_run_bytes_max")] {
+        let (_bank, mut client) = bank_with_account(&flags).await;
+        // Accounts that do not exist are kept, too.
+        let message = |batch_number: usize| {
+            let operations =
+                (0..10).map(|number| Kind::Deposit(deposit(&format!("{batch_number}.{number}"), 1)));
+            v1::ExecuteStreamRequest { validate_only: true, ..of_stream(batch(operations)) }
+        };
+        for _ in 0..3 {
+            let messages = (0..10_000).map(message);
+            let mut replies = client.execute_stream(stream::iter(messages)).await.unwrap().into_inner();
+            let mut count = 0;
+            let status = loop {
+                match timeout(PATIENCE, replies.message()).await.unwrap() {
+                    Ok(Some(reply)) => {
+                        assert_eq!((reply.error, reply.results.len()), (None, 10));
+                        count += 1;
+                    }
+                    Ok(None) => panic!("as if all were checked"),
+                    Err(status) => break status,
+                }
+            };
+            assert!((10..100).contains(&count), "{count}");
+            let error = failed::<()>(Err(status));
+            assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "DRY_RUN_TOO_LARGE"));
+            assert_eq!(error.details.quota_failure().unwrap().violations[0].subject, setting);
+            // What it kept is free again with its end.
+        }
+        // One account costs the same however often it is used.
+        let messages = (0..200).map(|_| withdrawals_to_check(10));
+        let mut replies = client.execute_stream(stream::iter(messages)).await.unwrap().into_inner();
+        for _ in 0..200 {
+            assert_eq!(done(&mut replies).await, 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_stream_after_what_came_before_it() {
     let (_bank, mut client) = bank_with_account(&["--set", "server.batch_bytes_max=10000"]).await;

@@ -98,6 +98,7 @@ fn from_reason(
         "PARTLY_EXECUTED" => {
             Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
         }
+        "DRY_RUN_TOO_LARGE" => Error::DryRunTooLarge { message },
         "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
         "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
         "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },

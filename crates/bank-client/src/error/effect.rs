@@ -38,6 +38,7 @@ impl Error {
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty { .. }
             | Self::InvalidArgument { .. }
+            | Self::DryRunTooLarge { .. }
             | Self::WatchTooLarge { .. } => Effect::Refused,
             Self::BatchAborted { .. }
             | Self::Overloaded { .. }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    AccountState, AccountType, BankClient, Batch, Currency, Done, Error, Money, RetryPolicy, Route,
-    StreamExt as _,
+    AccountState, AccountType, BankClient, Batch, Currency, Done, Error, Money, Operation, Results,
+    RetryPolicy, Route, StreamExt as _,
 };
 use futures::stream;
 
@@ -155,6 +155,45 @@ async fn a_stream_goes_on_over_connections_that_break_and_nothing_is_done_twice(
     }
     assert_eq!(number, BATCHES);
     assert_eq!(client.balance("b").await.unwrap().balance, usd(BATCHES));
+}
+
+#[tokio::test]
+async fn a_dry_run_goes_on_over_the_batches_of_a_stream_but_not_over_another_connection() {
+    let (_server, proxy, client) = start(RetryPolicy::default()).await;
+    client.deposit("a", usd(500)).await.unwrap();
+    let withdrawals = |client: &BankClient| {
+        let batch = (0..100).fold(client.batch(), |batch, _| batch.withdraw("a", usd(1)));
+        batch.brief().validate_only()
+    };
+    let batches = {
+        let client = client.clone();
+        (0..10).map(move |_| withdrawals(&client))
+    };
+    let results: Vec<_> = client.stream(stream::iter(batches.clone())).collect().await;
+    let done = |results: &Result<Results, Error>| {
+        results.as_ref().unwrap().iter().filter(|result| result.is_ok()).count()
+    };
+    assert_eq!(results.iter().map(done).collect::<Vec<_>>(), [100, 100, 100, 100, 100, 0, 0, 0, 0, 0]);
+    assert_eq!(client.balance("a").await.unwrap().balance, usd(500));
+
+    let mut results = client.stream(stream::iter(batches.clone())).in_flight_max(1);
+    assert_eq!(done(&results.next().await.unwrap()), 100);
+    proxy.cut([Cut::AfterTheEffect]);
+    let ended = results.next().await.unwrap();
+    assert!(matches!(ended, Err(Error::ConnectionLost { .. })), "{ended:?}");
+    assert!(results.next().await.is_none());
+
+    // Before anything was answered, nothing is lost.
+    proxy.cut([Cut::AfterTheEffect]);
+    let results: Vec<_> = client.stream(stream::iter(batches)).collect().await;
+    assert_eq!(results.iter().map(done).collect::<Vec<_>>(), [100, 100, 100, 100, 100, 0, 0, 0, 0, 0]);
+
+    // Ids are told apart as in a real run, and left out where they need not be.
+    let deposit = Operation::from(client.deposit("a", usd(1)));
+    let twice = client.batch().add(deposit.clone()).add(deposit.clone().without_request_id()).add(deposit);
+    let results = twice.validate_only().await.unwrap();
+    let replayed: Vec<_> = results.iter().map(|result| result.as_ref().unwrap().replayed()).collect();
+    assert_eq!(replayed, [false, false, true]);
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.concurrent_batches_max", 1, 10_000),
     integer("server.batch_streams_max", 1, 10_000),
     integer("server.stream_batches_max", 1, 1_000),
+    integer("server.dry_run_bytes_max", 1024, 64 << 30),
     // A page of a list takes up to 2 MiB and one item more.
     integer("server.reply_bytes_max", 3 << 20, 64 << 20),
     // hyper needs some room for the headers that every call has.
@@ -123,6 +124,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("callers.calls_in_flight_max", 1, 1_000_000),
     integer("callers.concurrent_batches_max", 1, 10_000),
     integer("callers.batch_streams_max", 1, 10_000),
+    integer("callers.dry_run_bytes_max", 1024, 64 << 30),
     integer("callers.remembered_max", 1, 100_000_000),
     integer("health.poll_interval_ms", 10, 600_000),
     integer("health.poll_timeout_ms", 10, 600_000),

@@ -65,6 +65,7 @@ pub struct Server {
     pub concurrent_batches_max: usize,
     pub batch_streams_max: usize,
     pub stream_batches_max: usize,
+    pub dry_run_bytes_max: usize,
     pub reply_bytes_max: usize,
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
@@ -105,6 +106,7 @@ pub struct Callers {
     pub calls_in_flight_max: usize,
     pub concurrent_batches_max: usize,
     pub batch_streams_max: usize,
+    pub dry_run_bytes_max: usize,
     pub remembered_max: NonZeroUsize,
 }
 
@@ -375,6 +377,8 @@ impl Config {
             operations_max: self.server.batch_operations_max.min(burst),
             bytes_max: self.server.batch_bytes_max,
             stream_batches_max: self.server.stream_batches_max,
+            dry_run_bytes_max: self.server.dry_run_bytes_max,
+            dry_run_bytes_per_caller_max: self.callers.dry_run_bytes_max,
         }
     }
 

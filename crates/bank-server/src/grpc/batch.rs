@@ -15,7 +15,10 @@ use futures::{
     future::{BoxFuture, ready},
     pin_mut, poll, stream,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
@@ -30,8 +33,9 @@ use super::{
 use crate::{
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
-    ledger,
-    server::{Allowance, TooFast},
+    ledger::{self, BatchResults, DryRun},
+    places::Place,
+    server::{self, Allowance, TooFast},
 };
 
 /// How large batches of operations may be.
@@ -43,6 +47,10 @@ pub struct BatchBounds {
     pub bytes_max: usize,
     /// How many batches of one stream are in work at once.
     pub stream_batches_max: usize,
+    /// How much memory all dry runs together may take, in bytes.
+    pub dry_run_bytes_max: usize,
+    /// How much those of one caller may.
+    pub dry_run_bytes_per_caller_max: usize,
 }
 
 /// Who sends batches.
@@ -51,6 +59,17 @@ struct Caller {
     peer: Option<SocketAddr>,
     method: Method,
     allowance: Allowance,
+    /// For whom counts what their dry runs keep.
+    counted: server::Caller,
+}
+
+/// The dry run of a stream: what its batches that are only checked have come to so far.
+#[derive(Default)]
+struct StreamDryRun {
+    run: DryRun,
+    /// What it keeps is counted as this many bytes.
+    counted_bytes: usize,
+    places: Vec<Place<server::Caller>>,
 }
 
 /// A batch of a stream that has been begun, until its reply.
@@ -71,7 +90,7 @@ pub(super) async fn one(
             let batch = Batch::parse(message, &api.assumed(&caller.access), bounds.operations_max)?;
             // The call itself has been counted.
             caller.count(batch.operations.len() - 1).map_err(Failure::from)?;
-            let results = api.carry_out(&caller, batch, deadline).await?;
+            let results = api.carry_out(&caller, batch, deadline, None).await?;
             // How far each operation reached was written down.
             Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
         };
@@ -123,8 +142,9 @@ impl BankApi {
         caller: Arc<Caller>,
         messages: Streaming<v1::ExecuteStreamRequest>,
     ) -> impl Stream<Item = Begun> {
-        stream::unfold(Some((self, caller, messages)), |state| async {
-            let (api, caller, mut messages) = state?;
+        let dry_run = Arc::<Mutex<StreamDryRun>>::default();
+        stream::unfold(Some((self, caller, messages, dry_run)), |state| async {
+            let (api, caller, mut messages, mut dry_run) = state?;
             let message = tokio::select! {
                 biased;
                 () = api.draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
@@ -133,8 +153,12 @@ impl BankApi {
             match message {
                 Ok(None) => None,
                 Ok(Some(message)) => {
-                    let begun = api.clone().begin(Arc::clone(&caller), message).await;
-                    Some((begun, Some((api, caller, messages))))
+                    if !message.validate_only {
+                        // It would not see what this one does.
+                        dry_run = Arc::default();
+                    }
+                    let begun = api.clone().begin(Arc::clone(&caller), message, Arc::clone(&dry_run)).await;
+                    Some((begun, Some((api, caller, messages, dry_run))))
                 }
                 Err(failure) => Some((ready(Err(failure)).boxed(), None)),
             }
@@ -142,7 +166,12 @@ impl BankApi {
     }
 
     /// Begins a batch: when this is done, it is in the queue, before any that is begun later.
-    async fn begin(self, caller: Arc<Caller>, message: v1::ExecuteStreamRequest) -> Begun {
+    async fn begin(
+        self,
+        caller: Arc<Caller>,
+        message: v1::ExecuteStreamRequest,
+        dry_run: Arc<Mutex<StreamDryRun>>,
+    ) -> Begun {
         let BatchBounds { operations_max, .. } = self.options.batches;
         let parsed = Batch::parse_of_stream(message, &self.assumed(&caller.access), operations_max);
         let batch = match parsed {
@@ -152,12 +181,14 @@ impl BankApi {
         caller.keep_pace(batch.operations.len()).await;
         let deadline = Instant::now() + self.options.request_timeout;
         let mut work = async move {
-            let results =
-                timeout_at(deadline + DEADLINE_MARGIN_MAX, self.carry_out(&caller, batch, deadline)).await;
-            Ok(match results.unwrap_or(Err(Failure::DeadlineExceeded)) {
-                Ok(results) => v1::ExecuteStreamResponse { results, error: None },
-                Err(failure) => refused(failure),
-            })
+            let results = self.carry_out(&caller, batch, deadline, Some(&dry_run));
+            let results = timeout_at(deadline + DEADLINE_MARGIN_MAX, results).await;
+            match results.unwrap_or(Err(Failure::DeadlineExceeded)) {
+                Ok(results) => Ok(v1::ExecuteStreamResponse { results, error: None }),
+                // What comes next would be checked without it.
+                Err(failure @ Failure::DryRunTooLarge(_)) => Err(failure),
+                Err(failure) => Ok(refused(failure)),
+            }
         }
         .boxed();
         match poll!(&mut work) {
@@ -166,12 +197,14 @@ impl BankApi {
         }
     }
 
-    /// Carries out what its caller may of a batch: a result for each operation, in their order.
+    /// Carries out what its caller may of a batch: a result for each operation, in their order. If it is only
+    /// to be checked, that is after what the dry run has seen, if there is one.
     async fn carry_out(
         &self,
         caller: &Caller,
         batch: Batch,
         deadline: Instant,
+        dry_run: Option<&Mutex<StreamDryRun>>,
     ) -> Result<Vec<v1::OperationResult>, Failure> {
         let Batch { operations, atomic, receipts_only, validate_only } = batch;
         tracing::debug!(target: "bank::call", operations = operations.len(), atomic, validate_only, "parsed");
@@ -195,10 +228,11 @@ impl BankApi {
         let executed = match failed {
             None if !permitted.is_empty() => {
                 let request = ledger::Batch { operations: permitted, atomic, deadline };
-                if validate_only {
-                    self.ledger.preview_batch(request).await?
-                } else {
-                    self.ledger.execute_batch(request).await?
+                match dry_run {
+                    _ if !validate_only => self.ledger.execute_batch(request).await?,
+                    // Whoever waits first is first: that is the order of the batches.
+                    Some(dry_run) => self.preview(caller, request, &mut *dry_run.lock().await).await?,
+                    None => self.ledger.preview_batch(request, &mut DryRun::default()).await?,
                 }
             }
             _ => Vec::new(),
@@ -222,6 +256,23 @@ impl BankApi {
         }
         Ok(results.finish(self.ledger.metrics()))
     }
+
+    /// Previews the next batch of a dry run, and counts what that keeps from then on.
+    async fn preview(
+        &self,
+        caller: &Caller,
+        batch: ledger::Batch,
+        dry_run: &mut StreamDryRun,
+    ) -> Result<BatchResults, Failure> {
+        let results = self.ledger.preview_batch(batch, &mut dry_run.run).await?;
+        let bytes = dry_run.run.bytes();
+        if let Some(more) = bytes.checked_sub(dry_run.counted_bytes).filter(|more| *more > 0) {
+            let place = self.dry_runs.take(caller.counted.clone(), more).map_err(Failure::DryRunTooLarge)?;
+            dry_run.places.push(place);
+            dry_run.counted_bytes = bytes;
+        }
+        Ok(results)
+    }
 }
 
 /// The reply to a batch of a stream of which nothing was done.
@@ -239,8 +290,9 @@ impl Caller {
     ) -> Result<(Self, Message), Failure> {
         let (_, mut extensions, message) = request.into_parts();
         // Like an identity, every call that comes so far has one.
+        let counted = server::Caller::of_call(&extensions).ok_or(Failure::Unidentified)?;
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
-        Ok((Self { access, peer, method, allowance }, message))
+        Ok((Self { access, peer, method, allowance, counted }, message))
     }
 
     /// Counts operations against the caller's rate, all or none.

@@ -16,7 +16,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::{
     audit,
     auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
-    backup, ledger, watch,
+    backup, ledger,
+    places::Full,
+    watch,
 };
 
 const DOMAIN: &str = "bank.v1";
@@ -59,7 +61,9 @@ pub(crate) enum Failure {
     /// A file is to be imported into a bank that has accounts.
     BankNotEmpty,
     /// As many watches are open as may.
-    TooManyWatches(watch::Full),
+    TooManyWatches(Full),
+    /// A dry run, or all of them together, would keep more than they may.
+    DryRunTooLarge(Full),
     /// A caller takes none of the replies that it has asked for.
     SlowConsumer { timeout: Duration },
     /// The same of a stream that is not a watch.
@@ -98,6 +102,7 @@ impl Failure {
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty
             | Self::TooManyWatches(_)
+            | Self::DryRunTooLarge(_)
             | Self::SlowConsumer { .. }
             | Self::ReaderPaused { .. }
             | Self::WatchTooLarge { .. }
@@ -226,6 +231,7 @@ pub(super) fn status(failure: Failure) -> Status {
         Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
         Failure::BankNotEmpty => bank_not_empty(),
         Failure::TooManyWatches(full) => too_many_watches(full),
+        Failure::DryRunTooLarge(full) => dry_run_too_large(full),
         Failure::SlowConsumer { timeout } => slow_consumer(timeout),
         Failure::ReaderPaused { pause_max } => reader_paused(pause_max),
         Failure::WatchTooLarge { accounts_max } => watch_too_large(accounts_max),
@@ -390,18 +396,33 @@ fn bank_not_empty() -> Status {
     answer.status()
 }
 
-fn too_many_watches(full: watch::Full) -> Status {
+fn too_many_watches(full: Full) -> Status {
     let (whose, setting, watches_max) = match full {
-        watch::Full::InAll { watches_max } => ("", "watch.concurrent_max", watches_max),
-        watch::Full::OfCaller { watches_max } => {
-            (" of one caller", "watch.concurrent_per_caller_max", watches_max)
-        }
+        Full::InAll { max } => ("", "watch.concurrent_max", max),
+        Full::OfCaller { max } => (" of one caller", "watch.concurrent_per_caller_max", max),
     };
     let message = format!("{watches_max} watches{whose} are open already");
     Answer::new(Code::ResourceExhausted, "TOO_MANY_WATCHES", message)
         .with("watches_max", watches_max)
         .quota(setting, RETRY_DELAY)
         .status()
+}
+
+fn dry_run_too_large(full: Full) -> Status {
+    let (whose, setting, bytes_max, advice) = match full {
+        Full::OfCaller { max } => (
+            "the dry runs of one caller",
+            "callers.dry_run_bytes_max",
+            max,
+            "check fewer operations in one dry run, or leave out request ids that are used only once",
+        ),
+        Full::InAll { max } => ("all dry runs", "server.dry_run_bytes_max", max, "begin again later"),
+    };
+    let message =
+        format!("{whose} may keep {bytes_max} bytes of accounts and request ids, and need more: {advice}");
+    let mut answer = Answer::new(Code::ResourceExhausted, "DRY_RUN_TOO_LARGE", message);
+    answer.details.add_quota_failure_violation(setting, answer.message.clone());
+    answer.with("bytes_max", bytes_max).status()
 }
 
 fn slow_consumer(timeout: Duration) -> Status {

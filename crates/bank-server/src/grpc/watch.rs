@@ -28,7 +28,7 @@ pub(super) async fn transactions(
     reply_to: ReplyTo<v1::WatchTransactionsResponse>,
 ) -> Result<Extent, Failure> {
     let options = api.options.watch;
-    let _place = api.watches.take(caller).map_err(Failure::TooManyWatches)?;
+    let _place = api.watches.take(caller, 1).map_err(Failure::TooManyWatches)?;
     let store = Arc::clone(api.ledger.store());
     let (scope, extent) = match query.account_id {
         Some(account_id) => {
