@@ -135,7 +135,7 @@ Examples:
   bank interest 123 2.5 --dry-run --explain
   bank interest 123 3.75 --from 2026-01-01 --to 2026-04-01 --day-count act_360 --compounding monthly")]
     Interest(Interest),
-    /// Carry out the deposits, withdrawals, transfers and interest that are in a file
+    /// Carry out the operations that are in a file, each exactly once
     #[command(after_help = apply::HELP)]
     Apply(Apply),
     /// List what happened to an account

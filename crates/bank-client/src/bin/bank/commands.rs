@@ -78,7 +78,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             let info = client.server_info().await?;
             output.result(&info, table::server_info(&info));
         }
-        Command::Apply(args) => apply::run(&client, args, output).await?,
+        Command::Apply(args) => apply::run(&client, &cli.global, args, output).await?,
         Command::Audit(args) => audit::run(&client, args, output).await?,
         Command::Export(args) => backup::export(&client, args, output).await?,
         Command::Import(args) => backup::import(&client, args, output).await?,

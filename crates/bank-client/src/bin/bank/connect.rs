@@ -65,6 +65,18 @@ fn authenticated(builder: Builder, credentials: &Credentials) -> Result<Builder,
     Ok(if credentials.allow_token_without_tls { builder.allow_token_without_tls() } else { builder })
 }
 
+/// The token that calls carry now, if they carry one.
+pub(crate) fn token(credentials: &Credentials) -> Result<Option<String>, Failure> {
+    match (&credentials.token_file, env::var(TOKEN)) {
+        (Some(path), _) => {
+            let text = fs::read_to_string(path).map_err(|error| Unusable::Unreadable(error).of(path))?;
+            Ok(Some(text.trim().to_owned()))
+        }
+        (None, Ok(token)) if !token.is_empty() => Ok(Some(token.trim().to_owned())),
+        (None, _) => Ok(None),
+    }
+}
+
 fn certificates(path: &Path) -> Result<Vec<u8>, Failure> {
     let contents = read(path)?;
     let mut found = CertificateDer::pem_slice_iter(&contents).peekable();

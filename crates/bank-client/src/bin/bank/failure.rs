@@ -9,7 +9,7 @@ use bank_client::{Error, InvalidMoney, RequestId};
 use bank_domain::visible;
 
 use crate::{
-    apply::{Problem, Problems},
+    apply::{Problem, Problems, Unavailable},
     args::InvalidTime,
     text::Text,
 };
@@ -49,9 +49,9 @@ pub(crate) enum Failure {
     LabelRepeated(String),
     #[error("{given} needs {missing}")]
     Incomplete { given: &'static str, missing: &'static str },
-    /// Of `bank bench`: no time is a good one for it.
+    /// No time is a good one for it.
     #[error("--batch {batch} is more than {setting} = {max} of the server ever lets through")]
-    BatchTooLarge { batch: u32, setting: &'static str, max: u64 },
+    BatchTooLarge { batch: u64, setting: &'static str, max: u64 },
     #[error("the system has no random bytes for a key")]
     NoRandomness,
     /// The command has done what it was to do, and so many things are wrong with the bank.
@@ -59,12 +59,15 @@ pub(crate) enum Failure {
     Findings(u64),
     #[error("{}: {}", path.display(), Listed(problems))]
     Lines { path: PathBuf, problems: Problems },
-    /// `bank apply` has come to the end of its file, and so many lines were refused.
-    #[error("{0} lines were refused")]
-    SomeRefused(u64),
-    /// `bank apply` has not come to the end of its file.
-    #[error("{put_off} lines were not carried out, and of {unknown} it is not known whether they were")]
-    Unfinished { unknown: u64, put_off: u64 },
+    /// `bank apply` needs request ids that stay the same.
+    #[error("the run has no name, and line {line} has no request_id")]
+    Unnamed { line: u64 },
+    /// The results file of `bank apply` cannot be used. Nothing was sent.
+    #[error("{} {reason}", path.display())]
+    Results { path: PathBuf, reason: Unavailable },
+    /// Lines of `bank apply` were rejected, are unknown, or were not attempted.
+    #[error("{message}")]
+    Apply { message: String, hint: String, exit: Exit, reason: &'static str },
     /// The results, or a part of them, could not be written.
     #[error("cannot write the results: {}", Lost(.0))]
     Output(io::Error),
@@ -80,6 +83,8 @@ pub(crate) enum Failure {
 pub(crate) enum Unusable {
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
+    #[error("has more than {bytes_max} bytes; divide it")]
+    TooLarge { bytes_max: usize },
     #[error("cannot be written: {0}")]
     Unwritable(io::Error),
     #[error("is there already, and is left as it is")]
@@ -142,10 +147,11 @@ impl Unusable {
 }
 
 impl Failure {
-    /// What happened. Malformed lines are told one under the other; nothing else brings lines of its own.
+    /// What happened. What is wrong with lines of a file is told one under the other; nothing else brings lines of its
+    /// own.
     pub(crate) fn text(&self) -> Text {
         match self {
-            Self::Lines { .. } => Text::lines(&self.to_string()),
+            Self::Lines { .. } | Self::Apply { .. } => Text::lines(&self.to_string()),
             _ => Text::line(&self.to_string()),
         }
     }
@@ -162,8 +168,9 @@ impl Failure {
             | Self::NoRandomness
             | Self::Findings(_)
             | Self::Lines { .. }
-            | Self::SomeRefused(_)
-            | Self::Unfinished { .. }
+            | Self::Unnamed { .. }
+            | Self::Results { .. }
+            | Self::Apply { .. }
             | Self::Output(_)
             | Self::NotTaken
             | Self::Interrupt(_) => None,
@@ -188,15 +195,15 @@ impl Failure {
             Self::Import(_) if self.breaks_off_an_import() => return Exit::OutcomeUnknown,
             Self::Bank(error) | Self::Demo(error) | Self::Import(error) => error,
             Self::Amount(_) | Self::Lines { .. } => return Exit::Invalid,
-            Self::SomeRefused(_) => return Exit::Refused,
-            Self::Unfinished { unknown: 0, .. } => return Exit::Unavailable,
-            Self::Unfinished { .. } => return Exit::OutcomeUnknown,
+            Self::Apply { exit, .. } => return *exit,
             Self::File { reason, .. } if !reason.is_misnamed() => return Exit::Failed,
             Self::File { .. }
             | Self::Time(_)
             | Self::LabelRepeated(_)
             | Self::BatchTooLarge { .. }
-            | Self::Incomplete { .. } => return Exit::Usage,
+            | Self::Incomplete { .. }
+            | Self::Unnamed { .. }
+            | Self::Results { .. } => return Exit::Usage,
             Self::Findings(_) => return Exit::Unsound,
             Self::NoRandomness | Self::Output(_) | Self::NotTaken | Self::Interrupt(_) => {
                 return Exit::Failed;
@@ -234,8 +241,9 @@ impl Failure {
             Self::NoRandomness => "NO_RANDOMNESS",
             Self::Findings(_) => "AUDIT_FINDINGS",
             Self::Lines { .. } => "MALFORMED_LINES",
-            Self::SomeRefused(_) => "LINES_REFUSED",
-            Self::Unfinished { .. } => "UNFINISHED",
+            Self::Unnamed { .. } => "UNNAMED",
+            Self::Results { .. } => "RESULTS_FILE",
+            Self::Apply { reason, .. } => reason,
             Self::Output(_) | Self::NotTaken => "OUTPUT",
             Self::Interrupt(_) => "INTERRUPT",
         }
@@ -243,8 +251,21 @@ impl Failure {
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
-        if matches!(self, Self::Unfinished { .. }) {
-            return Some("run the same command again: it goes on where it broke off".to_owned());
+        match self {
+            Self::Apply { hint, .. } => return Some(hint.clone()),
+            Self::Unnamed { .. } => {
+                return Some(
+                    "add --name, such as --name payroll-2026-05: the same for every try, another for other payments"
+                        .to_owned(),
+                );
+            }
+            Self::Results { reason: Unavailable::OfAnother { .. }, .. } => {
+                return Some(
+                    "nothing was sent; name another file with --results, or the right run with --name"
+                        .to_owned(),
+                );
+            }
+            _ => {}
         }
         let error = self.bank()?;
         if self.breaks_off_an_import() {

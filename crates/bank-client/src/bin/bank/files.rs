@@ -76,7 +76,8 @@ impl<'a> Unfinished<'a> {
     }
 }
 
-fn directory(path: &Path) -> PathBuf {
+/// The directory that a file is in.
+pub(crate) fn directory(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -341,45 +341,32 @@ impl Json for client::ServerInfo {
 
 impl Json for Tally {
     fn json(&self) -> impl Serialize {
-        let Self { lines, done, refused, replayed, unknown, put_off, reasons } = self;
+        let Self {
+            dry_run,
+            lines,
+            applied,
+            already_applied,
+            rejected,
+            unknown,
+            not_attempted,
+            removed,
+            reasons,
+        } = self;
+        let (applied_key, rejected_key, not_attempted_key) = match dry_run {
+            true => ("would_be_applied", "would_be_rejected", "not_checked"),
+            false => ("applied", "rejected", "not_attempted"),
+        };
         json!({
+            "dry_run": dry_run,
             "lines": lines,
-            "done": done,
-            "refused": refused,
-            "replayed": replayed,
+            applied_key: applied,
+            "already_applied": already_applied,
+            rejected_key: rejected,
             "unknown": unknown,
-            "put_off": put_off,
+            not_attempted_key: not_attempted,
+            "removed": removed,
             "reasons": reasons,
         })
-    }
-}
-
-/// What became of one line of a file.
-pub(crate) struct LineResult<'a> {
-    pub(crate) line: u64,
-    pub(crate) request_id: &'a str,
-    pub(crate) answer: &'a Result<client::Done, client::Error>,
-}
-
-impl Json for LineResult<'_> {
-    fn json(&self) -> impl Serialize {
-        let Self { line, request_id, answer } = self;
-        match answer {
-            Ok(done) => json!({
-                "line": line,
-                "request_id": request_id,
-                "transaction_id": done.transaction_id().as_str(),
-                "amount": Money::from(done.amount()),
-                "balance": Money::from(done.balance()),
-                "replayed": done.replayed(),
-            }),
-            Err(error) => json!({
-                "line": line,
-                "request_id": request_id,
-                "error": { "reason": error.reason(), "message": error.to_string() },
-                "replayed": error.replayed(),
-            }),
-        }
     }
 }
 

@@ -220,20 +220,25 @@ pub(crate) fn audit(summary: &AuditSummary) -> Text {
 
 /// What became of the lines of a file, and why.
 pub(crate) fn tally(tally: &Tally) -> Text {
-    let Tally { lines, done, refused, replayed, unknown, put_off, reasons } = tally;
+    let Tally { dry_run, lines, applied, already_applied, rejected, unknown, not_attempted, reasons, .. } =
+        tally;
+    let names = match dry_run {
+        true => ["Would be applied", "Would be rejected", "Not checked"],
+        false => ["Applied", "Rejected", "Not attempted"],
+    };
     let facts = facts([
         ("Lines", lines.to_string()),
-        ("Carried out", done.to_string()),
-        ("Refused", refused.to_string()),
-        ("Of both, before", replayed.to_string()),
+        (names[0], applied.to_string()),
+        ("Already applied", already_applied.to_string()),
+        (names[1], rejected.to_string()),
         ("Unknown", unknown.to_string()),
-        ("Put off", put_off.to_string()),
+        (names[2], not_attempted.to_string()),
     ]);
     if reasons.is_empty() {
         return facts;
     }
     let columns = [("REASON", Left), ("LINES", Right)];
-    let rows = reasons.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
+    let rows = reasons.iter().map(|(reason, count)| vec![reason.clone(), count.to_string()]);
     Text::stack([facts, titled(&columns, rows)])
 }
 

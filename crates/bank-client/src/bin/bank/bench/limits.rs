@@ -53,7 +53,7 @@ impl Limits {
         ];
         for (setting, max) in batch_max {
             if let Some(max) = max.filter(|&max| u64::from(args.batch) > max) {
-                return Err(Failure::BatchTooLarge { batch: args.batch, setting, max });
+                return Err(Failure::BatchTooLarge { batch: args.batch.into(), setting, max });
             }
         }
         let (setting, max) = match args.batch {

@@ -1,0 +1,94 @@
+//! What the lines of a file would come to.
+
+use std::sync::Arc;
+
+use bank_client::{BankClient, Error, StreamExt as _};
+use futures::stream;
+
+use super::{
+    engine::{self, Bank as _, Outcome, Report, Stop},
+    journal::Rejection,
+    lines::Line,
+    plan::{self, Action, BatchSize, Step},
+    remote::{self, Remote},
+};
+
+/// Checks the lines that are not applied yet, all of them in one batch: so each is checked against the accounts as
+/// the lines before it would leave them.
+pub(super) async fn run(
+    client: &BankClient,
+    remote: &Remote<'_>,
+    lines: &Arc<Vec<Line>>,
+    steps: Vec<Step>,
+    size: BatchSize,
+    atomic: bool,
+) -> Report {
+    let mut report = Report::begin(&steps);
+    if let Err(stop) = check(client, remote, lines, steps, size, atomic, &mut report).await {
+        report.stop = Some(stop);
+    }
+    report
+}
+
+async fn check(
+    client: &BankClient,
+    remote: &Remote<'_>,
+    lines: &Arc<Vec<Line>>,
+    steps: Vec<Step>,
+    size: BatchSize,
+    atomic: bool,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let mut batches = plan::batches(lines, &steps, size, atomic);
+    for batch in &mut batches {
+        let mut open = Vec::with_capacity(batch.len());
+        for &index in &*batch {
+            if was_applied(remote, &lines[index], &steps[index]).await? {
+                report.outcomes[index] = Outcome::AlreadyApplied;
+            } else {
+                report.outcomes[index] = Outcome::NotAttempted;
+                open.push(index);
+            }
+        }
+        *batch = open;
+    }
+    batches.retain(|batch| !batch.is_empty());
+    if batches.len() > 1 {
+        return Err(Stop::CheckTooLong { lines: batches.iter().map(Vec::len).sum(), most: size.lines });
+    }
+    let sent = {
+        let (client, lines, batches) = (client.clone(), Arc::clone(lines), batches.clone());
+        let batch = move |batch: Vec<usize>| {
+            let operations = batch.iter().map(|&index| (&lines[index], &steps[index].request_id));
+            remote::batch(&client, operations, atomic).validate_only()
+        };
+        batches.into_iter().map(batch)
+    };
+    let mut answers = client.stream(stream::iter(sent));
+    for batch in &batches {
+        let Some(results) = answers.next().await else {
+            return Err(Error::InvalidReply { problem: "the stream has ended early".to_owned() }.into());
+        };
+        let results = results.map_err(|error| engine::by_line(error, lines, batch))?;
+        for (&index, result) in batch.iter().zip(results) {
+            match result {
+                Ok(done) if done.replayed() => report.outcomes[index] = Outcome::AlreadyApplied,
+                Ok(_) => report.outcomes[index] = Outcome::Applied,
+                // What is not an answer about the line is none about those after it, either.
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(error) => report.reject(index, Rejection::of(&error), Outcome::Rejected),
+            }
+        }
+        remote.progress(batch.len());
+    }
+    Ok(())
+}
+
+/// Whether an earlier run has sent the line, got no result, and it was applied.
+async fn was_applied(remote: &Remote<'_>, line: &Line, step: &Step) -> Result<bool, Error> {
+    let Action::Settle(pending) = &step.action else { return Ok(false) };
+    match remote.look_up(&engine::wanted(line, &step.request_id, pending)).await {
+        Err(Error::AccountNotFound { .. }) => Ok(false),
+        found => Ok(found?.is_some()),
+    }
+}

@@ -1,0 +1,70 @@
+//! What the bank's answer to a line says about it.
+
+use bank_client::{Done, Error, Results};
+
+use crate::apply::journal::Rejection;
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Applied(Box<Done>),
+    /// The bank has decided so, and remembers it under the request id.
+    Rejected(Rejection),
+    /// The bank did not get as far as to look at the request id.
+    TurnedAway(Rejection),
+    /// Not carried out, for now.
+    Later(Rejection),
+    /// It may have been carried out.
+    Unknown(Rejection),
+    /// The bank did nothing of the batch.
+    NothingDone,
+    /// The bank takes the batch for malformed, and did nothing of it. Another server may have seen it otherwise.
+    Refused,
+}
+
+/// An answer for each line, and the error of the batch if it has one.
+pub(super) fn answers(results: Result<Results, Error>, lines: usize) -> (Vec<Answer>, Option<Error>) {
+    match results {
+        Ok(results) if results.len() == lines => (each(results), None),
+        Ok(results) => {
+            let problem = format!("{} results of {lines} operations", results.len());
+            let unknown = || {
+                Answer::Unknown(Rejection { reason: "INVALID_REPLY".to_owned(), message: problem.clone() })
+            };
+            ((0..lines).map(|_| unknown()).collect(), None)
+        }
+        Err(error) if error.is_refusal() => ((0..lines).map(|_| Answer::Refused).collect(), Some(error)),
+        Err(error) => ((0..lines).map(|_| Answer::NothingDone).collect(), Some(error)),
+    }
+}
+
+fn each(results: Results) -> Vec<Answer> {
+    // The others of an atomic batch are what the one is that failed.
+    let aborted_by = results.iter().find_map(|result| match result {
+        Err(Error::BatchAborted { failed_operation }) => results.get(*failed_operation)?.as_ref().err(),
+        _ => None,
+    });
+    let make = aborted_by.map(kind);
+    results
+        .into_iter()
+        .map(|result| match (result, make) {
+            (Ok(done), _) => Answer::Applied(Box::new(done)),
+            (Err(error @ Error::BatchAborted { .. }), Some(make)) => make(Rejection::of(&error)),
+            (Err(error), _) => kind(&error)(Rejection::of(&error)),
+        })
+        .collect()
+}
+
+/// Which answer an error of a line is. What is not certain is unknown.
+fn kind(error: &Error) -> fn(Rejection) -> Answer {
+    match error {
+        // Something was carried out or rejected under the id that is not this, as far as the bank can see.
+        Error::RequestIdReused { .. }
+        | Error::InvalidArgument { .. }
+        | Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. } => Answer::TurnedAway,
+        Error::Overloaded { .. } | Error::Unavailable { .. } => Answer::Later,
+        // What the bank says of one that was carried out before is no decision about it.
+        error if error.is_refusal() && !matches!(error, Error::PartlyExecuted { .. }) => Answer::Rejected,
+        _ => Answer::Unknown,
+    }
+}

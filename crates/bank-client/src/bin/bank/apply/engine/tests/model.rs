@@ -1,0 +1,297 @@
+//! A bank and a disk in memory, that fail as they are told to.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+};
+
+use bank_client::{BriefReceipt, Currency, Done, Money, TransactionId};
+
+use super::{super::*, RETENTION};
+use crate::apply::lines::Identity;
+
+/// What happens to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    /// The tool is killed before the batch is sent.
+    CrashBefore,
+    /// The tool is killed when the batch has been carried out.
+    CrashAfter,
+    /// The tool is killed, and the batch is carried out when the next run has called the bank so many times.
+    CrashInFlight(usize),
+    /// It is carried out, and the tool does not learn it.
+    AnswerLost,
+    /// Nothing is done, for now.
+    Overloaded,
+    /// Nothing is done, and the bank has not looked at the ids.
+    TurnedAway,
+    /// Nothing is done, and the tool cannot know that.
+    Failed,
+}
+
+/// What the bank remembers of a request.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    amount: i64,
+    is_applied: bool,
+    time_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    request_id: RequestId,
+    identity: String,
+    amount: Money,
+}
+
+#[derive(Default)]
+struct State {
+    balance: i64,
+    time_ms: i64,
+    clock_ms: i64,
+    known: BTreeMap<RequestId, Known>,
+    /// The history of the account: id, amount, time.
+    entries: Vec<(RequestId, i64, i64)>,
+    /// How often each line was paid that there ever was.
+    paid: BTreeMap<String, u32>,
+    in_flight: Option<(usize, Vec<Asked>)>,
+    faults: std::collections::VecDeque<Fault>,
+}
+
+pub(super) struct Model {
+    state: RefCell<State>,
+    bytes: RefCell<Vec<u8>>,
+    /// After how many appends the disk fails, and how much of the last one it writes, in 255ths.
+    disk_fault: Cell<Option<(usize, u8)>>,
+    disk_failed: Cell<bool>,
+}
+
+/// The key of a line in `paid`.
+fn name(identity: &Identity) -> String {
+    format!("{identity:?}")
+}
+
+impl Model {
+    pub(super) fn new(balance: i64) -> Self {
+        let state = State { balance, time_ms: 1_700_000_000_000, ..State::default() };
+        Self {
+            state: RefCell::new(state),
+            bytes: RefCell::default(),
+            disk_fault: Cell::default(),
+            disk_failed: Cell::default(),
+        }
+    }
+
+    pub(super) fn break_with(&self, faults: Vec<Fault>, disk: Option<(usize, u8)>) {
+        self.state.borrow_mut().faults = faults.into();
+        self.disk_fault.set(disk);
+        self.disk_failed.set(false);
+    }
+
+    pub(super) fn top_up(&self, amount: i64) {
+        self.state.borrow_mut().balance += amount;
+    }
+
+    /// Time passes. Nothing is on its way for longer than a minute.
+    pub(super) fn wait(&self, ms: i64) {
+        let mut state = self.state.borrow_mut();
+        if ms > 60_000 {
+            state.arrive();
+        }
+        state.time_ms += ms;
+    }
+
+    pub(super) fn set_clock(&self, ms: i64) {
+        self.state.borrow_mut().clock_ms = ms;
+    }
+
+    pub(super) fn paid(&self, identity: &Identity) -> u32 {
+        self.state.borrow().paid.get(&name(identity)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn nothing_in_flight(&self) -> bool {
+        self.state.borrow().in_flight.is_none()
+    }
+
+    pub(super) fn on_disk(&self) -> Vec<u8> {
+        self.bytes.borrow().clone()
+    }
+
+    /// The disk, with the results file cut to its last whole line.
+    pub(super) fn disk(&self, length: u64) -> ModelDisk<'_> {
+        self.bytes.borrow_mut().truncate(usize::try_from(length).unwrap());
+        ModelDisk(self)
+    }
+}
+
+pub(super) struct ModelDisk<'a>(&'a Model);
+
+impl Disk for ModelDisk<'_> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Self(model) = self;
+        assert!(!model.disk_failed.get(), "nothing is written after the disk has failed");
+        match model.disk_fault.get() {
+            Some((0, part)) => {
+                model.disk_failed.set(true);
+                let written = bytes.len() * usize::from(part) / 255;
+                model.bytes.borrow_mut().extend_from_slice(&bytes[..written]);
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fault => {
+                model.disk_fault.set(fault.map(|(appends, part)| (appends - 1, part)));
+                model.bytes.borrow_mut().extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl State {
+    /// What was on its way is there.
+    fn arrive(&mut self) {
+        if let Some((_, batch)) = self.in_flight.take() {
+            for request in &batch {
+                let _ = self.carry_out(request);
+            }
+        }
+    }
+
+    /// Another call reaches the bank.
+    fn called(&mut self) {
+        match &mut self.in_flight {
+            Some((0, _)) => self.arrive(),
+            Some((calls, _)) => *calls -= 1,
+            None => {}
+        }
+    }
+
+    fn carry_out(&mut self, request: &Asked) -> Result<Done, Error> {
+        let Asked { request_id, identity, amount } = request;
+        let retention = i64::try_from(RETENTION.as_millis()).unwrap();
+        let now = self.time_ms;
+        self.known.retain(|_, known| known.time_ms + retention > now);
+        let money = |minor_units| Money { currency: Currency::USD, minor_units };
+        let account_id: AccountId = "a".parse().unwrap();
+        let (known, replayed) = match self.known.get(request_id) {
+            Some(known) => (*known, true),
+            None => {
+                let is_applied = self.balance + amount.minor_units >= 0;
+                let known = Known { amount: amount.minor_units, is_applied, time_ms: now };
+                self.known.insert(request_id.clone(), known);
+                if is_applied {
+                    self.balance += amount.minor_units;
+                    self.entries.push((request_id.clone(), amount.minor_units, now));
+                    let paid = self.paid.entry(identity.clone()).or_default();
+                    *paid += 1;
+                    assert_eq!(*paid, 1, "{identity} is paid twice");
+                }
+                (known, false)
+            }
+        };
+        if known.amount != amount.minor_units {
+            return Err(Error::RequestIdReused { account_id, request_id: request_id.clone() });
+        }
+        let balance = money(self.balance);
+        if known.is_applied {
+            let transaction_id = TransactionId::from("t".to_owned());
+            Ok(Done::Brief(BriefReceipt { transaction_id, sequence: 1, amount: *amount, balance, replayed }))
+        } else {
+            Err(Error::InsufficientFunds {
+                account_id,
+                requested: *amount,
+                available: balance,
+                balance,
+                replayed,
+            })
+        }
+    }
+}
+
+impl Bank for Model {
+    fn now(&self) -> Now {
+        let State { time_ms, clock_ms, .. } = *self.state.borrow();
+        let time = |ms| Timestamp::try_from_unix_ms(ms).unwrap();
+        Now { here: time(time_ms + clock_ms), bank: time(time_ms) }
+    }
+
+    fn is_to_stop(&self) -> bool {
+        false
+    }
+
+    async fn send(&self, batch: &[(&Line, &RequestId)], _atomic: bool) -> Result<Results, Error> {
+        assert!(!self.disk_failed.get(), "nothing is sent after the disk has failed");
+        let requests: Vec<_> = batch
+            .iter()
+            .map(|(line, request_id)| Asked {
+                request_id: (*request_id).clone(),
+                identity: name(&line.identity),
+                amount: line.instruction.entry().0.unwrap(),
+            })
+            .collect();
+        let fault = {
+            let mut state = self.state.borrow_mut();
+            state.called();
+            state.faults.pop_front().unwrap_or(Fault::None)
+        };
+        let all =
+            |make: &dyn Fn(&Asked) -> Error| Ok(requests.iter().map(|request| Err(make(request))).collect());
+        let unknown = |request: &Asked| Error::OutcomeUnknown {
+            request_id: request.request_id.clone(),
+            message: String::new(),
+        };
+        match fault {
+            Fault::None => {
+                let mut state = self.state.borrow_mut();
+                Ok(requests.iter().map(|request| state.carry_out(request)).collect())
+            }
+            Fault::CrashBefore => std::future::pending().await,
+            Fault::CrashAfter => {
+                {
+                    let mut state = self.state.borrow_mut();
+                    for request in &requests {
+                        let _ = state.carry_out(request);
+                    }
+                }
+                std::future::pending().await
+            }
+            Fault::CrashInFlight(calls) => {
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.arrive();
+                    state.in_flight = Some((calls, requests));
+                }
+                std::future::pending().await
+            }
+            Fault::AnswerLost => {
+                let mut state = self.state.borrow_mut();
+                for request in &requests {
+                    let _ = state.carry_out(request);
+                }
+                all(&unknown)
+            }
+            Fault::Overloaded => all(&|_| Error::Overloaded { message: String::new(), retry_after: None }),
+            Fault::TurnedAway => all(&|_| Error::PermissionDenied { message: String::new() }),
+            Fault::Failed => all(&|_| Error::Internal { message: String::new() }),
+        }
+    }
+
+    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<Found>, Error> {
+        let mut state = self.state.borrow_mut();
+        state.called();
+        let money = |minor_units| Money { currency: Currency::USD, minor_units };
+        let entry = state.entries.iter().find(|(request_id, amount, time_ms)| {
+            request_id == wanted.request_id
+                && wanted.amount.is_none_or(|wanted| wanted.minor_units == *amount)
+                && *time_ms >= wanted.since.unix_ms()
+        });
+        Ok(entry.map(|(_, amount, _)| Found {
+            transaction_id: "t".to_owned(),
+            amount: money(*amount),
+            balance: money(0),
+        }))
+    }
+
+    fn progress(&self, _lines: usize) {}
+}
