@@ -343,3 +343,47 @@ async fn what_a_failover_loses_is_reported() {
     takes_changes(&mut client, "after").await;
     assert_eq!((balance(&mut client, "a").await, balance(&mut client, "b").await), (100, 100));
 }
+
+/// A server that stood still for as long as the primary did could not look at its clock meanwhile. It told
+/// its caller what the old primary answered, and that was lost.
+#[tokio::test]
+async fn what_a_replaced_primary_answers_to_a_server_that_stood_still_does_not_count() {
+    let primary = Redis::start().await;
+    let replica = Redis::start_replica(&primary).await;
+    let sentinels = Sentinels::watch_over(&primary, 1).await;
+    let url = sentinels.url();
+    let flags = ["--redis-url", &url, "--set", "store.redis.durability=none"];
+    let bank = Bank::start(&[&flags[..], &QUICK].concat()).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    let balance_on = |redis: &Redis| redis.run(&["HGET", &redis.run(&["KEYS", "*:account:a"]), "balance"]);
+    let becomes = async |what: &dyn Fn() -> bool| {
+        let give_up_at = Instant::now() + Duration::from_mins(1);
+        while !what() && Instant::now() < give_up_at {
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(what());
+    };
+    becomes(&|| balance_on(&replica) == "0").await;
+
+    primary.freeze();
+    let call = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.deposit(deposit("a", 5)).await }
+    });
+    // It is on its way to the primary, and not given up yet.
+    sleep(Duration::from_millis(500)).await;
+    bank.signal("STOP");
+    becomes(&|| replica.run(&["ROLE"]).starts_with("master")).await;
+    primary.thaw();
+    // On a machine so slow that it was not sent, it will be sent to the new one.
+    for _ in 0..100 {
+        if balance_on(&primary) != "5" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    bank.signal("CONT");
+
+    call.await.unwrap().unwrap();
+    assert_eq!((balance(&mut client, "a").await, balance_on(&replica).as_str()), (5, "5"));
+}

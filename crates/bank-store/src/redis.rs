@@ -31,6 +31,7 @@ mod guard;
 mod identity;
 mod inspection;
 mod keys;
+mod lease;
 mod link;
 mod options;
 mod packed;
@@ -38,6 +39,8 @@ mod reading;
 mod records;
 mod reply;
 mod script;
+mod sentinel;
+mod target;
 
 use std::sync::Arc;
 
@@ -53,7 +56,7 @@ use tokio::time::{Duration, Instant, sleep};
 pub use self::options::{RedisOptions, RedisUrl};
 use self::{
     commit::Call,
-    connection::{Connection, Target},
+    connection::Connection,
     fitness::Demand,
     guard::{Guard, Role, ping},
     keys::Keys,
@@ -61,6 +64,7 @@ use self::{
     reading::Reading,
     records::Windows,
     script::Script,
+    target::Target,
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,

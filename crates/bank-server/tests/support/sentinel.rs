@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 use super::Redis;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const DOWN_AFTER_MS: u64 = 500;
+/// As long as a server with its default timeouts needs.
+const DOWN_AFTER_MS: u64 = 3_500;
 
 /// Sentinels that watch over a primary and its replicas, and end when this is dropped.
 pub struct Sentinels(Vec<Sentinel>);

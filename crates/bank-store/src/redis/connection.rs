@@ -1,7 +1,6 @@
 //! One connection to Redis, bounded in every direction, and what its errors mean.
 
 use std::{
-    fmt,
     future::Future,
     sync::{
         Arc, OnceLock,
@@ -13,10 +12,6 @@ use fred::{
     clients::{Client, Pipeline},
     error::{Error as FredError, ErrorKind},
     interfaces::ClientLike as _,
-    types::{
-        Builder,
-        config::{Config, ConnectionConfig, PerformanceConfig, ServerConfig, TcpConfig, UnresponsiveConfig},
-    },
 };
 use tokio::{
     sync::Semaphore,
@@ -26,22 +21,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RedisOptions, RedisUrl,
-    errors::{Meaning, brief},
+    errors::{Meaning, brief, reply_code},
+    lease::{Lease, Verdict},
+    sentinel::{Place, Sentinels},
+    target::Target,
 };
 use crate::StoreError;
-
-/// What a URL may begin with. That of a Cluster is known, to be told that it is not supported.
-const SCHEMES: [&str; 6] =
-    ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
-
-/// Where Redis is, and within which bounds to speak with it.
-pub(super) struct Target {
-    config: Config,
-    /// For messages; never with the password.
-    address: Arc<str>,
-    options: RedisOptions,
-}
 
 /// One connection, for as long as it lasts; it does not come back. It is closed with its last clone.
 #[derive(Clone, Debug)]
@@ -63,6 +48,27 @@ struct Driver {
     /// Why it was ended from here, if it was.
     reason: OnceLock<String>,
     is_admitted: AtomicBool,
+    lease: Lease,
+    /// Where it leads, and who says that the primary is there, if anybody does.
+    named: Option<(Place, Arc<Sentinels>)>,
+}
+
+/// What the client returns, which may be an answer or an error of its own.
+pub(super) trait Answer {
+    /// Whether the server has answered.
+    fn is_of_server(&self) -> bool;
+}
+
+impl<T> Answer for Result<T, FredError> {
+    fn is_of_server(&self) -> bool {
+        self.as_ref().err().is_none_or(|error| reply_code(error).is_some())
+    }
+}
+
+impl<T> Answer for Vec<Result<T, FredError>> {
+    fn is_of_server(&self) -> bool {
+        self.iter().any(Answer::is_of_server)
+    }
 }
 
 impl Drop for Driver {
@@ -71,78 +77,42 @@ impl Drop for Driver {
     }
 }
 
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's settings hold the password.
-        f.debug_struct("Target")
-            .field("address", &self.address)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Target {
-    pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
-        let config = config(&options.url)?;
-        let address = address(&config.server)?.into();
-        Ok(Self { config, address, options: options.clone() })
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub(super) fn options(&self) -> &RedisOptions {
-        &self.options
-    }
-
-    /// The client's settings. It is given no leave to connect anew, so that every connection can be
-    /// looked at before it is used, and nothing queued for one is sent on the next.
-    fn client(&self) -> Result<Client, StoreError> {
-        let options = &self.options;
-        let config = Config { fail_fast: true, ..self.config.clone() };
-        Builder::from_config(config)
-            .set_performance_config(PerformanceConfig {
-                default_command_timeout: options.command_timeout,
-                ..PerformanceConfig::default()
-            })
-            .set_connection_config(ConnectionConfig {
-                connection_timeout: options.connect_timeout,
-                internal_command_timeout: options.command_timeout,
-                // What was in flight when a connection died is reported as unknown, not sent again
-                // behind our back: the caller decides.
-                max_command_attempts: 1,
-                max_command_buffer_len: 0,
-                unresponsive: UnresponsiveConfig {
-                    max_timeout: Some(options.command_timeout),
-                    interval: options.command_timeout / 4,
-                },
-                tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-                ..ConnectionConfig::default()
-            })
-            .build()
-            .map_err(|error| StoreError::Misconfigured(format!("redis client: {}", error.details())))
-    }
-}
-
 impl Connection {
-    /// Connects.
+    /// Connects, to where the Sentinels say if they are asked.
     ///
     /// # Errors
     /// [`StoreError::Misconfigured`] if trying again cannot help as long as nobody changes anything;
     /// [`StoreError::Unavailable`] otherwise.
     pub(super) async fn open(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
-        let address = Arc::clone(&target.address);
+        let Some(sentinels) = target.sentinels() else { return Self::dial(target, None, deadline).await };
+        let place = sentinels.primary().await?;
+        let target = target.at(&place);
+        let connection = Self::dial(&target, Some((place, Arc::clone(sentinels))), deadline).await?;
+        // One that was frozen may have been replaced before it let us in.
+        connection.confirm().await?;
+        Ok(connection)
+    }
+
+    /// Connects to a server.
+    pub(super) async fn dial(
+        target: &Target,
+        named: Option<(Place, Arc<Sentinels>)>,
+        deadline: Instant,
+    ) -> Result<Self, StoreError> {
+        let address: Arc<str> = target.address().into();
         let client = target.client()?;
+        let lease = Lease::new(&target.options().clock, target.options().command_timeout);
         match timeout_at(deadline, client.init()).await {
             Ok(Ok(task)) => {
-                let places = Arc::new(Semaphore::new(target.options.command_buffer_max));
+                let places = Arc::new(Semaphore::new(target.options().command_buffer_max));
                 let ended = CancellationToken::new();
                 let driver = Arc::new(Driver {
                     task: task.abort_handle(),
                     ended: ended.clone(),
                     reason: OnceLock::new(),
                     is_admitted: AtomicBool::new(false),
+                    lease,
+                    named,
                 });
                 tokio::spawn(async move {
                     let _guard = ended.drop_guard();
@@ -188,7 +158,7 @@ impl Connection {
     }
 
     /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means.
-    pub(super) fn attempt<T>(
+    pub(super) fn attempt<T: Answer>(
         &self,
         command: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, StoreError>> {
@@ -202,7 +172,7 @@ impl Connection {
     }
 
     /// As [`Connection::attempt`], however many commands wait: for those that look after the connection.
-    pub(super) fn attempt_at_once<T>(
+    pub(super) fn attempt_at_once<T: Answer>(
         &self,
         command: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, StoreError>> {
@@ -214,16 +184,58 @@ impl Connection {
                 let text = format!("not connected to redis at {address}: {reason}");
                 return Err(StoreError::Unavailable(text));
             }
+            // It is sent no earlier.
+            let sent_at_ms = self.driver.lease.now_ms();
             tokio::select! {
                 // The driver answers all that is in flight before it ends; what came after has no answer.
                 biased;
-                answer = command => Ok(answer),
+                answer = command => {
+                    if answer.is_of_server() {
+                        self.require_in_time(sent_at_ms)?;
+                    }
+                    Ok(answer)
+                }
                 () = self.ended() => {
                     let text = format!("the connection to redis at {} was lost", self.address);
                     Err(StoreError::OutcomeUnknown(text))
                 }
             }
         }
+    }
+
+    /// The client gives up by itself after a while, but takes an answer that is there when it looks at
+    /// last: after this process was stopped, or starved.
+    fn require_in_time(&self, sent_at_ms: u64) -> Result<(), StoreError> {
+        let silence_ms_max = self.driver.named.as_ref().map(|(_, sentinels)| sentinels.silence_ms_max());
+        let reason = match self.driver.lease.judge(sent_at_ms, silence_ms_max) {
+            Verdict::InTime => return Ok(()),
+            Verdict::Late => "its answer came too late to count",
+            Verdict::PerhapsReplaced => {
+                let reason = "it was silent for so long that another primary may have taken over";
+                self.close(reason);
+                reason
+            }
+        };
+        Err(StoreError::OutcomeUnknown(format!("redis at {}: {reason}", self.address)))
+    }
+
+    /// Asks the Sentinels, if there are any, whether this still leads to the primary; ends it if not.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it does not, or none of them answers.
+    pub(super) async fn confirm(&self) -> Result<(), StoreError> {
+        let Some((place, sentinels)) = &self.driver.named else { return Ok(()) };
+        let is_primary = sentinels.primaries().await?.contains(place);
+        let confirmed = match sentinels.require_patience() {
+            Ok(()) if !is_primary => {
+                Err(StoreError::Unavailable("the Sentinels name another primary".to_owned()))
+            }
+            patience => patience,
+        };
+        if let Err(error) = &confirmed {
+            self.close(&error.to_string());
+        }
+        confirmed
     }
 
     /// What an error means. One that says that there is a better Redis to ask ends the connection.
@@ -290,35 +302,5 @@ fn is_final(error: &FredError) -> Option<&'static str> {
             | ErrorKind::Tls,
         ) => Some("check store.redis.url"),
         _ => None,
-    }
-}
-
-fn config(url: &RedisUrl) -> Result<Config, StoreError> {
-    let refuse = |why: &str| {
-        Err(StoreError::Misconfigured(format!(
-            "store.redis.url is not one ({why}); write redis://host:port or \
-             redis-sentinel://host:port?sentinelServiceName=name"
-        )))
-    };
-    // The client takes any scheme, so that `db.example:6379` would lead to this machine.
-    let scheme = url.expose().split_once("://").map_or("", |(scheme, _)| scheme);
-    if !SCHEMES.contains(&scheme) {
-        return refuse("it begins with none that is known");
-    }
-    Config::from_url(url.expose()).or_else(|error| refuse(error.details()))
-}
-
-fn address(server: &ServerConfig) -> Result<String, StoreError> {
-    match server {
-        ServerConfig::Centralized { server } => Ok(format!("{}:{}", server.host, server.port)),
-        ServerConfig::Sentinel { hosts, service_name, .. } => {
-            let hosts: Vec<_> = hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect();
-            Ok(format!("{service_name} by the sentinels {}", hosts.join(", ")))
-        }
-        ServerConfig::Clustered { .. } => Err(StoreError::Misconfigured(
-            "Redis Cluster is not supported yet; use a stand-alone Redis or Sentinel".to_owned(),
-        )),
-        #[expect(unreachable_patterns, reason = "fred has more kinds with other features")]
-        _ => Err(StoreError::Misconfigured("this kind of redis URL is not supported".to_owned())),
     }
 }

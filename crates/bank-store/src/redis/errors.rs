@@ -19,7 +19,8 @@ pub(super) enum Meaning {
 
 use Meaning::{Damage, Elsewhere, NotNow, Setup, Unknown};
 
-const CREDENTIALS: &str = "check the user and the password in store.redis.url";
+const CREDENTIALS: &str = "check the user and the password in store.redis.url (of a Sentinel: \
+                           sentinelUsername, sentinelPassword)";
 const PERMISSIONS: &str = "give its user the commands and keys that the bank uses (ACL SETUSER)";
 const CLUSTER: &str = "this is a node of a Redis Cluster, which is not supported yet: use a stand-alone server, \
                        or Sentinel";
@@ -54,8 +55,10 @@ const CODES: [(&str, Meaning); 21] = [
 ];
 
 /// `ERR` says little: by what else the error says, in lower case.
-const WORDS: [(&str, Meaning); 5] = [
+const WORDS: [(&str, Meaning); 6] = [
     ("max number of clients", NotNow),
+    // A Sentinel may yet be told of it.
+    ("no such master", NotNow),
     // Of scripts, while a cluster moves a slot or is down.
     ("non local key", NotNow),
     ("cluster is down", NotNow),
@@ -126,6 +129,7 @@ mod tests {
             ("TRYAGAIN Multiple keys request during rehashing of slot", NotNow),
             ("ERR max number of clients reached", NotNow),
             ("ERR max number of clients + cluster connections reached", NotNow),
+            ("ERR No such master with that name", NotNow),
             (
                 "ERR Script attempted to access a non local key in a cluster node script: 49, on @user_script:1.",
                 NotNow,

@@ -120,10 +120,15 @@ impl Guard {
                 _ = ticks.tick() => {}
             }
             let look = async {
-                match role {
-                    Role::Commits => self.look(connection).await,
-                    Role::Reads => ping(connection).await,
-                }
+                let look = async {
+                    match role {
+                        Role::Commits => self.look(connection).await,
+                        Role::Reads => ping(connection).await,
+                    }
+                };
+                // Sentinels that do not answer take nothing away; those that name another end it.
+                let (answer, _) = tokio::join!(look, connection.confirm());
+                answer
             };
             // The client gives up on its own at about the same time as we do.
             let answered = match timeout(self.options.command_timeout, look).await {

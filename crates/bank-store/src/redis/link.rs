@@ -11,8 +11,9 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Target},
+    connection::Connection,
     guard::{Guard, Role},
+    target::Target,
 };
 use crate::StoreError;
 

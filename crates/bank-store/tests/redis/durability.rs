@@ -7,7 +7,7 @@ use std::{
 
 use bank_store::{
     DurabilityLevel::{self, Always, EverySecond, None as Nothing},
-    Outcome, Proposal, Store as _, StoreError,
+    HistoryPart, ImportBatch, ImportBegun, ImportId, MemoryStore, Outcome, Proposal, Store as _, StoreError,
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
@@ -236,6 +236,43 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
     assert!(matches!(commit(&bank, &again).await, Ok(Outcome::Replayed(_))));
     assert_eq!(bank.balance("1").await, 101);
     bank.assert_sound().await;
+}
+
+/// Since Redis 7.2 `WAIT` counts only what its own connection has written: the second answer was OK,
+/// as there was nothing left to write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_a_replica_does_not_get_is_unknown_however_often_it_is_sent() {
+    let primary = Server::start(&PROMPT);
+    let replica = Server::start_replica(&primary, &PROMPT);
+    let replicas_timeout = Duration::from_millis(200);
+    let store = connect(&RedisOptions { replicas: 1, replicas_timeout, ..primary.options() }).await;
+    let backup = store.backup().unwrap();
+    let memory = Bank::new(Arc::new(MemoryStore::new(Duration::from_hours(24))));
+    memory.open_with("1", 100).await;
+    let (account, entries) = (memory.account("1").await, memory.history("1").await);
+    let batch = |from: usize| {
+        let part = HistoryPart { account: account.clone(), entries: entries[from..].to_vec() };
+        ImportBatch { histories: vec![part], requests: Vec::new() }
+    };
+    let import = ImportId::random();
+    // A replica on a busy machine may take its time.
+    while backup.begin_import(&import).await != Ok(ImportBegun::Marked) {}
+    while backup.import(&import, &batch(0)).await.is_err() {}
+
+    replica.freeze();
+    for _ in 0..3 {
+        let error = backup.import(&import, &batch(1)).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+    }
+    for _ in 0..3 {
+        let error = backup.finish_import(&import).await.unwrap_err();
+        assert!(error.is_outcome_unknown(), "{error}");
+    }
+    replica.thaw();
+    while let Err(error) = backup.finish_import(&import).await {
+        assert!(error.is_retryable(), "{error}");
+    }
+    Bank::new(Arc::new(store)).assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,5 +11,9 @@ if bank_id == ARGV[1] then
   redis.call('HDEL', KEYS[1], 'import_into')
   return 1
 end
-if redis.pcall('HGET', KEYS[1], 'import_over') == ARGV[1] then return 1 end
+if redis.pcall('HGET', KEYS[1], 'import_over') == ARGV[1] then
+  -- It is written again: WAIT may count only what its own connection has written.
+  redis.call('HSET', KEYS[1], 'import_over', ARGV[1])
+  return 1
+end
 return redis.error_reply('TAKENOVER another import has taken the place of this one')
