@@ -471,6 +471,36 @@ async fn each_operation_needs_what_its_own_call_would_and_is_written_down_as_tha
     );
 }
 
+/// A dry run that filled somebody else's account up told what it held by when it was full.
+#[tokio::test]
+async fn a_dry_run_does_not_depend_on_what_somebody_else_has() {
+    const STEP: i64 = 1 << 52;
+    let issuer = Issuer::new();
+    let bank = Bank::with_tokens(&issuer, &[]).await;
+    let mut alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
+    let mut bob = issuer.caller(&bank.endpoint(), "bob", CUSTOMER).await;
+    alice.create_account(savings("a")).await.unwrap();
+    bob.create_account(savings("b")).await.unwrap();
+    bob.deposit(deposit("b", 100)).await.unwrap();
+    // All that 64 bits hold.
+    let amounts = || (0..2047).map(|_| STEP).chain([STEP - 1]);
+    let deposits = amounts().map(|amount| Kind::Deposit(deposit("a", amount)));
+    let transfers = amounts().map(|amount| Kind::Transfer(transfer("a", "b", amount)));
+    let operations: Vec<_> = deposits.chain(transfers).collect();
+    let messages: Vec<_> = operations
+        .chunks(1000)
+        .map(|operations| v1::ExecuteStreamRequest {
+            validate_only: true,
+            receipts_only: true,
+            ..of_stream(batch(operations.to_vec()))
+        })
+        .collect();
+    let replies = alice.execute_stream(stream::iter(messages)).await.unwrap().into_inner();
+    let replies: Vec<_> = replies.try_collect().await.unwrap();
+    let became: Vec<_> = replies.into_iter().flat_map(|reply| reasons(reply.results)).collect();
+    assert_eq!(became, vec!["done"; 2 * 2048]);
+}
+
 #[tokio::test]
 async fn an_operation_of_each_kind_needs_the_scope_of_its_own_call() {
     let issuer = Issuer::new();

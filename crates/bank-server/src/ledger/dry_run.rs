@@ -64,8 +64,19 @@ impl DryRun {
             let named = operations.iter().find_map(|operation| operation.request_id.clone());
             Error::DeadlineExceeded { request_id: named.unwrap_or_else(fresh_request_id) }
         })??;
+        // One caller makes all of them.
+        let is_visible = |account: &Account| {
+            operations.first().is_some_and(|operation| operation.access.reaches(&account.owner))
+        };
         for (id, account) in missing.into_iter().zip(loaded) {
-            self.put(id, account.map(Arc::new));
+            let account = account.map(|mut account| {
+                // Else whoever pays more and more into it would learn its balance, from when it is full.
+                if !is_visible(&account) {
+                    account.balance.minor_units = 0;
+                }
+                Arc::new(account)
+            });
+            self.put(id, account);
         }
         Ok(())
     }
