@@ -124,7 +124,7 @@ impl BankClient {
         });
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.import_bank(request).await };
-            client.replies(messages, send).await
+            client.replies_to_stream(messages, send).await
         };
         news::news(call, self.timeout())
     }

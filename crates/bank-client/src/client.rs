@@ -31,6 +31,7 @@ use crate::{
         GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit,
         Transfer, UnfreezeAccount, Withdraw,
     },
+    renewal::renewing,
     retry::{Attempts, Budget},
     wire::{self, FromWire as _, Malformed},
 };
@@ -293,7 +294,11 @@ impl BankClient {
     pub async fn health(&self) -> Result<(), Error> {
         let mut request = Request::new(HealthCheckRequest::default());
         request.set_timeout(self.shared.timeout.min(TIMEOUT_ON_WIRE_MAX));
-        let answer = self.shared.health.clone().check(request).await;
+        let answer = renewing(|| {
+            let (mut health, request) = (self.shared.health.clone(), copy(&request));
+            async move { health.check(request).await }
+        });
+        let answer = answer.await;
         let status = answer.map_err(|status| Error::from_status(status, None))?.into_inner().status();
         if status == ServingStatus::Serving {
             return Ok(());
@@ -341,7 +346,11 @@ impl BankClient {
         let mut request = Request::new(request);
         request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
         let request = self.shared.authorized(request).await?;
-        let reply = self.shared.batch_stub().execute_batch(request).await;
+        let reply = renewing(|| {
+            let (mut stub, request) = (self.shared.batch_stub(), copy(&request));
+            async move { stub.execute_batch(request).await }
+        });
+        let reply = reply.await;
         reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
     }
 
@@ -369,12 +378,27 @@ impl BankClient {
     pub(crate) async fn replies<Message, Reply, Sending>(
         &self,
         request: Message,
-        send: impl FnOnce(Stub, Request<Message>) -> Sending,
+        send: impl Fn(Stub, Request<Message>) -> Sending,
+    ) -> Result<Streaming<Reply>, Error>
+    where
+        Message: Clone,
+        Sending: Future<Output = Result<Response<Streaming<Reply>>, Status>>,
+    {
+        let request = self.shared.authorized(Request::new(request)).await?;
+        let reply = renewing(|| send(self.shared.stub(), copy(&request))).await;
+        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+    }
+
+    /// The same with many messages, which can be sent once only.
+    pub(crate) async fn replies_to_stream<Messages, Reply, Sending>(
+        &self,
+        messages: Messages,
+        send: impl FnOnce(Stub, Request<Messages>) -> Sending,
     ) -> Result<Streaming<Reply>, Error>
     where
         Sending: Future<Output = Result<Response<Streaming<Reply>>, Status>>,
     {
-        let request = self.shared.authorized(Request::new(request)).await?;
+        let request = self.shared.authorized(Request::new(messages)).await?;
         let reply = send(self.shared.stub(), request).await;
         reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
     }
@@ -389,7 +413,8 @@ impl Shared {
     ) -> Result<M::Reply, Error> {
         let mut request = Request::new(method.request().clone());
         request.set_timeout(left.min(TIMEOUT_ON_WIRE_MAX));
-        match M::send(self.stub(), self.authorized(request).await?).await {
+        let request = self.authorized(request).await?;
+        match renewing(|| M::send(self.stub(), copy(&request))).await {
             Ok(response) => M::Reply::from_wire(response.into_inner())
                 .map_err(|Malformed(problem)| Error::InvalidReply { problem }),
             Err(status) => Err(Error::from_status(status, request_id)),
@@ -418,6 +443,13 @@ impl Shared {
     fn batch_stub(&self) -> Stub {
         self.stub().max_decoding_message_size(BATCH_REPLY_BYTES_MAX)
     }
+}
+
+/// The same request once more.
+fn copy<T: Clone>(request: &Request<T>) -> Request<T> {
+    let mut copy = Request::new(request.get_ref().clone());
+    *copy.metadata_mut() = request.metadata().clone();
+    copy
 }
 
 /// Where the trace that a call is part of is named.

@@ -3,7 +3,10 @@
 mod decode;
 mod effect;
 
-pub(crate) use self::{decode::causes, effect::Effect};
+pub(crate) use self::{
+    decode::{causes, chain},
+    effect::Effect,
+};
 
 use std::{fmt, time::Duration};
 

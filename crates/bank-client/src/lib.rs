@@ -62,6 +62,7 @@ mod model;
 mod name;
 mod news;
 mod operation;
+mod renewal;
 mod reply;
 mod retry;
 mod server_info;

@@ -6,16 +6,27 @@ mod support;
 
 use std::{path::Path, process::Command};
 
-use support::Bank;
+use support::{Bank, nginx::Nginx};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
-/// Runs a sample against a server, and compares what it prints with the original session.
-async fn prints_the_original_session(language: &str, command: &mut Command) {
+/// Runs a sample against a server, directly and by way of a proxy, which renews its connection within the session.
+async fn prints_the_original_session(language: &str, command: impl Fn() -> Command) {
     let bank = Bank::memory().await;
-    let output = command.arg(bank.endpoint().replace("http://", "")).output().unwrap();
+    prints_it_at(&bank.endpoint(), language, &mut command());
+    let often =
+        [("keepalive_requests 1000000;\n    keepalive_time", "keepalive_requests 2;\n    keepalive_time")];
+    for changes in [&[][..], &often] {
+        let nginx = Nginx::start(bank.port(), changes);
+        prints_it_at(&nginx.endpoint(), language, &mut command());
+    }
+}
+
+/// Runs a sample against an endpoint, and compares what it prints with the original session.
+fn prints_it_at(endpoint: &str, language: &str, command: &mut Command) {
+    let output = command.arg(endpoint.replace("http://", "")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = printed.lines().collect();
@@ -38,16 +49,22 @@ async fn prints_the_original_session(language: &str, command: &mut Command) {
 async fn python() {
     let python = root().join("target/python/bin/python");
     assert!(python.exists(), "{} is missing: scripts/setup installs it", python.display());
-    let mut command = Command::new(python);
-    command.arg(root().join("examples/python/demo.py")).env("PYTHONDONTWRITEBYTECODE", "1");
-    prints_the_original_session("python-", &mut command).await;
+    let command = || {
+        let mut command = Command::new(&python);
+        command.arg(root().join("examples/python/demo.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    };
+    prints_the_original_session("python-", command).await;
 }
 
 #[tokio::test]
 async fn node() {
     let packages = root().join("target/node/node_modules");
     assert!(packages.exists(), "{} is missing: scripts/setup installs it", packages.display());
-    let mut command = Command::new("node");
-    command.arg(root().join("examples/node/demo.js")).env("NODE_PATH", packages);
-    prints_the_original_session("node-", &mut command).await;
+    let command = || {
+        let mut command = Command::new("node");
+        command.arg(root().join("examples/node/demo.js")).env("NODE_PATH", &packages);
+        command
+    };
+    prints_the_original_session("node-", command).await;
 }

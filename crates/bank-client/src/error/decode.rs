@@ -153,7 +153,7 @@ fn was_never_sent(status: &Status) -> bool {
     chain(status).any(<dyn std::error::Error>::is::<ConnectError>)
 }
 
-fn chain<'a>(
+pub(crate) fn chain<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())

@@ -20,6 +20,7 @@ pub mod frames;
 pub mod health;
 pub mod hostile;
 pub mod keys;
+pub mod nginx;
 mod process;
 mod redis;
 pub mod sentinel;
