@@ -102,6 +102,9 @@ pub(crate) async fn run(
         output.note("every line was applied before; new payments that are the same need another --name");
     }
     if dry_run {
+        if lines.iter().any(|line| matches!(line.identity, Identity::Given { .. })) {
+            output.note("request ids of lines that were used outside of this run count as unused");
+        }
         output.note("nothing was changed");
     }
     verdict
@@ -179,9 +182,6 @@ impl Job<'_> {
         let stop = AtomicBool::new(false);
         let remote = Remote::new(self.client, &self.info, bar, &stop);
         let size = self.batch_size()?;
-        // Without --atomic it makes no difference to what becomes of lines how they are divided.
-        let lines_max = if self.args.atomic { size.lines } else { count(self.operations_max().1) };
-        let size = BatchSize { lines: lines_max, ..size };
         Ok(dry_run::run(self.client, &remote, lines, steps, size, self.args.atomic).await)
     }
 

@@ -35,10 +35,8 @@ INSUFFICIENT_FUNDS    500
     assert_eq!(scene.balance("a"), "500.00");
     assert!(!scene.path("f.csv.results.jsonl").exists());
 
-    let output = scene.apply(&more, &["--dry-run"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let what = "a dry run of 1001 lines is not possible: this bank checks at most 1000 operations as one";
-    assert!(stderr(&output).contains(what), "{output:?}");
+    let said = stderr(&scene.apply(&more, &["--dry-run"]));
+    assert!(said.contains("error: 501 lines would be rejected"), "{said}");
 
     assert_eq!(scene.counts(&file, &["--batch", "70"]), [500, 0, 500]);
     // What was applied is not counted again, and what was rejected stays rejected.
@@ -68,4 +66,24 @@ withdraw,new,7,USD,
         "{output:?}"
     );
     assert_eq!(scene.run(&["show", "new"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_dry_run_that_the_bank_cannot_make_says_so() {
+    let small = ["--set", "callers.dry_run_bytes_max=2000"];
+    let scene = Scene::with(Server::start_with(
+        &[&["--listen", "127.0.0.1:0", "--store", "memory"], &small[..]].concat(),
+    ));
+    let mut file = "operation,account_id,account_type\n".to_owned();
+    for number in 0..100 {
+        writeln!(file, "create_account,c{number},savings").unwrap();
+    }
+    let output = scene.apply(&file, &["--dry-run", "--batch", "10"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        said.contains("the dry runs of one caller may keep 2000 bytes")
+            && said.contains("not checked: lines "),
+        "{said}"
+    );
 }

@@ -13,7 +13,7 @@ use super::{
     remote::{self, Remote},
 };
 
-/// Checks the lines that are not applied yet, all of them in one batch: so each is checked against the accounts as
+/// Checks the lines that are not applied yet, all of them on one stream: so each is checked against the accounts as
 /// the lines before it would leave them.
 pub(super) async fn run(
     client: &BankClient,
@@ -24,8 +24,8 @@ pub(super) async fn run(
     atomic: bool,
 ) -> Report {
     let mut report = Report::begin(&steps);
-    if let Err(stop) = check(client, remote, lines, steps, size, atomic, &mut report).await {
-        report.stop = Some(stop);
+    if let Err(error) = check(client, remote, lines, steps, size, atomic, &mut report).await {
+        report.stop = Some(Stop::Bank(error));
     }
     report
 }
@@ -38,7 +38,7 @@ async fn check(
     size: BatchSize,
     atomic: bool,
     report: &mut Report,
-) -> Result<(), Stop> {
+) -> Result<(), Error> {
     let mut batches = plan::batches(lines, &steps, size, atomic);
     for batch in &mut batches {
         let mut open = Vec::with_capacity(batch.len());
@@ -53,21 +53,21 @@ async fn check(
         *batch = open;
     }
     batches.retain(|batch| !batch.is_empty());
-    if batches.len() > 1 {
-        return Err(Stop::CheckTooLong { lines: batches.iter().map(Vec::len).sum(), most: size.lines });
-    }
     let sent = {
         let (client, lines, batches) = (client.clone(), Arc::clone(lines), batches.clone());
         let batch = move |batch: Vec<usize>| {
-            let operations = batch.iter().map(|&index| (&lines[index], &steps[index].request_id));
-            remote::batch(&client, operations, atomic).validate_only()
+            // Every id comes up once, so the bank need not keep them.
+            let operation = |&index: &usize| {
+                lines[index].instruction.operation(&client, &steps[index].request_id).without_request_id()
+            };
+            remote::batch(&client, batch.iter().map(operation), atomic).validate_only()
         };
         batches.into_iter().map(batch)
     };
     let mut answers = client.stream(stream::iter(sent));
     for batch in &batches {
         let Some(results) = answers.next().await else {
-            return Err(Error::InvalidReply { problem: "the stream has ended early".to_owned() }.into());
+            return Err(Error::InvalidReply { problem: "the stream has ended early".to_owned() });
         };
         let results = results.map_err(|error| engine::by_line(error, lines, batch))?;
         for (&index, result) in batch.iter().zip(results) {
@@ -75,7 +75,7 @@ async fn check(
                 Ok(done) if done.replayed() => report.outcomes[index] = Outcome::AlreadyApplied,
                 Ok(_) => report.outcomes[index] = Outcome::Applied,
                 // What is not an answer about the line is none about those after it, either.
-                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(error) if error.is_retryable() => return Err(error),
                 Err(error) => report.reject(index, Rejection::of(&error), Outcome::Rejected),
             }
         }

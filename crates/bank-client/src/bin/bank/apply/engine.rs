@@ -123,8 +123,6 @@ pub(super) enum Stop {
     Unsettled,
     /// Lines were sent by somebody else, and it cannot be known yet what became of them.
     OtherCaller(Option<Caller>),
-    /// So many lines cannot be checked as one.
-    CheckTooLong { lines: usize, most: usize },
 }
 
 impl From<Error> for Stop {

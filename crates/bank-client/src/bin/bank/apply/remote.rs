@@ -5,7 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bank_client::{BankClient, Batch, Error, RequestId, Results, ServerInfo, Timestamp, TryStreamExt as _};
+use bank_client::{
+    BankClient, Batch, Error, Operation, RequestId, Results, ServerInfo, Timestamp, TryStreamExt as _,
+};
 use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
@@ -56,7 +58,9 @@ impl Bank for Remote<'_> {
 
     /// Sends a batch, again and again while the bank has no room for it.
     async fn send(&self, batch: &[(&Line, &RequestId)], atomic: bool) -> Result<Results, Error> {
-        let batch = self::batch(self.client, batch.iter().copied(), atomic);
+        let operation =
+            |&(line, request_id): &(&Line, &RequestId)| line.instruction.operation(self.client, request_id);
+        let batch = self::batch(self.client, batch.iter().map(operation), atomic);
         let give_up_at = Instant::now() + OVERLOADED_MAX;
         loop {
             match batch.clone().send().await {
@@ -97,17 +101,13 @@ impl Bank for Remote<'_> {
     }
 }
 
-/// A batch of lines.
-pub(super) fn batch<'a>(
-    client: &BankClient,
-    lines: impl Iterator<Item = (&'a Line, &'a RequestId)>,
-    atomic: bool,
-) -> Batch {
+/// A batch that is answered in brief.
+pub(super) fn batch(client: &BankClient, operations: impl Iterator<Item = Operation>, atomic: bool) -> Batch {
     let mut batch = client.batch().brief();
     if atomic {
         batch = batch.atomic();
     }
-    lines.fold(batch, |batch, (line, request_id)| batch.add(line.instruction.operation(client, request_id)))
+    operations.fold(batch, Batch::add)
 }
 
 fn later(time: Timestamp, duration: Duration) -> Timestamp {

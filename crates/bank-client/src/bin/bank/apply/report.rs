@@ -83,12 +83,6 @@ pub(super) fn verdict(
             let what = format!("the run was stopped: results cannot be recorded in {path}: {error}");
             (what, Exit::Failed, "RESULTS", FREE_SPACE)
         }
-        Some(Stop::CheckTooLong { lines, most }) => {
-            let what = format!(
-                "a dry run of {lines} lines is not possible: this bank checks at most {most} operations as one"
-            );
-            (what, Exit::Failed, "DRY_RUN_TOO_LONG", CHECK_PARTS)
-        }
         Some(Stop::OtherCaller(caller)) => {
             let by = caller.map_or_else(
                 || "a caller without a token".to_owned(),
@@ -102,14 +96,16 @@ pub(super) fn verdict(
         Some(Stop::Bank(error)) => {
             let failure = Failure::Bank(error);
             let hint = if failure.exit() == Exit::Invalid { CORRECT } else { AGAIN };
-            (format!("the run was stopped: {}", failure.text()), failure.exit(), failure.reason(), hint)
+            // It is no line that was rejected.
+            let exit = if failure.exit() == Exit::Refused { Exit::Failed } else { failure.exit() };
+            (format!("the run was stopped: {}", failure.text()), exit, failure.reason(), hint)
         }
     };
     if unknown > 0 {
         exit = Exit::OutcomeUnknown;
     }
     if dry_run && has_ended && hint == AGAIN {
-        hint = "nothing was changed; make the dry run again";
+        hint = "nothing was changed, and nothing is known of lines that were not checked";
     }
     let hint = hint.to_owned();
     Err(Failure::Apply { message: what + &details, hint, exit, reason })
@@ -117,7 +113,6 @@ pub(super) fn verdict(
 
 const AGAIN: &str = "run the same command again: it continues, and applies no line twice";
 const CORRECT: &str = "correct the lines that it names and run the same command again";
-const CHECK_PARTS: &str = "check the file in parts; what a part does is not known to the next";
 const FREE_SPACE: &str = "make room for the results file and run the same command again: what was sent is looked up, not applied twice";
 const SAME_CALLER: &str =
     "continue as that caller, or later: once nothing can be on its way, the history tells";
