@@ -39,6 +39,10 @@ use crate::{
 /// The longest time that is told to the server; what is longer has no bound for it.
 const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_hours(365 * 24);
 
+/// The longest token that is sent, in bytes. A server answers headers that are too large with an error; far beyond its
+/// limit it closes the connection, and whether the calls on it were carried out is unknown.
+const TOKEN_BYTES_MAX: usize = 64 << 10;
+
 /// The largest reply to a batch, in bytes: more than to the largest batch that a server can be set to take.
 const BATCH_REPLY_BYTES_MAX: usize = 64 << 20;
 
@@ -465,6 +469,11 @@ impl Injector for TraceCarrier<'_> {
 }
 
 fn bearer(token: &str) -> Result<AsciiMetadataValue, Error> {
+    if token.len() > TOKEN_BYTES_MAX {
+        let problem =
+            format!("the token has {} bytes, and no more than {TOKEN_BYTES_MAX} are sent", token.len());
+        return Err(Error::Token(problem.into()));
+    }
     let mut value: AsciiMetadataValue = format!("Bearer {token}")
         .parse()
         .map_err(|_| Error::Token("the token has a character that is not visible ASCII".into()))?;
@@ -488,5 +497,7 @@ mod tests {
         assert_eq!(value.to_str().unwrap(), "Bearer abc");
         assert!(value.is_sensitive());
         assert!(matches!(bearer("a\nb"), Err(Error::Token(_))));
+        bearer(&"x".repeat(TOKEN_BYTES_MAX)).unwrap();
+        assert!(matches!(bearer(&"x".repeat(TOKEN_BYTES_MAX + 1)), Err(Error::Token(_))));
     }
 }

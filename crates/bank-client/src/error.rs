@@ -229,6 +229,12 @@ pub enum Error {
         /// All that is wrong with it.
         violations: Vec<FieldViolation>,
     },
+    /// The request, or its headers with the access token, is larger than the server accepts. Nothing was done.
+    #[error("the request is too large: {message}")]
+    RequestTooLarge {
+        /// What the bank says about it.
+        message: String,
+    },
     /// The bank, or a limit set on the caller, takes no more calls for the moment. Nothing was done.
     #[error("the bank is overloaded: {message}")]
     Overloaded {
@@ -427,6 +433,7 @@ impl Error {
             Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
             Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
+            Self::RequestTooLarge { .. } => "REQUEST_TOO_LARGE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Unavailable { .. } => "UNAVAILABLE",
             Self::ConnectionLost { .. } => "CONNECTION_LOST",

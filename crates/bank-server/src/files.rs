@@ -33,6 +33,11 @@ impl Fingerprint {
         let each = contents.into_iter().flat_map(Sha256::digest);
         Self(Sha256::digest(each.collect::<Vec<_>>()).into())
     }
+
+    /// That of the same contents under a name.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self::of([name.as_bytes(), &self.0])
+    }
 }
 
 /// Reads a file whole, on a thread that may wait for the disk.

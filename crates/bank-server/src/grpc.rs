@@ -16,7 +16,7 @@ mod render;
 mod status;
 mod watch;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
 
 use bank_domain::{Command, Currency};
 use bank_proto::v1::{self, bank_service_server::BankService};
@@ -27,11 +27,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 pub(crate) use self::{
     authenticate::Authenticate,
-    call::{EndsWhenDraining, PacedByReader},
-    status::{Failure, refusal},
+    call::{EndsWhenDraining, PacedByReader, is_timeout},
+    status::{Failure, MessageBound, NotAccepted, explain_answer, explain_end, refusal},
 };
 pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{
@@ -43,7 +44,7 @@ use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
     places::Places,
-    server::Caller,
+    server::{Caller, Places as CallPlaces},
     watch::WatchOptions,
 };
 
@@ -83,6 +84,8 @@ pub struct BankApi {
     draining: CancellationToken,
     /// The calls in flight, these among them.
     calls: TaskTracker,
+    /// Work that goes on when its caller has left, so that the audit trail has its outcome.
+    detached: TaskTracker,
 }
 
 impl BankApi {
@@ -102,16 +105,62 @@ impl BankApi {
             dry_runs,
             draining: CancellationToken::new(),
             calls: TaskTracker::new(),
+            detached: TaskTracker::new(),
         }
     }
 
-    /// The same on a server, which says how many calls there are, and when streams of replies are to end.
-    pub(crate) fn on(self, calls: TaskTracker, draining: CancellationToken) -> Self {
-        Self { draining, calls, ..self }
+    /// The same on a server, which says how many calls there are, and when streams of replies are to end, and waits for
+    /// `detached` work.
+    pub(crate) fn on(self, calls: TaskTracker, detached: TaskTracker, draining: CancellationToken) -> Self {
+        Self { draining, calls, detached, ..self }
     }
 
-    /// Carries out a call that changes something.
+    /// Begins work that goes on when whoever waits for it has left. It is bounded by its deadline.
+    fn detach<T, Work>(&self, work: Work) -> impl Future<Output = Result<T, Failure>> + Send + use<T, Work>
+    where
+        T: Send + 'static,
+        Work: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        let task = self.detached.spawn(work.in_current_span());
+        async move {
+            match task.await {
+                Ok(outcome) => outcome,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The process ends.
+                    Err(_) => Err(ledger::Error::ShuttingDown.into()),
+                },
+            }
+        }
+    }
+
+    /// Carries out a call that changes something. An act of administration is carried out, and recorded in the audit
+    /// trail, even if its caller leaves.
     async fn mutate<Message, Reply>(
+        &self,
+        method: Method,
+        mut request: Request<Message>,
+        render: fn(&Command, Executed) -> Reply,
+    ) -> Result<Response<Reply>, Status>
+    where
+        Message: call::Names + Send + 'static,
+        Mutation: ParseWith<Message>,
+        Reply: Send + 'static,
+    {
+        // There if it is one.
+        let Some(places) = request.extensions_mut().remove::<CallPlaces>() else {
+            return self.mutate_here(method, request, render).await;
+        };
+        let api = self.clone();
+        let work = async move {
+            let reply = api.mutate_here(method, request, render).await;
+            drop(places);
+            Ok(reply)
+        };
+        self.detach(work).await.unwrap_or_else(|failure| Err(status::status(failure)))
+    }
+
+    async fn mutate_here<Message, Reply>(
         &self,
         method: Method,
         request: Request<Message>,
@@ -172,7 +221,11 @@ impl BankApi {
     }
 
     fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {
-        Assumed { currency: self.options.default_currency, owner: access.caller().subject() }
+        Assumed {
+            currency: self.options.default_currency,
+            owner: access.caller().subject(),
+            message_bytes_max: self.options.facts.message_bytes_max,
+        }
     }
 
     /// Carries out a call that only reads, and has many replies.
@@ -190,8 +243,10 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
+        let credentials = request.extensions().get().cloned();
         let ending = Ending::AtOnce(self.draining.clone());
-        call.run_stream(ending, self.options.reader_pause_max, |access, reply_to| async move {
+        let pause_max = self.options.reader_pause_max;
+        call.run_stream(credentials, ending, pause_max, |access, reply_to| async move {
             let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
             work(api, access, query, reply_to).await
         })

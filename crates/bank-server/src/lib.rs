@@ -34,6 +34,7 @@ pub mod grpc;
 pub mod ledger;
 pub mod metrics;
 mod movement;
+mod network;
 mod places;
 pub mod server;
 pub mod store;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, anyhow};
 use bank_domain::visible;
 use bank_server::{
     admin::{Admin, Sources},
+    audit_trail::Flushing,
     config::{self, Args, Config, Loaded},
     grpc::BankApi,
     ledger::Ledger,
@@ -99,6 +100,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let file = loaded.file.as_ref().map(|path| path.display().to_string());
+    let _audit_trail = Flushing::start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let clock = Timekeeper::default();
     let socket = Socket::bind(config.server.listen)?;

@@ -12,6 +12,7 @@ mod callers;
 mod calls;
 mod connection;
 mod descriptors;
+mod edge;
 mod gate;
 mod gathered;
 mod health;
@@ -34,7 +35,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
-pub(crate) use self::callers::{Allowance, Caller, TooFast};
 use self::{
     accept::{Accepted, Door},
     activity::GOODBYE,
@@ -42,12 +42,17 @@ use self::{
     bounded::BoundCalls,
     calls::Services,
     connection::Protocol,
+    edge::RequestBounds,
     messages::ByMessages,
     unread::Unread,
 };
 pub use self::{
     activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
     health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket, unread::UnreadBounds,
+};
+pub(crate) use self::{
+    bounded::Places,
+    callers::{Allowance, Caller, TooFast},
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -124,6 +129,7 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     calls: TaskTracker,
+    detached: TaskTracker,
     ready: watch::Receiver<bool>,
     draining: CancellationToken,
     closing: CancellationToken,
@@ -155,7 +161,9 @@ impl Server {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
-        let api = api.on(calls.clone(), draining.clone());
+        let detached = TaskTracker::new();
+        detached.close();
+        let api = api.on(calls.clone(), detached.clone(), draining.clone());
         let bank = ByMessages {
             single: BankServiceServer::new(api.clone())
                 .max_decoding_message_size(options.message_bytes_max)
@@ -184,6 +192,7 @@ impl Server {
                 .layer(BoundCalls::new(options.calls, options.callers))
                 .service(bank),
             others: others.prepare(),
+            bounds: RequestBounds::new(options),
             unread: Unread::new(options.unread),
             answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
@@ -195,6 +204,7 @@ impl Server {
         Ok(Self {
             address,
             calls,
+            detached,
             ready,
             draining,
             closing: closing.clone(),
@@ -245,6 +255,8 @@ impl Server {
                 }
             }
         }
+        // What it leaves undone, its call has been counted for, or nobody waits for it.
+        let _ = timeout_at(give_up_at, self.detached.wait()).await;
         Drained { calls_cut_off: self.calls.len() }
     }
 }

@@ -7,13 +7,19 @@ mod support;
 
 use std::time::Duration;
 
-use bank_proto::v1;
+use bank_proto::v1::{self, operation::Kind};
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use support::{
-    Bank, Redis,
-    api::{checking, connect, deposit, failed, savings, transfer, withdraw},
+    Bank, Redis, admin,
+    api::{batch, checking, connect, deposit, failed, of_stream, savings, transfer, withdraw},
     tokens::{ALL, CUSTOMER, Issuer},
 };
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 
 /// Nothing is written but that the server started, and the audit trail.
@@ -132,7 +138,161 @@ async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
     assert!(trail[0].starts_with("administrative root Deposit a d1 "), "{trail:?}");
     // Either side may have been the first to give up.
     assert!(matches!(&*outcome(&trail[0]), "DeadlineExceeded" | "Cancelled"), "{trail:?}");
-    assert!(trail[1].starts_with("administrative root Deposit a  "), "{trail:?}");
+    assert_eq!(trail[1], "administrative root Deposit a  Ok", "what became of it in the end");
+}
+
+/// The bug: whoever reset a batch, or a stream of them, had it carried out and left no event.
+#[tokio::test]
+async fn a_batch_whose_caller_has_left_is_written_down_with_its_outcome() {
+    let issuer = Issuer::new();
+    let redis = Redis::start().await;
+    let bank =
+        Bank::with_tokens_on(&redis, &issuer, &["--set", "store.redis.command_timeout_ms=60000"]).await;
+    let mut alice = issuer.caller(&bank.endpoint(), "alice", CUSTOMER).await;
+    let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
+    alice.create_account(savings("a")).await.unwrap();
+    let named = |minor_units, request_id: &str| {
+        let request_id = request_id.to_owned();
+        Kind::Deposit(v1::DepositRequest { request_id, ..deposit("a", minor_units) })
+    };
+    let unary = {
+        let mut admin = admin.clone();
+        let request = v1::DepositRequest { request_id: "u".to_owned(), ..deposit("a", 1) };
+        async move { admin.deposit(request).await.map(drop) }
+    };
+    let one = {
+        let mut admin = admin.clone();
+        let batch = batch([named(2, "b1"), Kind::Withdraw(withdraw("a", 1_000_000))]);
+        async move { admin.execute_batch(batch).await.map(drop) }
+    };
+    let (send, batches) = mpsc::channel(2);
+    for (minor_units, request_id) in [(4, "s1"), (8, "s2")] {
+        send.send(of_stream(batch([named(minor_units, request_id)]))).await.unwrap();
+    }
+    let many = async move {
+        let mut replies = admin.execute_stream(ReceiverStream::new(batches)).await?.into_inner();
+        replies.message().await.map(drop)
+    };
+    redis.freeze();
+    let calls = [tokio::spawn(unary), tokio::spawn(one), tokio::spawn(many)];
+    // All of it is in the queue, or being committed.
+    admin::in_work(&bank, 1 + 5).await;
+    for call in calls {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    // tonic resets a call once its messages have come to an end, too.
+    drop(send);
+    // The server has heard that they have left.
+    admin::becomes(&bank, "bank_calls_in_flight", 0).await;
+    redis.thaw();
+    let give_up_at = Instant::now() + Duration::from_mins(1);
+    while trail(&bank).len() < 5 {
+        assert!(Instant::now() < give_up_at, "{:?}", trail(&bank));
+        sleep(Duration::from_millis(20)).await;
+    }
+    bank.terminate().await;
+    let mut trail = trail(&bank);
+    trail.sort_unstable();
+    let expected = [
+        "administrative root Deposit a b1 Ok",
+        "administrative root Deposit a s1 Ok",
+        "administrative root Deposit a s2 Ok",
+        "administrative root Deposit a u Ok",
+        "administrative root Withdraw a  FailedPrecondition",
+    ];
+    assert_eq!(trail, expected);
+}
+
+#[tokio::test]
+async fn dry_runs_are_told_from_what_was_carried_out() {
+    let issuer = Issuer::new();
+    let bank = Bank::with_tokens(&issuer, &[]).await;
+    let mut admin = issuer.caller(&bank.endpoint(), "root", ALL).await;
+    let owned = v1::CreateAccountRequest { owner: "bob".to_owned(), ..savings("b") };
+    admin.create_account(v1::CreateAccountRequest { validate_only: true, ..owned.clone() }).await.unwrap();
+    admin.create_account(owned).await.unwrap();
+    for validate_only in [true, false] {
+        let batch = batch([Kind::Deposit(deposit("b", 1))]);
+        admin.execute_batch(v1::ExecuteBatchRequest { validate_only, ..batch }).await.unwrap();
+    }
+    bank.terminate().await;
+    let lines = bank.lines();
+    let dry: Vec<_> = lines
+        .iter()
+        .filter(|line| line["target"] == "bank::audit")
+        .map(|line| &line["validate_only"])
+        .collect();
+    assert_eq!(dry, [true, false, true, false]);
+}
+
+/// How many denials of a kind the audit trail tells of, and in how many events.
+fn denials(bank: &Bank, event: &str, subject: &str) -> (u64, usize) {
+    let lines = bank.lines();
+    let of = |line: &&Value| line["event"] == event && line["subject"] == subject;
+    let times = lines.iter().filter(of).map(|line| line["times"].as_u64().unwrap());
+    (times.clone().sum(), times.count())
+}
+
+/// The bugs: a caller without scopes could write megabytes a second into the audit trail, and of 5,000 calls that were
+/// turned away 4,837 were told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn denials_are_bounded_for_each_caller_and_each_is_counted() {
+    const CALLS: usize = 2_000;
+    let issuer = Issuer::new();
+    let flags = ["--set", "callers.calls_per_second_max=1000000", "--set", "callers.calls_burst_max=1000000"];
+    let bank = Bank::with_tokens(&issuer, &flags).await;
+    let mut bob = issuer.caller(&bank.endpoint(), "bob", CUSTOMER).await;
+    bob.create_account(savings("b")).await.unwrap();
+    let slow = Bank::with_tokens(
+        &issuer,
+        &["--set", "callers.calls_per_second_max=1", "--set", "callers.calls_burst_max=5"],
+    )
+    .await;
+    let powerless = issuer.caller(&bank.endpoint(), "powerless", "").await;
+    let curious = issuer.caller(&bank.endpoint(), "curious", CUSTOMER).await;
+    let hasty = issuer.caller(&slow.endpoint(), "hasty", CUSTOMER).await;
+    let stranger = connect(&bank.endpoint()).await;
+    let call = |number: usize| {
+        let (mut powerless, mut curious, mut hasty, mut stranger) =
+            (powerless.clone(), curious.clone(), hasty.clone(), stranger.clone());
+        async move {
+            failed(powerless.deposit(deposit("b", 1)).await);
+            failed(curious.get_account(v1::GetAccountRequest { account_id: "b".to_owned() }).await);
+            failed(stranger.deposit(deposit("b", 1)).await);
+            let balance = v1::GetBalanceRequest { account_id: format!("x{number}"), as_of: None };
+            failed(hasty.get_balance(balance).await).reason == "RATE_LIMITED"
+        }
+    };
+    let turned_away = stream::iter(0..CALLS).map(call).buffer_unordered(16);
+    let turned_away: Vec<bool> = turned_away.collect().await;
+    let turned_away = turned_away.into_iter().filter(|it| *it).count();
+    let made = u64::try_from(CALLS).unwrap();
+    let expected = [
+        (&bank, "permission_denied", "powerless", made),
+        (&bank, "concealed", "curious", made),
+        (&bank, "unauthenticated", "", made),
+        (&slow, "rate_limited", "hasty", u64::try_from(turned_away).unwrap()),
+    ];
+    // After a while of quiet all have been told of.
+    let give_up_at = Instant::now() + Duration::from_mins(1);
+    for (bank, event, subject, count) in expected {
+        while denials(bank, event, subject).0 < count {
+            assert!(Instant::now() < give_up_at, "{event}: {:?} of {count}", denials(bank, event, subject));
+            sleep(Duration::from_millis(50)).await;
+        }
+        let (counted, events) = denials(bank, event, subject);
+        assert_eq!(counted, count, "{event}");
+        assert!(events < CALLS / 2, "{event}: {events} events");
+    }
+    // So are those just before the end.
+    failed(powerless.clone().deposit(deposit("b", 1)).await);
+    for _ in 0..150 {
+        failed(stranger.clone().deposit(deposit("b", 1)).await);
+    }
+    bank.terminate().await;
+    assert_eq!(denials(&bank, "permission_denied", "powerless").0, made + 1);
+    assert_eq!(denials(&bank, "unauthenticated", "").0, made + 150);
 }
 
 #[tokio::test]

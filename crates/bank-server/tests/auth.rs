@@ -17,19 +17,21 @@ use std::{
     time::Duration,
 };
 
-use bank_proto::v1;
+use bank_proto::v1::{self, operation::Kind};
 use futures::stream;
 use http::HeaderMap;
 use serde_json::Value;
 use support::{
     Bank, Files, Process,
-    api::{Client, connect, deposit, failed, savings},
+    api::{Client, batch, connect, deposit, failed, of_stream, savings},
     keys::{Signer, flags, jwks, now},
 };
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep},
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient};
@@ -223,6 +225,10 @@ async fn told(bank: &Bank, client: &mut Client, authorization: &[&str]) -> Resul
         "CREDENTIALS_EXPIRED" => ("the token has expired: get a new one", "Bearer error=\"invalid_token\""),
         "CREDENTIALS_INVALID" if failed.message.starts_with("the subject") => (
             "the subject of the token must be 1 to 128 visible ASCII characters",
+            "Bearer error=\"invalid_token\"",
+        ),
+        "CREDENTIALS_INVALID" if failed.message.starts_with("the token is longer") => (
+            "the token is longer than auth.jwt.token_bytes_max allows: 8192 bytes",
             "Bearer error=\"invalid_token\"",
         ),
         "CREDENTIALS_INVALID" => ("the token is not valid here", "Bearer error=\"invalid_token\""),
@@ -544,6 +550,60 @@ async fn a_key_file_that_does_not_do_is_told_once_and_leaves_the_keys_before_in_
         .await;
 }
 
+/// The bug: a stream that was open when its key was withdrawn went on moving money, or telling of it, for as long as
+/// the token would have lasted.
+#[tokio::test]
+async fn streams_end_when_the_key_that_verified_their_token_is_withdrawn() {
+    let (files, leaving, staying) = (Files::new(), Signer::new("leaving"), Signer::new("staying"));
+    files.write("jwks", jwks(&[&leaving, &staying]));
+    let bank = start_on(&files, &[]).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(bearing(&staying.token("alice"), savings("a"))).await.unwrap();
+    let one = || of_stream(batch([Kind::Deposit(deposit("a", 1))]));
+    let mut open = Vec::new();
+    for signer in [&leaving, &staying] {
+        let token = signer.token("alice");
+        let watch = bearing(&token, v1::WatchTransactionsRequest::default());
+        let mut watch = client.watch_transactions(watch).await.unwrap().into_inner();
+        watch.message().await.unwrap().unwrap();
+        let (send, batches) = mpsc::channel(1);
+        let batches = bearing(&token, ReceiverStream::new(batches));
+        send.send(one()).await.unwrap();
+        let mut replies = client.execute_stream(batches).await.unwrap().into_inner();
+        replies.message().await.unwrap().unwrap();
+        open.push((watch, send, replies));
+    }
+    let (mut watch, send, mut replies) = open.remove(0);
+    let balance = v1::GetBalanceRequest { account_id: "a".to_owned(), as_of: None };
+    // Another key is no reason to end.
+    files.write("jwks", jwks(&[&leaving, &staying, &Signer::new("new")]));
+    let names = "leaving (EdDSA), new (EdDSA), staying (EdDSA)";
+    until("the new key is in effect", async || bank.log().contains(names)).await;
+    send.send(one()).await.unwrap();
+    replies.message().await.unwrap().unwrap();
+
+    files.write("jwks", jwks(&[&staying]));
+    let withdrawn = |result: Result<(), Status>| {
+        let error = failed(result);
+        assert_eq!((error.code, &*error.reason), (Code::Unauthenticated, "CREDENTIALS_INVALID"), "{error:?}");
+        assert!(error.message.contains("no longer accepted"), "{error:?}");
+    };
+    withdrawn(replies.message().await.map(drop));
+    withdrawn(loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            other => break other.map(drop),
+        }
+    });
+    // Nothing that is sent from then on is carried out.
+    let _ = send.send(one()).await;
+    let (_watch, send, mut replies) = open.remove(0);
+    send.send(one()).await.unwrap();
+    replies.message().await.unwrap().unwrap();
+    let read = client.get_balance(bearing(&staying.token("alice"), balance)).await.unwrap().into_inner();
+    assert_eq!(read.balance.unwrap().minor_units, 4);
+}
+
 #[tokio::test]
 async fn keys_that_nobody_confirms_are_used_for_a_bounded_time() {
     let (files, signer) = (Files::new(), Signer::new("a"));
@@ -551,10 +611,21 @@ async fn keys_that_nobody_confirms_are_used_for_a_bounded_time() {
     let bank = start_on(&files, &["--set", "auth.jwt.keys_unconfirmed_seconds_max=3"]).await;
     let mut client = connect(&bank.endpoint()).await;
     let token = signer.token("alice");
+    let watch = bearing(&token, v1::WatchTransactionsRequest::default());
+    let mut watch = client.watch_transactions(watch).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
     // Longer than that, and confirmed all the while.
     sleep(Duration::from_secs(4)).await;
     call_with(&mut client, &token).await.unwrap();
     files.remove("jwks").unwrap();
+    let ended = loop {
+        match watch.message().await {
+            // It tells that it lives.
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(failed(ended).reason, "KEYS_UNAVAILABLE");
     let mut refused = None;
     until("they are too old", async || {
         refused = call_with(&mut client, &token).await.err();

@@ -591,11 +591,12 @@ async fn large_messages_are_for_batches_only_and_bounded_too() {
             })),
         },
     );
-    let status = client.execute_batch(long).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    let error = failed(client.execute_batch(long).await);
+    assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{error:?}");
+    assert!(error.message.contains("server.batch_bytes_max"), "{error:?}");
     let description = "d".repeat(70_000);
-    let status = client.deposit(v1::DepositRequest { description, ..deposit("a", 1) }).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    let error = failed(client.deposit(v1::DepositRequest { description, ..deposit("a", 1) }).await);
+    assert!(error.message.contains("server.message_bytes_max"), "{error:?}");
     assert_eq!(bank.exit(), None);
 }
 

@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The reasons that errors carry: words in capitals, in the one place that makes errors. Those of
 /// HTTP/2 and gRPC that are not the bank's are left out.
 fn reasons() -> BTreeSet<String> {
-    let source = include_str!("../src/grpc/status.rs");
+    let sources = [include_str!("../src/grpc/status.rs"), include_str!("../src/grpc/status/edge.rs")];
     let is_reason =
         |word: &&str| word.len() > 5 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    source.split('"').skip(1).step_by(2).filter(is_reason).map(str::to_owned).collect()
+    let quoted = |source: &'static str| source.split('"').skip(1).step_by(2);
+    sources.into_iter().flat_map(quoted).filter(is_reason).map(str::to_owned).collect()
 }
 
 #[test]

@@ -65,7 +65,7 @@ async fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_s
     bank.terminate().await;
     let lines = bank.lines();
     let audited: Vec<_> = lines.iter().filter(|line| line["event"] == "rate_limited").collect();
-    assert!((1..20).contains(&audited.len()), "at a bounded rate: {}", audited.len());
+    assert!((1..30).contains(&audited.len()), "at a bounded rate: {}", audited.len());
     assert_eq!((&audited[0]["subject"], &audited[0]["method"]), (&"busy".into(), &"Deposit".into()));
 }
 
@@ -284,7 +284,8 @@ async fn oversized_headers_and_messages_are_refused() {
     for _ in 0..100 {
         requests = requests.ready().await.unwrap();
         let mut request = post(DEPOSIT);
-        for number in 0..5 {
+        // Within twice server.header_bytes_max a caller gets an error of gRPC: see edge.rs.
+        for number in 0..9 {
             let name = http::HeaderName::from_bytes(format!("x-{number}").as_bytes()).unwrap();
             request.headers_mut().insert(name, "x".repeat(4_000).parse().unwrap());
         }
@@ -308,15 +309,15 @@ async fn oversized_headers_and_messages_are_refused() {
 
     let mut client = connect(&bank.endpoint()).await;
     let description = "d".repeat(70_000);
-    let status = client.deposit(v1::DepositRequest { description, ..deposit("good", 1) }).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    let error = failed(client.deposit(v1::DepositRequest { description, ..deposit("good", 1) }).await);
+    assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{error:?}");
     // The length alone is enough to be refused: nobody waits for 4 GiB, or makes room for them.
     for length in [u32::MAX, 65_537] {
         requests = requests.ready().await.unwrap();
         let (response, mut body) = requests.send_request(post(DEPOSIT), false).unwrap();
         body.send_data([&[0][..], &length.to_be_bytes()].concat().into(), false).unwrap();
         let response = timeout(PATIENCE, response).await.unwrap().unwrap();
-        assert_eq!(response.headers().get("grpc-status").unwrap(), "11");
+        assert_eq!(response.headers().get("grpc-status").unwrap(), "8");
     }
     let after_kib = report("oversized headers and messages", &bank, before_kib);
     assert!(after_kib < before_kib + 64 * 1024, "{after_kib} KiB");

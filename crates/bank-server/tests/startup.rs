@@ -363,8 +363,8 @@ async fn a_message_that_is_too_large_is_refused_and_the_server_serves_on() {
     for bytes in [64 * 1024, 3 << 20] {
         let request = v1::DepositRequest { description: "x".repeat(bytes), ..deposit("a", 5) };
         let refused = client.deposit(request).await.unwrap_err();
-        assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
-        assert!(refused.message().contains("the limit is: 65536 bytes"), "{refused:?}");
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+        assert!(refused.message().contains("server.message_bytes_max allows: 65536 bytes"), "{refused:?}");
     }
     // On the same connection, too.
     client.deposit(deposit("a", 5)).await.unwrap();

@@ -181,7 +181,9 @@ async fn a_message_that_is_too_large_ends_the_stream_after_what_came_before_it()
     let batches = [deposits(3), deposits(1000), deposits(1)];
     let mut replies = client.execute_stream(stream::iter(batches)).await.unwrap().into_inner();
     assert_eq!(sequences(next(&mut replies).await).len(), 3);
-    assert_eq!(replies.message().await.unwrap_err().code(), Code::OutOfRange);
+    let error = failed(replies.message().await);
+    assert_eq!((error.code, &*error.reason), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"), "{error:?}");
+    assert!(error.message.contains("server.batch_bytes_max allows: 10000 bytes"), "{error:?}");
     assert_eq!(balance(&mut client, "a").await, 3);
 }
 

@@ -14,6 +14,10 @@ use crate::TransactionId;
 
 const DOMAIN: &str = "bank.v1";
 
+/// How tonic ends its message about an HTTP status that says that a request is too large: 413 for its content, which
+/// proxies have a limit for, 431 for its headers.
+const TOO_LARGE_FOR_HTTP: [&str; 2] = ["HTTP status code 413", "HTTP status code 431"];
+
 impl Error {
     /// What a status says about a call; `request_id` is that of a call that changes something.
     pub(crate) fn from_status(status: Status, request_id: Option<&RequestId>) -> Self {
@@ -102,6 +106,7 @@ fn from_reason(
         "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
         "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
         "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },
+        "MESSAGE_TOO_LARGE" | "HEADERS_TOO_LARGE" => Error::RequestTooLarge { message },
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,
@@ -133,6 +138,10 @@ fn from_code(status: &Status, request_id: Option<&RequestId>) -> Option<Error> {
         Code::Unavailable if was_never_sent(status) => {
             let message = status.source().map_or(message, causes);
             Error::Unavailable { message: format!("cannot connect: {message}"), retry_after: None }
+        }
+        // HTTP refused the request for its size before anybody read what it asks for.
+        Code::Unknown if TOO_LARGE_FOR_HTTP.iter().any(|status| message.ends_with(status)) => {
+            Error::RequestTooLarge { message }
         }
         // How tonic puts it, on either side.
         Code::Cancelled if message == TimeoutExpired(()).to_string() => {

@@ -40,7 +40,9 @@ impl Error {
             | Self::InvalidArgument { .. }
             | Self::DryRunTooLarge { .. }
             | Self::WatchTooLarge { .. } => Effect::Refused,
+            // A request with another token may be small enough: this is not the outcome of the request.
             Self::BatchAborted { .. }
+            | Self::RequestTooLarge { .. }
             | Self::Overloaded { .. }
             | Self::Unavailable { .. }
             | Self::Unauthenticated { .. }

@@ -187,3 +187,21 @@ async fn refusals_are_typed() {
     let fields: Vec<_> = violations.iter().map(|violation| &*violation.field).collect();
     assert_eq!(fields, ["account_id", "amount.minor_units"]);
 }
+
+/// The bug: a token of 15 KB was answered with HTTP 431, and the caller was told that the outcome is unknown.
+#[tokio::test]
+async fn a_token_that_is_too_large_for_the_server_leaves_no_doubt() {
+    let server = Server::start();
+    for (bytes, says) in [(20_000, "server.header_bytes_max"), (40_000, "431")] {
+        let client = BankClient::builder(server.endpoint()).token("x".repeat(bytes)).connect().await.unwrap();
+        for error in [
+            client.deposit("a", usd(1)).await.unwrap_err(),
+            client.batch().deposit("a", usd(1)).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::RequestTooLarge { .. }), "{bytes}: {error:?}");
+            assert!(error.to_string().contains(says) && !error.outcome_unknown(), "{bytes}: {error}");
+        }
+    }
+    let client = BankClient::builder(server.endpoint()).token("x".repeat(100_000)).connect().await.unwrap();
+    assert!(matches!(client.deposit("a", usd(1)).await, Err(Error::Token(_))));
+}

@@ -131,6 +131,11 @@ impl Authenticator {
         }
     }
 
+    /// Waits until the key that verified a token is no longer accepted, and says why.
+    pub(crate) async fn withdrawn(&self, verified: &Verified) -> Rejection {
+        self.keyring.withdrawn(verified.key).await
+    }
+
     fn verify(&self, token: &str) -> Result<Verified, Rejection> {
         let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);

@@ -1,23 +1,23 @@
 //! Who calls: asked before anything else of a call is looked at.
 
 use std::{
+    future::pending,
     mem,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::future::BoxFuture;
 use http::{Request, Response, header::AUTHORIZATION};
-use tokio::time::Instant;
-use tonic::body::Body;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
 use super::status::{Failure, refusal};
 use crate::{
-    audit_trail::{self, Strangers},
+    audit_trail,
     auth::{
         Authentication, Identity, Method,
-        authentication::{Authenticator, Rejection},
+        authentication::{Authenticator, Rejection, Verified},
     },
     server::Peer,
 };
@@ -27,12 +27,31 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticate {
     authentication: Authentication,
-    strangers: Arc<Strangers>,
 }
 
-/// When the token of a call ends, if it ever does. A stream of replies ends with it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GoodUntil(pub(super) Option<Instant>);
+/// What the identity of a caller rests on. A stream ends when it does.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    authenticator: Authenticator,
+    verified: Verified,
+}
+
+impl Credentials {
+    /// Waits until the token has expired, or the key that verified it was withdrawn.
+    pub(super) async fn end(self) -> Rejection {
+        let left = self.authenticator.time_left(&self.verified);
+        let expiry = async {
+            match Instant::now().checked_add(left) {
+                Some(ends_at) => sleep_until(ends_at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = expiry => Rejection::Expired,
+            rejection = self.authenticator.withdrawn(&self.verified) => rejection,
+        }
+    }
+}
 
 /// A service that knows who calls it.
 #[derive(Clone, Debug)]
@@ -43,7 +62,7 @@ pub(crate) struct Authenticated<S> {
 
 impl Authenticate {
     pub(crate) fn new(authentication: Authentication) -> Self {
-        Self { authentication, strangers: Arc::default() }
+        Self { authentication }
     }
 }
 
@@ -79,8 +98,7 @@ where
                 // The one that was found ready is the one to call.
                 let another = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, another);
-                let strangers = Arc::clone(&self.how.strangers);
-                Box::pin(identified(authenticator.clone(), strangers, inner, request))
+                Box::pin(identified(authenticator.clone(), inner, request))
             }
         }
     }
@@ -88,7 +106,6 @@ where
 
 async fn identified<S, Message>(
     authenticator: Authenticator,
-    strangers: Arc<Strangers>,
     mut inner: S,
     mut request: Request<Message>,
 ) -> Result<Response<Body>, S::Error>
@@ -99,32 +116,25 @@ where
         Ok(verified) => {
             // Nothing past this needs the token, so nothing can let it slip.
             request.headers_mut().remove(AUTHORIZATION);
-            request
-                .extensions_mut()
-                .insert(GoodUntil(Instant::now().checked_add(authenticator.time_left(&verified))));
-            request.extensions_mut().insert(verified.identity);
+            request.extensions_mut().insert(verified.identity.clone());
+            request.extensions_mut().insert(Credentials { authenticator, verified });
             inner.call(request).await
         }
         Err(rejection) => {
-            write_down(&request, &rejection, &strangers);
+            write_down(&request, &rejection);
             Ok(refusal(Failure::Unauthenticated(rejection)))
         }
     }
 }
 
-fn write_down<Message>(request: &Request<Message>, rejection: &Rejection, strangers: &Strangers) {
-    let peer = request.extensions().get::<Peer>();
-    let Some(times) = peer.map_or(Some(1), |peer| strangers.count(peer.network())) else { return };
+fn write_down<Message>(request: &Request<Message>, rejection: &Rejection) {
+    let method = Method::of_path(request.uri().path()).map_or("", Method::name);
+    let unavailable = *rejection == Rejection::KeysUnavailable;
+    let outcome = if unavailable { Code::Unavailable } else { Code::Unauthenticated };
     audit_trail::Event {
-        kind: audit_trail::Kind::Unauthenticated,
-        subject: "",
-        peer: peer.map(|Peer(address)| *address),
-        method: Method::of_path(request.uri().path()).map_or("", Method::name),
-        account: "",
-        request_id: "",
-        outcome: if *rejection == Rejection::KeysUnavailable { "Unavailable" } else { "Unauthenticated" },
+        peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
         reason: &rejection.to_string(),
-        times,
+        ..audit_trail::Event::new(audit_trail::Kind::Unauthenticated, method, outcome)
     }
-    .write();
+    .record();
 }

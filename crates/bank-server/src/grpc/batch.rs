@@ -7,7 +7,7 @@
 
 mod result;
 
-use std::{net::SocketAddr, panic::resume_unwind, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bank_proto::v1;
 use futures::{
@@ -19,23 +19,21 @@ use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout_at},
 };
-use tokio_util::task::AbortOnDropHandle;
-use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument as _;
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::result::{Asked, Results};
+use self::result::{Asked, Results, Trail};
 use super::{
     BankApi,
     call::{Answer, Call, DEADLINE_MARGIN_MAX, Ending, Replies, ReplyTo},
     parse::{Batch, Operation},
-    status::{Failure, operation_error},
+    status::{Failure, MessageBound, operation_error},
 };
 use crate::{
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
     ledger::{self, BatchResults, DryRun},
     places::Place,
-    server::{self, Allowance, TooFast},
+    server::{self, Allowance, Places, TooFast},
 };
 
 /// How large batches of operations may be.
@@ -61,6 +59,8 @@ struct Caller {
     allowance: Allowance,
     /// For whom counts what their dry runs keep.
     counted: server::Caller,
+    /// Taken for as long as a batch is in work, also when its caller has left.
+    _places: Option<Places>,
 }
 
 /// The dry run of a stream: what its batches that are only checked have come to so far.
@@ -82,7 +82,7 @@ pub(super) async fn one(
 ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
     let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
     let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
-    let api = api.clone();
+    let (detaching, api) = (api, api.clone());
     let work = pin!(async {
         let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
         let work = async move {
@@ -95,11 +95,7 @@ pub(super) async fn one(
             Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
         };
         // The other calls on the connection go on meanwhile.
-        let work = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
-        work.await.unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(ledger::Error::ShuttingDown.into()),
-        })
+        detaching.detach(work).await
     });
     call.run(work).await
 }
@@ -111,7 +107,8 @@ pub(super) fn many(
 ) -> Response<Replies<v1::ExecuteStreamResponse>> {
     let call = Call::begin(Method::ExecuteStream, &request, api.options.stream_timeout);
     let (peer, pause_max) = (call.peer(), api.options.reader_pause_max);
-    call.run_stream(Ending::InOrder, pause_max, move |access, reply_to| async move {
+    let credentials = request.extensions().get().cloned();
+    call.run_stream(credentials, Ending::InOrder, pause_max, move |access, reply_to| async move {
         let (caller, messages) = Caller::of(access, peer, Method::ExecuteStream, request)?;
         api.answer_all(Arc::new(caller), messages, reply_to).await
     })
@@ -142,13 +139,14 @@ impl BankApi {
         caller: Arc<Caller>,
         messages: Streaming<v1::ExecuteStreamRequest>,
     ) -> impl Stream<Item = Begun> {
+        let bound = MessageBound::of_batches(self.options.batches.bytes_max);
         let dry_run = Arc::<Mutex<StreamDryRun>>::default();
-        stream::unfold(Some((self, caller, messages, dry_run)), |state| async {
+        stream::unfold(Some((self, caller, messages, dry_run)), move |state| async move {
             let (api, caller, mut messages, mut dry_run) = state?;
             let message = tokio::select! {
                 biased;
                 () = api.draining.cancelled() => Err(ledger::Error::ShuttingDown.into()),
-                message = messages.message() => message.map_err(Failure::Unreadable),
+                message = messages.message() => message.map_err(|status| Failure::Unreadable(status, bound)),
             };
             match message {
                 Ok(None) => None,
@@ -180,6 +178,7 @@ impl BankApi {
         };
         caller.keep_pace(batch.operations.len()).await;
         let deadline = Instant::now() + self.options.request_timeout;
+        let api = self.clone();
         let mut work = async move {
             let results = self.carry_out(&caller, batch, deadline, Some(&dry_run));
             let results = timeout_at(deadline + DEADLINE_MARGIN_MAX, results).await;
@@ -193,7 +192,8 @@ impl BankApi {
         .boxed();
         match poll!(&mut work) {
             Poll::Ready(reply) => ready(reply).boxed(),
-            Poll::Pending => work,
+            // It is in the queue, and has an outcome even if the stream ends before.
+            Poll::Pending => api.detach(work).boxed(),
         }
     }
 
@@ -225,24 +225,29 @@ impl BankApi {
             asked.push(Asked { method, command, request_id, denied });
         }
         let failed = asked.iter().position(|asked| asked.denied.is_some()).filter(|_| atomic);
+        let trail = Trail { caller: caller.access.caller(), peer: caller.peer, validate_only };
+        let mut results = Results::new(trail, receipts_only, asked);
         let executed = match failed {
             None if !permitted.is_empty() => {
                 let request = ledger::Batch { operations: permitted, atomic, deadline };
-                match dry_run {
-                    _ if !validate_only => self.ledger.execute_batch(request).await?,
+                let executed = match dry_run {
+                    _ if !validate_only => self.ledger.execute_batch(request).await.map_err(Failure::from),
                     // Whoever waits first is first: that is the order of the batches.
-                    Some(dry_run) => self.preview(caller, request, &mut *dry_run.lock().await).await?,
-                    None => self.ledger.preview_batch(request, &mut DryRun::default()).await?,
-                }
+                    Some(dry_run) => self.preview(caller, request, &mut *dry_run.lock().await).await,
+                    None => {
+                        let previewed = self.ledger.preview_batch(request, &mut DryRun::default()).await;
+                        previewed.map_err(Failure::from)
+                    }
+                };
+                executed.inspect_err(|_| results.discard())?
             }
             _ => Vec::new(),
         };
-        let mut results = Results::new(caller.access.caller(), caller.peer, receipts_only);
         let mut executed = executed.into_iter();
-        for (index, mut asked) in asked.into_iter().enumerate() {
+        results.add_all(|index, denied| {
             // In an atomic batch one operation fails, and the others are aborted.
-            let denied = asked.denied.take().filter(|_| failed.is_none_or(|failed| failed == index));
-            let result = match (denied, failed) {
+            let denied = denied.filter(|_| failed.is_none_or(|failed| failed == index));
+            match (denied, failed) {
                 (Some(missing), _) => Err(Failure::from(missing)),
                 (None, Some(failed_operation)) => {
                     Err(ledger::Error::BatchAborted { failed_operation }.into())
@@ -251,9 +256,8 @@ impl BankApi {
                     Some(result) => result.map_err(Failure::from),
                     None => Err(Failure::DeadlineExceeded),
                 },
-            };
-            results.add(asked, result);
-        }
+            }
+        });
         Ok(results.finish(self.ledger.metrics()))
     }
 
@@ -292,26 +296,20 @@ impl Caller {
         // Like an identity, every call that comes so far has one.
         let counted = server::Caller::of_call(&extensions).ok_or(Failure::Unidentified)?;
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
-        Ok((Self { access, peer, method, allowance, counted }, message))
+        let places = extensions.remove::<Places>();
+        Ok((Self { access, peer, method, allowance, counted, _places: places }, message))
     }
 
     /// Counts operations against the caller's rate, all or none.
     fn count(&self, operations: usize) -> Result<(), TooFast> {
-        self.allowance.take(operations).inspect_err(|too_fast| {
-            if let Some(times) = too_fast.times {
-                audit_trail::Event {
-                    kind: audit_trail::Kind::RateLimited,
-                    subject: self.access.caller().subject().as_str(),
-                    peer: self.peer,
-                    method: self.method.name(),
-                    account: "",
-                    request_id: "",
-                    outcome: "ResourceExhausted",
-                    reason: "",
-                    times,
-                }
-                .write();
+        self.allowance.take(operations).inspect_err(|_| {
+            let (kind, method) = (audit_trail::Kind::RateLimited, self.method.name());
+            audit_trail::Event {
+                subject: self.access.caller().subject().as_str(),
+                peer: self.peer,
+                ..audit_trail::Event::new(kind, method, Code::ResourceExhausted)
             }
+            .record();
         })
     }
 
@@ -328,7 +326,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 impl From<TooFast> for Failure {
     fn from(too_fast: TooFast) -> Self {
-        let TooFast { calls_per_second_max, retry_after, .. } = too_fast;
+        let TooFast { calls_per_second_max, retry_after } = too_fast;
         Self::RateLimited { calls_per_second_max, retry_after }
     }
 }

@@ -13,6 +13,7 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use http::HeaderValue;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
@@ -25,12 +26,12 @@ use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{
-    authenticate::GoodUntil,
+    authenticate::Credentials,
     status::{Failure, status},
 };
 use crate::{
     audit_trail,
-    auth::{Access, Extent, Identity, Method, Scope, authentication::Rejection},
+    auth::{Access, Extent, Identity, Method, Scope},
     ledger,
     server::Peer,
     telemetry::{TRACES, traced},
@@ -51,6 +52,10 @@ pub(super) trait Names {
     fn account(&self) -> &str;
     /// What its caller calls it; empty where it has no name.
     fn request_id(&self) -> &str;
+    /// Whether it asks for a dry run.
+    fn validate_only(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! names {
@@ -62,8 +67,13 @@ macro_rules! names {
             fn request_id(&self) -> &str {
                 names!(@request_id self $($request_id)?)
             }
+            $(fn validate_only(&self) -> bool {
+                names!(@validate_only self $request_id)
+            })?
         })*
     };
+    // Whatever has a request id changes something, and can be tried.
+    (@validate_only $message:ident $request_id:ident) => { $message.validate_only };
     (@request_id $message:ident) => { "" };
     (@request_id $message:ident $request_id:ident) => { &$message.$request_id };
 }
@@ -166,14 +176,13 @@ pub(super) struct Call {
     method: Method,
     account: String,
     request_id: String,
+    validate_only: bool,
     /// For the log.
     span: Span,
     /// For an OpenTelemetry collector.
     trace: Span,
     started: Instant,
     deadline: Instant,
-    /// When the token ends that it carried.
-    good_until: Option<Instant>,
     ended: bool,
 }
 
@@ -199,11 +208,11 @@ impl Call {
             method,
             account: account.to_owned(),
             request_id: request_id.to_owned(),
+            validate_only: message.validate_only(),
             span: Span::none(),
             trace,
             started,
             deadline: started + timeout,
-            good_until: request.extensions().get().and_then(|GoodUntil(ends_at)| *ends_at),
             ended: false,
         };
         // Nothing is written of a call that goes well, unless all is: then the span need not be made.
@@ -253,10 +262,11 @@ impl Call {
     }
 
     /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline and while its token is good. The work waits for a caller who takes no replies, up to `pause_max`,
-    /// and ends when the caller leaves.
+    /// deadline and while its credentials are good. The work waits for a caller who takes no replies, up to
+    /// `pause_max`, and ends when the caller leaves.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
+        credentials: Option<Credentials>,
         ending: Ending,
         pause_max: Duration,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
@@ -279,10 +289,9 @@ impl Call {
         let work = async move { work(access?, reply_to).await };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
-            let good_until = self.good_until;
-            let token_ends = async move {
-                match good_until {
-                    Some(ends_at) => sleep_until(ends_at).await,
+            let credentials_end = async move {
+                match credentials {
+                    Some(credentials) => credentials.end().await,
                     None => pending().await,
                 }
             };
@@ -290,7 +299,7 @@ impl Call {
                 result = work => result,
                 () = caller.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
-                () = token_ends => Err(Failure::Unauthenticated(Rejection::Expired)),
+                rejection = credentials_end => Err(Failure::Unauthenticated(rejection)),
                 () = ending.comes() => Err(ledger::Error::ShuttingDown.into()),
             };
             let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
@@ -339,9 +348,9 @@ impl Call {
             }
         });
         if let Some(caller) = &self.caller {
-            let Self { peer, method, account, request_id, .. } = &*self;
-            let (peer, method) = (*peer, *method);
-            Deed { caller, peer, method, account, request_id, outcome, extent }.write_down();
+            let Self { peer, method, account, request_id, validate_only, .. } = &*self;
+            let (peer, method, validate_only) = (*peer, *method, *validate_only);
+            Deed { caller, peer, method, account, request_id, validate_only, outcome, extent }.write_down();
         }
     }
 }
@@ -362,6 +371,7 @@ pub(super) struct Deed<'a> {
     pub(super) method: Method,
     pub(super) account: &'a str,
     pub(super) request_id: &'a str,
+    pub(super) validate_only: bool,
     pub(super) outcome: Code,
     pub(super) extent: Extent,
 }
@@ -370,19 +380,16 @@ impl Deed<'_> {
     /// Writes it into the audit trail, if it is for it.
     pub(super) fn write_down(self) {
         let Some(kind) = self.kind() else { return };
-        let Self { caller, peer, method, account, request_id, outcome, .. } = self;
+        let Self { caller, peer, method, account, request_id, validate_only, outcome, .. } = self;
         audit_trail::Event {
-            kind,
             subject: caller.subject().as_str(),
             peer,
-            method: method.name(),
             account,
             request_id,
-            outcome: &format!("{outcome:?}"),
-            reason: "",
-            times: 1,
+            validate_only,
+            ..audit_trail::Event::new(kind, method.name(), outcome)
         }
-        .write();
+        .record();
     }
 
     fn kind(&self) -> Option<audit_trail::Kind> {
@@ -394,9 +401,9 @@ impl Deed<'_> {
             _ if administers && self.method.rule().scope == Some(Scope::Admin) => {
                 Some(audit_trail::Kind::Administrative)
             }
-            // It may be done all the same, and nobody could say to whom.
+            // It may be done all the same, and nobody could say to whom. Operations of batches have events of their own.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
-                if administers && !self.caller.is_operator() =>
+                if administers && !self.caller.is_operator() && self.method.rule().scope.is_some() =>
             {
                 Some(audit_trail::Kind::Administrative)
             }
@@ -462,6 +469,11 @@ const fn is_failure_of_server(code: Code) -> bool {
 
 fn shortened(name: &str) -> &str {
     &name[..name.floor_char_boundary(LOGGED_NAME_LENGTH_MAX)]
+}
+
+/// Whether a value can be a `grpc-timeout`.
+pub(crate) fn is_timeout(value: &HeaderValue) -> bool {
+    value.to_str().ok().and_then(grpc_timeout).is_some()
 }
 
 /// Reads a `grpc-timeout`: up to eight digits and a unit.

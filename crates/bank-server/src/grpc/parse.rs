@@ -23,7 +23,10 @@ use tonic::Streaming;
 pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
 pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
-use super::{page::Page, status::Failure};
+use super::{
+    page::Page,
+    status::{Failure, MessageBound},
+};
 use crate::audit::Scope;
 
 /// How many kinds of entries there are.
@@ -35,6 +38,8 @@ pub(super) struct Assumed<'a> {
     pub(super) currency: Currency,
     /// The owner of an account that is opened without one.
     pub(super) owner: &'a Owner,
+    /// The largest message of a call, for the error about a larger one.
+    pub(super) message_bytes_max: usize,
 }
 
 /// What a message becomes, or every field of it that is not as documented.
@@ -106,10 +111,14 @@ impl ParseWith<v1::ExportBankRequest> for Everything {
 pub(super) struct Upload(pub(super) BoxStream<'static, Result<Vec<u8>, Failure>>);
 
 impl ParseWith<Streaming<v1::ImportBankRequest>> for Upload {
-    fn parse_with(messages: Streaming<v1::ImportBankRequest>, _: &Assumed<'_>) -> Result<Self, Failure> {
-        let data = messages.map(|message| match message {
+    fn parse_with(
+        messages: Streaming<v1::ImportBankRequest>,
+        assumed: &Assumed<'_>,
+    ) -> Result<Self, Failure> {
+        let bound = MessageBound::of_single_calls(assumed.message_bytes_max);
+        let data = messages.map(move |message| match message {
             Ok(v1::ImportBankRequest { data }) => Ok(data),
-            Err(status) => Err(Failure::Unreadable(status)),
+            Err(status) => Err(Failure::Unreadable(status, bound)),
         });
         Ok(Self(data.boxed()))
     }

@@ -4,22 +4,26 @@
 //! values that the message names. What went wrong inside the server is logged here, once, and
 //! not told.
 
+mod edge;
+
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
 use bank_proto::v1;
 use bank_store::StoreError;
 use prost::Message as _;
-use tonic::{Code, Status, body::Body, metadata::MetadataValue};
+use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     audit,
-    auth::{Extent, InvalidSubject, ScopeMissing, authentication::Rejection},
+    auth::{Extent, ScopeMissing, authentication::Rejection},
     backup, ledger,
     places::Full,
     watch,
 };
+
+pub(crate) use self::edge::{MessageBound, NotAccepted, explain_answer, explain_end};
 
 const DOMAIN: &str = "bank.v1";
 
@@ -54,8 +58,10 @@ pub(crate) enum Failure {
     DeadlineExceeded,
     /// As many audits run as may.
     TooManyAudits { audits_max: usize },
-    /// What came on a stream is no message.
-    Unreadable(Status),
+    /// The request is not one that the server takes, whatever it asks for.
+    NotAccepted(NotAccepted),
+    /// What came on a stream is not a message within the bound.
+    Unreadable(Status, MessageBound),
     /// A file is not one that the bank has written.
     BackupDamaged { line: u64, problem: String },
     /// A file is to be imported into a bank that has accounts.
@@ -94,7 +100,8 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::TooManyCalls { .. }
             | Self::TooManyBatches { .. }
-            | Self::Unreadable(_)
+            | Self::NotAccepted(_)
+            | Self::Unreadable(..)
             | Self::Overloaded { .. }
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
@@ -170,13 +177,16 @@ impl From<StoreError> for Failure {
 
 /// The answer to a call that the bank itself never saw.
 pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
-    status(failure).into_http()
+    let http_status = edge::http_status(&failure);
+    let mut answer = status(failure).into_http();
+    *answer.status_mut() = http_status;
+    answer
 }
 
 /// Makes the status of a failure.
 pub(super) fn status(failure: Failure) -> Status {
     match failure {
-        Failure::Unauthenticated(rejection) => unauthenticated(&rejection),
+        Failure::Unauthenticated(rejection) => edge::unauthenticated(&rejection),
         Failure::Unidentified => {
             tracing::error!("this is a bug: a call without an identity");
             internal()
@@ -226,8 +236,8 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").status()
         }
         Failure::TooManyAudits { audits_max } => too_many_audits(audits_max),
-        // By the transport, which says what is wrong.
-        Failure::Unreadable(status) => status,
+        Failure::NotAccepted(problem) => edge::not_accepted(problem),
+        Failure::Unreadable(status, bound) => edge::unreadable(status, bound),
         Failure::BackupDamaged { line, problem } => backup_damaged(line, &problem),
         Failure::BankNotEmpty => bank_not_empty(),
         Failure::TooManyWatches(full) => too_many_watches(full),
@@ -299,44 +309,19 @@ impl Answer {
         self
     }
 
-    fn quota(mut self, setting: &str, retry_after: Duration) -> Self {
+    fn limit(mut self, setting: &str) -> Self {
         self.details.add_quota_failure_violation(setting, self.message.clone());
-        self.retry_after(retry_after)
+        self
+    }
+
+    fn quota(self, setting: &str, retry_after: Duration) -> Self {
+        self.limit(setting).retry_after(retry_after)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that makes a status")]
     fn status(mut self) -> Status {
         self.details.set_error_info(self.reason, DOMAIN, self.metadata);
         Status::with_error_details(self.code, self.message, self.details)
-    }
-}
-
-/// Which token would do better is said only where it helps nobody who has none.
-fn unauthenticated(rejection: &Rejection) -> Status {
-    let refused = |reason, message: &str, challenge: &'static str| {
-        let mut status = Answer::new(Code::Unauthenticated, reason, message).status();
-        // <https://datatracker.ietf.org/doc/html/rfc6750#section-3>
-        status.metadata_mut().insert("www-authenticate", MetadataValue::from_static(challenge));
-        status
-    };
-    let invalid = "Bearer error=\"invalid_token\"";
-    match rejection {
-        Rejection::Missing => {
-            let message = "this call needs a token: send it as `authorization: Bearer <token>`";
-            refused("CREDENTIALS_MISSING", message, "Bearer")
-        }
-        Rejection::Expired => refused("CREDENTIALS_EXPIRED", "the token has expired: get a new one", invalid),
-        Rejection::UnfitSubject => {
-            let message = format!("the subject of the token {InvalidSubject}");
-            refused("CREDENTIALS_INVALID", &message, invalid)
-        }
-        Rejection::UnknownKey { .. } | Rejection::Invalid(_) => {
-            refused("CREDENTIALS_INVALID", "the token is not valid here", invalid)
-        }
-        Rejection::KeysUnavailable => {
-            let message = "tokens cannot be verified for now; nothing was done";
-            Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
-        }
     }
 }
 

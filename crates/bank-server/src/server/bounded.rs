@@ -8,12 +8,12 @@ use std::{
 
 use futures::future::{BoxFuture, ready};
 use http::{Request, Response};
-use tonic::body::Body;
+use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     CallerBounds,
-    callers::{Allowance, Caller, Callers, Excess, TurnedAway},
+    callers::{Allowance, Caller, Callers, Excess},
     calls::Peer,
     room::{CallBounds, Full, Kind, Place, Room},
 };
@@ -40,9 +40,10 @@ pub(super) struct Bounded<S> {
     bounds: BoundCalls,
 }
 
-/// The places that a call takes up until its reply has been taken. It travels with the answer.
+/// The places that a call takes up until its reply has been taken. They travel with the answer; and with the request, if
+/// its work goes on when its caller has left.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     _of_the_server: Arc<Place>,
     _of_the_caller: Arc<Place>,
 }
@@ -58,10 +59,8 @@ impl BoundCalls {
         // Without one of them a call has come by no way that there is.
         let caller = Caller::of(identity, peer.ok_or(Failure::Unidentified)?);
         let kind = Kind::of_path(request.uri().path());
-        let admitted = self.callers.admit(caller, kind).map_err(|TurnedAway { excess, times }| {
-            if let Some(times) = times {
-                write_down(request, identity, peer, times);
-            }
+        let admitted = self.callers.admit(caller, kind).map_err(|excess| {
+            write_down(request, identity, peer);
             match excess {
                 Excess::Rate { retry_after } => {
                     let calls_per_second_max = self.bounds.calls_per_second_max;
@@ -81,6 +80,15 @@ impl BoundCalls {
             Places { _of_the_server: Arc::new(of_the_server), _of_the_caller: Arc::new(of_the_caller) };
         Ok((places, allowance))
     }
+}
+
+/// Whether the work of a call goes on when its caller has left, so that the audit trail has its outcome.
+fn outlives_its_caller(request: &Request<Body>) -> bool {
+    let path = request.uri().path();
+    Kind::of_path(path) != Kind::Single
+        || request.extensions().get::<Identity>().is_some_and(|caller| {
+            Method::of_path(path).is_some_and(|method| audit_trail::is_for_administration(caller, method))
+        })
 }
 
 fn too_many_of_the_caller(Full { kind, max }: Full) -> Failure {
@@ -113,19 +121,14 @@ fn too_many_of_all(Full { kind, max }: Full) -> Failure {
     }
 }
 
-fn write_down(request: &Request<Body>, identity: Option<&Identity>, peer: Option<Peer>, times: u64) {
+fn write_down(request: &Request<Body>, identity: Option<&Identity>, peer: Option<Peer>) {
+    let method = Method::of_path(request.uri().path()).map_or("", Method::name);
     audit_trail::Event {
-        kind: audit_trail::Kind::RateLimited,
         subject: identity.map_or("", |identity| identity.subject().as_str()),
         peer: peer.map(|Peer(address)| address),
-        method: Method::of_path(request.uri().path()).map_or("", Method::name),
-        account: "",
-        request_id: "",
-        outcome: "ResourceExhausted",
-        reason: "",
-        times,
+        ..audit_trail::Event::new(audit_trail::Kind::RateLimited, method, Code::ResourceExhausted)
     }
-    .write();
+    .record();
 }
 
 impl<S> Layer<S> for BoundCalls {
@@ -155,6 +158,9 @@ where
             Err(failure) => return Box::pin(ready(Ok(refusal(failure)))),
         };
         request.extensions_mut().insert(allowance);
+        if outlives_its_caller(&request) {
+            request.extensions_mut().insert(places.clone());
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;

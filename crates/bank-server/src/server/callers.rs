@@ -19,7 +19,7 @@ use super::{
     calls::Peer,
     room::{CallBounds, Full, Kind, Place, Room},
 };
-use crate::{auth::Identity, telemetry::Seldom};
+use crate::auth::Identity;
 
 /// What a caller may ask of the server.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,6 @@ struct Known {
     rate: DefaultDirectRateLimiter,
     calls_per_second_max: NonZeroU32,
     room: Room,
-    turned_away: Seldom,
 }
 
 /// A caller who has been let in, and for whom more may be counted.
@@ -67,16 +66,6 @@ pub(crate) struct TooFast {
     pub(crate) calls_per_second_max: NonZeroU32,
     /// When there is room again.
     pub(crate) retry_after: Duration,
-    /// How often a caller was turned away since it was last said, if it is time to say it again.
-    pub(crate) times: Option<u64>,
-}
-
-/// A caller who is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TurnedAway {
-    pub(super) excess: Excess,
-    /// How often it was so since it was last said, if it is time to say it again.
-    pub(super) times: Option<u64>,
 }
 
 /// Why a caller is turned away.
@@ -109,7 +98,7 @@ impl Callers {
     }
 
     /// Counts a call. It is in flight until its place is dropped.
-    pub(super) fn admit(&self, caller: Caller, kind: Kind) -> Result<(Place, Allowance), TurnedAway> {
+    pub(super) fn admit(&self, caller: Caller, kind: Kind) -> Result<(Place, Allowance), Excess> {
         // Nothing below panics half way through a change.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = Arc::clone(known.get_or_insert(caller, || Arc::new(self.unknown())));
@@ -119,28 +108,20 @@ impl Callers {
             .check()
             .map_err(|until| Excess::Rate { retry_after: until.wait_time_from(now) })
             .and_then(|()| known.room.take(kind).map_err(Excess::InFlight));
-        match admitted {
-            Ok(place) => Ok((place, Allowance(known))),
-            Err(excess) => Err(TurnedAway { excess, times: known.turned_away.count() }),
-        }
+        admitted.map(|place| (place, Allowance(known)))
     }
 
     fn unknown(&self) -> Known {
         let CallerBounds { calls_per_second_max, calls_burst_max, calls, .. } = self.bounds;
         let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
-        Known {
-            rate: DefaultDirectRateLimiter::direct(quota),
-            calls_per_second_max,
-            room: Room::new(calls),
-            turned_away: Seldom::default(),
-        }
+        Known { rate: DefaultDirectRateLimiter::direct(quota), calls_per_second_max, room: Room::new(calls) }
     }
 }
 
 impl Allowance {
     /// Counts so many operations, all of them or none.
     pub(crate) fn take(&self, operations: usize) -> Result<(), TooFast> {
-        let Known { rate, calls_per_second_max, turned_away, .. } = &*self.0;
+        let Known { rate, calls_per_second_max, .. } = &*self.0;
         let Some(count) = u32::try_from(operations).ok().and_then(NonZeroU32::new) else {
             return Ok(());
         };
@@ -151,7 +132,7 @@ impl Allowance {
             // More than there is ever room for: no batch is that large.
             Err(_) => Duration::MAX,
         };
-        Err(TooFast { calls_per_second_max: *calls_per_second_max, retry_after, times: turned_away.count() })
+        Err(TooFast { calls_per_second_max: *calls_per_second_max, retry_after })
     }
 }
 
@@ -179,15 +160,9 @@ mod tests {
         for _ in 0..2 {
             drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
         }
-        let TurnedAway { excess, times } = callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err();
+        let excess = callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err();
         let Excess::Rate { retry_after } = excess else { panic!("{excess:?}") };
         assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
-        assert_eq!(times, Some(1));
-        assert_eq!(
-            callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err().times,
-            None,
-            "it was just said"
-        );
         drop(callers.admit(at("10.0.0.2:1"), Kind::Single).unwrap());
     }
 
@@ -207,7 +182,7 @@ mod tests {
         let callers = callers(10, 1);
         let call = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap();
         let full = Full { kind: Kind::Single, max: 1 };
-        let TurnedAway { excess, .. } = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap_err();
+        let excess = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap_err();
         assert_eq!(excess, Excess::InFlight(full));
         drop(call);
         drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());

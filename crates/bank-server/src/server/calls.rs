@@ -26,14 +26,15 @@ use tower::Service;
 
 use super::{
     activity::{Activity, CallInFlight},
-    admission::network_of,
     bounded::Places,
+    edge::RequestBounds,
     unread::Unread,
 };
 use crate::{
     auth::Method,
-    grpc::{EndsWhenDraining, Failure, PacedByReader, refusal},
+    grpc::{EndsWhenDraining, Failure, MessageBound, PacedByReader, explain_answer, explain_end, refusal},
     metrics::Metrics,
+    network::network_of,
 };
 
 /// How much of a reply is handed on at a time: what HTTP/2 calls a frame.
@@ -65,6 +66,8 @@ pub(super) struct Services<Bank> {
     /// With all that stands between a call and the bank.
     pub(super) bank: Bank,
     pub(super) others: Routes,
+    /// What is accepted of requests.
+    pub(super) bounds: RequestBounds,
     /// Takes in what is unread of messages once their calls are answered.
     pub(super) unread: Unread,
     /// How long a call may take to answer. The bank itself watches deadlines; this is for a message
@@ -94,6 +97,8 @@ pub(super) struct Reply {
     call: Arc<CallInFlight>,
     /// Whether the call of a client who does not take it is reset.
     watched: bool,
+    /// How large it may be.
+    bound: MessageBound,
     counted: Option<CountedCall>,
 }
 
@@ -150,12 +155,23 @@ where
         let call = CallInFlight::begin(&self.activity);
         let mut request = request.map(|message| Body::new(self.services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
+        let RequestBounds { reply_bytes_max, .. } = self.services.bounds;
+        let bound = MessageBound::of_replies(reply_bytes_max);
+        let reply = move |answer, call, counted| reply(answer, call, bound, counted);
+        let refused = self.services.bounds.check(&request).err();
+        let refused = refused.map(|problem| refusal(Failure::NotAccepted(problem)));
+        let message = self.services.bounds.message(request.uri().path());
         // No service of this server makes anybody wait until it is ready.
         if is_for_the_bank(&request) {
             let mut counted = self.services.count(request.uri().path());
+            if let Some(refused) = refused {
+                counted.look_at(refused.headers());
+                return Box::pin(ready(Ok(reply(refused, call, Some(counted)))));
+            }
             let answer = in_time(self.services.answer_timeout, self.services.bank.clone().call(request));
             return Box::pin(async move {
                 let mut answer = answer.await?;
+                explain_answer(&mut answer, message);
                 counted.look_at(answer.headers());
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
@@ -164,13 +180,20 @@ where
                 Ok(reply(answer, call, Some(counted)))
             });
         }
+        if let Some(refused) = refused {
+            return Box::pin(ready(Ok(reply(refused, call, None))));
+        }
         let Some(place) = self.place(request.uri().path()) else {
             let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
             return Box::pin(ready(Ok(reply(refused, call, None))));
         };
         call.hold(Held { _places: None, _stream: Some(place) });
         let answer = in_time(self.services.answer_timeout, self.services.others.clone().call(request));
-        Box::pin(async move { Ok(reply(answer.await?, call, None)) })
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            explain_answer(&mut answer, message);
+            Ok(reply(answer, call, None))
+        })
     }
 }
 
@@ -187,9 +210,14 @@ async fn in_time(
     timeout(bound, answer).await.unwrap_or_else(|_| Ok(refusal(Failure::DeadlineExceeded)))
 }
 
-fn reply(answer: Response<Body>, call: Arc<CallInFlight>, counted: Option<CountedCall>) -> Response<Reply> {
+fn reply(
+    answer: Response<Body>,
+    call: Arc<CallInFlight>,
+    bound: MessageBound,
+    counted: Option<CountedCall>,
+) -> Response<Reply> {
     let watched = answer.extensions().get::<PacedByReader>().is_none();
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, counted })
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, bound, counted })
 }
 
 impl<Bank> Services<Bank> {
@@ -274,13 +302,14 @@ impl http_body::Body for Reply {
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(None),
             };
-            if let (Some(counted), Some(trailers)) = (&mut this.counted, frame.trailers_ref()) {
-                counted.look_at(trailers);
-            }
             data = match frame.into_data() {
                 Ok(data) => data,
                 Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
+                    let mut trailers = frame.into_trailers().unwrap_or_default();
+                    explain_end(&mut trailers, this.bound);
+                    if let Some(counted) = &mut this.counted {
+                        counted.look_at(&trailers);
+                    }
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }
             };

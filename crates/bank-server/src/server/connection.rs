@@ -40,6 +40,7 @@ use super::{
     ServerOptions,
     activity::{Activity, CallInFlight, Verdict},
     calls::{LAST_CHUNK_BYTES, OneConnection, Services},
+    edge::HTTP2_HEADERS_FACTOR,
     gathered::Gathered,
 };
 
@@ -224,7 +225,7 @@ impl Protocol {
         http.timer(TokioTimer::new())
             .keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(options.keepalive_timeout)
-            .max_header_list_size(options.header_bytes_max)
+            .max_header_list_size(options.header_bytes_max.saturating_mul(HTTP2_HEADERS_FACTOR))
             .max_concurrent_streams(options.concurrent_streams_max)
             .max_pending_accept_reset_streams(options.resets_pending_max)
             .max_local_error_reset_streams(options.resets_by_server_max)

@@ -63,6 +63,20 @@ pub async fn becomes(bank: &Bank, series: &str, expected: u32) {
     }
 }
 
+/// Waits until so many commands in all have come into the queue, whether or not they have left it.
+pub async fn in_work(bank: &Bank, commands: u32) {
+    let give_up_at = Instant::now() + PATIENCE;
+    loop {
+        let text = metrics(bank).await;
+        let found = value(&text, "bank_queue_commands") + value(&text, "bank_queue_wait_seconds_count");
+        if found.to_bits() == f64::from(commands).to_bits() {
+            return;
+        }
+        assert!(Instant::now() < give_up_at, "{found} commands, and not {commands}");
+        sleep(PAUSE).await;
+    }
+}
+
 /// Waits until so many commands in all have left the queue, to be carried out.
 pub async fn taken(bank: &Bank, commands: u32) {
     becomes(bank, "bank_queue_wait_seconds_count", commands).await;

@@ -213,7 +213,9 @@ impl Failure {
             Error::AccountNotFound { .. }
             | Error::AccountDidNotExist { .. }
             | Error::TransactionNotFound { .. } => Exit::NotFound,
-            Error::InvalidArgument { .. } | Error::BackupDamaged { .. } => Exit::Invalid,
+            Error::InvalidArgument { .. } | Error::BackupDamaged { .. } | Error::RequestTooLarge { .. } => {
+                Exit::Invalid
+            }
             Error::InvalidSetting { .. } => Exit::Usage,
             error if error.outcome_unknown() => Exit::OutcomeUnknown,
             Error::Unavailable { .. }

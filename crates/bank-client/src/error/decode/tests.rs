@@ -146,6 +146,21 @@ fn an_unknown_outcome_names_the_request_to_repeat() {
     assert!(!error.outcome_unknown());
 }
 
+/// Said by the bank, or by HTTP before the bank is asked.
+#[test]
+fn a_request_that_is_too_large_was_not_carried_out() {
+    for status in [
+        status(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", &[]),
+        status(Code::ResourceExhausted, "HEADERS_TOO_LARGE", &[]),
+        Status::unknown("grpc-status header missing, mapped from HTTP status code 413"),
+        Status::unknown("grpc-status header missing, mapped from HTTP status code 431"),
+    ] {
+        let error = decode(status);
+        assert!(matches!(error, Error::RequestTooLarge { .. }), "{error:?}");
+        assert!(!error.outcome_unknown() && !error.is_retryable() && !error.is_refusal(), "{error:?}");
+    }
+}
+
 #[test]
 fn faults_of_the_server_are_told_apart() {
     assert!(matches!(decode(status(Code::Internal, "INTERNAL", &[])), Error::Internal { .. }));

@@ -4,18 +4,22 @@
 //! but not more often than so. What cannot be read or used is told, and the keys before stay in effect:
 //! for as long as they may stand unconfirmed.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{future::pending, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    InvalidKeys, KeysError, Unavailable, keys::KeySet, source::OpenSource, verified::VerifiedTokens,
+    InvalidKeys, KeysError, Rejection, Unavailable, keys::KeySet, source::OpenSource,
+    verified::VerifiedTokens,
 };
 use crate::files::Fingerprint;
+
+/// What a timer may be early by.
+const CLOCK_TICK: Duration = Duration::from_millis(1);
 
 /// How keys are kept up with their source.
 #[derive(Clone, Debug)]
@@ -81,6 +85,35 @@ impl Keyring {
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
         let state = self.state.borrow();
         state.reliable(&self.upkeep).then(|| Arc::clone(&state.keys))
+    }
+
+    /// Waits until a key does not verify tokens any more, and says why.
+    pub(super) async fn withdrawn(&self, key: Fingerprint) -> Rejection {
+        let mut state = self.state.clone();
+        loop {
+            let confirmed_at = {
+                let state = state.borrow_and_update();
+                if !state.reliable(&self.upkeep) {
+                    return Rejection::KeysUnavailable;
+                }
+                if !state.keys.holds(key) {
+                    return Rejection::KeyWithdrawn;
+                }
+                state.confirmed_at
+            };
+            // Until the next look, or until the keys are too old to be relied on.
+            let unreliable_at = confirmed_at.checked_add(self.upkeep.unconfirmed_max + CLOCK_TICK);
+            let change = async {
+                // An error means that the upkeep has ended, which it does with the last handle.
+                if state.changed().await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            match unreliable_at {
+                Some(unreliable_at) => drop(timeout_at(unreliable_at, change).await),
+                None => change.await,
+            }
+        }
     }
 
     /// Has the source looked at for a key that is not known, unless it was just now; waits until it was.

@@ -22,6 +22,7 @@ use x509_cert::{
 };
 
 use super::verified::VerifiedTokens;
+use crate::files::Fingerprint;
 
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -86,6 +87,8 @@ pub enum InvalidKeys {
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) verifying: DecodingKey,
+    /// Of what the key is made of, and of its id if it has one.
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// The keys that are in effect, and the tokens that were verified with them. Other keys come with
@@ -124,6 +127,14 @@ impl KeySet {
         match &self.keys {
             Keys::ById(keys) => keys.get(id?),
             Keys::One(key) => Some(key),
+        }
+    }
+
+    /// Whether this key is among them.
+    pub(super) fn holds(&self, key: Fingerprint) -> bool {
+        match &self.keys {
+            Keys::ById(keys) => keys.values().any(|it| it.fingerprint == key),
+            Keys::One(it) => it.fingerprint == key,
         }
     }
 
@@ -185,7 +196,8 @@ fn jwks(contents: &[u8]) -> Result<(HashMap<String, Key>, Vec<String>), InvalidK
         let id = jwk.get("kid").and_then(serde_json::Value::as_str).unwrap_or_default();
         let name = if id.is_empty() { format!("key {number}") } else { format!("key {id:?}") };
         match Jwk::deserialize(jwk).map_err(|_| "it is malformed").and_then(Jwk::into_key) {
-            Ok((id, key)) => {
+            Ok((id, mut key)) => {
+                key.fingerprint = key.fingerprint.named(&id);
                 if keys.insert(id.clone(), key).is_some() {
                     return Err(InvalidKeys::DuplicateId { id });
                 }
@@ -260,18 +272,29 @@ fn secret(contents: &[u8]) -> Result<Key, InvalidKeys> {
     if secret.len() < SECRET_BYTES_MIN {
         return Err(InvalidKeys::ShortSecret { length: secret.len() });
     }
-    Ok(Key { algorithm: Algorithm::HS256, verifying: DecodingKey::from_secret(secret) })
+    Ok(Key {
+        algorithm: Algorithm::HS256,
+        verifying: DecodingKey::from_secret(secret),
+        fingerprint: Fingerprint::of([secret]),
+    })
 }
 
 fn ed25519(bytes: &[u8]) -> Option<Key> {
-    (bytes.len() == 32)
-        .then(|| Key { algorithm: Algorithm::EdDSA, verifying: DecodingKey::from_ed_der(bytes) })
+    (bytes.len() == 32).then(|| Key {
+        algorithm: Algorithm::EdDSA,
+        verifying: DecodingKey::from_ed_der(bytes),
+        fingerprint: Fingerprint::of([bytes]),
+    })
 }
 
 /// From an uncompressed point.
 fn p256(bytes: &[u8]) -> Option<Key> {
     let is_point = bytes.len() == 65 && bytes.starts_with(&[0x04]);
-    is_point.then(|| Key { algorithm: Algorithm::ES256, verifying: DecodingKey::from_ec_der(bytes) })
+    is_point.then(|| Key {
+        algorithm: Algorithm::ES256,
+        verifying: DecodingKey::from_ec_der(bytes),
+        fingerprint: Fingerprint::of([bytes]),
+    })
 }
 
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
@@ -284,6 +307,7 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
     usable.then(|| Key {
         algorithm: Algorithm::RS256,
         verifying: DecodingKey::from_rsa_raw_components(modulus, exponent),
+        fingerprint: Fingerprint::of([modulus, exponent]),
     })
 }
 

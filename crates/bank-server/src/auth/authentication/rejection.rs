@@ -10,6 +10,12 @@ pub enum Rejection {
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It is longer than tokens may be.
+    #[error("the token is too long")]
+    TooLong {
+        /// How long one may be.
+        bytes_max: usize,
+    },
     /// Its subject cannot own an account.
     #[error("the subject of the token cannot own an account")]
     UnfitSubject,
@@ -19,6 +25,9 @@ pub enum Rejection {
         /// The beginning of what it names.
         id: Option<String>,
     },
+    /// The key that it was verified with is no longer accepted.
+    #[error("the key that the token was verified with was withdrawn")]
+    KeyWithdrawn,
     /// Anything else that is wrong with it.
     #[error("{0}")]
     Invalid(&'static str),

@@ -57,7 +57,7 @@ impl Rules {
             return Err(Rejection::Invalid("the authorization scheme is not Bearer"));
         }
         if token.len() > self.token_bytes_max {
-            return Err(Rejection::Invalid("the token is too long"));
+            return Err(Rejection::TooLong { bytes_max: self.token_bytes_max });
         }
         Ok(token)
     }
@@ -81,7 +81,7 @@ impl Rules {
         };
         let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| Rejection::UnfitSubject)?;
         let good_until = whole_seconds(&claims.exp).saturating_add(self.leeway_seconds);
-        Ok(Verified { identity, good_until })
+        Ok(Verified { identity, good_until, key: key.fingerprint })
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::Identity;
+use crate::{auth::Identity, files::Fingerprint};
 
 /// The tokens that were used last.
 pub(super) struct VerifiedTokens(LruCache<TokenHash, Verified>);
@@ -23,6 +23,8 @@ pub struct Verified {
     pub identity: Identity,
     /// Until when it is good, in seconds since the Unix epoch; with the leeway.
     pub good_until: u64,
+    /// The key that has verified it.
+    pub(super) key: Fingerprint,
 }
 
 impl TokenHash {
@@ -60,11 +62,12 @@ mod tests {
         let identity = |subject| Identity::try_new(subject, Scopes::ALL).unwrap();
         let mut tokens = VerifiedTokens::new(NonZeroUsize::new(2).unwrap());
         let found = |tokens: &mut VerifiedTokens, token, now| Some(tokens.get(token, now)?.identity);
+        let key = Fingerprint::of([]);
         let [a, b, c] = ["a", "b", "c"].map(TokenHash::of);
-        tokens.put(a, Verified { identity: identity("a"), good_until: 100 });
-        tokens.put(b, Verified { identity: identity("b"), good_until: 200 });
+        tokens.put(a, Verified { identity: identity("a"), good_until: 100, key });
+        tokens.put(b, Verified { identity: identity("b"), good_until: 200, key });
         assert_eq!(found(&mut tokens, a, 100), Some(identity("a")));
-        tokens.put(c, Verified { identity: identity("c"), good_until: 200 });
+        tokens.put(c, Verified { identity: identity("c"), good_until: 200, key });
         assert_eq!(found(&mut tokens, b, 100), None, "it was used least recently");
         assert_eq!(found(&mut tokens, a, 101), None);
         assert_eq!(found(&mut tokens, a, 100), None, "it is gone for good");

@@ -1,6 +1,6 @@
 //! What became of each operation of a batch, as its caller and the audit trail are told.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, mem, net::SocketAddr, vec};
 
 use bank_domain::{AccountId, Command, RequestId};
 use bank_proto::v1::{self, operation_result::Outcome};
@@ -26,11 +26,21 @@ pub(super) struct Asked {
     pub(super) denied: Option<ScopeMissing>,
 }
 
-/// The results of a batch so far.
+/// What the audit trail says of every operation of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Trail<'a> {
+    pub(super) caller: &'a Identity,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) validate_only: bool,
+}
+
+/// The results of a batch so far. Operations that have none when this is dropped may have been carried out, and the audit
+/// trail says so.
 pub(super) struct Results<'a> {
-    caller: &'a Identity,
-    peer: Option<SocketAddr>,
+    trail: Trail<'a>,
     receipts_only: bool,
+    /// The operations without a result.
+    open: vec::IntoIter<Asked>,
     messages: Vec<v1::OperationResult>,
     codes: BTreeMap<i32, u64>,
     /// The error that was told last: where a store is away, all have the same.
@@ -38,12 +48,29 @@ pub(super) struct Results<'a> {
 }
 
 impl<'a> Results<'a> {
-    pub(super) fn new(caller: &'a Identity, peer: Option<SocketAddr>, receipts_only: bool) -> Self {
-        Self { caller, peer, receipts_only, messages: Vec::new(), codes: BTreeMap::new(), told: None }
+    pub(super) fn new(trail: Trail<'a>, receipts_only: bool, asked: Vec<Asked>) -> Self {
+        let open = asked.into_iter();
+        Self { trail, receipts_only, open, messages: Vec::new(), codes: BTreeMap::new(), told: None }
     }
 
-    /// Adds that of the next operation.
-    pub(super) fn add(&mut self, asked: Asked, result: Result<Executed, Failure>) {
+    /// Nothing was carried out.
+    pub(super) fn discard(&mut self) {
+        self.open = Vec::new().into_iter();
+    }
+
+    /// Adds the results of all operations, given the place of each, and why its caller may not.
+    pub(super) fn add_all(
+        &mut self,
+        mut result: impl FnMut(usize, Option<ScopeMissing>) -> Result<Executed, Failure>,
+    ) {
+        while let Some(mut asked) = self.open.next() {
+            let denied = asked.denied.take();
+            let result = result(self.messages.len(), denied);
+            self.add(asked, result);
+        }
+    }
+
+    fn add(&mut self, asked: Asked, result: Result<Executed, Failure>) {
         let Asked { method, command, request_id, .. } = asked;
         let account_id = command.account_id().clone();
         let (extent, outcome) = match result {
@@ -63,9 +90,9 @@ impl<'a> Results<'a> {
     }
 
     /// All of them.
-    pub(super) fn finish(self, metrics: &Metrics) -> Vec<v1::OperationResult> {
+    pub(super) fn finish(mut self, metrics: &Metrics) -> Vec<v1::OperationResult> {
         metrics.batch_ended(self.messages.len(), &self.codes);
-        self.messages
+        mem::take(&mut self.messages)
     }
 
     fn done(&self, method: Method, command: &Command, executed: Executed) -> Outcome {
@@ -116,7 +143,17 @@ impl<'a> Results<'a> {
         extent: Extent,
     ) {
         let request_id = request_id.map_or("", RequestId::as_str);
-        let (caller, peer, account) = (self.caller, self.peer, account_id.as_str());
-        Deed { caller, peer, method, account, request_id, outcome, extent }.write_down();
+        let Trail { caller, peer, validate_only } = self.trail;
+        let account = account_id.as_str();
+        Deed { caller, peer, method, account, request_id, validate_only, outcome, extent }.write_down();
+    }
+}
+
+impl Drop for Results<'_> {
+    fn drop(&mut self) {
+        while let Some(Asked { method, command, request_id, denied }) = self.open.next() {
+            let outcome = if denied.is_some() { Code::PermissionDenied } else { Code::Cancelled };
+            self.write_down(method, command.account_id(), request_id.as_ref(), outcome, Extent::Unknown);
+        }
     }
 }

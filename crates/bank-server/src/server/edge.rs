@@ -1,0 +1,108 @@
+//! What a request must be before any service looks at it, authentication included.
+
+use http::{HeaderMap, Method, Request, header::CONTENT_TYPE};
+use tonic::body::Body;
+
+use super::{ServerOptions, room::Kind};
+use crate::grpc::{MessageBound, NotAccepted, is_timeout};
+
+/// What an entry of a list of headers costs besides its name and value:
+/// <https://datatracker.ietf.org/doc/html/rfc9113#section-6.5.2>
+const HEADER_OVERHEAD_BYTES: usize = 32;
+
+/// How much larger than `server.header_bytes_max` headers may be for HTTP/2 itself. It answers what is larger with a
+/// bare HTTP status, which many gRPC clients take for an unknown outcome; within this, a caller gets an
+/// error that says what happened. Each connection may hold this much of headers that are still coming in.
+pub(super) const HTTP2_HEADERS_FACTOR: u32 = 2;
+
+/// What the server takes of a request, and how large its reply may be.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "they are called as the settings are")]
+pub(super) struct RequestBounds {
+    pub(super) header_bytes_max: usize,
+    pub(super) message_bytes_max: usize,
+    pub(super) batch_bytes_max: usize,
+    pub(super) reply_bytes_max: usize,
+}
+
+impl RequestBounds {
+    pub(super) fn new(options: &ServerOptions) -> Self {
+        let ServerOptions { message_bytes_max, batch_bytes_max, reply_bytes_max, .. } = *options;
+        let header_bytes_max = usize::try_from(options.header_bytes_max).unwrap_or(usize::MAX);
+        Self { header_bytes_max, message_bytes_max, batch_bytes_max, reply_bytes_max }
+    }
+
+    /// Checks the headers of a request.
+    pub(super) fn check(&self, request: &Request<Body>) -> Result<(), NotAccepted> {
+        if request.method() != Method::POST {
+            return Err(NotAccepted::Method(request.method().clone()));
+        }
+        let headers = request.headers();
+        let content_type = headers.get(CONTENT_TYPE);
+        if !content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
+            return Err(NotAccepted::ContentType(content_type.cloned()));
+        }
+        let bytes = size(headers) + request.uri().path().len();
+        if bytes > self.header_bytes_max {
+            return Err(NotAccepted::HeadersTooLarge { bytes, bytes_max: self.header_bytes_max });
+        }
+        if let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") {
+            return Err(NotAccepted::Compressed(encoding.clone()));
+        }
+        if let Some(timeout) = headers.get("grpc-timeout").filter(|timeout| !is_timeout(timeout)) {
+            return Err(NotAccepted::Timeout(timeout.clone()));
+        }
+        Ok(())
+    }
+
+    /// How large the messages of a method may be.
+    pub(super) fn message(&self, path: &str) -> MessageBound {
+        match Kind::of_path(path) {
+            Kind::Single => MessageBound::of_single_calls(self.message_bytes_max),
+            Kind::Batch | Kind::Stream => MessageBound::of_batches(self.batch_bytes_max),
+        }
+    }
+}
+
+/// `application/grpc`, with or without `+proto` and parameters. Other codecs, and gRPC-Web, frame their messages in
+/// other ways.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"application/grpc"[..], b"application/grpc+proto"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known))
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_content_types_of_grpc_with_protobuf_are_accepted() {
+        for good in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/gRPC",
+            "application/grpc; charset=utf-8",
+        ] {
+            assert!(is_grpc(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            ";",
+            "text/plain",
+            "application/json",
+            "application/grpc+json",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpcx",
+            "text/plain; application/grpc",
+        ] {
+            assert!(!is_grpc(bad.as_bytes()), "{bad}");
+        }
+    }
+}
