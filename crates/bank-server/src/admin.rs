@@ -9,23 +9,30 @@
 //! | `PUT /log` | sets them, to a level or to directives; from this machine only |
 //!
 //! It tells nothing of any account, and changes nothing but the log. Whoever reaches it can read how
-//! busy the bank is, so it listens on loopback unless it is told otherwise.
+//! busy the bank is, so it listens on loopback unless it is told otherwise. It does not answer web pages (`hosts`), and
+//! its connections are few and short (`connections`).
 
+mod connections;
+mod hosts;
 mod store_counts;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
     http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bank_store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tonic::Code;
 
+pub use self::hosts::HostNames;
 use crate::{
+    audit_trail,
     metrics::{self, Metrics},
     telemetry::LogControl,
 };
@@ -48,7 +55,7 @@ pub struct Error {
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<Infallible>,
     counting: JoinHandle<()>,
 }
 
@@ -72,7 +79,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`Error`], if the address is taken or not this machine's.
-    pub async fn start(address: SocketAddr, sources: Sources) -> Result<Self, Error> {
+    pub async fn start(address: SocketAddr, hosts: HostNames, sources: Sources) -> Result<Self, Error> {
         let explain = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(explain)?;
         let address = listener.local_addr().map_err(explain)?;
@@ -83,9 +90,9 @@ impl Admin {
             .route("/metrics", get(metrics_text))
             .route("/log", get(log_directives).put(set_log_directives))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .with_state(sources)
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+            .layer(from_fn_with_state(Arc::new(hosts), refuse_web_pages))
+            .with_state(sources);
+        let serving = tokio::spawn(connections::serve(listener, routes));
         Ok(Self { address, serving, counting })
     }
 
@@ -99,6 +106,13 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.serving.abort();
         self.counting.abort();
+    }
+}
+
+async fn refuse_web_pages(State(hosts): State<Arc<HostNames>>, request: Request, next: Next) -> Response {
+    match hosts.check(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(hosts::Refused { status, message }) => (status, format!("{message}\n")).into_response(),
     }
 }
 
@@ -127,14 +141,21 @@ async fn set_log_directives(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     directives: String,
 ) -> Response {
+    let record = |kind, outcome, reason: &str| {
+        let event = audit_trail::Event::new(kind, "PUT /log", outcome);
+        audit_trail::Event { peer: Some(peer), reason, ..event }.record();
+    };
     if !peer.ip().to_canonical().is_loopback() {
+        record(audit_trail::Kind::PermissionDenied, Code::PermissionDenied, "not from this machine");
         return (StatusCode::FORBIDDEN, "the log can be changed from the server's own machine only\n")
             .into_response();
     }
     match sources.log.set(directives.trim()) {
         Ok(()) => {
-            tracing::warn!(%peer, directives = sources.log.directives(), "the log level was changed");
-            format!("{}\n", sources.log.directives()).into_response()
+            let directives = sources.log.directives();
+            tracing::warn!(%peer, directives, "the log level was changed");
+            record(audit_trail::Kind::AdminPort, Code::Ok, &format!("the log is set to {directives}"));
+            format!("{directives}\n").into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }

@@ -124,7 +124,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
             let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
             let accounts_interval = config.accounts_interval();
             let sources = Sources { metrics, ready, log, store, accounts_interval };
-            let admin = Admin::start(address, sources).await?;
+            let admin = Admin::start(address, config.admin.hosts.clone(), sources).await?;
             tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
             Some(admin)
         }

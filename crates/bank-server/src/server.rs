@@ -26,6 +26,8 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
 use http::{Request, Response};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -35,24 +37,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
-use self::{
-    accept::{Accepted, Door},
-    activity::GOODBYE,
+pub(crate) use self::{
+    accept::{Accepted, ConnectionLimits, Door},
     admission::Admission,
-    bounded::BoundCalls,
-    calls::Services,
-    connection::Protocol,
-    edge::RequestBounds,
-    messages::ByMessages,
-    unread::Unread,
+    bounded::Places,
+    callers::{Allowance, Caller, TooFast},
+    descriptors::ADMIN_CONNECTIONS_MAX,
+};
+use self::{
+    activity::GOODBYE, bounded::BoundCalls, calls::Services, connection::Protocol, edge::RequestBounds,
+    messages::ByMessages, unread::Unread,
 };
 pub use self::{
     activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
     health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket, unread::UnreadBounds,
-};
-pub(crate) use self::{
-    bounded::Places,
-    callers::{Allowance, Caller, TooFast},
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -179,13 +177,13 @@ impl Server {
             let max = options.message_bytes_max;
             // grpcurl and others still ask for the older of the two first, or only.
             others = others
-                .add_service(reflection().build_v1()?.max_decoding_message_size(max))
-                .add_service(reflection().build_v1alpha()?.max_decoding_message_size(max));
+                .add_service(reflection()?.build_v1()?.max_decoding_message_size(max))
+                .add_service(reflection()?.build_v1alpha()?.max_decoding_message_size(max));
         }
         let (listener, address) = socket.listen()?;
         let mut bounds = options.connections;
         bounds.connections_max = descriptors::make_room(bounds.connections_max);
-        let door = Door::new(listener, Admission::new(bounds));
+        let door = Door::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
         let services = Services {
             bank: ServiceBuilder::new()
                 .layer(Authenticate::new(gate.authentication))
@@ -296,10 +294,21 @@ async fn serve<Bank>(
     connections.wait().await;
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+fn reflection() -> Result<tonic_reflection::server::Builder<'static>, tonic_reflection::server::Error> {
+    Ok(tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(bank_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_file_descriptor_set(error_details()?))
+}
+
+/// The types that the details of errors have: without them, grpcurl and others show details as base64.
+fn error_details() -> Result<FileDescriptorSet, prost::DecodeError> {
+    let mut described = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
+    for file in described.file.iter_mut().filter(|file| file.package() == "google.rpc") {
+        // They are compiled from another directory there than everywhere else.
+        file.name = Some(format!("google/rpc/{}", file.name()));
+    }
+    Ok(described)
 }
 
 fn hint(error: &io::Error) -> &'static str {

@@ -9,10 +9,14 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use bank_proto::v1::{self, operation::Kind};
 use support::{
     Bank, Redis,
-    admin::{ask, becomes_ready, metrics, value},
+    admin::{address, ask, ask_with, becomes_ready, metrics, value},
     api::{batch, connect, deposit, failed, savings, withdraw},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+    time::{Instant, sleep, timeout},
+};
 
 /// Waits until the metrics are as they should be.
 async fn until(bank: &Bank, hold: impl Fn(&str) -> bool) {
@@ -192,3 +196,93 @@ async fn it_answers_what_it_does_not_know_as_http_does() {
     assert_eq!(ask(&bank, "GET", "/", "").await.0, 404);
     assert_eq!(ask(&bank, "POST", "/metrics", "").await.0, 405);
 }
+
+/// The bug: a page of any web site could have a browser read the metrics and set the log, under a name of its own that
+/// it had resolve to this machine.
+#[tokio::test]
+async fn web_pages_are_not_answered() {
+    let bank = Bank::memory_with(&["--set", "admin.hosts=bank-1, bank.internal"]).await;
+    let port = address(&bank).await.port();
+    for host in ["localhost", "127.0.0.1", "[::1]", "bank-1", "BANK.internal"] {
+        for host in [host.to_owned(), format!("{host}:{port}")] {
+            let headers = format!("host: {host}\r\n");
+            assert_eq!(ask_with(&bank, "GET", "/healthz", &headers, "").await.0, 200, "{host}");
+            let headers = format!("host: {host}\r\norigin: http://{host}\r\n");
+            assert_eq!(ask_with(&bank, "PUT", "/log", &headers, "info").await.0, 200, "{host}");
+        }
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/log", "/nothing"] {
+        for method in ["GET", "PUT", "POST", "OPTIONS", "HEAD"] {
+            let rebound = ask_with(&bank, method, path, "host: evil.example\r\n", "debug").await;
+            assert_eq!(rebound.0, 421, "{method} {path}");
+            assert!(method == "HEAD" || rebound.1.contains("admin.hosts"), "{rebound:?}");
+            for origin in ["null", "http://evil.example", "http://localhost:1"] {
+                let headers = format!("host: localhost:{port}\r\norigin: {origin}\r\n");
+                assert_eq!(
+                    ask_with(&bank, method, path, &headers, "debug").await.0,
+                    403,
+                    "{method} {path} {origin}"
+                );
+            }
+            assert_eq!(ask_with(&bank, method, path, "", "debug").await.0, 400, "{method} {path}");
+        }
+    }
+    assert_eq!(
+        ask(&bank, "GET", "/log", "").await,
+        (200, "bank=info,warn\n".to_owned()),
+        "nothing of it had an effect"
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_the_log_is_in_the_audit_trail() {
+    let bank = Bank::memory().await;
+    assert_eq!(ask(&bank, "PUT", "/log", "debug").await.0, 200);
+    assert_eq!(ask(&bank, "PUT", "/log", "error").await.0, 200);
+    assert_eq!(ask(&bank, "PUT", "/log", "shout=loudly=").await.0, 400);
+    bank.terminate().await;
+    let lines = bank.lines();
+    let changes: Vec<_> = lines.iter().filter(|line| line["event"] == "admin_port").collect();
+    let told = |field| changes.iter().map(|line| line[field].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(told("method"), ["PUT /log", "PUT /log"]);
+    assert_eq!(told("outcome"), ["Ok", "Ok"]);
+    assert!(told("reason")[0].contains("debug") && told("reason")[1].contains("error"), "{changes:?}");
+    assert!(told("peer")[0].starts_with("127.0.0.1:"), "{changes:?}");
+}
+
+/// The bug: connections to the admin port were not bounded, nor closed, and took the file descriptors that calls need.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_few_and_short() {
+    let bank = Bank::memory().await;
+    let address = address(&bank).await;
+    let dial = async |from: u8| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, from], 0).into()).unwrap();
+        socket.connect(address).await
+    };
+    let half_sent = ["", "GET /metr", "GET /metrics HTTP/1.1\r\nhost: localhost\r\n", PUT_WITHOUT_BODY];
+    let mut open = Vec::new();
+    for from in 10..30 {
+        for number in 0..40 {
+            // One that is too many is reset.
+            let Ok(mut connection) = dial(from).await else { continue };
+            let _ = connection.write_all(half_sent[number % half_sent.len()].as_bytes()).await;
+            open.push(connection);
+        }
+    }
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", bank.id())).unwrap().count();
+    assert!(descriptors < 64 + 100, "{descriptors} file descriptors are open");
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    // Each is closed soon, without a word or with a refusal, and then there is room.
+    for mut connection in open {
+        let mut said = Vec::new();
+        let _ = timeout(Duration::from_mins(1), connection.read_to_end(&mut said)).await.unwrap();
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&said));
+    }
+    assert_eq!(ask(&bank, "GET", "/healthz", "").await, (200, "ok\n".to_owned()));
+    let large = "x".repeat(5000);
+    assert_eq!(ask(&bank, "PUT", "/log", &large).await.0, 413);
+}
+
+const PUT_WITHOUT_BODY: &str = "PUT /log HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nde";

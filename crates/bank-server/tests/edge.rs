@@ -15,6 +15,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, StatusCode};
 use prost::Message as _;
+use prost_types::FileDescriptorProto;
 use support::{
     Bank, admin,
     api::{Failed, connect, deposit, failed, savings},
@@ -25,7 +26,7 @@ use tonic::{Code, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
 const DEPOSIT: &str = "/bank.v1.BankService/Deposit";
@@ -325,5 +326,41 @@ async fn health_and_reflection_say_what_they_do_not_have() {
         let replies = ServerReflectionClient::new(channel.clone()).server_reflection_info(requests).await;
         let error = failed(replies.unwrap().into_inner().message().await);
         assert_eq!((error.code, &*error.reason), (code, reason), "{error:?}");
+    }
+}
+
+/// The bug: grpcurl and buf showed the details of errors as base64, because nobody told them their types.
+#[tokio::test]
+async fn reflection_has_the_types_of_error_details() {
+    let bank = Bank::memory().await;
+    let channel = support::health::channel(&bank).await;
+    let described = async |message_request| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(message_request) };
+        let requests = futures::stream::iter([request]);
+        let replies = ServerReflectionClient::new(channel.clone()).server_reflection_info(requests).await;
+        let reply = replies.unwrap().into_inner().message().await.unwrap().unwrap();
+        let Some(MessageResponse::FileDescriptorResponse(response)) = reply.message_response else {
+            panic!("{reply:?}")
+        };
+        FileDescriptorProto::decode(&*response.file_descriptor_proto[0]).unwrap()
+    };
+    for (symbol, file) in [
+        ("google.rpc.ErrorInfo", "google/rpc/error_details.proto"),
+        ("google.rpc.BadRequest", "google/rpc/error_details.proto"),
+        ("google.rpc.BadRequest.FieldViolation", "google/rpc/error_details.proto"),
+        ("google.rpc.RetryInfo", "google/rpc/error_details.proto"),
+        ("google.rpc.QuotaFailure", "google/rpc/error_details.proto"),
+        ("google.rpc.PreconditionFailure", "google/rpc/error_details.proto"),
+        ("google.rpc.ResourceInfo", "google/rpc/error_details.proto"),
+        ("google.rpc.Status", "google/rpc/status.proto"),
+    ] {
+        let by_symbol = described(MessageRequest::FileContainingSymbol(symbol.to_owned())).await;
+        assert_eq!(by_symbol.name(), file, "{symbol}");
+        assert_eq!(described(MessageRequest::FileByFilename(file.to_owned())).await, by_symbol);
+        // What it builds on is there as well.
+        for dependency in &by_symbol.dependency {
+            let name = described(MessageRequest::FileByFilename(dependency.clone())).await.name().to_owned();
+            assert_eq!(&name, dependency);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use config::ValueKind;
 use tracing_subscriber::EnvFilter;
 
-use crate::auth::authentication::is_key_url;
+use crate::{admin::HostNames, auth::authentication::is_key_url};
 
 /// A key and the values that it takes.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ pub(super) const KEYS: &[Key] = &[
     integer("server.keepalive_timeout_ms", 100, DAY_MS),
     flag("server.reflection"),
     text("admin.listen", "an address and a port, such as 127.0.0.1:9464, or \"off\"", is_admin_listen),
+    text("admin.hosts", "host names separated by commas, such as bank-1,bank-2, or empty", is_host_list),
     integer("admin.accounts_interval_ms", 10, DAY_MS),
     path("tls.certificate_file"),
     path("tls.key_file"),
@@ -284,6 +285,10 @@ fn parses<T: std::str::FromStr>(text: &str) -> bool {
 
 fn is_admin_listen(text: &str) -> bool {
     text == "off" || parses::<std::net::SocketAddr>(text)
+}
+
+fn is_host_list(text: &str) -> bool {
+    HostNames::parse(text).is_some()
 }
 
 fn is_otlp_endpoint(text: &str) -> bool {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Auth, Problem, Tls};
 use crate::{
+    admin::HostNames,
     grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
     server::{
@@ -92,6 +93,9 @@ pub struct Admin {
     /// The address; none for no port.
     #[serde(deserialize_with = "admin_listen")]
     pub listen: Option<SocketAddr>,
+    /// The names that it is reached by.
+    #[serde(deserialize_with = "host_names")]
+    pub hosts: HostNames,
     /// The pause between two counts of the accounts.
     pub accounts_interval_ms: u64,
 }
@@ -495,6 +499,11 @@ fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::
 fn admin_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
+fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostNames, D::Error> {
+    let list = String::deserialize(deserializer)?;
+    HostNames::parse(&list).ok_or_else(|| serde::de::Error::custom("not a list of names"))
 }
 
 /// Text that may be left out.

@@ -16,29 +16,43 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener that turns away what is beyond its bounds.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     listener: TcpListener,
     admission: Admission,
+    limits: ConnectionLimits,
     turned_away: Seldom,
     in_trouble: bool,
 }
 
+/// What the bounds on connections are called in the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) of_all: &'static str,
+    pub(crate) of_peer: &'static str,
+}
+
+impl ConnectionLimits {
+    /// The settings for callers.
+    pub(super) const OF_CALLERS: Self =
+        Self { of_all: "server.connections_max", of_peer: "server.connections_per_peer_max" };
+}
+
 /// A connection that was let in.
 #[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
     /// Kept for as long as the connection is.
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener, admission: Admission) -> Self {
-        Self { listener, admission, turned_away: Seldom::default(), in_trouble: false }
+    pub(crate) fn new(listener: TcpListener, admission: Admission, limits: ConnectionLimits) -> Self {
+        Self { listener, admission, limits, turned_away: Seldom::default(), in_trouble: false }
     }
 
     /// The next connection that there is room for. Cancel safe.
-    pub(super) async fn next(&mut self) -> Accepted {
+    pub(crate) async fn next(&mut self) -> Accepted {
         loop {
             let (stream, peer) = self.accept().await;
             match self.admission.admit(peer.ip()) {
@@ -80,8 +94,8 @@ impl Door {
         let _ = stream.set_zero_linger();
         if let Some(connections) = self.turned_away.count() {
             let bound = match full {
-                Full::Server => "server.connections_max",
-                Full::Peer => "server.connections_per_peer_max",
+                Full::Server => self.limits.of_all,
+                Full::Peer => self.limits.of_peer,
             };
             tracing::warn!(connections, last_peer = %peer, last_bound = bound, "turned connections away");
         }
@@ -107,7 +121,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bounds = ConnectionBounds { connections_max: 2, connections_per_peer_max: 1 };
-        let mut door = Door::new(listener, Admission::new(bounds));
+        let mut door = Door::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
         let _client = TcpStream::connect(address).await.unwrap();
         let accepted = door.next().await;
         assert!(accepted.stream.nodelay().unwrap());

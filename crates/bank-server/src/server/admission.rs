@@ -19,7 +19,7 @@ pub struct ConnectionBounds {
 
 /// Counts connections; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     bounds: ConnectionBounds,
     open: Arc<Mutex<Open>>,
 }
@@ -32,7 +32,7 @@ struct Open {
 
 /// The place of a connection that was let in, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     open: Arc<Mutex<Open>>,
     peer: IpAddr,
 }
@@ -45,7 +45,7 @@ pub(super) enum Full {
 }
 
 impl Admission {
-    pub(super) fn new(bounds: ConnectionBounds) -> Self {
+    pub(crate) fn new(bounds: ConnectionBounds) -> Self {
         Self { bounds, open: Arc::default() }
     }
 

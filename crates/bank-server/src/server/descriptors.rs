@@ -2,8 +2,13 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the process needs besides the connections of callers: those to the store, files, the log.
-const RESERVED: u64 = 256;
+/// How many connections the admin port may have. Those of callers cannot take their file descriptors, nor the
+/// reverse.
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// What the process needs besides the connections of callers: those to the store and of the admin port, files, the
+/// log.
+const RESERVED: u64 = 256 + ADMIN_CONNECTIONS_MAX as u64;
 
 /// Asks the system for enough file descriptors for so many connections, and tells how many there can
 /// be.

@@ -1,6 +1,6 @@
 //! What a server says on its admin port.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,18 +16,25 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A request over HTTP/1.1: the code of the answer, and its body.
 pub async fn ask(bank: &Bank, method: &str, path: &str, body: &str) -> (u16, String) {
-    let line = bank.said("answering /metrics").await;
-    let mut connection = TcpStream::connect(line["admin"].as_str().unwrap()).await.unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: bank\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    ask_with(bank, method, path, "host: localhost\r\n", body).await
+}
+
+/// The same with other headers than its host.
+pub async fn ask_with(bank: &Bank, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address(bank).await).await.unwrap();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let code = head.split(' ').nth(1).unwrap().parse().unwrap();
     (code, body.to_owned())
+}
+
+/// Where the admin port is.
+pub async fn address(bank: &Bank) -> SocketAddr {
+    bank.said("answering /metrics").await["admin"].as_str().unwrap().parse().unwrap()
 }
 
 pub async fn metrics(bank: &Bank) -> String {
