@@ -76,6 +76,7 @@ const CASES: &[(&str, Says)] = &[
     ("a subject of 128 characters", LetIn),
     ("no scopes", NoLeave),
     ("scopes of other services", NoLeave),
+    ("a list whose elements are no whole scopes", NoLeave),
     ("expired", Expired),
     ("expired long ago", Expired),
     ("not yet valid", Invalid("the token is not valid yet")),

@@ -84,6 +84,11 @@ impl Scope {
         }
     }
 
+    /// The scope of this name, to the letter.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::Read => 1,
@@ -107,8 +112,7 @@ impl Scopes {
     /// are not the bank's are for other services, and mean nothing here.
     /// <https://datatracker.ietf.org/doc/html/rfc8693#section-4.2>
     pub fn parse(list: &str) -> Self {
-        let named = |name: &str| Scope::ALL.into_iter().find(|scope| scope.as_str() == name);
-        list.split(' ').filter_map(named).collect()
+        list.split(' ').filter_map(Scope::named).collect()
     }
 
     /// Whether it has this one.

@@ -83,6 +83,7 @@ def cases():
         "rsa": token(RSA, "RS256", "rsa"),
         "audience among others": token(aud=["other", AUDIENCE]),
         "scopes as a list": token(scope=None, scp=["bank.read", "bank.write"]),
+        "a list whose elements are no whole scopes": token(scope=["x bank.read", "bank.read bank.write", " bank.read", "bank.read "]),
         "scopes as a text under scp": token(scope=None, scp="bank.read bank.write"),
         "expired within the leeway": token(exp=NOW - 5),
         "not yet valid within the leeway": token(nbf=NOW + 25),

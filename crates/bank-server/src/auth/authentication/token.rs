@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKi
 use serde::Deserialize;
 
 use super::{Rejection, keys::KeySet, verified::Verified};
-use crate::auth::{Identity, Scopes};
+use crate::auth::{Identity, Scope, Scopes};
 
 /// How much of a key id is written down.
 const LOGGED_ID_LENGTH_MAX: usize = 64;
@@ -33,7 +33,8 @@ struct Claims {
     scp: Option<List>,
 }
 
-/// Scopes: a text with spaces between (RFC 8693), or a list, as some issuers have it.
+/// Scopes: a text with spaces between them (RFC 8693), or a list, as some issuers write it. An element of
+/// a list is one whole scope: an issuer that lets somebody choose `x bank.admin` has granted no `bank.admin`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum List {
@@ -76,7 +77,7 @@ impl Rules {
             decode(token, &key.verifying, &validation).map_err(|error| rejection(error.kind()))?.claims;
         let scopes = match claims.scope.or(claims.scp) {
             Some(List::Text(list)) => Scopes::parse(&list),
-            Some(List::Many(names)) => Scopes::parse(&names.join(" ")),
+            Some(List::Many(names)) => names.iter().filter_map(|name| Scope::named(name)).collect(),
             None => Scopes::default(),
         };
         let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| Rejection::UnfitSubject)?;
