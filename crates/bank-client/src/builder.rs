@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use bank_domain::redacted;
 use futures::future::try_join_all;
 use http::Uri;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -171,7 +172,7 @@ impl Builder {
     fn transport(&self) -> Result<Endpoint, Error> {
         let invalid = |setting, value: &str, problem: &str| Error::InvalidSetting {
             setting,
-            value: value.to_owned(),
+            value: redacted(value),
             problem: problem.to_owned(),
         };
         let malformed = || {
@@ -226,7 +227,7 @@ impl fmt::Debug for Builder {
     /// Without what may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &redacted(&self.endpoint))
             .field("timeout", &self.timeout)
             .field("retry", &self.retry)
             .finish_non_exhaustive()
@@ -284,6 +285,24 @@ mod tests {
             );
             lazily(endpoint).allow_token_without_tls().connect_lazy().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn passwords_in_urls_do_not_print() {
+        for endpoint in ["user:s3cret@localhost:1", "ftp://user:s3cret@localhost", "http://user:s3cret@a b"] {
+            let error = BankClient::builder(endpoint).connect_lazy().unwrap_err();
+            assert!(
+                !error.to_string().contains("s3cret") && !format!("{error:?}").contains("s3cret"),
+                "{error}"
+            );
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://user:s3cret@{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = BankClient::connect(&endpoint).await.unwrap_err();
+        assert!(error.to_string().contains("http://[redacted]@127.0.0.1:"), "{error}");
+        let builder = BankClient::builder(&endpoint);
+        assert!(!format!("{builder:?} {:?}", builder.clone().connect_lazy().unwrap()).contains("s3cret"));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::{Money, RequestId};
+use bank_domain::{Money, RequestId, redacted};
 use bank_proto::v1;
 use futures::StreamExt as _;
 use opentelemetry::propagation::Injector;
@@ -483,7 +483,9 @@ fn bearer(token: &str) -> Result<AsciiMetadataValue, Error> {
 
 impl fmt::Debug for BankClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BankClient").field("endpoint", &self.shared.endpoint).finish_non_exhaustive()
+        f.debug_struct("BankClient")
+            .field("endpoint", &redacted(&self.shared.endpoint))
+            .finish_non_exhaustive()
     }
 }
 

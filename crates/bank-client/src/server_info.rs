@@ -94,6 +94,8 @@ pub struct ServerLimits {
     pub calls_in_flight_max: Option<u64>,
     /// How many batches of one caller may be in work at once; none if the server does not say.
     pub concurrent_batches_max: Option<u64>,
+    /// The most that one movement, or an overdraft limit, may be of, in minor units; none if the server does not say.
+    pub amount_minor_units_max: Option<u64>,
 }
 
 /// What a server has acknowledged since it started and then found gone, because its store went back
@@ -167,6 +169,7 @@ impl FromWire<v1::ServerLimits> for ServerLimits {
                 "concurrent_batches_max",
                 wire.concurrent_batches_max.into(),
             )?,
+            amount_minor_units_max: count_if_any("amount_minor_units_max", wire.amount_minor_units_max)?,
         })
     }
 }

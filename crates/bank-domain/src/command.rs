@@ -1,6 +1,9 @@
 //! What callers ask for, once it is known to be well formed.
 
-use crate::{AccountId, AccountType, Amount, Currency, Description, Labels, OverdraftLimit, Owner, interest};
+use crate::{
+    AccountId, AccountType, Amount, Currency, Description, Labels, OverdraftLimit, Owner, WithdrawnCurrency,
+    interest,
+};
 
 /// One request to change something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +115,9 @@ pub enum InvalidOpenAccount {
         /// Of the account.
         account: Currency,
     },
+    /// The currency is not in force any more.
+    #[error(transparent)]
+    WithdrawnCurrency(#[from] WithdrawnCurrency),
 }
 
 /// The transfer cannot be made, whatever the accounts hold.
@@ -123,7 +129,8 @@ impl OpenAccount {
     /// A request to open an account; no limit means zero.
     ///
     /// # Errors
-    /// [`InvalidOpenAccount`] for a limit above zero on savings, or one in another currency.
+    /// [`InvalidOpenAccount`] for a limit above zero on savings or in another currency, and for a currency that was
+    /// withdrawn.
     pub fn try_new(
         account_id: AccountId,
         account_type: AccountType,
@@ -141,6 +148,7 @@ impl OpenAccount {
         if account_type == AccountType::Savings && overdraft_limit_minor_units > 0 {
             return Err(InvalidOpenAccount::OverdraftOnSavings);
         }
+        currency.require_active()?;
         Ok(Self { account_id, account_type, currency, owner, labels, overdraft_limit_minor_units })
     }
 

@@ -54,6 +54,7 @@ mod id;
 pub mod interest;
 mod money;
 mod newtype;
+mod redact;
 mod text;
 mod time;
 pub mod visible;
@@ -69,7 +70,9 @@ pub use entry::{Entry, EntryId, EntryKind, InvalidTransactionId, TransactionId};
 pub use fingerprint::Fingerprint;
 pub use id::{AccountId, InvalidAccountId, InvalidRequestId, RequestId};
 pub use money::{
-    Amount, Currency, InvalidAmount, InvalidCurrency, InvalidMoney, Money, MoneySum, OverdraftLimit, Overflow,
+    Amount, Currency, InvalidAmount, InvalidCurrency, InvalidMoney, Money, MoneySum, OverdraftLimit,
+    Overflow, WithdrawnCurrency,
 };
+pub use redact::redacted;
 pub use text::{Description, InvalidDescription, InvalidLabels, InvalidOwner, Labels, Owner};
 pub use time::{InvalidTimestamp, Timestamp};

@@ -1,16 +1,19 @@
 //! Money: whole minor units of a currency, with checked arithmetic only.
 
+mod listed;
 mod sum;
 
 use std::{fmt, str::FromStr};
 
+pub use listed::WithdrawnCurrency;
 pub use sum::MoneySum;
 
 use serde::{Deserialize, Serialize};
 
 /// A currency of ISO 4217 that has minor units, or is used without them (JPY).
 ///
-/// Codes that are not money in circulation and have no exponent (XAU, XDR, XXX) are not accepted.
+/// Codes that are not money in circulation and have no exponent (XAU, XDR, XXX) are not accepted. Codes that were
+/// withdrawn are, since accounts may be held in them; [`Currency::require_active`] tells them apart.
 ///
 /// ```
 /// use bank_domain::Currency;
@@ -254,6 +257,14 @@ pub enum InvalidAmount {
         /// What was given.
         minor_units: i64,
     },
+    /// The bank takes no more at once.
+    #[error("must be at most {max} minor units, is {minor_units}")]
+    TooLarge {
+        /// What was given.
+        minor_units: i64,
+        /// What is allowed.
+        max: i64,
+    },
 }
 
 impl Amount {
@@ -266,6 +277,14 @@ impl Amount {
             return Err(InvalidAmount::NotPositive { minor_units });
         }
         Ok(Self { currency, minor_units })
+    }
+
+    /// The same amount, if it is within a bound.
+    ///
+    /// # Errors
+    /// [`InvalidAmount::TooLarge`] for more.
+    pub fn at_most(self, max: i64) -> Result<Self, InvalidAmount> {
+        require_at_most(self.minor_units, max).map(|()| self)
     }
 
     /// The currency, if the request named one.
@@ -299,6 +318,14 @@ impl OverdraftLimit {
         Ok(Self { currency, minor_units })
     }
 
+    /// The same limit, if it is within a bound.
+    ///
+    /// # Errors
+    /// [`InvalidAmount::TooLarge`] for more.
+    pub fn at_most(self, max: i64) -> Result<Self, InvalidAmount> {
+        require_at_most(self.minor_units, max).map(|()| self)
+    }
+
     /// The currency, if the request named one.
     pub fn currency(self) -> Option<Currency> {
         self.currency
@@ -308,6 +335,10 @@ impl OverdraftLimit {
     pub fn minor_units(self) -> i64 {
         self.minor_units
     }
+}
+
+fn require_at_most(minor_units: i64, max: i64) -> Result<(), InvalidAmount> {
+    if minor_units > max { Err(InvalidAmount::TooLarge { minor_units, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -396,7 +427,12 @@ mod tests {
             Amount::try_new(None, i64::MIN),
             Err(InvalidAmount::NotPositive { minor_units: i64::MIN })
         );
-        assert!(Amount::try_new(None, i64::MAX).is_ok());
+        let largest = Amount::try_new(None, i64::MAX).unwrap();
+        assert_eq!(largest.at_most(i64::MAX), Ok(largest));
+        let too_large = InvalidAmount::TooLarge { minor_units: i64::MAX, max: 9 };
+        assert_eq!(largest.at_most(9), Err(too_large));
+        assert_eq!(OverdraftLimit::try_new(None, i64::MAX).unwrap().at_most(9), Err(too_large));
+        assert!(OverdraftLimit::try_new(None, 9).unwrap().at_most(9).is_ok());
         assert!(OverdraftLimit::try_new(None, 0).is_ok());
         assert_eq!(OverdraftLimit::try_new(None, -1), Err(InvalidAmount::Negative { minor_units: -1 }));
     }

@@ -53,6 +53,8 @@ use crate::{
 pub struct ApiOptions {
     /// The currency of an account that is opened without one.
     pub default_currency: Currency,
+    /// The most that one movement, or an overdraft limit, may be of, in minor units.
+    pub amount_minor_units_max: i64,
     /// How long a call may take; a caller may ask for less, not for more.
     pub request_timeout: Duration,
     /// What callers may know of the rest.
@@ -224,6 +226,7 @@ impl BankApi {
         Assumed {
             currency: self.options.default_currency,
             owner: access.caller().subject(),
+            amount_minor_units_max: self.options.amount_minor_units_max,
             message_bytes_max: self.options.facts.message_bytes_max,
         }
     }
@@ -357,12 +360,12 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let ApiOptions { request_timeout, facts, .. } = &*self.options;
-        let call = Call::begin(Method::GetServerInfo, &request, *request_timeout);
+        let request_timeout = self.options.request_timeout;
+        let call = Call::begin(Method::GetServerInfo, &request, request_timeout);
         let (deadline, access) = (call.deadline(), call.access());
         let work = pin!(async {
             access?;
-            let info = info::server_info(&self.ledger, facts, *request_timeout, self.start);
+            let info = info::server_info(&self.ledger, &self.options, self.start);
             let reply = timeout_at(deadline, info).await.map_err(|_| Failure::DeadlineExceeded)?;
             Ok(Answer { reply, extent: Extent::Own })
         });

@@ -107,6 +107,8 @@ pub struct Executed {
     pub entry: Arc<Entry>,
     /// Whether this is the outcome of an earlier call with the same request id.
     pub replayed: bool,
+    /// Whether nothing was written: the command was only checked.
+    pub dry_run: bool,
     /// How far the command reached.
     pub extent: Extent,
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use bank_domain::visible;
+use bank_domain::{redacted, visible};
 use bank_server::{
     admin::{Admin, Sources},
     audit_trail::Flushing,
@@ -89,7 +89,7 @@ fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
     };
     drop(inside);
     let code = runtime.block_on(run(loaded, telemetry.log())).unwrap_or_else(|error| {
-        tracing::error!("{}", telemetry::in_full(&error));
+        tracing::error!("{}", redacted(&telemetry::in_full(&error)));
         ExitCode::FAILURE
     });
     telemetry.end();
@@ -99,7 +99,7 @@ fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
 async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
-    let file = loaded.file.as_ref().map(|path| path.display().to_string());
+    let file = loaded.file.as_ref().map(|path| redacted(&path.to_string_lossy()));
     let _audit_trail = Flushing::start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let clock = Timekeeper::default();
@@ -196,8 +196,9 @@ fn printed(result: io::Result<()>) -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line, a setting or the start. It may quote a mistyped URL.
 fn refuse(problem: &dyn Display) -> ExitCode {
     // If standard error is closed, the exit code has to do.
-    let _ = writeln!(io::stderr(), "{}", visible::lines(&problem.to_string()));
+    let _ = writeln!(io::stderr(), "{}", visible::lines(&redacted(&problem.to_string())));
     ExitCode::from(BAD_USAGE)
 }

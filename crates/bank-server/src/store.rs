@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use bank_domain::redacted;
 use bank_store::{
     EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, clock::Timekeeper, embedded::Checked,
 };
@@ -17,7 +18,7 @@ pub async fn open(config: &Config, clock: Timekeeper) -> anyhow::Result<Arc<dyn 
     match config.store.kind {
         StoreKind::Embedded => {
             let options = config.embedded_options(clock);
-            let path = options.path.display().to_string();
+            let path = redacted(&options.path.to_string_lossy());
             tracing::info!(path, "opening the file of the bank");
             Ok(Arc::new(EmbeddedStore::open(options).await.context("cannot keep the bank in this file")?))
         }

@@ -195,7 +195,7 @@ async fn validate_only_answers_as_the_call_would_and_leaves_no_trace() {
     let mut client = connect(&bank.endpoint()).await;
     let preview = v1::CreateAccountRequest { validate_only: true, ..savings("a") };
     let previewed = client.create_account(preview).await.unwrap().into_inner();
-    assert_eq!(previewed.message, "Account a created successfully");
+    assert_eq!(previewed.message, "Dry run. The call would answer: Account a created successfully");
     let get = v1::GetAccountRequest { account_id: "a".to_owned() };
     assert_eq!(client.get_account(get).await.unwrap_err().code(), tonic::Code::NotFound);
 

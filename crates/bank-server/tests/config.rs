@@ -268,7 +268,8 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
             "store.redis.key_prefix = \"{x}\"",
             "= \"{x}\" (FILE, line 1): must be of A-Z a-z 0-9 . _ : - and not empty",
         ),
-        ("bank.default_currency = \"usd\"", "must be an ISO 4217 code in upper case, such as USD"),
+        ("bank.default_currency = \"usd\"", "must be the ISO 4217 code of a currency in force, such as USD"),
+        ("bank.default_currency = \"HRK\"", "must be the ISO 4217 code of a currency in force, such as USD"),
         ("store.redis.durability = \"sometimes\"", "must be one of \"none\", \"everysec\", \"always\""),
         ("store.redis.bank_id = \"my bank\"", "must be a UUID in lower case such as 67e55044"),
         (
@@ -310,6 +311,49 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
 }
 
 #[test]
+fn a_mistyped_setting_does_not_tell_the_password_in_it() {
+    let url = "redis://user:s3cret@h:1";
+    for mistyped in [
+        format!("store.redis.url:{url}"),
+        format!("store.redis.url {url}"),
+        format!("{url}?a=b"),
+        format!("store.redis={url}"),
+        format!("store.redis.uri={url}"),
+        format!("store.redis.url_file={url}"),
+        format!("server.listen={url}"),
+        format!("store.kind={url}"),
+        format!("server.reflection={url}"),
+        "store.redis.url=user:s3cret@h:1".to_owned(),
+        "auth.jwt.jwks_url=user:s3cret@h:1".to_owned(),
+        "auth.jwt.jwks_url=https://user:s3cret@h:1/keys".to_owned(),
+        "auth.jwt.jwks_url=http://h:1/keys?token=s3cret".to_owned(),
+        "traces.otlp_endpoint=https://user:s3cret@h:1".to_owned(),
+    ] {
+        let message = wrong(&["--set", &mistyped], &[]);
+        assert!(!message.is_empty() && !message.contains("s3cret"), "{message}");
+    }
+    let message = wrong(&["--listen", url], &[("BANK__ADMIN__LISTEN", url)]);
+    assert!(!message.contains("s3cret"), "{message}");
+    let message = wrong(&["--config", "redis://user:s3cret@h:1/bank.toml"], &[]);
+    assert!(!message.contains("s3cret") && message.contains("cannot be read"), "{message}");
+}
+
+#[test]
+fn amounts_leave_room_for_whole_batches() {
+    let amount = |minor_units: i64| format!("bank.amount_minor_units_max={minor_units}");
+    let message = wrong(&["--set", "server.batch_operations_max=1024"], &[]);
+    assert!(message.starts_with("bank.amount_minor_units_max = 9007199254740992 is too much"), "{message}");
+    assert!(message.contains("at most 9079256848778919935 minor units"), "{message}");
+    load(&["--set", "server.batch_operations_max=10000", "--set", &amount(1 << 49)], &[]).unwrap();
+    load(&["--set", "server.batch_operations_max=1", "--set", &amount(1 << 62)], &[]).unwrap();
+    // No batch is larger than the calls that a caller may make at once.
+    let few = ["--set", "server.batch_operations_max=10000", "--set", "callers.calls_burst_max=1000"];
+    load(&few, &[]).unwrap();
+    let message = wrong(&["--set", &amount(0)], &[]);
+    assert!(message.contains("must be a whole number from 1 to 4611686018427387904"), "{message}");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_an_error() {
     assert!(
         wrong(&["--config", "/nowhere/bank.toml"], &[])
@@ -326,9 +370,9 @@ fn the_url_may_be_in_a_file_of_its_own() {
         load(flags, variables).unwrap().config.store.redis.url.to_string()
     };
     let variable = ("BANK__STORE__REDIS__URL", "redis://from-variable:1");
-    assert_eq!(url(&["--set", &set], &[]), "redis://from-file:1");
+    assert_eq!(url(&["--set", &set], &[]), "redis://[redacted]@from-file:1");
     // The later layer wins, and an empty one takes it back.
-    assert_eq!(url(&["--set", &set], &[variable]), "redis://from-file:1");
+    assert_eq!(url(&["--set", &set], &[variable]), "redis://[redacted]@from-file:1");
     let file = files.write("bank.toml", &format!("store.redis.url_file = {url_file:?}"));
     assert_eq!(url(&["--config", &file], &[variable]), "redis://from-variable:1");
     assert_eq!(url(&["--config", &file, "--set", "store.redis.url_file="], &[]), "redis://127.0.0.1:6379");
@@ -367,6 +411,31 @@ fn what_is_in_effect_is_printed_as_toml_with_who_said_so_and_without_secrets() {
     }
     assert!(!printed.contains("s3cret"));
     assert!(!format!("{:?}", loaded.config).contains("s3cret"));
+
+    // Whatever key a URL was written to.
+    let loaded = load(
+        &[
+            "--set",
+            "traces.otlp_endpoint=http://user:s3cret@collector:4317",
+            "--set",
+            "auth.jwt.jwks_url=https://id.example.com/keys?token=s3cret",
+            "--data",
+            "redis://user:s3cret@h:1",
+            "--set",
+            "auth.jwt.issuer=https://user:s3cret@id.example.com",
+        ],
+        &[],
+    );
+    let printed = loaded.unwrap().to_toml();
+    for line in [
+        "otlp_endpoint = \"http://[redacted]@collector:4317\" # the flag --set",
+        "jwks_url = \"https://id.example.com/keys?[redacted]\" # the flag --set",
+        "path = \"redis://[redacted]@h:1\" # the flag --data",
+        "issuer = \"https://[redacted]@id.example.com\" # the flag --set",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line:?} is not in:\n{printed}");
+    }
+    assert!(!printed.contains("s3cret"));
 
     // The defaults print as they are written, and what is printed can be read again.
     let defaults = load(&[], &[]).unwrap().to_toml();

@@ -224,7 +224,7 @@ async fn somebody_elses_account_is_as_one_that_does_not_exist(mut town: Town) {
         let pay = v1::TransferRequest { validate_only: true, ..transfer(account_id, "alice1", 1) };
         let named = v1::DepositRequest { request_id: "r".to_owned(), ..deposit(account_id, 1) };
         let other = v1::DepositRequest { amount: usd(2), ..named.clone() };
-        let too_much = withdraw(account_id, i64::MAX);
+        let too_much = withdraw(account_id, 1 << 53);
         let euros = v1::DepositRequest { amount: support::api::money("EUR", 1), ..deposit(account_id, 1) };
         let at = |as_of| v1::GetBalanceRequest { account_id: id.clone(), as_of };
         let none =

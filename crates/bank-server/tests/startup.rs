@@ -116,6 +116,26 @@ async fn a_password_is_never_printed() {
 }
 
 #[tokio::test]
+async fn a_mistyped_command_line_does_not_tell_the_password_in_it() {
+    let url = "redis://user:s3cret@127.0.0.1:1";
+    let jwt = ["--set", "auth.mode=jwt", "--set", "auth.jwt.issuer=x", "--set", "auth.jwt.audience=x"];
+    for flags in [
+        &[url][..],
+        &["--set", url],
+        &["--redis-ulr", url],
+        &[&format!("--redis-ulr={url}")],
+        &["--set", &format!("store.redis.url:{url}")],
+        &["--config", url],
+        &["--data", &format!("/dev/null/{url}/bank.redb")],
+        &[&jwt[..], &["--set", "auth.jwt.jwks_url=http://127.0.0.1:1/keys?token=s3cret"]].concat(),
+    ] {
+        let flags = [flags, &["--listen", "127.0.0.1:0", "--admin-listen", "off"]].concat();
+        let (code, said) = ends(&flags, &[]).await;
+        assert!(code != 0 && !said.is_empty() && !said.contains("s3cret"), "{flags:?}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn health_and_reflection_answer() {
     let bank = Bank::memory().await;
     assert_eq!(health(&bank, "").await, ServingStatus::Serving);

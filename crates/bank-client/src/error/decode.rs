@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, error::Error as _, str::FromStr};
 
-use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
+use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp, redacted};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
@@ -32,7 +32,7 @@ impl Error {
     /// A failure to connect.
     pub(crate) fn unreachable(endpoint: &str, error: &tonic::transport::Error) -> Self {
         Self::Unavailable {
-            message: format!("cannot connect to {endpoint}: {}", causes(error)),
+            message: format!("cannot connect to {}: {}", redacted(endpoint), causes(error)),
             retry_after: None,
         }
     }

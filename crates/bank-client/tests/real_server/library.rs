@@ -163,6 +163,11 @@ async fn refusals_are_typed() {
     client.close_account("closed").await.unwrap();
     client.create_account("frozen", AccountType::Savings).currency(Currency::USD).await.unwrap();
     client.freeze_account("frozen").await.unwrap();
+    client.create_account("full", AccountType::Savings).currency(Currency::USD).await.unwrap();
+    for _ in 0..2 {
+        let largest = (0..512).fold(client.batch(), |batch, _| batch.deposit("full", usd(1 << 53)));
+        largest.await.unwrap();
+    }
 
     for (error, reason) in [
         (client.account("nobody").await.unwrap_err(), "ACCOUNT_NOT_FOUND"),
@@ -175,7 +180,7 @@ async fn refusals_are_typed() {
         (client.set_overdraft_limit("s", usd(1)).await.unwrap_err(), "OVERDRAFT_NOT_ALLOWED"),
         (client.set_overdraft_limit("c", usd(300)).await.unwrap_err(), "OVERDRAFT_IN_USE"),
         (client.close_account("s").await.unwrap_err(), "BALANCE_NOT_ZERO"),
-        (client.deposit("s", usd(i64::MAX)).await.unwrap_err(), "BALANCE_OUT_OF_RANGE"),
+        (client.deposit("full", usd(1 << 53)).await.unwrap_err(), "BALANCE_OUT_OF_RANGE"),
         (client.withdraw("s", usd(1_001)).await.unwrap_err(), "INSUFFICIENT_FUNDS"),
     ] {
         assert_eq!(error.reason(), reason, "{error:?}");

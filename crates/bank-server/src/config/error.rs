@@ -2,13 +2,15 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use bank_domain::redacted;
+
 use super::Origin;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    #[error("the configuration file {} cannot be read: {source}", redacted(&path.to_string_lossy()))]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -32,7 +34,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// There is no such key.
-    #[error("{key} ({origin}): there is no such key{}", hint(*.meant))]
+    #[error("{} ({origin}): there is no such key{}", redacted(.key), hint(*.meant))]
     UnknownKey {
         /// As it was written.
         key: String,
@@ -42,7 +44,7 @@ pub enum Problem {
         meant: Option<&'static str>,
     },
     /// A section stands where a value is expected.
-    #[error("{key} ({origin}): this is a section, not a key; `bank-server --print-config` lists its keys")]
+    #[error("{} ({origin}): this is a section, not a key; `bank-server --print-config` lists its keys", redacted(.key))]
     Section {
         /// As it was written.
         key: String,
@@ -62,10 +64,10 @@ pub enum Problem {
         allowed: String,
     },
     /// `--set` without an equals sign.
-    #[error("--set {0}: write --set section.key=value")]
+    #[error("--set {}: write --set section.key=value", redacted(.0))]
     NotAnAssignment(String),
     /// Values that are right, but not together.
-    #[error("{0}")]
+    #[error("{}", redacted(.0))]
     Contradiction(String),
     /// What the checks above should have found.
     #[error("{0}")]

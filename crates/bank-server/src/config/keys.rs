@@ -1,5 +1,6 @@
 //! What each key may be. The reasons for the defaults are in `config/default.toml`.
 
+use bank_domain::{Currency, redacted};
 use config::ValueKind;
 use tracing_subscriber::EnvFilter;
 
@@ -24,7 +25,7 @@ pub(super) enum Kind {
         allowed: &'static str,
         accepts: fn(&str) -> bool,
     },
-    /// Text that is never shown.
+    /// Text that may be secret as a whole: it is not shown where it is wrong.
     Secret {
         allowed: &'static str,
         accepts: fn(&str) -> bool,
@@ -131,9 +132,10 @@ pub(super) const KEYS: &[Key] = &[
     integer("health.poll_timeout_ms", 10, 600_000),
     text(
         "bank.default_currency",
-        "an ISO 4217 code in upper case, such as USD",
-        parses::<bank_domain::Currency>,
+        "the ISO 4217 code of a currency in force, such as USD",
+        is_active_currency,
     ),
+    integer("bank.amount_minor_units_max", 1, 1 << 62),
     choice("store.kind", &["embedded", "memory", "redis"]),
     integer("store.partitions", 1, 16_384),
     text("store.embedded.path", "the path of a file", |text| !text.is_empty()),
@@ -224,7 +226,7 @@ impl Key {
         }
     }
 
-    pub(super) fn is_secret(&self) -> bool {
+    fn is_secret(&self) -> bool {
         matches!(self.kind, Kind::Secret { .. })
     }
 
@@ -259,7 +261,7 @@ impl Key {
     fn shown(&self, written: Written) -> String {
         match written {
             _ if self.is_secret() => "(not shown)".to_owned(),
-            Written::Loose(text) | Written::Text(text) => format!("{text:?}"),
+            Written::Loose(text) | Written::Text(text) => format!("{:?}", redacted(&text)),
             Written::Integer(value) => value.to_string(),
             Written::Flag(value) => value.to_string(),
             Written::Other(name) => name,
@@ -281,6 +283,10 @@ impl Key {
 
 fn parses<T: std::str::FromStr>(text: &str) -> bool {
     text.parse::<T>().is_ok()
+}
+
+fn is_active_currency(text: &str) -> bool {
+    text.parse().is_ok_and(|currency: Currency| currency.require_active().is_ok())
 }
 
 fn is_admin_listen(text: &str) -> bool {

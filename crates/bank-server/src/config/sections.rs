@@ -30,6 +30,10 @@ use crate::{
 /// What a request that resumes a watch has beside its token, at most: an account's id or an owner.
 const REQUEST_BYTES: usize = 256;
 
+/// The most that all operations of a batch may come to: 63/64 of what a balance can be. So a batch that is rolled
+/// back tells nothing of accounts with less than the rest, 2^57 minor units.
+const BATCH_MINOR_UNITS_MAX: i128 = (i64::MAX - (1 << 57)) as i128;
+
 /// Everything that can be set. The keys are documented in `config/default.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +133,7 @@ pub struct Health {
 #[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
 pub struct Bank {
     pub default_currency: Currency,
+    pub amount_minor_units_max: i64,
 }
 
 /// Where accounts are kept.
@@ -304,6 +309,18 @@ impl Config {
                  a watch of watch.accounts_max = {accounts_max} accounts"
             )));
         }
+        // An atomic batch can be made to fail after it was decided, so it must not be able to fill an account whose
+        // balance its caller wants to learn.
+        let (operations, amount) = (self.batch_bounds().operations_max, self.bank.amount_minor_units_max);
+        if i128::try_from(operations).unwrap_or(i128::MAX).saturating_mul(amount.into())
+            > BATCH_MINOR_UNITS_MAX
+        {
+            problems.push(Problem::Contradiction(format!(
+                "bank.amount_minor_units_max = {amount} is too much for batches of {operations} operations \
+                 (server.batch_operations_max, callers.calls_burst_max): all operations of one may move at most \
+                 {BATCH_MINOR_UNITS_MAX} minor units"
+            )));
+        }
         problems.extend(self.open_doors());
         problems
     }
@@ -364,6 +381,7 @@ impl Config {
     pub fn api_options(&self) -> ApiOptions {
         ApiOptions {
             default_currency: self.bank.default_currency,
+            amount_minor_units_max: self.bank.amount_minor_units_max,
             request_timeout: Duration::from_millis(self.server.request_timeout_ms_max),
             stream_timeout: Duration::from_millis(self.server.stream_timeout_ms_max),
             reader_pause_max: Duration::from_millis(self.server.reader_pause_ms_max),

@@ -7,7 +7,7 @@ use bank_proto::v1;
 use bank_store::{DurabilityLevel, Store, clock::Timekeeper};
 use tokio::time::{Instant, timeout};
 
-use super::{BatchBounds, page, render};
+use super::{ApiOptions, BatchBounds, page, render};
 use crate::{
     ledger::{Ledger, LostWrites},
     server::CallerBounds,
@@ -57,16 +57,15 @@ impl Start {
 
 pub(super) async fn server_info(
     ledger: &Ledger,
-    facts: &ServerFacts,
-    request_timeout: Duration,
+    options: &ApiOptions,
     start: Start,
 ) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(render::time(start.time)),
         uptime: Some(render::duration(start.instant.elapsed())),
-        store: Some(store_info(&**ledger.store(), facts).await),
-        limits: Some(limits(facts, request_timeout)),
+        store: Some(store_info(&**ledger.store(), &options.facts).await),
+        limits: Some(limits(options)),
         lost_writes: Some(lost_writes(ledger.lost_writes())),
     }
 }
@@ -96,7 +95,8 @@ async fn store_info(store: &dyn Store, facts: &ServerFacts) -> v1::StoreInfo {
     }
 }
 
-fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
+fn limits(options: &ApiOptions) -> v1::ServerLimits {
+    let ApiOptions { facts, request_timeout, amount_minor_units_max, .. } = options;
     v1::ServerLimits {
         message_bytes_max: large(facts.message_bytes_max),
         reply_bytes_max: large(facts.reply_bytes_max),
@@ -106,7 +106,7 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         page_size_max: small(page::SIZE_MAX),
         queue_commands_max: small(facts.queue_commands_max),
         batch_commands_max: small(facts.batch_commands_max),
-        request_timeout_max: Some(render::duration(request_timeout)),
+        request_timeout_max: Some(render::duration(*request_timeout)),
         outcome_timeout: Some(render::duration(facts.outcome_timeout)),
         request_retention: Some(render::duration(facts.request_retention)),
         batch_operations_max: small(facts.batches.operations_max),
@@ -116,6 +116,7 @@ fn limits(facts: &ServerFacts, request_timeout: Duration) -> v1::ServerLimits {
         calls_burst_max: small(facts.callers.calls_burst_max.get()),
         calls_in_flight_max: small(facts.callers.calls.calls_in_flight_max),
         concurrent_batches_max: small(facts.callers.calls.concurrent_batches_max),
+        amount_minor_units_max: *amount_minor_units_max,
     }
 }
 

@@ -32,7 +32,7 @@ use crate::audit::Scope;
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
 
-/// What stands for what a message leaves out.
+/// What stands for what a message leaves out, and what bounds what it has.
 pub(super) struct Assumed<'a> {
     /// The currency of an account that is opened without one.
     pub(super) currency: Currency,
@@ -40,6 +40,8 @@ pub(super) struct Assumed<'a> {
     pub(super) owner: &'a Owner,
     /// The largest message of a call, for the error about a larger one.
     pub(super) message_bytes_max: usize,
+    /// The most that one movement, or an overdraft limit, may be of, in minor units.
+    pub(super) amount_minor_units_max: i64,
 }
 
 /// What a message becomes, or every field of it that is not as documented.
@@ -162,7 +164,7 @@ impl Violations {
         let labels = self.check("labels", Labels::try_from(labels));
         let limit = match &message.overdraft_limit {
             None => Some(None),
-            limit => self.limit("overdraft_limit", limit.as_ref()).map(Some),
+            limit => self.limit("overdraft_limit", limit.as_ref(), assumed.amount_minor_units_max).map(Some),
         };
         let currency = currency?.unwrap_or(assumed.currency);
         let owner = owner?.unwrap_or_else(|| assumed.owner.clone());
@@ -170,6 +172,7 @@ impl Violations {
         self.check(
             match open {
                 Err(InvalidOpenAccount::LimitCurrency { .. }) => "overdraft_limit.currency_code",
+                Err(InvalidOpenAccount::WithdrawnCurrency(_)) => "currency_code",
                 _ => "overdraft_limit",
             },
             open,
@@ -231,10 +234,10 @@ impl ParseWith<v1::CreateAccountRequest> for Mutation {
 }
 
 impl ParseWith<v1::DepositRequest> for Mutation {
-    fn parse_with(message: v1::DepositRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+    fn parse_with(message: v1::DepositRequest, assumed: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
-        let amount = violations.amount("amount", message.amount.as_ref());
+        let amount = violations.amount("amount", message.amount.as_ref(), assumed.amount_minor_units_max);
         let description = violations.text("description", &message.description);
         let command =
             (|| Some(Deposit { account_id: account_id?, amount: amount?, description: description? }))();
@@ -243,10 +246,10 @@ impl ParseWith<v1::DepositRequest> for Mutation {
 }
 
 impl ParseWith<v1::WithdrawRequest> for Mutation {
-    fn parse_with(message: v1::WithdrawRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+    fn parse_with(message: v1::WithdrawRequest, assumed: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
-        let amount = violations.amount("amount", message.amount.as_ref());
+        let amount = violations.amount("amount", message.amount.as_ref(), assumed.amount_minor_units_max);
         let description = violations.text("description", &message.description);
         let command =
             (|| Some(Withdraw { account_id: account_id?, amount: amount?, description: description? }))();
@@ -255,11 +258,11 @@ impl ParseWith<v1::WithdrawRequest> for Mutation {
 }
 
 impl ParseWith<v1::TransferRequest> for Mutation {
-    fn parse_with(message: v1::TransferRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+    fn parse_with(message: v1::TransferRequest, assumed: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let source: Option<AccountId> = violations.text("account_id", &message.account_id);
         let destination = violations.text("destination_account_id", &message.destination_account_id);
-        let amount = violations.amount("amount", message.amount.as_ref());
+        let amount = violations.amount("amount", message.amount.as_ref(), assumed.amount_minor_units_max);
         let description: Option<Description> = violations.text("description", &message.description);
         let transfer = (|| Some(Transfer::try_new(source?, destination?, amount?, description?)))();
         let transfer = transfer.and_then(|transfer| violations.check("destination_account_id", transfer));
@@ -287,10 +290,14 @@ impl ParseWith<v1::CalculateInterestRequest> for Mutation {
 }
 
 impl ParseWith<v1::SetOverdraftLimitRequest> for Mutation {
-    fn parse_with(message: v1::SetOverdraftLimitRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
+    fn parse_with(message: v1::SetOverdraftLimitRequest, assumed: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.text("account_id", &message.account_id);
-        let limit = violations.limit("overdraft_limit", message.overdraft_limit.as_ref());
+        let limit = violations.limit(
+            "overdraft_limit",
+            message.overdraft_limit.as_ref(),
+            assumed.amount_minor_units_max,
+        );
         let command = (|| Some(SetOverdraftLimit { account_id: account_id?, limit: limit? }))();
         violations.mutation(
             command.map(Command::SetOverdraftLimit),

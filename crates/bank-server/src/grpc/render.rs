@@ -18,10 +18,10 @@ const TRANSACTION_ID_BYTES: usize = 64;
 macro_rules! reply {
     ($function:ident -> $reply:ident { $($field:ident: $value:expr),* $(,)? }) => {
         pub(super) fn $function(command: &Command, executed: Executed) -> v1::$reply {
-            let Executed { entry, replayed, .. } = executed;
+            let Executed { entry, replayed, dry_run, .. } = executed;
             v1::$reply {
                 account_id: entry.account_id.to_string(),
-                message: sentence(command, &entry),
+                message: message(command, &entry, dry_run),
                 balance: Some(money(entry.balance_after)),
                 $($field: $value(command, &entry),)*
                 entry: Some(self::entry(&entry)),
@@ -54,7 +54,12 @@ pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
     }
 }
 
-/// What was done, for people.
+/// What was done, for people; or what would have been.
+fn message(command: &Command, entry: &Entry, dry_run: bool) -> String {
+    let sentence = sentence(command, entry);
+    if dry_run { format!("Dry run. The call would answer: {sentence}") } else { sentence }
+}
+
 fn sentence(command: &Command, entry: &Entry) -> String {
     let account_id = &entry.account_id;
     let magnitude = Magnitude(entry.amount);

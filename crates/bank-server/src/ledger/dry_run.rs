@@ -1,7 +1,8 @@
 //! Dry runs: what batches would come to, one after another, each on what those before would leave.
 //!
 //! Nothing is written, and nothing is read but accounts, each once. So a dry run tells what a real run would come to
-//! if nobody else used its accounts meanwhile, and if its request ids were not used before it.
+//! if nobody else used its accounts meanwhile, and if its request ids were not used before it. It tells nothing of the
+//! balance of an account that is not the caller's, however much it pays into it: that is taken to be zero.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -141,7 +142,7 @@ impl DryRun {
         for account in plan.changes().map(|change| &change.account) {
             self.put(account.id.clone(), Some(Arc::clone(account)));
         }
-        Ok(Executed { entry: plan.primary.entry, replayed: false, extent })
+        Ok(Executed { entry: plan.primary.entry, replayed: false, dry_run: true, extent })
     }
 
     /// What a request comes to that was made before.

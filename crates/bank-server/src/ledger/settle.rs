@@ -66,10 +66,12 @@ impl Sequencer {
         let extent = submission.extent;
         let result = match (outcome, proposal.decision) {
             (Outcome::Applied, Ok(Plan { primary, .. })) => {
-                Ok(Executed { entry: primary.entry, replayed: false, extent })
+                Ok(Executed { entry: primary.entry, replayed: false, dry_run: false, extent })
             }
             (Outcome::Applied, Err(refusal)) => Err(Error::Refused { refusal, replayed: false, extent }),
-            (Outcome::Replayed(Recorded::Entry(entry)), _) => Ok(Executed { entry, replayed: true, extent }),
+            (Outcome::Replayed(Recorded::Entry(entry)), _) => {
+                Ok(Executed { entry, replayed: true, dry_run: false, extent })
+            }
             (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
                 Err(Error::Refused { refusal, replayed: true, extent })
             }

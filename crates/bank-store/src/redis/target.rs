@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bank_domain::redacted;
 use fred::{
     clients::Client,
     types::{
@@ -113,7 +114,7 @@ fn config(url: &RedisUrl) -> Result<Config, StoreError> {
     if !SCHEMES.contains(&scheme) {
         return refuse("it begins with none that is known");
     }
-    Config::from_url(url.expose()).or_else(|error| refuse(error.details()))
+    Config::from_url(url.expose()).or_else(|error| refuse(&redacted(error.details())))
 }
 
 fn address(server: &ServerConfig) -> Result<String, StoreError> {

@@ -329,6 +329,7 @@ impl Json for client::ServerInfo {
                 "calls_burst_max": limits.calls_burst_max,
                 "calls_in_flight_max": limits.calls_in_flight_max,
                 "concurrent_batches_max": limits.concurrent_batches_max,
+                "amount_minor_units_max": limits.amount_minor_units_max,
             },
             "lost_writes": {
                 "accounts": self.lost_writes.accounts,

@@ -12,7 +12,7 @@ use std::{
 use bank_client::{
     AccountReceipt, Entry, EntryKind, InterestReceipt, Money, Receipt, TryStreamExt as _, WatchNews,
 };
-use bank_domain::visible;
+use bank_domain::{redacted, visible};
 use futures::stream::BoxStream;
 use serde_json::json;
 
@@ -260,7 +260,7 @@ fn would(entry: &Entry) -> String {
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let mut output = Output::new(Format::Text);
     if error.use_stderr() {
-        let text = Text::lines(error.render().to_string().trim_end());
+        let text = Text::lines(redacted(&error.render().to_string()).trim_end());
         output.complain(&text);
         return ExitCode::from(Exit::Usage as u8);
     }

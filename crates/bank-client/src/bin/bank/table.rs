@@ -314,6 +314,10 @@ pub(crate) fn server_info(info: &ServerInfo) -> Text {
             ),
         ),
         ("Caller", caller),
+        (
+            "Amount",
+            limits.amount_minor_units_max.map_or_else(String::new, |max| format!("{max} minor units")),
+        ),
         ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
         ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
         ("Unknown after", seconds(limits.outcome_timeout)),

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bank_domain::redacted;
 use http::Uri;
 use tokio::time::timeout;
 
@@ -31,7 +32,7 @@ pub enum Unavailable {
     #[error(transparent)]
     File(#[from] Unreadable),
     /// The URL does not answer with keys.
-    #[error("{uri}: {source}")]
+    #[error("{}: {source}", redacted(&uri.to_string()))]
     Url {
         /// Which.
         uri: Uri,
@@ -96,7 +97,7 @@ impl OpenSource {
     pub(super) fn place(&self) -> String {
         match &self.place {
             Place::File(path) => path.display().to_string(),
-            Place::Url(uri, _) => uri.to_string(),
+            Place::Url(uri, _) => redacted(&uri.to_string()),
         }
     }
 }

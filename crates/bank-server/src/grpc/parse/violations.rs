@@ -73,14 +73,23 @@ impl Violations {
         value
     }
 
-    pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Amount> {
+    /// An amount to move, of at most so much.
+    pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>, max: i64) -> Option<Amount> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(format_args!("{field}.minor_units"), Amount::try_new(currency, minor_units))
+        let amount = Amount::try_new(currency, minor_units).and_then(|amount| amount.at_most(max));
+        self.check(format_args!("{field}.minor_units"), amount)
     }
 
-    pub(super) fn limit(&mut self, field: &str, money: Option<&v1::Money>) -> Option<OverdraftLimit> {
+    /// An overdraft limit of at most so much.
+    pub(super) fn limit(
+        &mut self,
+        field: &str,
+        money: Option<&v1::Money>,
+        max: i64,
+    ) -> Option<OverdraftLimit> {
         let (currency, minor_units) = self.money(field, money)?;
-        self.check(format_args!("{field}.minor_units"), OverdraftLimit::try_new(currency, minor_units))
+        let limit = OverdraftLimit::try_new(currency, minor_units).and_then(|limit| limit.at_most(max));
+        self.check(format_args!("{field}.minor_units"), limit)
     }
 
     pub(super) fn money(

@@ -258,6 +258,7 @@ fn server_info() -> ServerInfo {
             calls_burst_max: Some(16),
             calls_in_flight_max: Some(17),
             concurrent_batches_max: None,
+            amount_minor_units_max: Some(19),
         },
         lost_writes: LostWrites { accounts: 1, entries_min: 3, found_at: Some(time(2)) },
     }
@@ -284,6 +285,7 @@ Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: 
 Request           1 bytes, 9 s
 Batch             12 operations, 13 bytes, 14 at once on a stream
 Caller            15 calls a second, 16 at once, 17 in flight
+Amount            19 minor units
 Page              5 items, 6 at most
 Queue             7 changes, 8 a commit
 Unknown after     0.5 s

@@ -109,7 +109,7 @@ fn in_what_a_server_says_of_itself() {
     info.store.bank_id = hostile();
     info.store.problem = Some(hostile());
     info.store.durability.description = hostile();
-    check(17, 5, |output| output.result(&info, table::server_info(&info)));
+    check(18, 5, |output| output.result(&info, table::server_info(&info)));
 }
 
 #[test]
