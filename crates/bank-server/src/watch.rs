@@ -37,7 +37,7 @@ use tokio::{
 };
 
 pub use self::bells::Watchers;
-pub(crate) use self::token::{InvalidToken, Token, token_bytes_max};
+pub(crate) use self::token::{InvalidToken, Token, Told, token_bytes_max};
 use self::{
     bells::{Registered, Rung},
     queue::Queue,
@@ -90,6 +90,8 @@ pub enum Start {
     Beginning,
     /// After what was told before.
     After(Positions),
+    /// After what somebody says was told before.
+    AfterUnproven(Positions),
 }
 
 /// Up to where each account was told.
@@ -122,6 +124,9 @@ pub enum Error {
         /// The entry that was told last.
         sequence: u64,
     },
+    /// What is said to have been told is not in the history, and nothing proves that it ever was.
+    #[error("entries are said to have been told that are not in the history")]
+    Unfounded,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -191,6 +196,10 @@ impl Watch {
             }
             Start::Beginning => {}
             Start::After(told) => watch.told = told,
+            Start::AfterUnproven(told) => {
+                watch.prove(&told).await?;
+                watch.told = told;
+            }
         }
         Ok(watch)
     }
@@ -276,6 +285,27 @@ impl Watch {
                 return Err(self.lost(id));
             }
             self.behind.push(id);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that each of these entries is in the history of an account that is watched. An account that is not
+    /// is treated as one that does not exist.
+    async fn prove(&self, told: &Positions) -> Result<(), Error> {
+        if told.len() > self.options.accounts_max {
+            return Err(Error::Unfounded);
+        }
+        let ids: Vec<_> = told.keys().cloned().collect();
+        for (found, (id, position)) in self.store.load(&ids).await?.into_iter().zip(told) {
+            let EntryId { time, sequence } = position.entry_id;
+            let after = Some(EntryId { time, sequence: sequence - 1 });
+            let query = EntriesQuery { limit: 1, after, ..EntriesQuery::all(id.clone()) };
+            let is_watched = found.is_some_and(|account| self.scope.has(&account));
+            if !is_watched
+                || self.store.entries(&query).await?.first().map(Position::of_entry) != Some(*position)
+            {
+                return Err(Error::Unfounded);
+            }
         }
         Ok(())
     }

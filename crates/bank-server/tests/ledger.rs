@@ -23,7 +23,7 @@ use bank_server::{
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Secret, Store, StoreError,
     clock::Timekeeper,
 };
 use futures::{FutureExt as _, future::try_join_all, poll};
@@ -143,6 +143,10 @@ impl Store for Stage {
 
     fn bank_id(&self) -> &str {
         self.store.bank_id()
+    }
+
+    fn secret(&self) -> &Secret {
+        self.store.secret()
     }
 
     fn partitions(&self) -> u32 {

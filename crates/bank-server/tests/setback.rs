@@ -20,7 +20,7 @@ use bank_server::{
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Store, StoreError,
+    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Secret, Store, StoreError,
     clock::Timekeeper,
 };
 use tokio::{
@@ -34,6 +34,7 @@ struct Rewindable {
     state: Mutex<State>,
     epoch: watch::Sender<u64>,
     stalls: Mutex<VecDeque<Stall>>,
+    secret: Secret,
 }
 
 /// What holds a commit up.
@@ -54,12 +55,15 @@ fn empty() -> Arc<MemoryStore> {
 
 impl Rewindable {
     fn new() -> Arc<Self> {
-        let state = Mutex::new(State { store: empty(), commits: Vec::new() });
+        let store = empty();
+        let secret = store.secret().clone();
+        let state = Mutex::new(State { store, commits: Vec::new() });
         Arc::new(Self {
             clock: Timekeeper::default(),
             state,
             epoch: watch::Sender::new(0),
             stalls: Mutex::default(),
+            secret,
         })
     }
 
@@ -140,6 +144,10 @@ impl Store for Rewindable {
 
     fn bank_id(&self) -> &'static str {
         "rewindable"
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     fn partitions(&self) -> u32 {

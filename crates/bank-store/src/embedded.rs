@@ -5,7 +5,7 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `meta` | field | what this bank is (`bank_id`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, and the newest `import` |
+//! | `meta` | field | what this bank is (`bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, and the newest `import` |
 //! | `accounts` | partition, account id | what there is to an account besides its entries, and its number |
 //! | `log` | position of the first | entries in the order of commits, as many as fill a page, each with where the one before it on its account is |
 //! | `heads` | number / 500 | where the newest entries of 500 accounts are, as of `heads_through` |
@@ -44,7 +44,7 @@ mod writer;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Entry};
+use bank_domain::{Account, AccountId, Entry, redacted};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 use tokio::task::spawn_blocking;
 
@@ -57,8 +57,8 @@ use self::{
     writer::{OpenFile, Snapshot, Writer},
 };
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
-    clock::Timekeeper,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Secret, Store,
+    StoreError, clock::Timekeeper,
 };
 
 /// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
@@ -183,7 +183,7 @@ impl Store for EmbeddedStore {
     }
 
     fn name(&self) -> String {
-        format!("embedded in {}", self.file.name())
+        format!("embedded in {}", redacted(&self.file.name()))
     }
 
     fn durability(&self) -> Durability {
@@ -200,6 +200,10 @@ impl Store for EmbeddedStore {
 
     fn bank_id(&self) -> &str {
         &self.file.identity().bank_id
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.file.identity().secret
     }
 
     fn partitions(&self) -> u32 {

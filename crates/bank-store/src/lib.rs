@@ -25,6 +25,7 @@ mod partition;
 mod proposal;
 mod query;
 pub mod redis;
+mod secret;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
@@ -42,6 +43,7 @@ pub use memory::MemoryStore;
 pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp};
 pub use query::{AccountsQuery, EntriesQuery, Order};
 pub use redis::RedisStore;
+pub use secret::Secret;
 
 /// Accounts with their histories, and the outcomes of requests.
 ///
@@ -151,6 +153,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What tells this bank from any other: drawn when it was founded, and kept with it.
     fn bank_id(&self) -> &str;
+
+    /// What only the servers of this bank know; the same for all of them, and for good.
+    fn secret(&self) -> &Secret;
 
     /// Waits for an epoch later than this one. They count from 0.
     ///

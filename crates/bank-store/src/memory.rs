@@ -22,8 +22,8 @@ use self::{
     records::{Record, Records},
 };
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Store,
-    StoreError, backup::marked, clock::Timekeeper, partition::Partitions,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Secret,
+    Store, StoreError, backup::marked, clock::Timekeeper, partition::Partitions,
 };
 
 /// Keeps everything in memory, and loses it with the process.
@@ -34,6 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct MemoryStore {
     bank_id: String,
+    secret: Secret,
     retention: Duration,
     partitions: Partitions,
     clock: Timekeeper,
@@ -62,6 +63,7 @@ impl MemoryStore {
     pub fn new(request_retention: Duration) -> Self {
         Self {
             bank_id: Uuid::new_v4().to_string(),
+            secret: Secret::draw(),
             retention: request_retention,
             partitions: Partitions::default(),
             clock: Timekeeper::default(),
@@ -225,6 +227,10 @@ impl Store for MemoryStore {
 
     fn bank_id(&self) -> &str {
         &self.bank_id
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     fn partitions(&self) -> u32 {

@@ -6,7 +6,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `bank:meta` | hash | what this bank is: `bank_id`, `layout`, `partitions`, `request_window_seconds`; the newest import |
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`; the newest import |
 //! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
 //! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
@@ -67,7 +67,7 @@ use self::{
     target::Target,
 };
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Store, StoreError,
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Secret, Store, StoreError,
     clock::Timekeeper, partition::Partitions,
 };
 
@@ -92,6 +92,7 @@ pub struct RedisStore {
     clock: Timekeeper,
     promise: Durability,
     name: String,
+    secret: Secret,
 }
 
 impl RedisStore {
@@ -149,6 +150,7 @@ impl RedisStore {
             promise: Demand::of(options).promise(),
             name: format!("redis at {}", target.address()),
             guard,
+            secret: founded.secret,
             keys,
             script,
             windows,
@@ -355,6 +357,10 @@ impl Store for RedisStore {
 
     fn bank_id(&self) -> &str {
         self.guard.bank_id()
+    }
+
+    fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     fn backup(&self) -> Option<&dyn Backup> {

@@ -15,6 +15,7 @@ use prost::Message as _;
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::parse::RESUME_TOKEN;
 use crate::{
     audit,
     auth::{Extent, ScopeMissing, authentication::Rejection},
@@ -164,6 +165,10 @@ impl From<watch::Error> for Failure {
             }
             watch::Error::TooManyAccounts { accounts_max } => Self::WatchTooLarge { accounts_max },
             watch::Error::EntriesLost { account_id, sequence } => Self::EntriesLost { account_id, sequence },
+            watch::Error::Unfounded => {
+                let problem = watch::InvalidToken::Unfounded.to_string();
+                Self::Invalid(vec![FieldViolation::new(RESUME_TOKEN, problem)])
+            }
             watch::Error::Store(error) => Self::Store(error),
         }
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::{Access, Extent},
     server::Caller,
-    watch::{InvalidToken, Scope, Start, Token, Watch, WatchOptions},
+    watch::{InvalidToken, Scope, Start, Token, Told, Watch, WatchOptions},
 };
 
 pub(super) async fn transactions(
@@ -42,16 +42,19 @@ pub(super) async fn transactions(
         }
     };
     reply_to.reaches(extent);
-    let bank_id = store.bank_id().to_owned();
+    let (bank_id, secret) = (store.bank_id().to_owned(), store.secret().clone());
     let start = match query.start {
         WatchStart::Now => Start::Now,
         WatchStart::Beginning => Start::Beginning,
-        WatchStart::After(token) => Start::After(token.positions_of(&bank_id, &scope).map_err(invalid)?),
+        WatchStart::After(token) => {
+            let Told { positions, is_sealed } = token.told(&bank_id, &secret, &scope).map_err(invalid)?;
+            if is_sealed { Start::After(positions) } else { Start::AfterUnproven(positions) }
+        }
     };
     let mut watch = Watch::begin(store, api.ledger.watchers(), options, scope, start).await?;
     let mut entries = Vec::new();
     loop {
-        let token = Token::new(&bank_id, watch.scope(), watch.positions().clone()).to_string();
+        let token = Token::text(&bank_id, &secret, watch.scope(), watch.positions());
         tell(&reply_to, &entries, &token, options).await?;
         let mut next = pin!(watch.next());
         entries = loop {

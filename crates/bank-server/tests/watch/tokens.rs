@@ -1,15 +1,22 @@
 //! Tokens that are none, or not of this watch.
 
 use bank_proto::v1;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
 use crate::{
     SOON,
     support::{
-        Bank, Redis,
-        api::{Client, connect, failed, savings},
+        Bank, Redis, admin,
+        api::{Client, connect, deposit, failed, savings},
     },
 };
+
+/// How many bytes of a hash stand for what it is of.
+const DIGEST_BYTES: usize = 8;
+/// How many bytes end a token that only the bank can make.
+const SEAL_BYTES: usize = 32;
 
 fn request(account_id: &str, resume_token: &str) -> v1::WatchTransactionsRequest {
     v1::WatchTransactionsRequest {
@@ -65,5 +72,78 @@ async fn a_token_is_good_for_its_own_watch_in_its_own_bank_only() {
     let none = "is not a resume token; use resume_token of a reply";
     for garbage in ["garbage!", "x", "AAAA", " "] {
         assert_eq!(complaint(&mut client, "a", garbage).await, none, "{garbage:?}");
+    }
+}
+
+/// The same token as a server gave it out that knew no seal. Anybody can make one, with any entry in it.
+fn unsealed(token: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
+    bytes.truncate(bytes.len() - SEAL_BYTES);
+    bytes[0] = 1;
+    change(&mut bytes);
+    let mut hash = Sha256::new();
+    hash.update((bytes.len() as u64).to_be_bytes());
+    hash.update(&bytes);
+    bytes.extend(&hash.finalize()[..DIGEST_BYTES]);
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test]
+async fn a_forged_token_is_bad_input_and_no_loss_of_the_bank() {
+    let bank = Bank::memory_with(&SOON).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+    }
+    let (of_a, of_all) = (token(&mut client, "a").await, token(&mut client, "").await);
+    let unfounded =
+        "names entries that are not in the history; watch without it, from now or from the beginning";
+    let another_hash = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
+    let a_later_sequence = |bytes: &mut Vec<u8>| {
+        let place = bytes.len() - 2 * DIGEST_BYTES;
+        bytes[place..][..8].copy_from_slice(&1_000_u64.to_be_bytes());
+    };
+    let another_account = |bytes: &mut Vec<u8>| {
+        let place = bytes.len() - 3 * DIGEST_BYTES - 1;
+        bytes[place] = b'z';
+    };
+    for (account_id, token) in [("a", &of_a), ("", &of_all)] {
+        for forged in [
+            unsealed(token, another_hash),
+            unsealed(token, a_later_sequence),
+            unsealed(token, another_account),
+        ] {
+            assert_eq!(complaint(&mut client, account_id, &forged).await, unfounded);
+        }
+        // With the seal that it had.
+        let mut altered = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
+        let place = altered.len() - SEAL_BYTES - 1;
+        altered[place] ^= 1;
+        let altered = BASE64_URL_SAFE_NO_PAD.encode(altered);
+        let cut_off = "is cut off or altered; use resume_token of a reply as it came";
+        assert_eq!(complaint(&mut client, account_id, &altered).await, cut_off);
+    }
+    assert!(!bank.log().contains("not in the history any more"), "{}", bank.log());
+    let metrics = admin::metrics(&bank).await;
+    let losses: Vec<_> = metrics.lines().filter(|line| line.contains("DataLoss")).collect();
+    assert!(losses.iter().all(|line| line.ends_with(" 0")), "{losses:?}");
+}
+
+#[tokio::test]
+async fn a_token_of_an_earlier_server_is_still_taken() {
+    let bank = Bank::memory_with(&SOON).await;
+    let mut client = connect(&bank.endpoint()).await;
+    for account_id in ["a", "b"] {
+        client.create_account(savings(account_id)).await.unwrap();
+    }
+    let (of_a, of_all) = (token(&mut client, "a").await, token(&mut client, "").await);
+    client.deposit(deposit("a", 1)).await.unwrap();
+    for (account_id, token) in [("a", of_a), ("", of_all)] {
+        let old = unsealed(&token, |_| {});
+        let mut replies = client.watch_transactions(request(account_id, &old)).await.unwrap().into_inner();
+        // It is answered with one of this version.
+        assert_eq!(replies.message().await.unwrap().unwrap().resume_token, token);
+        let entries = replies.message().await.unwrap().unwrap().entries;
+        assert_eq!(entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [2]);
     }
 }

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportBegun, ImportId,
-    KeptRequest, Proposal, RequestsQuery, Store, StoreError, clock::Timekeeper,
+    KeptRequest, Proposal, RequestsQuery, Secret, Store, StoreError, clock::Timekeeper,
 };
 
 /// How likely each fault is, from 0 to 1.
@@ -216,6 +216,10 @@ impl Store for FaultyStore {
 
     fn bank_id(&self) -> &str {
         self.inner.bank_id()
+    }
+
+    fn secret(&self) -> &Secret {
+        self.inner.secret()
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {

@@ -11,7 +11,7 @@ use super::{
     medium::Medium,
     tables::{META, WriteTables},
 };
-use crate::{StoreError, partition::Partitions};
+use crate::{Secret, StoreError, partition::Partitions};
 
 /// The layout of tables and rows that this version reads and writes.
 const LAYOUT: &str = "2";
@@ -24,6 +24,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) bank_id: String,
+    /// Drawn when it is opened, where a version that knew none has founded it.
+    pub(super) secret: Secret,
     pub(super) partitions: Partitions,
     pub(super) request_window_seconds: u64,
 }
@@ -35,6 +37,7 @@ pub(super) fn open_or_found(
 ) -> Result<(Database, Identity), StoreError> {
     let wanted = Identity {
         bank_id: Uuid::new_v4().to_string(),
+        secret: Secret::draw(),
         partitions: Partitions::try_new(options.partitions)?,
         request_window_seconds: retention_seconds(options),
     };
@@ -60,6 +63,7 @@ pub(super) fn open_or_found(
             window_seconds * WINDOWS_MAX,
         )));
     }
+    found.keep_secret(&database)?;
     Ok((database, found))
 }
 
@@ -102,12 +106,27 @@ impl Identity {
             for (field, value) in [
                 ("layout", LAYOUT),
                 ("bank_id", &self.bank_id),
+                ("secret", &self.secret.to_hex()),
                 ("partitions", &self.partitions.count().to_string()),
                 ("request_window_seconds", &self.request_window_seconds.to_string()),
             ] {
                 tables.meta.insert(field, value).map_err(storage_error)?;
             }
         }
+        transaction.commit().map_err(storage_error)
+    }
+
+    /// Writes the secret down, where there was none.
+    fn keep_secret(&self, database: &Database) -> Result<(), StoreError> {
+        let reading = database.begin_read().map_err(storage_error)?;
+        let meta = reading.open_table(META).map_err(storage_error)?;
+        if meta.get("secret").map_err(storage_error)?.is_some() {
+            return Ok(());
+        }
+        let transaction = database.begin_write().map_err(storage_error)?;
+        let mut tables = WriteTables::open(&transaction)?;
+        tables.meta.insert("secret", &*self.secret.to_hex()).map_err(storage_error)?;
+        drop(tables);
         transaction.commit().map_err(storage_error)
     }
 
@@ -138,8 +157,13 @@ impl Identity {
             |field: &str| StoreError::Corrupt(format!("the bank in {file}: field {field:?} is malformed"));
         let partitions = of("partitions")?.parse().ok().and_then(|count| Partitions::try_new(count).ok());
         let window_seconds = of("request_window_seconds")?.parse().ok().filter(|seconds| *seconds > 0);
+        let secret = match meta.get("secret").map_err(storage_error)? {
+            Some(text) => Secret::from_hex(text.value()).ok_or_else(|| damaged("secret"))?,
+            None => Secret::draw(),
+        };
         Ok(Self {
             bank_id: of("bank_id")?,
+            secret,
             partitions: partitions.ok_or_else(|| damaged("partitions"))?,
             request_window_seconds: window_seconds.ok_or_else(|| damaged("request_window_seconds"))?,
         })

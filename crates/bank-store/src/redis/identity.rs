@@ -18,7 +18,7 @@ use super::{
     inspection::{Info, inspect},
     keys::Keys,
 };
-use crate::{StoreError, clock::Timekeeper};
+use crate::{Secret, StoreError, clock::Timekeeper};
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "3";
@@ -33,6 +33,7 @@ const CLOCK_SKEW_SECONDS_MAX: u64 = 60;
 #[derive(Clone, Debug)]
 pub(super) struct Founded {
     pub(super) bank_id: String,
+    pub(super) secret: Secret,
     /// How long its windows of request records are: as long as records were kept on that day.
     pub(super) request_window_seconds: u64,
 }
@@ -79,6 +80,8 @@ pub(super) async fn found_or_join(
     let new_id = Uuid::new_v4().to_string();
     let wanted = [
         ("bank_id", new_id.clone()),
+        // A bank that was founded by a version that knew none gets one now.
+        ("secret", Secret::draw().to_hex()),
         ("layout", LAYOUT.to_owned()),
         ("partitions", keys.partitions().to_string()),
         ("request_window_seconds", request_retention_seconds.to_string()),
@@ -106,9 +109,11 @@ pub(super) async fn found_or_join(
             keys.partitions(),
         )));
     }
+    let malformed = |field| StoreError::Corrupt(format!("{meta}: field {field:?} is malformed"));
+    let secret = Secret::from_hex(of("secret")).ok_or_else(|| malformed("secret"))?;
     let window_seconds = of("request_window_seconds").parse().ok().filter(|seconds| *seconds > 0);
     let Some(window_seconds) = window_seconds else {
-        return Err(StoreError::Corrupt(format!("{meta}: field \"request_window_seconds\" is malformed")));
+        return Err(malformed("request_window_seconds"));
     };
     if request_retention_seconds / window_seconds > WINDOWS_MAX {
         return Err(StoreError::Misconfigured(format!(
@@ -126,7 +131,7 @@ pub(super) async fn found_or_join(
         );
     }
     let bank_id = bank_id(&found).unwrap_or_default().to_owned();
-    Ok(Founded { bank_id, request_window_seconds: window_seconds })
+    Ok(Founded { bank_id, secret, request_window_seconds: window_seconds })
 }
 
 /// The id of the bank, whether or not it is half of an import.

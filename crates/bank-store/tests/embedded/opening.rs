@@ -177,3 +177,36 @@ async fn a_file_that_was_taken_away_takes_no_writes() {
     commit().await.unwrap();
     assert_eq!((bank.store().health().await, bank.balance("1").await), (Ok(()), 10));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_keeps_its_secret_and_gets_one_where_an_earlier_version_has_founded_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(&directory);
+    let secret = async || {
+        let store = open(&options).await;
+        let secret = store.secret().clone();
+        store.close().await;
+        secret
+    };
+    let first = secret().await;
+    assert!(secret().await == first);
+
+    let change = |value: Option<&str>| {
+        let transaction = Database::open(&options.path).unwrap();
+        let transaction = transaction.begin_write().unwrap();
+        {
+            let mut meta = transaction.open_table(META).unwrap();
+            match value {
+                Some(value) => meta.insert("secret", value).unwrap().map(drop),
+                None => meta.remove("secret").unwrap().map(drop),
+            };
+        }
+        transaction.commit().unwrap();
+    };
+    change(None);
+    let second = secret().await;
+    assert!(second != first && secret().await == second);
+    change(Some("guess"));
+    let error = refused(&options).await;
+    assert!(matches!(&error, StoreError::Corrupt(reason) if reason.contains("secret")), "{error:?}");
+}
