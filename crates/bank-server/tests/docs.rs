@@ -1,6 +1,14 @@
 //! Documents that say what the code does, held against the code.
 
-use std::{collections::BTreeSet, fs, path::Path};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bank_server::config;
 
 /// The reasons that errors carry: words in capitals, in the one place that makes errors. Those of
 /// HTTP/2 and gRPC that are not the bank's are left out.
@@ -21,4 +29,224 @@ fn every_reason_of_an_error_has_its_section() {
     let documented: BTreeSet<_> = sections.into_iter().map(str::to_owned).collect();
     assert!(documented.len() > 20, "{documented:?}");
     assert_eq!(documented, reasons());
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The files of the repository below a directory, by their paths from the root. What builds and tools leave is not
+/// among them.
+fn files(directory: &Path, found: &mut Vec<String>) {
+    const LEFT: [&str; 6] = ["target", ".git", "node_modules", "data", "__pycache__", ".venv"];
+    for item in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        let (path, name) = (item.path(), item.file_name().into_string().unwrap());
+        if item.file_type().unwrap().is_dir() {
+            if !LEFT.contains(&name.as_str()) {
+                files(&path, found);
+            }
+        } else {
+            found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+}
+
+fn all_files() -> Vec<String> {
+    let mut found = Vec::new();
+    files(&root(), &mut found);
+    assert!(found.len() > 300, "{}", found.len());
+    found
+}
+
+fn has_extension(path: &str, extensions: &[&str]) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
+}
+
+/// What people read about the bank: the place of each line, and the line. All of a document; of code, of the API
+/// and of the settings the comments.
+fn prose() -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for path in all_files() {
+        let marks: &[&str] = match path.as_str() {
+            path if has_extension(path, &["md"]) => &[""],
+            path if has_extension(path, &["proto"]) => &["//"],
+            path if has_extension(path, &["toml", "yml", "yaml", "service"]) => &["#"],
+            path if has_extension(path, &["rs"]) => &["//"],
+            _ => continue,
+        };
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        for (number, line) in (1..).zip(text.lines()) {
+            if marks.iter().any(|mark| line.trim_start().starts_with(mark)) {
+                lines.push((format!("{path}:{number}"), line.to_owned()));
+            }
+        }
+    }
+    assert!(lines.len() > 5_000, "{}", lines.len());
+    lines
+}
+
+/// The longest pieces of a line that are made of letters, digits and these; without what ends a sentence.
+fn words<'a>(line: &'a str, and: &'a str) -> impl Iterator<Item = &'a str> {
+    line.split(move |letter: char| !letter.is_ascii_alphanumeric() && !and.contains(letter))
+        .map(|word| word.trim_end_matches(['.', '/', '-', ':']).trim_start_matches(['.', '/', '-', ':']))
+        .filter(|word| !word.is_empty())
+}
+
+/// Settings that are named in prose and are none.
+#[test]
+fn every_setting_that_is_named_exists() {
+    /// They begin as settings do, and are scopes, packages of the API, and files.
+    const SCOPES: [&str; 3] = ["bank.read", "bank.write", "bank.admin"];
+    const FILES: [&str; 13] =
+        ["rs", "md", "toml", "json", "jsonl", "redb", "com", "pem", "crt", "key", "proto", "lua", "py"];
+    let keys: BTreeSet<_> = config::keys().collect();
+    let sections: BTreeSet<_> =
+        keys.iter().flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end])).collect();
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for (place, line) in prose() {
+        let variables = words(&line, "_").filter_map(|word| {
+            let name = word.strip_prefix("BANK__").filter(|name| !name.starts_with("SECTION"))?;
+            Some(name.replace("__", ".").to_lowercase())
+        });
+        let names = words(&line, "._-/:").map(str::to_owned).filter(|word| {
+            let name = |part: &str| {
+                part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            };
+            let (section, rest) = word.split_once('.').unwrap_or_default();
+            let is_call = line.contains(&format!("{word}("));
+            let is_other = SCOPES.contains(&word.as_str()) || word.starts_with("bank.v") || is_call;
+            let is_other = is_other || has_extension(word, &FILES);
+            sections.contains(section) && rest.split('.').all(name) && !is_other
+        });
+        for name in variables.chain(names) {
+            named += 1;
+            if !keys.contains(name.as_str()) && !sections.contains(name.as_str()) {
+                wrong.push(format!("{place}: {name}"));
+            }
+        }
+    }
+    assert!(named > 200, "{named}");
+    assert!(wrong.is_empty(), "there are no such settings:\n{}", wrong.join("\n"));
+}
+
+/// Names in capitals, such as reasons of errors, values of enums and variables, are those of the code.
+#[test]
+fn every_name_in_capitals_is_one_of_the_code() {
+    let is_name = |word: &&str| {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        word.contains('_')
+            && word.starts_with(|letter: char| letter.is_ascii_uppercase())
+            && word.bytes().all(allowed)
+    };
+    let mut known = BTreeSet::new();
+    for path in all_files() {
+        if has_extension(&path, &["md"]) || path == "crates/bank-server/tests/docs.rs" {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
+        let comment = if has_extension(&path, &["rs", "proto"]) { "//" } else { "#" };
+        let code = text.lines().filter(|line| !line.trim_start().starts_with(comment));
+        known.extend(code.flat_map(|line| words(line, "_").filter(is_name).map(str::to_owned)));
+    }
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for (place, line) in prose() {
+        // What is written in full is checked as a setting.
+        for name in words(&line, "_").filter(is_name).filter(|name| !name.starts_with("BANK__")) {
+            named += 1;
+            let is_known =
+                known.contains(name) || OUTSIDE.contains(&name) || codes().any(|code| code == name);
+            if !is_known {
+                wrong.push(format!("{place}: {name}"));
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+    assert!(wrong.is_empty(), "the code has no such names:\n{}", wrong.join("\n"));
+}
+
+/// Names in capitals of other software.
+const OUTSIDE: [&str; 4] = ["RUST_LOG", "CREDENTIALS_DIRECTORY", "ENHANCE_YOUR_CALM", "CLOCK_BOOTTIME"];
+
+/// The codes of gRPC, as they are written on the wire.
+fn codes() -> impl Iterator<Item = String> {
+    (0..=16).map(|code| format!("{:?}", tonic::Code::from(code))).map(|name| {
+        let mut text = String::new();
+        for letter in name.chars() {
+            if letter.is_ascii_uppercase() && !text.is_empty() {
+                text.push('_');
+            }
+            text.push(letter.to_ascii_uppercase());
+        }
+        text
+    })
+}
+
+/// Paths from the root, and in Markdown what stands between backticks or is linked to.
+#[test]
+fn every_path_that_is_named_exists() {
+    const TOP: [&str; 8] =
+        ["docs/", "config/", "deploy/", "scripts/", "examples/", "proto/", "crates/", "findings/"];
+    let known = all_files();
+    let exists = |path: &str| {
+        let (inside, path) = (format!("/{path}/"), format!("/{path}"));
+        let source = format!("{path}.rs");
+        known
+            .iter()
+            .map(|file| format!("/{file}"))
+            .any(|file| file.ends_with(&path) || file.ends_with(&source) || file.contains(&inside))
+    };
+    let mut wrong = Vec::new();
+    let mut named = 0;
+    for (place, line) in prose() {
+        let (document, _) = place.split_once(':').unwrap();
+        let mut check = |path: &str, is_there: bool| {
+            named += 1;
+            if !is_there {
+                wrong.push(format!("{place}: {path}"));
+            }
+        };
+        for path in words(&line, "._-/").filter(|word| TOP.iter().any(|top| word.starts_with(top))) {
+            check(path, root().join(path).exists() || exists(path));
+        }
+        if !has_extension(document, &["md"]) {
+            continue;
+        }
+        let quoted = line.split('`').skip(1).step_by(2).filter(|word| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+            let is_source = has_extension(word, &["rs", "md", "lua", "proto"]);
+            is_source
+                && word.bytes().all(plain)
+                && !word.starts_with(['/', '.'])
+                && !word.starts_with("google/")
+        });
+        for path in quoted {
+            check(path, exists(path) || path == "name.rs");
+        }
+        for link in line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let document = root().join(document);
+            let target = if path.is_empty() { document } else { document.parent().unwrap().join(path) };
+            check(link, target.exists() && (anchor.is_empty() || anchors(&target).contains(anchor)));
+        }
+    }
+    assert!(named > 150, "{named}");
+    assert!(wrong.is_empty(), "there are no such files or sections:\n{}", wrong.join("\n"));
+}
+
+/// What the headings of a document are linked to by.
+fn anchors(document: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(document).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(anchor).collect()
 }
