@@ -218,6 +218,8 @@ choice! {
         RuleBroken = "rule_broken",
         /// The account is not what its entries make of it.
         AccountChanged = "account_changed",
+        /// The entry is dated ahead of the clock: it was written by a server whose clock was wrong.
+        AheadOfClock = "ahead_of_clock",
         /// The account is in the list of accounts, and is not there.
         AccountRemoved = "account_removed",
         /// The account or an entry is not something that the bank writes.

@@ -147,6 +147,15 @@ pub enum Error {
         /// See [`Error`].
         replayed: bool,
     },
+    /// The newest entry of the account is dated further in the future than clocks may differ: it takes no changes
+    /// until the clock is past that.
+    #[error("{message}")]
+    AccountAheadOfClock {
+        /// Which one.
+        account_id: AccountId,
+        /// What the bank says about it.
+        message: String,
+    },
     /// The account does not hold as much.
     #[error("account {account_id} has {available} available, {requested} requested")]
     InsufficientFunds {
@@ -425,6 +434,7 @@ impl Error {
             Self::BalanceNotZero { .. } => "BALANCE_NOT_ZERO",
             Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
             Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
+            Self::AccountAheadOfClock { .. } => "ACCOUNT_AHEAD_OF_CLOCK",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::RequestIdRepeated { .. } => "REQUEST_ID_REPEATED",
             Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",

@@ -21,6 +21,7 @@ fn amount(minor_units: i64) -> Amount {
 
 fn context() -> Context {
     Context {
+        ahead_max: std::time::Duration::MAX,
         now: Timestamp::try_from_unix_ms(1_767_225_600_000).unwrap(),
         request_id: Some("01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()),
     }

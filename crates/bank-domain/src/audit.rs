@@ -12,7 +12,7 @@
 //!
 //! # let open = OpenAccount::try_new(
 //! #     "123".parse()?, AccountType::Savings, Currency::USD, Owner::default(), Labels::default(), None)?;
-//! # let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
+//! # let context = Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
 //! # let change = decide(|_| None, &Command::OpenAccount(open), &context)?.primary;
 //! # let (account, mut entry) = (change.account, (*change.entry).clone());
 //! let mut verifier = Verifier::new(&account);

@@ -1,6 +1,6 @@
 //! The rules: what a command does to the accounts as they are, or why it may not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ use crate::{
 pub struct Context {
     /// The time of the decision.
     pub now: Timestamp,
+    /// How far ahead of it the newest entry of an account may be. More is the work of a clock that was wrong: an entry
+    /// after it would take its time on.
+    pub ahead_max: Duration,
     /// The name that the caller gave the request, for the entries.
     pub request_id: Option<RequestId>,
 }
@@ -50,7 +53,8 @@ pub struct Change {
 /// 5. what is particular to the command: [`Refusal::OverdraftNotAllowed`],
 ///    [`Refusal::OverdraftInUse`], [`Refusal::BalanceNotZero`];
 /// 6. the money is not there ([`Refusal::InsufficientFunds`]);
-/// 7. a balance would leave 64 bits ([`Refusal::BalanceOutOfRange`]).
+/// 7. a balance would leave 64 bits ([`Refusal::BalanceOutOfRange`]);
+/// 8. an account is ahead of the clock ([`Refusal::AccountAheadOfClock`]), source before destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Refusal {
@@ -136,6 +140,32 @@ pub enum Refusal {
         /// What it holds now.
         balance: Money,
     },
+    /// The newest entry of the account is dated further in the future than clocks may differ.
+    #[error("{}", ahead_of_clock(.account_id, *.newest_at))]
+    AccountAheadOfClock {
+        /// Which one.
+        account_id: AccountId,
+        /// The time of its newest entry, if it is the account that the command names first: of another account,
+        /// nobody learns when it was used.
+        newest_at: Option<Timestamp>,
+    },
+}
+
+impl Refusal {
+    /// Whether it is the outcome of its request. The clock goes on, so that an account is ahead of it is none: the
+    /// same request may succeed later.
+    pub const fn is_outcome(&self) -> bool {
+        !matches!(self, Self::AccountAheadOfClock { .. })
+    }
+}
+
+fn ahead_of_clock(account_id: &AccountId, newest_at: Option<Timestamp>) -> String {
+    match newest_at {
+        Some(newest_at) => format!(
+            "account {account_id} takes no changes: its newest entry is dated {newest_at}, ahead of the clock"
+        ),
+        None => format!("account {account_id} takes no changes: it is ahead of the clock"),
+    }
 }
 
 impl Plan {
@@ -163,7 +193,7 @@ pub fn decide<'a>(
 ) -> Result<Plan, Refusal> {
     let existing =
         |id: &AccountId| account(id).ok_or_else(|| Refusal::AccountNotFound { account_id: id.clone() });
-    match command {
+    let plan = match command {
         Command::OpenAccount(open) => match account(open.account_id()) {
             Some(_) => Err(Refusal::AccountAlreadyExists { account_id: open.account_id().clone() }),
             None => Ok(Plan::of(open_account(open, context))),
@@ -180,6 +210,19 @@ pub fn decide<'a>(
         Command::Freeze(command) => freeze(existing(&command.account_id)?, command, context),
         Command::Unfreeze(command) => unfreeze(existing(&command.account_id)?, command, context),
         Command::Close(command) => close(existing(&command.account_id)?, command, context),
+    }?;
+    // It is later than now only if the newest entry of an account is. Both sides of a transfer have one time.
+    let is_ahead = |time: Timestamp| time.is_ahead_of(context.now, context.ahead_max);
+    if !is_ahead(plan.primary.entry.time) {
+        return Ok(plan);
+    }
+    let mut accounts = command.account_ids().filter_map(account);
+    match accounts.find(|account| is_ahead(account.updated_at)) {
+        None => Ok(plan),
+        Some(account) => Err(Refusal::AccountAheadOfClock {
+            account_id: account.id.clone(),
+            newest_at: (account.id == *command.account_id()).then_some(account.updated_at),
+        }),
     }
 }
 

@@ -29,14 +29,14 @@
 //!     Labels::default(),
 //!     None,
 //! )?);
-//! let opened = decide(|_| None, &open, &Context { now, request_id: None })?.primary.account;
+//! let opened = decide(|_| None, &open, &Context { now, ahead_max: std::time::Duration::MAX, request_id: None })?.primary.account;
 //!
 //! let deposit = Command::Deposit(Deposit {
 //!     account_id: id.clone(),
 //!     amount: Amount::try_new(None, 100_000)?,
 //!     description: Description::default(),
 //! });
-//! let plan = decide(|wanted| (*wanted == id).then_some(&opened), &deposit, &Context { now, request_id: None })?;
+//! let plan = decide(|wanted| (*wanted == id).then_some(&opened), &deposit, &Context { now, ahead_max: std::time::Duration::MAX, request_id: None })?;
 //! assert_eq!(plan.primary.account.balance.to_string(), "$1000.00");
 //! assert_eq!(plan.primary.entry.sequence, 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,6 +1,6 @@
 //! Instants, as the history of an account records them.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,12 @@ impl Timestamp {
     /// [`InvalidTimestamp`] outside the years 1 to 9999.
     pub fn try_from_unix_ms(unix_ms: i64) -> Result<Self, InvalidTimestamp> {
         if (Self::MIN.0..=Self::MAX.0).contains(&unix_ms) { Ok(Self(unix_ms)) } else { Err(InvalidTimestamp) }
+    }
+
+    /// Whether it is later than another time by more than this.
+    pub fn is_ahead_of(self, other: Self, max: Duration) -> bool {
+        let ahead_ms = self.0.saturating_sub(other.0);
+        u128::try_from(ahead_ms).is_ok_and(|ahead_ms| ahead_ms > max.as_millis())
     }
 
     /// Milliseconds since the Unix epoch.

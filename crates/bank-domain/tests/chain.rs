@@ -37,7 +37,8 @@ fn text(text: &str) -> Description {
 impl Bank {
     fn run(&mut self, offset_ms: i64, request_id: &str, command: Command) {
         let now = Timestamp::try_from_unix_ms(NEW_YEAR_2026_MS + offset_ms).unwrap();
-        let context = Context { now, request_id: request_id.parse().ok() };
+        let context =
+            Context { now, ahead_max: std::time::Duration::MAX, request_id: request_id.parse().ok() };
         let plan = decide(|id| self.accounts.get(id), &command, &context).unwrap();
         for change in plan.changes() {
             self.accounts.insert(change.account.id.clone(), Account::clone(&change.account));

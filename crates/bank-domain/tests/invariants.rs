@@ -24,7 +24,7 @@ struct Bank {
 
 impl Bank {
     fn run(&mut self, command: &Command, now: Timestamp) {
-        let context = Context { now, request_id: None };
+        let context = Context { now, ahead_max: std::time::Duration::MAX, request_id: None };
         let decided = decide(|id| self.accounts.get(id).map(|(account, _)| account), command, &context);
         if let Ok(plan) = decided {
             self.apply(plan, now);
@@ -234,7 +234,7 @@ proptest! {
                 description,
             }),
         ] {
-            let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
+            let context = Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
             if let Ok(plan) = decide(|_| Some(&account), &command, &context) {
                 let change = plan.primary;
                 prop_assert_eq!(

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Context,
     Currency, Deposit, Description, EntryHash, Labels, Money, OpenAccount, OverdraftLimit, Owner, Refusal,
@@ -95,7 +97,8 @@ fn open() -> Command {
 
 /// What `decide` says, by the name of its reason and the account that it is about.
 fn check(command: &Command, accounts: &[Account], expected: &str) {
-    let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
+    let context =
+        Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
     let before = accounts.to_vec();
     let decided = decide(|id| accounts.iter().find(|account| account.id == *id), command, &context);
     let found = match &decided {
@@ -186,10 +189,49 @@ fn the_refusal_that_comes_first_is_given() {
     check(&interest("-100"), &[savings("a", Active, 5)], "ok");
 }
 
+/// Before, an entry took the time of the newest one before it, however far in the future, and a transfer took that
+/// time to its other side.
+#[test]
+fn an_account_that_is_ahead_of_the_clock_is_refused_by_name_and_spreads_nothing() {
+    use AccountState::Active;
+    let ahead_max = Duration::from_secs(3);
+    let context = Context { now: Timestamp::UNIX_EPOCH, ahead_max, request_id: None };
+    let ahead_by = |name: &str, ms: i64| Account {
+        updated_at: Timestamp::try_from_unix_ms(ms).unwrap(),
+        ..savings(name, Active, 1_000)
+    };
+    let refusal = |command: &Command, accounts: &[Account]| {
+        decide(|id| accounts.iter().find(|account| account.id == *id), command, &context).unwrap_err()
+    };
+    let of = |name: &str, newest_at: Option<i64>| Refusal::AccountAheadOfClock {
+        account_id: id(name),
+        newest_at: newest_at.map(|ms| Timestamp::try_from_unix_ms(ms).unwrap()),
+    };
+    for command in
+        [deposit("", 1), withdraw("", 1), interest("1"), Command::Freeze(change()), transfer("", 1)]
+    {
+        let accounts = |ms| [ahead_by("a", ms), savings("b", Active, 0)];
+        assert_eq!(refusal(&command, &accounts(3_001)), of("a", Some(3_001)), "{command:?}");
+        let accounts = accounts(3_000);
+        let plan =
+            decide(|id| accounts.iter().find(|account| account.id == *id), &command, &context).unwrap();
+        assert!(plan.changes().all(|change| change.entry.time.unix_ms() == 3_000), "{plan:?}");
+    }
+    // Of another account, nobody learns when it was used.
+    let refused = refusal(&transfer("", 1), &[savings("a", Active, 1_000), ahead_by("b", 3_001)]);
+    assert_eq!(refused, of("b", None));
+    assert_eq!(refused.to_string(), "account b takes no changes: it is ahead of the clock");
+    // Whatever else is wrong comes first, and is an outcome; this passes.
+    let refused = refusal(&withdraw("", 1_001), &[ahead_by("a", 3_001)]);
+    assert!(matches!(refused, Refusal::InsufficientFunds { .. }) && refused.is_outcome(), "{refused:?}");
+    assert!(!of("a", Some(3_001)).is_outcome());
+}
+
 #[test]
 fn a_refusal_names_its_values() {
     let accounts = [savings("a", AccountState::Active, 1050)];
-    let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
+    let context =
+        Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
     let refusal = decide(|_| accounts.first(), &withdraw("", 2000), &context).unwrap_err();
     assert_eq!(refusal.to_string(), "account a has $10.50 available, $20.00 requested");
     let again: Refusal = serde_json::from_str(&serde_json::to_string(&refusal).unwrap()).unwrap();

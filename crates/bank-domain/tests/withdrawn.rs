@@ -36,7 +36,8 @@ fn none_can_be_opened_and_the_month_of_the_withdrawal_is_told() {
 
 #[test]
 fn an_account_that_is_held_in_one_can_be_used_and_closed() {
-    let context = Context { now: Timestamp::UNIX_EPOCH, request_id: None };
+    let context =
+        Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
     let opened = decide(|_| None, &open("EUR").unwrap(), &context).unwrap().primary.account;
     // As it was opened while the kuna was in force.
     let kuna: Currency = "HRK".parse().unwrap();

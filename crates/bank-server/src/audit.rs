@@ -12,8 +12,8 @@
 //!
 //! In the books such a transfer would show as money that came from nowhere. Both its sides have one
 //! time: of those that were made more than five minutes before the audit began, both are in every
-//! account that is read, unless the clock of a server is behind by that much, with which it would not
-//! have started. They must come to nothing among themselves. Later ones are told as `transferred`, and
+//! account that is read: the clocks of servers are within a minute of each other, with the largest
+//! `clock.offset_ms_max`. They must come to nothing among themselves. Later ones are told as `transferred`, and
 //! count as money that is under way.
 //!
 //! # Cost and bounds
@@ -43,8 +43,8 @@ use tokio::{sync::mpsc, time::interval};
 
 use crate::movement;
 
-/// How long before the audit a transfer was made that must have both its sides on the books. Clocks
-/// of servers differ by two minutes at most when they start, and a commit is sent again for seconds.
+/// How long before the audit a transfer was made that must have both its sides on the books. Clocks of servers are
+/// within two minutes of each other (`clock.offset_ms_max` is a minute at most), and a commit takes seconds.
 const SETTLED_AFTER_MS: i64 = 5 * 60 * 1_000;
 /// How many accounts are checked side by side.
 const ACCOUNTS_IN_FLIGHT: usize = 8;
@@ -105,6 +105,14 @@ pub enum Problem {
     /// With an account or its history.
     #[error(transparent)]
     History(#[from] Fault),
+    /// An entry is from the future: some server's clock was wrong when it was written.
+    #[error("it is dated {time}, ahead of the clock, which says {now}")]
+    AheadOfClock {
+        /// What it is dated.
+        time: Timestamp,
+        /// What the clock says.
+        now: Timestamp,
+    },
     /// An account is in the list of accounts only.
     #[error("the account is in the list of accounts, and is not there")]
     AccountRemoved,
@@ -201,10 +209,18 @@ pub async fn run(
         Scope::Bank => Extent::Bank,
         Scope::Account(_) => Extent::Accounts,
     };
+    let ahead_max = store.clock().ahead_max();
     let settled_before =
         Timestamp::try_from_unix_ms(now.unix_ms() - SETTLED_AFTER_MS).unwrap_or(Timestamp::MIN);
-    let walk =
-        Walk { store, news, settled_before, accounts_total: OnceLock::new(), counts: Counts::default() };
+    let walk = Walk {
+        store,
+        news,
+        now,
+        ahead_max,
+        settled_before,
+        accounts_total: OnceLock::new(),
+        counts: Counts::default(),
+    };
     let books = tokio::select! {
         books = walk.scope(scope) => books?,
         Err(error) = walk.report_progress() => return Err(error),
@@ -225,6 +241,8 @@ type Loaded = Result<Option<Account>, String>;
 struct Walk {
     store: Arc<dyn Store>,
     news: mpsc::Sender<News>,
+    now: Timestamp,
+    ahead_max: Duration,
     settled_before: Timestamp,
     accounts_total: OnceLock<u64>,
     counts: Counts,
@@ -316,7 +334,7 @@ impl Walk {
     async fn history(&self, account: &Account, books: &mut Books) -> Result<(), Error> {
         let mut verifier = Verifier::new(account);
         let mut query = EntriesQuery { limit: ENTRIES_PER_READ, ..EntriesQuery::all(account.id.clone()) };
-        let mut unreadable = None;
+        let (mut unreadable, mut is_ahead) = (None, false);
         while !verifier.has_newer() {
             let mut entries = match self.store.entries(&query).await {
                 Ok(entries) => entries,
@@ -337,6 +355,13 @@ impl Walk {
                 verifier.check(entry);
             }
             entries.retain(|entry| entry.sequence <= account.version);
+            // Time never runs backwards in a history, so the first one stands for those after it.
+            let ahead = entries.iter().find(|entry| entry.time.is_ahead_of(self.now, self.ahead_max));
+            if let Some(Entry { sequence, time, .. }) = ahead.filter(|_| !is_ahead) {
+                is_ahead = true;
+                let problem = Problem::AheadOfClock { time: *time, now: self.now };
+                self.found(Some(&account.id), Some(*sequence), problem).await?;
+            }
             for entry in &entries {
                 books.book(entry, self.settled_before);
             }

@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use bank_store::StoreError;
+use bank_store::{StoreError, clock::ClockOff};
 use tokio::{sync::mpsc, time::interval};
 
 pub use self::{
@@ -73,6 +73,9 @@ pub enum Error {
     /// There are accounts in the bank.
     #[error("there are accounts in this bank, and a file can be imported only into an empty one")]
     NotEmpty,
+    /// The clock of the server is off.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),

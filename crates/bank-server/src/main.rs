@@ -22,7 +22,6 @@ use bank_server::{
     store,
     telemetry::{self, LogControl},
 };
-use bank_store::clock::Timekeeper;
 use clap::Parser as _;
 use tokio::{
     runtime::Runtime,
@@ -68,7 +67,7 @@ fn main() -> ExitCode {
 async fn check_store(config: &Config) -> ExitCode {
     // What is damaged is told below.
     panic::set_hook(Box::new(|_| {}));
-    match store::check(config, Timekeeper::default()).await {
+    match store::check(config, config.timekeeper()).await {
         Ok((report, is_in_order)) if print(&visible::lines(&report)) == ExitCode::SUCCESS && is_in_order => {
             ExitCode::SUCCESS
         }
@@ -102,7 +101,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let file = loaded.file.as_ref().map(|path| redacted(&path.to_string_lossy()));
     let _audit_trail = Flushing::start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
-    let clock = Timekeeper::default();
+    let clock = config.timekeeper();
     let socket = Socket::bind(config.server.listen)?;
     let gate = Gate::open(config, &clock).await?;
     let store = tokio::select! {

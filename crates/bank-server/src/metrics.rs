@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use bank_store::Durability;
+use bank_store::{Durability, clock::Reading};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 use tonic::Code;
 
@@ -47,6 +47,8 @@ pub struct Metrics {
     operations: Histogram,
     operation_results: IntCounterVec,
     store_up: IntGauge,
+    clock_right: IntGauge,
+    clock_offset_seconds: Gauge,
     store_reconnects: IntCounter,
     durability: IntGaugeVec,
     durability_given: IntGauge,
@@ -99,6 +101,7 @@ impl CommandOutcome {
                 | ledger::Error::BatchAborted { .. }
                 | ledger::Error::QueueFull { .. }
                 | ledger::Error::DeadlineExceeded { .. }
+                | ledger::Error::ClockOff(_)
                 | ledger::Error::ShuttingDown
                 | ledger::Error::Store(_),
             ) => Self::Failed,
@@ -183,6 +186,12 @@ impl Metrics {
                 &COMMANDS,
             )?,
             operation_results,
+            clock_right: register
+                .gauge("bank_clock_right", "1 while the clock of this server is right, else 0.")?,
+            clock_offset_seconds: register.decimal_gauge(
+                "bank_clock_offset_seconds",
+                "How far the clock of this server is ahead of the time it should say.",
+            )?,
             store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
             store_reconnects: register.counter(
                 "bank_store_reconnects_total",
@@ -292,6 +301,13 @@ impl Metrics {
         self.watches_open.dec();
     }
 
+    /// What the clock says, and whether it is right.
+    pub(crate) fn clock_says(&self, reading: Reading) {
+        self.clock_right.set(i64::from(!reading.is_off));
+        let seconds = Duration::from_millis(reading.offset_ms.unsigned_abs()).as_secs_f64();
+        self.clock_offset_seconds.set(if reading.offset_ms < 0 { -seconds } else { seconds });
+    }
+
     /// Whether the store takes commits.
     pub(crate) fn store_is_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
@@ -340,6 +356,10 @@ impl Register<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.add(IntGauge::new(name, help)?)
+    }
+
+    fn decimal_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.add(Gauge::new(name, help)?)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {

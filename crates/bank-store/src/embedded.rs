@@ -5,7 +5,7 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `meta` | field | what this bank is (`bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, and the newest `import` |
+//! | `meta` | field | what this bank is (`bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, `aged_to_ms`, and the newest `import` |
 //! | `accounts` | partition, account id | what there is to an account besides its entries, and its number |
 //! | `log` | position of the first | entries in the order of commits, as many as fill a page, each with where the one before it on its account is |
 //! | `heads` | number / 500 | where the newest entries of 500 accounts are, as of `heads_through` |
@@ -24,6 +24,7 @@
 //! greater than all others, one in each window of records. Memory: the cache, where the accounts of the last
 //! 65,536 entries stand, and what a commit or a reply holds.
 
+mod ages;
 mod backup;
 #[cfg(test)]
 mod bad_disk;

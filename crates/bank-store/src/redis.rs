@@ -6,11 +6,12 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `bank:meta` | hash | what this bank is: `bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`; the newest import |
+//! | `bank:meta` | hash | what this bank is: `bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`, `committed_at`; the newest import |
 //! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
 //! | `bank:{27}:account:123` | hash | an account, field by field |
 //! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; all is text but `hash` |
 //! | `bank:{27}:requests:20780` | hash | outcomes of requests, for one window of time |
+//! | `bank:{27}:requests` | set | which windows of time there are |
 //! | `bank:{27}:accounts` | sorted set | the ids of the partition's accounts |
 //! | `bank:{231}:owner:alice` | sorted set | the ids of an owner's accounts |
 //!

@@ -82,6 +82,7 @@ fn from_reason(
             balance: values.money("balance_minor_units")?,
             replayed,
         },
+        "ACCOUNT_AHEAD_OF_CLOCK" => Error::AccountAheadOfClock { account_id: account_id()?, message },
         "BALANCE_OUT_OF_RANGE" => Error::BalanceOutOfRange { account_id: account_id()?, replayed },
         "INSUFFICIENT_FUNDS" => Error::InsufficientFunds {
             account_id: account_id()?,

@@ -32,6 +32,7 @@ impl Error {
             | Self::BalanceNotZero { .. }
             | Self::BalanceOutOfRange { .. }
             | Self::InsufficientFunds { .. }
+            | Self::AccountAheadOfClock { .. }
             | Self::RequestIdReused { .. }
             | Self::RequestIdRepeated { .. }
             | Self::PartlyExecuted { .. }

@@ -165,7 +165,7 @@ pub(crate) fn write(
         value["holds"] = claim.holds().into();
         value
     };
-    let now_unix_s = Timekeeper::default().now_seconds();
+    let now_unix_s = Timekeeper::default().estimate_seconds();
     let document = json!({
         "ended_unix_s": now_unix_s,
         "machine": machine(),

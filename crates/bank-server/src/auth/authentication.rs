@@ -105,7 +105,7 @@ impl Authenticator {
     pub(crate) fn time_left(&self, verified: &Verified) -> Duration {
         // It is good through its last second.
         let ends_at = Duration::from_secs(verified.good_until.saturating_add(1));
-        let now = u64::try_from(self.clock.now().unix_ms()).unwrap_or_default();
+        let now = u64::try_from(self.clock.estimate().unix_ms()).unwrap_or_default();
         ends_at.saturating_sub(Duration::from_millis(now))
     }
 
@@ -139,7 +139,7 @@ impl Authenticator {
     fn verify(&self, token: &str) -> Result<Verified, Rejection> {
         let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);
-        let now = self.clock.now_seconds();
+        let now = self.clock.estimate_seconds();
         if let Some(verified) = keys.verified().get(hash, now) {
             return Ok(verified);
         }

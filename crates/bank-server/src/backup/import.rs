@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use bank_domain::{Account, AccountId, Entry, audit::Verifier};
+use bank_domain::{Account, AccountId, Entry, EntryId, audit::Verifier};
 use bank_store::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, Store,
-    StoreError, partition_of,
+    StoreError, clock::Timekeeper, partition_of,
 };
 use tokio::{
     sync::mpsc,
@@ -48,7 +48,8 @@ pub async fn import(
     news: mpsc::Sender<ImportNews>,
 ) -> Result<(), Error> {
     let backup = store.backup().ok_or_else(without_backup)?;
-    let (import, tally) = (ImportId::random(), Tally::default());
+    let (import, tally, clock) = (ImportId::random(), Tally::default(), store.clock());
+    clock.now()?;
     if persist(|| backup.begin_import(&import)).await? == ImportBegun::NotEmpty {
         return Err(Error::NotEmpty);
     }
@@ -58,6 +59,7 @@ pub async fn import(
         backup,
         import: &import,
         partitions: store.partitions(),
+        clock,
         tally: &tally,
         reader: Reader::new(data),
         batch: ImportBatch::default(),
@@ -106,6 +108,7 @@ struct Importer<'a> {
     backup: &'a dyn Backup,
     import: &'a ImportId,
     partitions: u32,
+    clock: &'a Timekeeper,
     tally: &'a Tally,
     reader: Reader,
     batch: ImportBatch,
@@ -194,6 +197,14 @@ impl Importer<'_> {
             if entry.account_id != account.id || verifier.has_newer() {
                 let problem = format!("is an entry that account {} does not have", account.id);
                 return Err(self.reader.damaged(problem));
+            }
+            let now = self.clock.estimate();
+            if entry.time.is_ahead_of(now, self.clock.ahead_max()) {
+                let EntryId { time, sequence } = entry.id();
+                return Err(self.reader.damaged(format!(
+                    "is entry {sequence} of account {}, dated {time}: that is ahead of the clock, which says {now}",
+                    account.id
+                )));
             }
             if verifier.has_fault() {
                 break Line::Entry(Box::new(entry));

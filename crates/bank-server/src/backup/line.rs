@@ -185,6 +185,7 @@ mod tests {
     fn lines_are_as_they_have_always_been() {
         let context = |ms| Context {
             now: Timestamp::try_from_unix_ms(ms).unwrap(),
+            ahead_max: std::time::Duration::MAX,
             request_id: "r 1".replace(' ', "-").parse().ok(),
         };
         let labels = Labels::try_from(BTreeMap::from([("branch".to_owned(), "\u{e9}\"".to_owned())]));

@@ -136,6 +136,8 @@ pub(super) const KEYS: &[Key] = &[
         is_active_currency,
     ),
     integer("bank.amount_minor_units_max", 1, 1 << 62),
+    integer("clock.offset_ms_max", 100, 60_000),
+    flag("clock.entries_ahead_allowed"),
     choice("store.kind", &["embedded", "memory", "redis"]),
     integer("store.partitions", 1, 16_384),
     text("store.embedded.path", "the path of a file", |text| !text.is_empty()),

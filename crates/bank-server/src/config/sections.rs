@@ -4,13 +4,14 @@ use std::{
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use bank_domain::Currency;
 use bank_store::{
     DurabilityLevel,
-    clock::Timekeeper,
+    clock::{SystemClock, Timekeeper},
     embedded::EmbeddedOptions,
     redis::{RedisOptions, RedisUrl},
 };
@@ -46,6 +47,7 @@ pub struct Config {
     pub callers: Callers,
     pub health: Health,
     pub bank: Bank,
+    pub clock: Clock,
     pub store: Store,
     pub ledger: Ledger,
     pub watch: Watch,
@@ -134,6 +136,15 @@ pub struct Health {
 pub struct Bank {
     pub default_currency: Currency,
     pub amount_minor_units_max: i64,
+}
+
+/// How far clocks are trusted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct Clock {
+    pub offset_ms_max: u64,
+    pub entries_ahead_allowed: bool,
 }
 
 /// Where accounts are kept.
@@ -463,6 +474,11 @@ impl Config {
         }
     }
 
+    /// The clock of this machine, as far as it is trusted. All of a server goes by one.
+    pub fn timekeeper(&self) -> Timekeeper {
+        Timekeeper::new(Arc::new(SystemClock), Duration::from_millis(self.clock.offset_ms_max))
+    }
+
     /// How long any store keeps the outcomes of requests.
     pub fn request_retention(&self) -> Duration {
         Duration::from_secs(self.ledger.request_retention_seconds)
@@ -478,6 +494,7 @@ impl Config {
             cache_bytes_max,
             free_bytes_min,
             clock,
+            entries_ahead_allowed: self.clock.entries_ahead_allowed,
         }
     }
 
@@ -505,6 +522,7 @@ impl Config {
             bank_id: Some(redis.bank_id.clone()).filter(|id| !id.is_empty()),
             check_config: redis.check_config,
             clock,
+            entries_ahead_allowed: self.clock.entries_ahead_allowed,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn accounts(
 ) -> Result<auth::Extent, Failure> {
     let _permit = api.audit_permit()?;
     let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
-    let (store, now) = (Arc::clone(api.ledger.store()), api.ledger.clock().now());
+    let (store, now) = (Arc::clone(api.ledger.store()), api.ledger.clock().estimate());
     let audit = async {
         audit::run(store, scope, now, teller).await?;
         Ok::<_, Failure>(())
@@ -76,6 +76,7 @@ fn kind(problem: &Problem) -> v1::AuditFindingKind {
         Problem::History(Fault::Reordered { .. }) => v1::AuditFindingKind::EntryReordered,
         Problem::History(Fault::RuleBroken { .. }) => v1::AuditFindingKind::RuleBroken,
         Problem::History(Fault::AccountChanged { .. }) => v1::AuditFindingKind::AccountChanged,
+        Problem::AheadOfClock { .. } => v1::AuditFindingKind::AheadOfClock,
         Problem::AccountRemoved => v1::AuditFindingKind::AccountRemoved,
         Problem::Unreadable(_) => v1::AuditFindingKind::Unreadable,
         Problem::Transfer { .. } | Problem::OtherSideUnreadable { .. } => {

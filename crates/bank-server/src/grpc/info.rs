@@ -51,7 +51,7 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn now(clock: &Timekeeper) -> Self {
-        Self { time: clock.now(), instant: Instant::now() }
+        Self { time: clock.estimate(), instant: Instant::now() }
     }
 }
 

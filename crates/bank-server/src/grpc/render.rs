@@ -104,7 +104,8 @@ fn balance_before(entry: &Entry) -> Money {
 
 /// The account as its first entry left it: the rules make it from the same command again.
 fn created_account(command: &Command, entry: &Entry) -> Option<v1::Account> {
-    let context = Context { now: entry.time, request_id: entry.request_id.clone() };
+    let context =
+        Context { now: entry.time, ahead_max: Duration::ZERO, request_id: entry.request_id.clone() };
     decide(|_| None, command, &context).ok().map(|plan| account(&plan.primary.account))
 }
 

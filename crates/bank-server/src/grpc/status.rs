@@ -31,6 +31,9 @@ const DOMAIN: &str = "bank.v1";
 /// When a caller who was turned away may come back.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// The same, where the clock of the server is off: a step takes a second or two to be found right.
+const CLOCK_RETRY_DELAY: Duration = Duration::from_secs(1);
+
 /// Why a call is not answered with what it asked for.
 pub(crate) enum Failure {
     /// The caller did not show who they are.
@@ -151,6 +154,7 @@ impl From<backup::Error> for Failure {
         match error {
             backup::Error::Damaged { line, problem } => Self::BackupDamaged { line, problem },
             backup::Error::NotEmpty => Self::BankNotEmpty,
+            backup::Error::ClockOff(off) => Self::Ledger(off.into()),
             backup::Error::Store(error) => Self::Store(error),
             backup::Error::NobodyListens => Self::CallerGone,
         }
@@ -510,6 +514,12 @@ fn ledger_status(error: ledger::Error) -> Status {
             );
             Answer::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id).status()
         }
+        // Whoever runs the server hears of it by the log and the metrics. Callers wait, or go to another server.
+        ledger::Error::ClockOff(_) => {
+            let message =
+                "the clock of this server is off: it takes no changes until that is right; nothing was done";
+            Answer::new(Code::Unavailable, "CLOCK_OFF", message).retry_after(CLOCK_RETRY_DELAY).status()
+        }
         ledger::Error::ShuttingDown => {
             Answer::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(RETRY_DELAY).status()
         }
@@ -582,6 +592,13 @@ fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
             .with("balance_minor_units", minor_units(balance)),
         Refusal::BalanceOutOfRange { account_id } => {
             Answer::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", refusal).with("account_id", account_id)
+        }
+        Refusal::AccountAheadOfClock { account_id, newest_at } => {
+            let answer = failed("ACCOUNT_AHEAD_OF_CLOCK", account_id);
+            match newest_at {
+                Some(newest_at) => answer.with("newest_entry_time", newest_at),
+                None => answer,
+            }
         }
         Refusal::InsufficientFunds { account_id, requested, available, balance } => {
             failed("INSUFFICIENT_FUNDS", account_id)

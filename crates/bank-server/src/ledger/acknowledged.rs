@@ -235,7 +235,7 @@ impl Acknowledged {
         let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.accounts += 1;
         lost.entries_min += entries_min;
-        lost.found_at = Some(self.shared.clock.now());
+        lost.found_at = Some(self.shared.clock.estimate());
         tracing::error!(
             account = id.as_str(),
             acknowledged_version = mark.version(),

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use bank_domain::{Account, AccountId, Context, Entry, Fingerprint, RequestId, Timestamp};
+use bank_domain::{Account, AccountId, Context, Entry, Fingerprint, RequestId};
 use bank_store::Store;
 use tokio::time::{Instant, timeout_at};
 
@@ -41,11 +41,12 @@ impl DryRun {
     pub(super) async fn next(&mut self, store: &dyn Store, batch: Batch) -> Result<BatchResults, Error> {
         let Batch { operations, atomic, deadline } = batch;
         self.read(store, &operations, deadline).await?;
-        let now = store.clock().now();
+        let clock = store.clock();
+        let context = Context { now: clock.now()?, ahead_max: clock.ahead_max(), request_id: None };
         if atomic {
-            return Ok(self.all_or_none(&operations, now));
+            return Ok(self.all_or_none(&operations, &context));
         }
-        Ok(operations.iter().map(|operation| self.execute(operation, now)).collect())
+        Ok(operations.iter().map(|operation| self.execute(operation, &context)).collect())
     }
 
     /// Reads the accounts that are not known yet.
@@ -82,16 +83,16 @@ impl DryRun {
         Ok(())
     }
 
-    fn execute(&mut self, operation: &Operation, now: Timestamp) -> Result<Executed, Error> {
+    fn execute(&mut self, operation: &Operation, context: &Context) -> Result<Executed, Error> {
         if let Some(known) = self.known(operation) {
             return known;
         }
-        let result = self.decide(operation, now);
+        let result = self.decide(operation, context);
         self.record(operation, &result);
         result
     }
 
-    fn all_or_none(&mut self, operations: &[Operation], now: Timestamp) -> BatchResults {
+    fn all_or_none(&mut self, operations: &[Operation], context: &Context) -> BatchResults {
         let count = operations.len();
         let named = operations.iter().enumerate().filter_map(|(place, operation)| {
             Some((place, operation.command.account_id(), operation.request_id.as_ref()?))
@@ -117,7 +118,7 @@ impl DryRun {
             touched.map(|id| (id.clone(), self.accounts.get(id).cloned().flatten())).collect();
         let mut results = Vec::with_capacity(count);
         for (place, operation) in operations.iter().enumerate() {
-            let result = self.decide(operation, now);
+            let result = self.decide(operation, context);
             if let Err(error) = &result {
                 for (id, account) in before {
                     self.put(id, account);
@@ -133,12 +134,16 @@ impl DryRun {
         results
     }
 
-    fn decide(&mut self, operation: &Operation, now: Timestamp) -> Result<Executed, Error> {
+    fn decide(&mut self, operation: &Operation, context: &Context) -> Result<Executed, Error> {
         let Operation { access, command, request_id } = operation;
         let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_deref);
         let extent = access.extent(command, account(command.account_id()));
-        let plan = decide(access, account, command, &Context { now, request_id: request_id.clone() })
-            .map_err(|refusal| Error::Refused { refusal, replayed: false, extent })?;
+        let context = Context { request_id: request_id.clone(), ..context.clone() };
+        let plan = decide(access, account, command, &context).map_err(|refusal| Error::Refused {
+            refusal,
+            replayed: false,
+            extent,
+        })?;
         for account in plan.changes().map(|change| &change.account) {
             self.put(account.id.clone(), Some(Arc::clone(account)));
         }
@@ -160,6 +165,7 @@ impl DryRun {
         let Some(request_id) = operation.request_id.clone() else { return };
         let mut result = result.clone();
         match &mut result {
+            Err(Error::Refused { refusal, .. }) if !refusal.is_outcome() => return,
             Ok(Executed { replayed, .. }) | Err(Error::Refused { replayed, .. }) => *replayed = true,
             Err(_) => return,
         }

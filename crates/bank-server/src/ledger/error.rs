@@ -1,7 +1,7 @@
 //! Why a command was not carried out.
 
 use bank_domain::{AccountId, Refusal, RequestId};
-use bank_store::StoreError;
+use bank_store::{StoreError, clock::ClockOff};
 
 use crate::auth::Extent;
 
@@ -79,6 +79,9 @@ pub enum Error {
         /// What the store said last.
         reason: String,
     },
+    /// The clock of the server is off: nothing can be dated by it. Nothing was done.
+    #[error(transparent)]
+    ClockOff(#[from] ClockOff),
     /// The server is stopping. Nothing was done.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -1,8 +1,8 @@
 //! Decides a batch: each command on the accounts as those before it leave them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use bank_domain::{Account, AccountId, Context, Plan, Timestamp};
+use bank_domain::{Account, AccountId, Context, Plan, Refusal, Timestamp};
 use bank_store::{Attempt, Proposal};
 
 use super::{decide, remembered::Remembered, submission::Submission};
@@ -12,8 +12,13 @@ use crate::telemetry::{TRACES, traced};
 /// there: a refusal for what is concealed is as checked as any.
 ///
 /// Afterwards the accounts are remembered as all of it leaves them.
-pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered, now: Timestamp) -> Vec<Proposal> {
-    let mut proposer = Proposer { accounts, now };
+pub(super) fn propose(
+    batch: &mut [Submission],
+    accounts: &mut Remembered,
+    now: Timestamp,
+    ahead_max: Duration,
+) -> Vec<Proposal> {
+    let mut proposer = Proposer { accounts, now, ahead_max };
     let mut proposals = Vec::with_capacity(batch.len());
     for chain in batch.chunk_by_mut(|submission, _| submission.linked) {
         if let [submission] = chain {
@@ -30,6 +35,7 @@ pub(super) fn propose(batch: &mut [Submission], accounts: &mut Remembered, now: 
 struct Proposer<'a> {
     accounts: &'a mut Remembered,
     now: Timestamp,
+    ahead_max: Duration,
 }
 
 impl Proposer<'_> {
@@ -39,15 +45,17 @@ impl Proposer<'_> {
         let account = |id: &AccountId| self.accounts.account(id).map(|it| &**it);
         *extent = access.extent(command, account(command.account_id()));
         let decided_on = command.account_ids().map(|id| (id.clone(), self.accounts.stamp(id))).collect();
-        let context = Context { now: self.now, request_id: named.then(|| key.request_id.clone()) };
+        let request_id = named.then(|| key.request_id.clone());
+        let context = Context { now: self.now, ahead_max: self.ahead_max, request_id };
+        let decision = decide(access, account, command, &context);
         Proposal {
             key: key.clone(),
             fingerprint: *fingerprint,
             attempt: Attempt(rand::random()),
-            refusal_recorded: *named,
+            refusal_recorded: *named && decision.as_ref().err().is_none_or(Refusal::is_outcome),
             decided_on,
             decided_at: self.now,
-            decision: decide(access, account, command, &context),
+            decision,
             linked: *linked,
         }
     }

@@ -132,8 +132,12 @@ impl Sequencer {
         if batch.is_empty() {
             return;
         }
-        let now = self.committer.store.clock().now();
-        let proposals = propose(&mut batch, &mut self.remembered, now);
+        let clock = self.committer.store.clock();
+        let now = match clock.now() {
+            Ok(now) => now,
+            Err(off) => return self.reject(batch, &off.into()),
+        };
+        let proposals = propose(&mut batch, &mut self.remembered, now, clock.ahead_max());
         let is_refused = |proposal: &Proposal| proposal.decision.is_err();
         self.has_refusals = proposals.iter().any(is_refused);
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
@@ -153,6 +157,16 @@ impl Sequencer {
         let conflicts = self.answer(ended);
         self.fruitless_commits = if conflicts.len() < size { 0 } else { self.fruitless_commits + 1 };
         self.again.extend(conflicts);
+    }
+
+    /// Answers a batch of which nothing is carried out.
+    fn reject(&self, batch: Vec<Submission>, error: &Error) {
+        let mut rest = VecDeque::from(batch);
+        while !rest.is_empty() {
+            let mut chain = Vec::new();
+            take_chains(&mut chain, 1, || rest.pop_front());
+            abort(chain, 0, error.clone(), self.metrics());
+        }
     }
 
     /// Answers a batch, and returns what has to be decided again.

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: serving while the store takes commits, and not while the server drains.
+//! `grpc.health.v1`: serving while the store takes commits and the clock is right, and not while the server drains.
 //!
 //! A service of its own tells of acknowledged writes that are known to be lost. The bank goes on
 //! serving then: what there is adds up, and staying away would bring nothing back, but turn the loss
@@ -96,7 +96,8 @@ async fn feed(ledger: Ledger, report: Report, options: HealthOptions, draining: 
     report.metrics.durability_is(&ledger.store().durability());
     // The store has just been opened.
     report.metrics.durability_is_given(true);
-    report.store_is_up(true).await;
+    report.metrics.store_is_up(true);
+    report.serving(true).await;
     report.acknowledged_writes_are_there(true).await;
     draining.run_until_cancelled(poll(&ledger, &options, &report)).await;
     report.serving(false).await;
@@ -110,11 +111,6 @@ struct Report {
 }
 
 impl Report {
-    async fn store_is_up(&self, up: bool) {
-        self.metrics.store_is_up(up);
-        self.serving(up).await;
-    }
-
     async fn serving(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
@@ -131,7 +127,7 @@ impl Report {
 
 async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
     let store = ledger.store();
-    let mut away_since = None;
+    let (mut away_since, mut is_serving) = (None, true);
     loop {
         if ledger.lost_writes() != LostWrites::default() {
             report.acknowledged_writes_are_there(false).await;
@@ -154,15 +150,23 @@ async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
             (Some(reason), None) => {
                 away_since = Some(Instant::now());
                 tracing::error!(store = store.name(), reason, "the store is away: not serving");
-                report.store_is_up(false).await;
+                report.metrics.store_is_up(false);
             }
             (None, Some(since)) => {
                 away_since = None;
                 let away_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(store = store.name(), away_ms, "the store is back: serving");
-                report.store_is_up(true).await;
+                report.metrics.store_is_up(true);
             }
             (None, None) | (Some(_), Some(_)) => {}
+        }
+        // It writes to the log itself when it goes off, and when it is right again.
+        let clock = ledger.clock().read();
+        report.metrics.clock_says(clock);
+        let can_serve = away_since.is_none() && !clock.is_off;
+        if can_serve != is_serving {
+            is_serving = can_serve;
+            report.serving(is_serving).await;
         }
         sleep(options.poll_interval).await;
     }

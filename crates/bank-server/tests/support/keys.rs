@@ -62,5 +62,5 @@ pub fn jwks(signers: &[&Signer]) -> String {
 }
 
 pub fn now() -> u64 {
-    Timekeeper::default().now_seconds()
+    Timekeeper::default().estimate_seconds()
 }

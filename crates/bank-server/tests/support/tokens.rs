@@ -60,7 +60,7 @@ impl Issuer {
 
     /// A token that is good for so many seconds.
     pub fn token_for(&self, seconds: u64, subject: &str, scope: &str) -> String {
-        let now = Timekeeper::default().now_seconds();
+        let now = Timekeeper::default().estimate_seconds();
         let claims = serde_json::json!({
             "iss": "https://issuer.test",
             "aud": "bank",

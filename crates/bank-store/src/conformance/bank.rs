@@ -66,7 +66,7 @@ impl View {
     /// Decides a request on what is known, and remembers its plan.
     pub fn propose(&mut self, request: impl Into<Request>) -> Proposal {
         let Request { command, name, refusal_recorded } = request.into();
-        let context = Context { now: self.now, request_id: name.clone() };
+        let context = Context { now: self.now, ahead_max: Duration::MAX, request_id: name.clone() };
         let decision = decide(|id| self.accounts.get(id), &command, &context);
         let decided_on =
             command.account_ids().map(|id| (id.clone(), self.accounts.get(id).map(Stamp::of))).collect();
@@ -162,7 +162,7 @@ impl Bank {
             accounts: accounts.map(|account| (account.id.clone(), account)).collect(),
             caller: self.caller.clone(),
             now: self.now,
-            decided_at: self.store.clock().now(),
+            decided_at: self.store.clock().estimate(),
         }
     }
 

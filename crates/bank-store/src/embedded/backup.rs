@@ -39,11 +39,11 @@ pub(super) fn require_whole(meta: &impl ReadableTable<&'static str, &'static str
 impl Backup for EmbeddedStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
         let (query, retention) = (query.clone(), self.file.retention());
-        let now_seconds = self.file.clock().now_seconds();
+        let aged_to_seconds = self.file.aged_to_ms() / 1_000;
         self.read(move |snapshot| {
             let table = snapshot.transaction.open_table(REQUESTS).map_err(storage_error)?;
             let mut page = RequestsPage::new(&query, snapshot.partitions);
-            for window in Windows::at(now_seconds, retention, &table)?.oldest_first() {
+            for window in Windows::at(aged_to_seconds, retention, &table)?.oldest_first() {
                 let rows = table.range((window, "", "", "")..(window + 1, "", "", ""));
                 for row in rows.map_err(storage_error)? {
                     let (key, row) = row.map_err(storage_error)?;
@@ -76,11 +76,12 @@ impl Backup for EmbeddedStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let (import, batch) = (import.clone(), batch.clone());
+        let (import, batch, now_seconds) =
+            (import.clone(), batch.clone(), self.file.clock().estimate_seconds());
         self.writer
             .write(move |transaction, before| {
                 require_under_way(transaction, &import)?;
-                commit::import(transaction, before, &batch)
+                commit::import(transaction, before, now_seconds, &batch)
             })
             .await
     }

@@ -22,7 +22,7 @@ use super::{
         RequestKey, Row,
     },
 };
-use crate::{StoreError, partition::Partitions};
+use crate::{StoreError, clock::Timekeeper, partition::Partitions};
 
 /// How many problems are told in words; the others are counted.
 const PROBLEMS_TOLD_MAX: usize = 100;
@@ -88,7 +88,7 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
         checked.note_error(error);
         Recent::default()
     });
-    let walk = || Walk::new(&transaction, recent, identity.partitions)?.all(&mut checked);
+    let walk = || Walk::new(&transaction, recent, identity.partitions)?.all(&options.clock, &mut checked);
     if let Err(error) = readable(walk) {
         checked.note_error(error);
     }
@@ -127,9 +127,11 @@ impl Walk {
         })
     }
 
-    fn all(&self, checked: &mut Checked) -> Result<(), StoreError> {
+    fn all(&self, clock: &Timekeeper, checked: &mut Checked) -> Result<(), StoreError> {
+        let (now, ahead_max) = (clock.estimate(), clock.ahead_max());
         let mut owned = 0;
         let mut milestones = 0;
+        let mut ahead = Vec::new();
         for row in self.tables.accounts.iter().map_err(storage_error)? {
             let (key, row) = row.map_err(storage_error)?;
             let account = readable(|| self.account(key.value(), row.value()));
@@ -139,6 +141,9 @@ impl Walk {
                     checked.entries += account.version;
                     milestones += account.version / MILESTONE_EVERY;
                     owned += u64::from(!account.owner.is_empty());
+                    if account.updated_at.is_ahead_of(now, ahead_max) {
+                        ahead.push((account.id, account.version, account.updated_at));
+                    }
                 }
                 Err(error) => checked.note_error(error),
             }
@@ -161,6 +166,11 @@ impl Walk {
                     checked.note(format!("there are {found} {what}, and {expected} belong to accounts"));
                 }
             }
+        }
+        for (id, version, time) in ahead {
+            checked.note(format!(
+                "account {id}: entry {version} is dated {time}, ahead of the clock, which says {now}"
+            ));
         }
         Ok(())
     }

@@ -216,10 +216,10 @@ pub(super) fn entry(position: Position, currency: Currency, row: &[u8]) -> Resul
     Ok(Linked { entry, previous: fields.previous })
 }
 
-/// Whose an entry of the log is.
-pub(super) fn account_id_of(position: Position, row: &[u8]) -> Result<AccountId, StoreError> {
+/// Whose an entry of the log is, and of when.
+pub(super) fn place_of(position: Position, row: &[u8]) -> Result<(AccountId, Timestamp), StoreError> {
     // Only of a currency that is there can there be entries; which one it is does not matter here.
-    entry(position, Currency::USD, row).map(|linked| linked.entry.account_id)
+    entry(position, Currency::USD, row).map(|Linked { entry, .. }| (entry.account_id, entry.time))
 }
 
 /// Appends the row of a request record.

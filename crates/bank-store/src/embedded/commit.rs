@@ -13,6 +13,7 @@ use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 pub(super) use self::import::apply as import;
 use super::{
+    ages,
     codec::{self, Record, RecordedOutcome},
     file::storage_error,
     heads::{Head, Recent, Remembered},
@@ -33,7 +34,8 @@ pub(super) struct Before<'a> {
     pub(super) remembered: &'a mut Remembered,
     pub(super) partitions: Partitions,
     pub(super) retention: Retention,
-    pub(super) now_seconds: u64,
+    /// How old what is new is: see `ages`.
+    pub(super) aged_to_ms: u64,
 }
 
 /// What is so once the transaction is committed.
@@ -103,7 +105,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     ) -> Result<Self, StoreError> {
         let tables = WriteTables::open(transaction)?;
         Ok(Self {
-            windows: Windows::at(before.now_seconds, before.retention, &tables.requests)?,
+            windows: Windows::at(before.aged_to_ms / 1_000, before.retention, &tables.requests)?,
             known: HashMap::with_capacity(proposals),
             next_number: tables.accounts.len().map_err(storage_error)?,
             log: Addition::after(log::newest(&tables.log)?),
@@ -332,6 +334,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         }
         self.windows.write(&mut tables.requests, self.records)?;
         self.windows.forget(&mut tables.requests, proposals)?;
+        ages::write(&mut tables.meta, self.before.aged_to_ms)?;
 
         let changed = self.known.into_iter().filter(|(_, known)| known.changed.is_some());
         let heads: Vec<_> =

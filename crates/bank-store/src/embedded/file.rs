@@ -7,9 +7,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    EmbeddedOptions,
+    EmbeddedOptions, log,
     medium::Medium,
-    tables::{META, WriteTables},
+    tables::{LOG, META, WriteTables},
 };
 use crate::{Secret, StoreError, partition::Partitions};
 
@@ -65,6 +65,33 @@ pub(super) fn open_or_found(
     }
     found.keep_secret(&database)?;
     Ok((database, found))
+}
+
+/// Refuses a bank whose newest entry is ahead of the clock.
+pub(super) fn require_past(
+    database: &Database,
+    file: &str,
+    options: &EmbeddedOptions,
+) -> Result<(), StoreError> {
+    let transaction = database.begin_read().map_err(storage_error)?;
+    let log = transaction.open_table(LOG).map_err(storage_error)?;
+    let (now, ahead_max) = (options.clock.estimate(), options.clock.ahead_max());
+    let Some((account_id, time)) =
+        log::newest_entry(&log)?.filter(|(_, time)| time.is_ahead_of(now, ahead_max))
+    else {
+        return Ok(());
+    };
+    let text = format!(
+        "the newest entry in {file} is of {time}, on account {account_id}, and the clock of this machine says {now}"
+    );
+    if options.entries_ahead_allowed {
+        tracing::warn!("{text}; it is taken to be right, as clock.entries_ahead_allowed says");
+        return Ok(());
+    }
+    Err(StoreError::Misconfigured(format!(
+        "{text}: set the clock; if it is right, and the bank was changed while it was wrong, read docs/clocks.md before \
+         you start with clock.entries_ahead_allowed = true"
+    )))
 }
 
 /// Opens the bank in the file that is there.

@@ -70,7 +70,7 @@ impl Recent {
             let (first, row) = row.map_err(storage_error)?;
             for (position, entry) in LogRow::parse(first.value(), row.value())?.entries() {
                 newest = position;
-                let id = codec::account_id_of(position, entry)?;
+                let (id, _) = codec::place_of(position, entry)?;
                 let number = match numbers.get(&id) {
                     Some(number) => *number,
                     None => {

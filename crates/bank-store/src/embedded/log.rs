@@ -6,9 +6,11 @@
 
 use std::ops::Bound;
 
+use bank_domain::{AccountId, Timestamp};
 use redb::{ReadableTable, Table};
 
 use super::{
+    codec,
     file::storage_error,
     tables::{Position, Row},
 };
@@ -64,6 +66,15 @@ fn length(bytes: [u8; LENGTH_BYTES]) -> usize {
 pub(super) fn newest(log: &impl ReadableTable<Position, Row>) -> Result<Position, StoreError> {
     let Some((first, row)) = log.last().map_err(storage_error)? else { return Ok(0) };
     Ok(LogRow::parse(first.value(), row.value())?.last())
+}
+
+/// The account and the time of the newest entry of all; `None` if there is none.
+pub(super) fn newest_entry(
+    log: &impl ReadableTable<Position, Row>,
+) -> Result<Option<(AccountId, Timestamp)>, StoreError> {
+    let Some((first, row)) = log.last().map_err(storage_error)? else { return Ok(None) };
+    let row = LogRow::parse(first.value(), row.value())?;
+    row.entries().last().map(|(position, entry)| codec::place_of(position, entry)).transpose()
 }
 
 /// Reads the entry at a position; `None` if there is none.

@@ -19,6 +19,8 @@ pub struct EmbeddedOptions {
     pub free_bytes_min: u64,
     /// What it goes by for the time.
     pub clock: Timekeeper,
+    /// Whether to open a file whose newest entry is ahead of the clock: the clock was wrong then, and is right now.
+    pub entries_ahead_allowed: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -30,6 +32,7 @@ impl Default for EmbeddedOptions {
             cache_bytes_max: 256 << 20,
             free_bytes_min: 64 << 20,
             clock: Timekeeper::default(),
+            entries_ahead_allowed: false,
         }
     }
 }

@@ -45,8 +45,8 @@ struct Window {
 }
 
 impl Windows {
-    /// The windows at an instant. A clock that was set back does not take the bank to a window before
-    /// the newest that it has written to.
+    /// The windows at an instant, as `ages` counts the time. It may have lost some of that: that does not take the
+    /// bank to a window before the newest that it has written to.
     pub(super) fn at(
         now_seconds: u64,
         retention: Retention,
@@ -120,16 +120,17 @@ impl Windows {
         self.written.iter().rev().map(|window| window.number)
     }
 
-    /// Writes a record of another bank into the window of the time that it was recorded at, unless that
-    /// is too old.
+    /// Writes a record of another bank, of this age, into the window that one of its own would be in, unless it is too
+    /// old.
     pub(super) fn import(
         &self,
         requests: &mut Table<'_, tables::RequestKey, Row>,
         retention: Retention,
         key: &RequestKey,
         record: &Record,
+        aged_to_seconds: u64,
     ) -> Result<(), StoreError> {
-        let window = (record.recorded_at_seconds / retention.window_seconds).min(self.current);
+        let window = (aged_to_seconds / retention.window_seconds).min(self.current);
         if window < self.oldest {
             return Ok(());
         }

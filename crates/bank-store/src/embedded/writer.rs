@@ -23,12 +23,13 @@ use tokio::sync::oneshot;
 
 use super::{
     EmbeddedOptions,
+    ages::Ages,
     commit::{After, Before},
     file::{self, Identity, damaged, storage_error},
     heads::{Recent, Remembered},
     medium::Medium,
     requests::Retention,
-    tables::WriteTables,
+    tables::{META, REQUESTS, WriteTables},
 };
 use crate::{StoreError, clock::Timekeeper, partition::Partitions};
 
@@ -42,6 +43,7 @@ pub(super) struct OpenFile {
     medium: Box<dyn Medium>,
     options: EmbeddedOptions,
     identity: Identity,
+    ages: Ages,
     state: RwLock<State>,
 }
 
@@ -71,8 +73,14 @@ impl OpenFile {
     /// Opens the file, or makes it.
     pub(super) fn open(medium: Box<dyn Medium>, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         let (database, identity) = file::open_or_found(&*medium, options)?;
+        file::require_past(&database, &medium.name(), options)?;
         let open = Open::new(database, &identity, options)?;
-        Ok(Self { medium, options: options.clone(), identity, state: RwLock::new(State::Open(open)) })
+        let retention = retention(&identity, options);
+        let transaction = &open.snapshot().transaction;
+        let meta = transaction.open_table(META).map_err(storage_error)?;
+        let requests = transaction.open_table(REQUESTS).map_err(storage_error)?;
+        let ages = Ages::read(&meta, &requests, retention, &options.clock)?;
+        Ok(Self { medium, options: options.clone(), identity, ages, state: RwLock::new(State::Open(open)) })
     }
 
     pub(super) fn name(&self) -> String {
@@ -105,7 +113,7 @@ impl OpenFile {
         self.require_writable()?;
         let mut is_usable = true;
         let result = self.with_open(|open| {
-            let result = open.attempt(self.retention(), self.clock().now_seconds(), work);
+            let result = open.attempt(self.retention(), self.aged_to_ms(), work);
             is_usable = match &result {
                 Ok(_) => true,
                 Err(StoreError::OutcomeUnknown(_)) => false,
@@ -125,10 +133,12 @@ impl OpenFile {
     }
 
     pub(super) fn retention(&self) -> Retention {
-        Retention {
-            seconds: file::retention_seconds(&self.options),
-            window_seconds: self.identity.request_window_seconds,
-        }
+        retention(&self.identity, &self.options)
+    }
+
+    /// What is new at this instant is of this age, in milliseconds.
+    pub(super) fn aged_to_ms(&self) -> u64 {
+        self.ages.now_ms(&self.options.clock)
     }
 
     fn with_open<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -212,7 +222,7 @@ impl Open {
     fn attempt<T>(
         &self,
         retention: Retention,
-        now_seconds: u64,
+        aged_to_ms: u64,
         work: impl FnOnce(&WriteTransaction, Before<'_>) -> Result<(T, After), StoreError>,
     ) -> Result<T, StoreError> {
         let is_committing = Cell::new(false);
@@ -221,7 +231,7 @@ impl Open {
             let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             let partitions = snapshot.partitions;
             let recent = &snapshot.recent;
-            let before = Before { recent, remembered: &mut remembered, partitions, retention, now_seconds };
+            let before = Before { recent, remembered: &mut remembered, partitions, retention, aged_to_ms };
             // Durable and in one phase, unless told otherwise.
             let transaction = self.database.begin_write().map_err(storage_error)?;
             let (answer, After { recent, heads }) = work(&transaction, before)?;
@@ -250,6 +260,10 @@ impl Open {
             })
         })
     }
+}
+
+fn retention(identity: &Identity, options: &EmbeddedOptions) -> Retention {
+    Retention { seconds: file::retention_seconds(options), window_seconds: identity.request_window_seconds }
 }
 
 /// Whether redb lets anybody write, after a write that did not come to its end.

@@ -78,7 +78,7 @@ impl Backup for MemoryStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let now = self.clock.now_seconds();
+        let now = self.clock.estimate_seconds();
         let mut state = self.importing(import)?;
         for HistoryPart { account, entries } in &batch.histories {
             let written = state.accounts.get(&account.id).map_or(0, |history| history.entries.len());

@@ -3,6 +3,8 @@
 //! A bank that is marked has `import:<id>` where its id should be, so whatever compares that refuses:
 //! every commit, every read and every watchdog, of every server. Its own id is beside it meanwhile.
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 use bank_domain::{AccountId, Entry, EntryId};
 use fred::{
@@ -13,6 +15,7 @@ use fred::{
 
 use super::{
     PARTITIONS_PER_READ, RedisStore, codec, connection::Connection, errors::reply_code, records, reply,
+    script::clocks_apart,
 };
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
@@ -59,10 +62,7 @@ impl Backup for RedisStore {
         let after = query.after.as_ref().map(|key| &key.account_id).or(query.after_account.as_ref());
         let first = after.map_or(0, partition);
         let last = query.through_account.as_ref().map_or(self.keys.partitions() - 1, partition);
-        let reading = self.reading().await?;
-        reading.ask(reading.pipeline().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
-        let now = reading.answers().await?.into_iter().next().unwrap_or(Value::Null);
-        let windows = self.windows.at(seconds(now)?);
+        let windows = self.windows_now()?;
 
         let mut page = RequestsPage::new(query, self.keys.partitioning());
         let mut next = first;
@@ -99,7 +99,7 @@ impl Backup for RedisStore {
         for part in &batch.histories {
             self.history(part, &mut commands);
         }
-        let windows = self.windows.at(self.now(&connection).await?);
+        let windows = self.windows_now()?;
         for request in &batch.requests {
             let window = (request.recorded_at / self.windows.window_seconds).min(*windows.end());
             if window < *windows.start() {
@@ -107,10 +107,10 @@ impl Backup for RedisStore {
             }
             let partition = self.keys.partition_of(&request.key.account_id);
             let key = self.keys.requests_of(partition, window);
-            let expires_at = self.windows.expires_at(window, partition).to_string();
+            let begun = self.keys.requests(partition);
             let record = records::record(request)?;
             commands.push(["HSET", &key, &records::field(&request.key), &record].map(Value::from));
-            commands.push(["EXPIREAT", &key, &expires_at].map(Value::from));
+            commands.push(["SADD", &begun, &window.to_string()].map(Value::from));
         }
         self.write(&connection, import, commands).await?;
         self.require_entries(&connection, &batch.requests).await
@@ -225,7 +225,7 @@ impl RedisStore {
 
     /// Removes all but what says which bank this is.
     async fn clear(&self, connection: &Connection, import: &ImportId) -> Result<(), StoreError> {
-        let windows = self.windows.at(self.now(connection).await?);
+        let windows = self.windows_now()?;
         let windows = windows.start().saturating_sub(WINDOWS_BEFORE_MAX)..=*windows.end();
         for partition in 0..self.keys.partitions() {
             let list = self.keys.accounts(partition);
@@ -240,7 +240,8 @@ impl RedisStore {
             }
             let records = windows.clone().map(|window| Value::from(self.keys.requests_of(partition, window)));
             let mut commands = Commands::default();
-            commands.push(std::iter::once(Value::from("UNLINK")).chain(records));
+            let begun = Value::from(self.keys.requests(partition));
+            commands.push([Value::from("UNLINK"), begun].into_iter().chain(records));
             self.write(connection, import, commands).await?;
         }
         Ok(())
@@ -306,14 +307,9 @@ impl RedisStore {
         })
     }
 
-    async fn now(&self, connection: &Connection) -> Result<u64, StoreError> {
-        let time = connection.client().custom(cmd!("TIME"), Vec::<Value>::new());
-        seconds(connection.run(time).await?)
+    /// The windows of records, while this clock and that of Redis agree on which they are.
+    fn windows_now(&self) -> Result<RangeInclusive<u64>, StoreError> {
+        self.clock.now().map_err(|_| clocks_apart())?;
+        Ok(self.windows.at(self.clock.estimate_seconds()))
     }
-}
-
-/// The seconds that Redis's clock says.
-fn seconds(time: Value) -> Result<u64, StoreError> {
-    let seconds = reply::list(time)?.into_iter().next().and_then(|seconds| seconds.as_u64());
-    seconds.ok_or_else(|| reply::unexpected("redis does not tell the time"))
 }

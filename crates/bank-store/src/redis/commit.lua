@@ -13,7 +13,11 @@
 --       3  the id of the bank that the proposals are for
 --       4  '1' to write the barrier: WAIT is sure to count only what its own connection has written,
 --          and a commit may have nothing else to write
---       5  four lists in MessagePack, each flat, since what is nested costs more:
+--       5  the time at the server as this was sent, in milliseconds like all that follow
+--       6  when the proposals were decided
+--       7  how far clocks may be off
+--       8  how long a commit may take
+--       9  four lists in MessagePack, each flat, since what is nested costs more:
 --          groups    for each partition: its requests key, its first request and its last
 --          requests  the fields of all requests, those of one partition together
 --          starts    where each proposal begins in `words`
@@ -32,7 +36,10 @@
 --                      +7 how many words follow: other fields of the account that change
 --                      then how many words of indexes follow: their keys, and last the account's id
 --                      as a member of them
--- Returns { outcomes, accounts, problem }, or an error WRONGBANK with the id of the bank that is here
+-- Returns { outcomes, accounts, problem }, or one of these errors, and then nothing was done:
+--       WRONGBANK   with the id of the bank that is here
+--       CLOCKOFF    the server has another time; with that of this Redis
+--       CLOCKBACK   this Redis has gone back in time; with that of the newest commit
 --       outcomes  of the proposals that are not simply applied, the number and
 --                   1 conflict, 2 request id reused, 3 abandoned, { outcome, entry } as recorded,
 --                   or why it is damaged
@@ -44,7 +51,8 @@
 --
 -- A request record is `<attempt> <fingerprint> <outcome> <recorded at>`; its outcome is the id of the
 -- entry that was written, or the refusal in JSON; the time is in seconds. Records live in one hash for
--- each partition and window of time; those are looked at that can hold a record which is not too old.
+-- each partition and window of time; those are looked at that can hold a record which is not too old. Which
+-- windows there are is in a set, under the name of the hashes without the window.
 --
 -- Redis does not roll a script back. What it could refuse is made sure of before: that an account and
 -- an index are what they should be, that a history is as long as its account says and, where entries
@@ -62,17 +70,31 @@ local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than som
 local call, try, unpack, sub, floor = redis.call, redis.pcall, unpack, string.sub, math.floor
 local KEYS = KEYS
 
-local bank_id = try('HGET', KEYS[1], 'bank_id')
+local meta = try('HMGET', KEYS[1], 'bank_id', 'committed_at')
+local bank_id, committed_at = meta[1], tonumber(meta[2] or '')
 if bank_id ~= ARGV[3] then
   return redis.error_reply('WRONGBANK ' .. (type(bank_id) == 'string' and bank_id or ''))
 end
 
+-- Entries are dated by the servers, and records of requests age by the clock of this Redis. So both are held to the
+-- other, here and now: whichever is wrong, nothing is dated or forgotten by it.
+local time = call('TIME')
+local now, now_ms = tonumber(time[1]), time[1] * 1000 + floor(time[2] / 1000)
+local sent_at, decided_at = tonumber(ARGV[5]), tonumber(ARGV[6])
+local offset_max, commit_max = tonumber(ARGV[7]), tonumber(ARGV[8])
+if now_ms < sent_at - offset_max or now_ms > sent_at + offset_max + commit_max then
+  return redis.error_reply(string.format('CLOCKOFF %.0f', now_ms))
+end
+if committed_at and now_ms < committed_at - offset_max then
+  return redis.error_reply(string.format('CLOCKBACK %.0f', committed_at))
+end
+-- What was decided longer ago, or with a clock that was ahead, is decided again, so that nothing is dated so.
+local is_untimely = now_ms < decided_at - offset_max or now_ms > decided_at + offset_max + commit_max
+
 local retention = tonumber(ARGV[1])
 local window_length = tonumber(ARGV[2])
-local groups, requests, starts, words = cmsgpack.unpack(ARGV[5])
+local groups, requests, starts, words = cmsgpack.unpack(ARGV[9])
 
--- The clock of this Redis: servers may disagree on the time, and after a failover so may Redis.
-local now = tonumber(call('TIME')[1])
 local skew = math.min(CLOCK_SKEW_SECONDS_MAX, window_length)
 local window = floor(now / window_length)
 
@@ -152,6 +174,7 @@ local function decide(p, is_alone, is_whole)
     if sub(record, 1, 16) == sub(own, 1, 16) then return nil end
     return { string.match(record, '^(.+) %d+$', 35) }
   end
+  if is_untimely then return CONFLICT end
   local at = p + 5
   for _ = 1, words[p + 4] do
     local account = words[at]
@@ -302,8 +325,20 @@ local function write_accounts()
   end
 end
 
+-- Removes the windows of a partition that are too old. Redis is not told to let them expire: it would as soon as its
+-- clock jumped, and requests that were carried out would be carried out again.
+local function forget(windows)
+  local oldest = floor((now - retention - skew) / window_length)
+  for _, begun in ipairs(call('SMEMBERS', windows)) do
+    if tonumber(begun) < oldest then
+      call('UNLINK', windows .. ':' .. begun)
+      call('SREM', windows, begun)
+    end
+  end
+end
+
 local function write_records()
-  local names, lists, suffix = {}, {}, ':' .. window
+  local names, windows, lists, suffix = {}, {}, {}, ':' .. window
   for g = 1, #groups, 3 do
     local list, n = {}, 0
     for request = groups[g + 1], groups[g + 2] do
@@ -314,7 +349,7 @@ local function write_records()
     end
     if n > 0 then
       names[#names + 1] = KEYS[groups[g]] .. suffix
-      lists[#names] = list
+      windows[#names], lists[#names] = KEYS[groups[g]], list
     end
   end
   local known = 0
@@ -326,12 +361,7 @@ local function write_records()
     for i = 1, #list, ARGUMENTS_MAX do
       call('HSET', name, unpack(list, i, math.min(i + ARGUMENTS_MAX - 1, #list)))
     end
-    if known < #names then
-      -- Partitions expire one after another, so that Redis never stands still for all of them.
-      local partition = tonumber(string.match(name, '{(%d+)}'))
-      local spread = floor(partition * window_length / 65536)
-      call('EXPIREAT', name, (window + 1) * window_length + retention + skew + spread)
-    end
+    if known < #names and call('SADD', windows[n], window) == 1 then forget(windows[n]) end
   end
 end
 
@@ -346,6 +376,10 @@ local function write()
   end
   write_accounts()
   write_records()
+  -- Close enough, and most commits need not write it.
+  if next(is_new) and (not committed_at or now_ms >= committed_at + 1000) then
+    call('HSET', KEYS[1], 'committed_at', string.format('%.0f', now_ms))
+  end
 end
 
 -- Only a user without leave for one of these commands makes this fail.

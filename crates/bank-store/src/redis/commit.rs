@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
-use bank_domain::{AccountId, Change, Currency, Entry, Plan};
+use bank_domain::{AccountId, Change, Currency, Entry, Plan, Timestamp};
 use fred::types::Value;
 
 use super::{
@@ -24,6 +24,8 @@ pub(super) struct Call {
     pub(super) keys: Vec<Value>,
     /// What the script calls `groups`, `requests`, `starts` and `words`.
     pub(super) payload: Value,
+    /// When the first of the proposals was decided.
+    pub(super) decided_at: Timestamp,
     /// Which account a key number is of.
     account_ids: HashMap<KeyNumber, AccountId>,
 }
@@ -60,7 +62,8 @@ impl Call {
             list.append_to(&mut payload);
         }
         let account_ids = builder.numbers.into_iter().map(|(id, number)| (number, id.clone())).collect();
-        Ok(Self { keys: builder.keys, payload: Value::Bytes(payload.into()), account_ids })
+        let decided_at = proposals.iter().map(|it| it.decided_at).min().unwrap_or(Timestamp::MIN);
+        Ok(Self { keys: builder.keys, payload: Value::Bytes(payload.into()), decided_at, account_ids })
     }
 
     /// Reads the answer of the script to these proposals.

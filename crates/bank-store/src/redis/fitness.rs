@@ -1,6 +1,8 @@
 //! Does a Redis give what the operator asked for? If not: what it has, and what to do about it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use bank_domain::Timestamp;
 
 use super::{
     RedisOptions,
@@ -16,6 +18,8 @@ pub(super) struct Demand {
     pub(super) replicas: u32,
     /// Whether Redis is asked for its settings, or they are taken on the operator's word.
     pub(super) check_config: bool,
+    /// How far back its clock may go.
+    pub(super) clock_offset_max: Duration,
 }
 
 /// What a Redis lacks.
@@ -40,7 +44,7 @@ impl fmt::Display for Shortfall {
 impl Demand {
     pub(super) fn of(options: &RedisOptions) -> Self {
         let RedisOptions { durability: level, replicas, check_config, .. } = *options;
-        Self { level, replicas, check_config }
+        Self { level, replicas, check_config, clock_offset_max: options.clock.offset_max() }
     }
 
     /// What is lacking, if anything.
@@ -51,10 +55,15 @@ impl Demand {
     pub(super) fn shortfall(self, inspection: &Inspection, has_proof: bool) -> Option<Shortfall> {
         let wrong = self.wrong_settings(&inspection.settings);
         let durable = self.level > DurabilityLevel::None && self.check_config;
-        wrong.or_else(|| (durable && inspection.is_rewriting && !has_proof).then(rewriting)).or_else(|| {
-            (inspection.replicas < self.replicas)
-                .then(|| too_few_replicas(inspection.replicas, self.replicas))
-        })
+        let behind =
+            inspection.committed_at.filter(|time| time.is_ahead_of(inspection.time, self.clock_offset_max));
+        wrong
+            .or_else(|| behind.map(went_back))
+            .or_else(|| (durable && inspection.is_rewriting && !has_proof).then(rewriting))
+            .or_else(|| {
+                (inspection.replicas < self.replicas)
+                    .then(|| too_few_replicas(inspection.replicas, self.replicas))
+            })
     }
 
     fn wrong_settings(self, settings: &Settings) -> Option<Shortfall> {
@@ -126,7 +135,7 @@ impl Demand {
 
     /// What is promised where all of this is given.
     pub(super) fn promise(self) -> Durability {
-        let Self { level, replicas, check_config } = self;
+        let Self { level, replicas, check_config, .. } = self;
         let words = match level {
             DurabilityLevel::Always => "what is acknowledged is on redis's disk",
             DurabilityLevel::EverySecond => "a crash of redis's machine loses up to the last two seconds",
@@ -156,6 +165,18 @@ fn throws_away(policy: &str) -> Shortfall {
             "redis has maxmemory-policy {policy}, which throws accounts away when memory runs out"
         ),
         remedy: format!("run {} and `redis-cli CONFIG REWRITE`", command("maxmemory-policy", "noeviction")),
+        may_pass: false,
+        is_other_bank: false,
+    }
+}
+
+/// What is wrong with a Redis whose clock is behind that of its newest commit.
+pub(super) fn went_back(committed_at: Timestamp) -> Shortfall {
+    Shortfall {
+        found: format!("the clock of redis is behind {committed_at}, when the bank last changed"),
+        remedy: "set the clock of its machine; if that is right, and the bank was changed while it was wrong, read \
+                 docs/clocks.md before you start a server with clock.entries_ahead_allowed = true"
+            .to_owned(),
         may_pass: false,
         is_other_bank: false,
     }
@@ -216,6 +237,8 @@ mod tests {
             is_primary: true,
             is_loading: false,
             bank_id: "b".to_owned(),
+            time: Timestamp::UNIX_EPOCH,
+            committed_at: None,
             replicas: 1,
             is_rewriting: false,
             settings: Settings::Told(
@@ -225,7 +248,7 @@ mod tests {
     }
 
     fn demand(level: DurabilityLevel) -> Demand {
-        Demand { level, replicas: 0, check_config: true }
+        Demand { level, replicas: 0, check_config: true, clock_offset_max: Duration::from_secs(1) }
     }
 
     #[test]
@@ -285,6 +308,17 @@ mod tests {
         let on_word = Demand { check_config: false, ..always };
         let hidden = Inspection { settings: Settings::NotAsked, ..rewriting };
         assert_eq!(on_word.shortfall(&hidden, false), None);
+    }
+
+    #[test]
+    fn a_clock_does_not_go_back_behind_the_newest_commit() {
+        let demand = demand(DurabilityLevel::Always);
+        let committed_at = |ms| Some(Timestamp::try_from_unix_ms(ms).unwrap());
+        let redis = |ms| Inspection { committed_at: committed_at(ms), ..redis(&[]) };
+        assert_eq!(demand.shortfall(&redis(1_000), true), None);
+        let shortfall = demand.shortfall(&redis(1_001), true).unwrap();
+        assert!(!shortfall.may_pass && !shortfall.is_other_bank);
+        assert!(shortfall.to_string().contains("behind 1970-01-01T00:00:01.001Z"), "{shortfall}");
     }
 
     #[test]

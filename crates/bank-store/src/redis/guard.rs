@@ -6,6 +6,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bank_domain::Timestamp;
 use fred::interfaces::{ClientLike as _, KeysInterface as _};
 use tokio::{
     sync::watch,
@@ -80,7 +81,7 @@ impl Guard {
     /// # Errors
     /// [`StoreError::Unavailable`] if it leads to no primary, or to another one than the commits go to.
     pub(super) async fn admit(&self, role: Role, connection: &Connection) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, self.options.check_config).await?;
+        let inspection = inspect(connection, &self.keys, &self.options).await?;
         require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
         if role == Role::Commits {
             self.judge(&inspection);
@@ -144,7 +145,7 @@ impl Guard {
 
     /// Looks whether Redis is fit for the bank now.
     pub(super) async fn look(&self, connection: &Connection) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, self.options.check_config).await?;
+        let inspection = inspect(connection, &self.keys, &self.options).await?;
         if let Err(reason) = require_usable(&inspection) {
             connection.close(reason);
             return Err(StoreError::Unavailable(reason.to_owned()));
@@ -207,6 +208,14 @@ impl Guard {
     /// Redis has answered with the id of another bank, or of none.
     pub(super) fn other_bank(&self, found: &str) -> StoreError {
         let shortfall = fitness::other_bank(found, &self.bank_id);
+        let error = StoreError::Unfit(shortfall.found.clone());
+        self.set_shortfall(Some(shortfall));
+        error
+    }
+
+    /// Redis has refused a commit since its clock is behind that of the newest one.
+    pub(super) fn went_back(&self, committed_at: Option<Timestamp>) -> StoreError {
+        let shortfall = fitness::went_back(committed_at.unwrap_or(Timestamp::MAX));
         let error = StoreError::Unfit(shortfall.found.clone());
         self.set_shortfall(Some(shortfall));
         error

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use fred::{
-    cmd,
     interfaces::{ClientLike as _, HashesInterface as _, KeysInterface as _},
-    types::{InfoKind, Value},
+    types::InfoKind,
 };
 use uuid::Uuid;
 
@@ -18,16 +17,16 @@ use super::{
     inspection::{Info, inspect},
     keys::Keys,
 };
-use crate::{Secret, StoreError, clock::Timekeeper};
+use crate::{
+    Secret, StoreError,
+    clock::{ClockOff, Timekeeper},
+};
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "3";
 
 /// How many windows of request records a commit looks at, at most.
 const WINDOWS_MAX: u64 = 31;
-
-/// How far the clocks of a server and of its Redis may be apart.
-const CLOCK_SKEW_SECONDS_MAX: u64 = 60;
 
 /// What of a bank is fixed when it is founded.
 #[derive(Clone, Debug)]
@@ -45,16 +44,23 @@ pub(super) async fn examine(
     options: &RedisOptions,
 ) -> Result<(), StoreError> {
     require_supported(connection).await?;
-    let inspection = inspect(connection, keys, options.check_config).await?;
+    let mut inspection = inspect(connection, keys, options).await?;
     require_usable(&inspection).map_err(|reason| {
         StoreError::Unfit(format!("redis at {} cannot be used: {reason}", connection.address()))
     })?;
+    require_same_time(connection, &options.clock)?;
+    if options.entries_ahead_allowed && inspection.committed_at.is_some_and(|time| time > inspection.time) {
+        let (committed_at, time) = (inspection.committed_at.take(), inspection.time);
+        tracing::warn!(?committed_at, %time, "the clock of redis is taken to be right, as clock.entries_ahead_allowed says");
+        let write = connection.client().hset::<(), _, _>(keys.meta(), ("committed_at", time.unix_ms()));
+        connection.run(write).await?;
+    }
     if let Some(shortfall) = Demand::of(options).shortfall(&inspection, false) {
         let text = format!("redis at {} is not fit for the bank: {shortfall}", connection.address());
         let is_final = !shortfall.may_pass;
         return Err(if is_final { StoreError::Misconfigured(text) } else { StoreError::Unfit(text) });
     }
-    require_same_time(connection, &options.clock).await
+    Ok(())
 }
 
 /// Asked on its own, since older ones do not understand all of an [`inspect`].
@@ -175,20 +181,15 @@ async fn require_no_accounts(connection: &Connection, keys: &Keys) -> Result<(),
     )))
 }
 
-/// Refuses a Redis whose clock and this machine's differ by much: histories carry the time of the
-/// server that wrote them, and one that is far ahead takes its accounts there for good.
-async fn require_same_time(connection: &Connection, clock: &Timekeeper) -> Result<(), StoreError> {
-    let time: Vec<i64> =
-        connection.run(connection.client().custom(cmd!("TIME"), Vec::<Value>::new())).await?;
-    let theirs = time.first().copied().unwrap_or_default();
-    let ours = clock.now_seconds();
-    let apart = theirs.abs_diff(i64::try_from(ours).unwrap_or(i64::MAX));
-    if apart > CLOCK_SKEW_SECONDS_MAX {
-        return Err(StoreError::Misconfigured(format!(
-            "the clocks of this machine and of redis at {} are {apart} s apart; at most \
-             {CLOCK_SKEW_SECONDS_MAX} s are allowed: set them by NTP",
-            connection.address()
-        )));
-    }
-    Ok(())
+/// Refuses to start with a clock that differs from that of Redis: entries carry the time of the server that wrote them.
+fn require_same_time(connection: &Connection, clock: &Timekeeper) -> Result<(), StoreError> {
+    let Err(ClockOff { offset_ms }) = clock.now() else { return Ok(()) };
+    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
+    Err(StoreError::Misconfigured(format!(
+        "the clock of this machine is {} ms {direction} that of redis at {}; at most {} ms are allowed \
+         (clock.offset_ms_max): set both by NTP",
+        offset_ms.unsigned_abs(),
+        connection.address(),
+        clock.offset_max().as_millis(),
+    )))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bank_domain::Timestamp;
 use fred::{
     cmd,
     error::Error as FredError,
@@ -9,7 +10,7 @@ use fred::{
     types::Value,
 };
 
-use super::{connection::Connection, errors::reply_code, keys::Keys, reply};
+use super::{RedisOptions, connection::Connection, errors::reply_code, keys::Keys, reply};
 use crate::StoreError;
 
 /// The oldest Redis that can hold a bank.
@@ -28,6 +29,10 @@ pub(super) struct Inspection {
     pub(super) is_loading: bool,
     /// Of the bank that it holds; empty where there is none.
     pub(super) bank_id: String,
+    /// What time it is there.
+    pub(super) time: Timestamp,
+    /// What time it was there at the newest commit, within a second.
+    pub(super) committed_at: Option<Timestamp>,
     /// How many replicas follow it.
     pub(super) replicas: u32,
     /// Whether its append-only file is being written anew, or could not be.
@@ -46,19 +51,21 @@ pub(super) enum Settings {
     Told(HashMap<String, String>),
 }
 
-/// Looks at a Redis, in one round trip.
+/// Looks at a Redis, in one round trip, and holds the clock against that of Redis.
 ///
 /// # Errors
 /// [`StoreError::OutcomeUnknown`] if it does not answer; another if it answers with an error.
 pub(super) async fn inspect(
     connection: &Connection,
     keys: &Keys,
-    check_config: bool,
+    options: &RedisOptions,
 ) -> Result<Inspection, StoreError> {
+    let RedisOptions { ref clock, check_config, .. } = *options;
     let pipeline = connection.pipeline();
     let queued = async {
         pipeline.custom::<(), _>(cmd!("INFO"), vec!["server", "replication", "persistence"]).await?;
-        pipeline.hget::<(), _, _>(keys.meta(), "bank_id").await?;
+        pipeline.custom::<(), Value>(cmd!("TIME"), Vec::new()).await?;
+        pipeline.hmget::<(), _, _>(keys.meta(), vec!["bank_id", "committed_at"]).await?;
         if check_config {
             pipeline.custom::<(), _>(cmd!("CONFIG"), [&["GET"], SETTINGS.as_slice()].concat()).await?;
         }
@@ -66,6 +73,7 @@ pub(super) async fn inspect(
     };
     queued.await.map_err(|error| connection.explain(&error))?;
 
+    let asked_at = clock.steady();
     let answers: Vec<Result<Value, FredError>> = connection.attempt_at_once(pipeline.try_all()).await?;
     let mut answers = answers.into_iter();
     let mut next = || {
@@ -76,16 +84,23 @@ pub(super) async fn inspect(
     let info = Info(reply::text(info)?);
     info.require_supported(connection.address())?;
     let is_loading = info.flag("loading");
-    let bank_id = match next() {
-        Err(_) if is_loading => Value::Null,
-        answer => answer.map_err(|error| connection.explain(&error))?,
+    let time = reply::told_time(next().map_err(|error| connection.explain(&error))?)?;
+    let [bank_id, committed_at] = match next() {
+        Err(_) if is_loading => [Value::Null, Value::Null],
+        answer => reply::pair(answer.map_err(|error| connection.explain(&error))?)?,
     };
+    let is_primary = info.value("role") == Some("master");
+    if is_primary {
+        clock.compare(asked_at, time);
+    }
     let settings = if check_config { settings(connection, next())? } else { Settings::NotAsked };
     Ok(Inspection {
         run_id: info.value("run_id").unwrap_or_default().to_owned(),
-        is_primary: info.value("role") == Some("master"),
+        is_primary,
         is_loading,
         bank_id: bank_id.into_string().unwrap_or_default(),
+        time,
+        committed_at: committed_at.as_str().and_then(|text| reply::time(&text)),
         replicas: info.replicas(),
         is_rewriting: info.flag("aof_rewrite_in_progress")
             || info.flag("aof_rewrite_scheduled")

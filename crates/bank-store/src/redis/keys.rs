@@ -33,7 +33,7 @@ impl Keys {
         format!("{}:{{{}}}:entries:{id}", self.prefix, self.partition_of(id))
     }
 
-    /// Without the window of time, which the commit script appends.
+    /// Which windows of records a partition has. The commit script appends one to have the name of its records.
     pub(super) fn requests(&self, partition: u32) -> String {
         format!("{}:{{{partition}}}:requests", self.prefix)
     }

@@ -81,7 +81,7 @@ mod tests {
 
     fn lease() -> (Arc<SimulatedClock>, Lease) {
         let clock = Arc::new(SimulatedClock::new(Timestamp::UNIX_EPOCH));
-        let timekeeper = Timekeeper::new(Arc::<SimulatedClock>::clone(&clock));
+        let timekeeper = Timekeeper::new(Arc::<SimulatedClock>::clone(&clock), Duration::from_secs(1));
         (clock, Lease::new(&timekeeper, TIMEOUT))
     }
 

@@ -40,8 +40,11 @@ pub struct RedisOptions {
     pub bank_id: Option<String>,
     /// Whether `CONFIG GET` is asked what Redis promises. Managed servers may hide it.
     pub check_config: bool,
-    /// What the store goes by for the time.
+    /// What the store goes by for the time. It is held against the clock of Redis.
     pub clock: Timekeeper,
+    /// Whether to use a bank that was last changed at a time which is yet to come: the clock was wrong then, and is
+    /// right now.
+    pub entries_ahead_allowed: bool,
 }
 
 impl Default for RedisOptions {
@@ -63,6 +66,7 @@ impl Default for RedisOptions {
             bank_id: None,
             check_config: true,
             clock: Timekeeper::default(),
+            entries_ahead_allowed: false,
         }
     }
 }

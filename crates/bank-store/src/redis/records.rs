@@ -24,12 +24,6 @@ impl Windows {
         oldest..=(now_seconds + self.skew()) / self.window_seconds
     }
 
-    /// When the records of a window expire in a partition: partitions do one after another.
-    pub(super) fn expires_at(self, window: u64, partition: u32) -> u64 {
-        let spread = u64::from(partition) * self.window_seconds / 65_536;
-        (window + 1) * self.window_seconds + self.retention_seconds + self.skew() + spread
-    }
-
     fn skew(self) -> u64 {
         CLOCK_SKEW_SECONDS_MAX.min(self.window_seconds)
     }

@@ -1,5 +1,6 @@
 //! Reads the values that Redis answers.
 
+use bank_domain::Timestamp;
 use fred::types::Value;
 
 use super::codec::Fields;
@@ -27,6 +28,22 @@ pub(super) fn integer(value: &Value) -> Result<i64, StoreError> {
 
 pub(super) fn text(value: Value) -> Result<String, StoreError> {
     value.into_string().ok_or_else(|| unexpected("redis answered something else than text"))
+}
+
+/// Milliseconds since 1970 in digits; `None` for what is no time.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok())
+}
+
+/// What `TIME` answers: seconds, and microseconds within the second.
+pub(super) fn told_time(value: Value) -> Result<Timestamp, StoreError> {
+    let [seconds, microseconds] = pair(value)?;
+    let unix_ms = (|| {
+        let milliseconds = microseconds.as_i64()? / 1_000;
+        seconds.as_i64()?.checked_mul(1_000)?.checked_add(milliseconds)
+    })();
+    let time = unix_ms.and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok());
+    time.ok_or_else(|| unexpected("redis does not tell the time"))
 }
 
 fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {

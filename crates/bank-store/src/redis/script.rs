@@ -14,8 +14,9 @@ use super::{
     errors::reply_code,
     guard::Guard,
     identity::Founded,
+    reply,
 };
-use crate::StoreError;
+use crate::{StoreError, clock::Timekeeper};
 
 /// The script as Redis knows it, with what it is told at each call.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub(super) struct Script {
     request_window_seconds: u64,
     replicas: u32,
     replicas_timeout_ms: i64,
+    clock: Timekeeper,
+    /// How long a commit may take.
+    commit_ms_max: u128,
 }
 
 impl Script {
@@ -42,6 +46,8 @@ impl Script {
             request_window_seconds: founded.request_window_seconds,
             replicas: options.replicas,
             replicas_timeout_ms: i64::try_from(options.replicas_timeout.as_millis()).unwrap_or(i64::MAX),
+            clock: options.clock.clone(),
+            commit_ms_max: options.command_timeout.as_millis(),
         }
     }
 
@@ -52,6 +58,7 @@ impl Script {
         guard: &Guard,
         call: &Call,
     ) -> Result<Value, StoreError> {
+        let asked_at = self.clock.steady();
         let mut answer = self.evaluate(connection, call).await?;
         // A Redis that was restarted, or is a new primary, does not know the script.
         if answer.as_ref().is_err_and(|error| reply_code(error) == Some("NOSCRIPT")) {
@@ -65,8 +72,17 @@ impl Script {
             }
             Err(error) => error,
         };
-        if reply_code(&error) == Some("WRONGBANK") {
-            return Err(guard.other_bank(error.details().trim_start_matches("WRONGBANK").trim()));
+        let rest = |code: &str| error.details().trim_start_matches(code).trim();
+        match reply_code(&error) {
+            Some("WRONGBANK") => return Err(guard.other_bank(rest("WRONGBANK"))),
+            Some("CLOCKOFF") => {
+                if let Some(said) = reply::time(rest("CLOCKOFF")) {
+                    self.clock.compare(asked_at, said);
+                }
+                return Err(clocks_apart());
+            }
+            Some("CLOCKBACK") => return Err(guard.went_back(reply::time(rest("CLOCKBACK")))),
+            _ => {}
         }
         let explained = connection.explain(&error);
         if matches!(explained, StoreError::Unavailable(_)) {
@@ -82,6 +98,7 @@ impl Script {
         call: &Call,
     ) -> Result<Result<Value, FredError>, StoreError> {
         let (key_count, script) = (call.keys.len().to_string(), cmd!("EVALSHA"));
+        let sent_at = self.clock.now().map_err(|_| clocks_apart())?;
         let mut arguments = vec![Value::from(self.digest.as_str()), Value::from(key_count)];
         arguments.extend(call.keys.iter().cloned());
         arguments.extend([
@@ -89,6 +106,10 @@ impl Script {
             Value::from(self.request_window_seconds.to_string()),
             Value::from(self.bank_id.as_str()),
             Value::from(if self.replicas > 0 { "1" } else { "0" }),
+            Value::from(sent_at.unix_ms().to_string()),
+            Value::from(call.decided_at.unix_ms().to_string()),
+            Value::from(self.clock.offset_max().as_millis().to_string()),
+            Value::from(self.commit_ms_max.to_string()),
             call.payload.clone(),
         ]);
         self.run(connection, script, arguments).await
@@ -141,4 +162,8 @@ impl Script {
             self.replicas, self.replicas_timeout_ms
         ))
     }
+}
+
+pub(super) fn clocks_apart() -> StoreError {
+    StoreError::Unfit("the clocks of this server and of redis are too far apart".to_owned())
 }

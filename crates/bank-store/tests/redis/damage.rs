@@ -312,7 +312,7 @@ async fn a_request_is_remembered_when_the_retention_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_is_refused_half_way_is_not_said_to_have_done_nothing() {
     let server = Arc::new(Server::start(&[]));
-    server.run(&["ACL", "SETUSER", "teller", "on", ">s3cret", "~*", "+@all", "-expireat"]);
+    server.run(&["ACL", "SETUSER", "teller", "on", ">s3cret", "~*", "+@all", "-sadd"]);
     let url = format!("redis://teller:s3cret@{}", server.address());
     let options = RedisOptions { url: bank_store::redis::RedisUrl::new(url), ..server.options() };
     let bank = Bank::new(Arc::new(connect(&options).await));

@@ -1,5 +1,7 @@
 //! The oldest Redis that is supported, as Debian 12 has it.
 
+#[path = "clocks.rs"]
+mod clocks;
 #[path = "contract.rs"]
 mod contract;
 #[path = "damage.rs"]

@@ -18,12 +18,15 @@ use std::{
 
 use bank_store::{
     DurabilityLevel, RedisStore, StoreError,
+    clock::{SystemClock, Timekeeper},
     redis::{RedisOptions, RedisUrl},
 };
 use tempfile::TempDir;
 use tokio::{sync::Mutex, time::timeout};
 
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// However slow the machine is, nothing comes too late to be committed.
+const CLOCK_OFFSET_MAX: Duration = Duration::from_mins(10);
 /// How often another port is tried, where somebody else was faster.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str = "redis-cli 7.0 or newer must be installed: run scripts/setup";
@@ -248,6 +251,7 @@ pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
         reconnect_delay_max: Duration::from_millis(200),
         watchdog_interval: Duration::from_millis(100),
         durability: DurabilityLevel::None,
+        clock: Timekeeper::new(Arc::new(SystemClock), CLOCK_OFFSET_MAX),
         ..RedisOptions::default()
     }
 }

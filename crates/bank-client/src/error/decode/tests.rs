@@ -61,6 +61,11 @@ fn refusals_carry_their_values() {
             "account 123 holds $50.00; only a zero balance can be closed",
         ),
         (
+            "ACCOUNT_AHEAD_OF_CLOCK",
+            vec![account, ("newest_entry_time", "2036-01-01T00:00:00Z")],
+            "account 123 takes no changes: it is ahead of the clock",
+        ),
+        (
             "BALANCE_OUT_OF_RANGE",
             vec![account],
             "the balance of account 123 would leave the range of 64-bit minor units",
@@ -124,7 +129,7 @@ fn what_is_worth_repeating_says_when() {
     let error = decode(detailed(Code::ResourceExhausted, "QUEUE_FULL", &[], later));
     assert!(matches!(error, Error::Overloaded { .. }));
     assert_eq!(error.retry_after(), Some(Duration::from_millis(250)));
-    for reason in ["STORE_UNAVAILABLE", "SHUTTING_DOWN", "OF_A_NEWER_SERVER"] {
+    for reason in ["STORE_UNAVAILABLE", "CLOCK_OFF", "SHUTTING_DOWN", "OF_A_NEWER_SERVER"] {
         let error = decode(detailed(Code::Unavailable, reason, &[], later));
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
         assert!(error.is_retryable() && !error.outcome_unknown());

@@ -30,6 +30,7 @@ struct Part {
 pub(in crate::embedded) fn apply(
     transaction: &WriteTransaction,
     before: Before<'_>,
+    now_seconds: u64,
     batch: &ImportBatch,
 ) -> Result<((), After), StoreError> {
     let changes: Vec<_> = batch
@@ -42,7 +43,7 @@ pub(in crate::embedded) fn apply(
                 .map(move |entry| Change { account: Arc::clone(&account), entry: Arc::new(entry.clone()) })
         })
         .collect();
-    let retention = before.retention;
+    let (retention, aged_to_seconds) = (before.retention, before.aged_to_ms / 1_000);
     let mut commit = Commit::begin(transaction, before, changes.len())?;
     let mut parts = HashMap::new();
     let mut added = HashMap::new();
@@ -75,7 +76,10 @@ pub(in crate::embedded) fn apply(
         };
         let KeptRequest { fingerprint, attempt, recorded_at: recorded_at_seconds, .. } = *request;
         let record = Record { fingerprint, attempt, recorded_at_seconds, outcome };
-        commit.windows.import(&mut commit.tables.requests, retention, &request.key, &record)?;
+        // Both banks date records by the time of day; this one counts their age in its own way from then on.
+        let age_seconds = now_seconds.saturating_sub(recorded_at_seconds);
+        let aged_to = aged_to_seconds.saturating_sub(age_seconds);
+        commit.windows.import(&mut commit.tables.requests, retention, &request.key, &record, aged_to)?;
     }
     let After { recent, .. } = commit.write(batch.requests.len())?;
     Ok(((), After { recent, heads: Vec::new() }))
