@@ -13,6 +13,7 @@ mod page;
 mod parse;
 mod read;
 mod render;
+mod scans;
 mod status;
 mod watch;
 
@@ -32,19 +33,21 @@ use tracing::Instrument as _;
 pub(crate) use self::{
     authenticate::Authenticate,
     call::{EndsWhenDraining, PacedByReader, is_timeout},
-    status::{Failure, MessageBound, NotAccepted, explain_answer, explain_end, refusal},
+    status::{Failure, MessageBound, NotAccepted, explain_answer, explain_end, refusal, status},
 };
 pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{
     call::{Answer, Call, Ending, Replies, ReplyTo},
     info::Start,
+    page::Paged,
     parse::{Assumed, Mutation, ParseWith},
+    scans::Scans,
 };
 use crate::{
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
     places::Places,
-    server::{Caller, Places as CallPlaces},
+    server::{Allowance, Caller, HeldRoom, Places as CallPlaces},
     watch::WatchOptions,
 };
 
@@ -216,6 +219,43 @@ impl BankApi {
         call.run(work).await
     }
 
+    /// Carries out a call that reads a page of a list. What it takes in memory is the caller's until the reply was
+    /// sent, and what it reads counts against their rate.
+    async fn list<Message, Query, Reply, Answering>(
+        &self,
+        method: Method,
+        request: Request<Message>,
+        answer: impl FnOnce(Arc<dyn Store>, Access, Query) -> Answering,
+    ) -> Result<Response<Reply>, Status>
+    where
+        Message: call::Names,
+        Query: ParseWith<Message> + Paged,
+        Reply: prost::Message,
+        Answering: Future<Output = Result<Answer<Reply>, Failure>>,
+    {
+        let call = Call::begin(method, &request, self.options.request_timeout);
+        let (deadline, access) = (call.deadline(), call.access());
+        let held = HeldRoom::default();
+        let work = pin!(async {
+            let access = access?;
+            let caller = Allowance::of_call(request.extensions()).ok_or(Failure::Unidentified)?;
+            let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
+            let bytes_max = query.bytes_max();
+            let room = timeout_at(deadline, caller.buffers().take(bytes_max)).await;
+            let mut room = room.map_err(|_| Failure::NoRoom(caller.buffers().none_for(bytes_max)))?;
+            let store = Arc::new(Scans::new(Arc::clone(self.ledger.store()), caller));
+            let answer = pin!(answer(store, access, query));
+            let answer = timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))?;
+            // As a message, and as bytes.
+            room.keep(2 * answer.reply.encoded_len());
+            held.hold(room);
+            Ok(answer)
+        });
+        let mut response = call.run(work).await?;
+        response.extensions_mut().insert(held.clone());
+        Ok(response)
+    }
+
     /// Leave to read everything.
     fn audit_permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
         let audits_max = self.options.concurrent_audits_max;
@@ -241,7 +281,7 @@ impl BankApi {
     where
         Message: call::Names + Send + 'static,
         Query: ParseWith<Message> + Send,
-        Reply: Send + 'static,
+        Reply: prost::Message + 'static,
         Work: Future<Output = Result<Extent, Failure>> + Send,
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
@@ -249,7 +289,8 @@ impl BankApi {
         let credentials = request.extensions().get().cloned();
         let ending = Ending::AtOnce(self.draining.clone());
         let pause_max = self.options.reader_pause_max;
-        call.run_stream(credentials, ending, pause_max, |access, reply_to| async move {
+        let caller = Allowance::of_call(request.extensions());
+        call.run_stream(credentials, ending, caller, pause_max, |access, reply_to| async move {
             let query = Query::parse_with(request.into_inner(), &api.assumed(&access))?;
             work(api, access, query, reply_to).await
         })
@@ -276,7 +317,7 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::ListAccountsRequest>,
     ) -> Result<Response<v1::ListAccountsResponse>, Status> {
-        self.read(Method::ListAccounts, request, read::accounts).await
+        self.list(Method::ListAccounts, request, read::accounts).await
     }
 
     async fn get_balance(
@@ -318,7 +359,7 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::ListTransactionsRequest>,
     ) -> Result<Response<v1::ListTransactionsResponse>, Status> {
-        self.read(Method::ListTransactions, request, read::history).await
+        self.list(Method::ListTransactions, request, read::history).await
     }
 
     async fn get_transaction(

@@ -8,6 +8,7 @@ mod accept;
 mod activity;
 mod admission;
 mod bounded;
+mod buffers;
 mod callers;
 mod calls;
 mod connection;
@@ -17,7 +18,9 @@ mod gate;
 mod gathered;
 mod health;
 mod messages;
+mod metered;
 mod room;
+mod share;
 mod signals;
 mod socket;
 mod unread;
@@ -41,16 +44,31 @@ pub(crate) use self::{
     accept::{Accepted, ConnectionLimits, Door},
     admission::Admission,
     bounded::Places,
+    buffers::{HeldRoom, NoRoom, Room},
     callers::{Allowance, Caller, TooFast},
     descriptors::ADMIN_CONNECTIONS_MAX,
 };
 use self::{
-    activity::GOODBYE, bounded::BoundCalls, calls::Services, connection::Protocol, edge::RequestBounds,
-    messages::ByMessages, unread::Unread,
+    activity::GOODBYE,
+    bounded::BoundCalls,
+    calls::{HEALTH_MESSAGE_BYTES_MAX, Services},
+    connection::Protocol,
+    edge::RequestBounds,
+    messages::ByMessages,
+    unread::Unread,
 };
 pub use self::{
-    activity::Patience, admission::ConnectionBounds, callers::CallerBounds, calls::Peer, gate::Gate,
-    health::HealthOptions, room::CallBounds, signals::Signals, socket::Socket, unread::UnreadBounds,
+    activity::Patience,
+    admission::ConnectionBounds,
+    buffers::BufferBounds,
+    callers::{CallerBounds, ScanBounds},
+    calls::Peer,
+    gate::Gate,
+    health::HealthOptions,
+    room::CallBounds,
+    signals::Signals,
+    socket::Socket,
+    unread::UnreadBounds,
 };
 use crate::{
     grpc::{Authenticate, BankApi},
@@ -61,6 +79,9 @@ use crate::{
 
 /// How much later than the bank the server below it gives up on a call.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
+
+/// The largest message to reflection: the name of a file or symbol.
+const REFLECTION_MESSAGE_BYTES_MAX: usize = 4096;
 
 /// The bounds of the server.
 #[derive(Clone, Debug)]
@@ -172,9 +193,9 @@ impl Server {
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
             health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
-        let mut others = Routes::new(health.max_decoding_message_size(options.message_bytes_max));
+        let mut others = Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX));
         if options.reflection {
-            let max = options.message_bytes_max;
+            let max = REFLECTION_MESSAGE_BYTES_MAX;
             // grpcurl and others still ask for the older of the two first, or only.
             others = others
                 .add_service(reflection()?.build_v1()?.max_decoding_message_size(max))
@@ -187,7 +208,7 @@ impl Server {
         let services = Services {
             bank: ServiceBuilder::new()
                 .layer(Authenticate::new(gate.authentication))
-                .layer(BoundCalls::new(options.calls, options.callers))
+                .layer(BoundCalls::new(options))
                 .service(bank),
             others: others.prepare(),
             bounds: RequestBounds::new(options),

@@ -352,7 +352,17 @@ fn page() -> Bytes {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_that_nobody_takes_are_bounded_and_their_calls_are_reset() {
     // How long a reply may lie about, and a call may take: longer than all calls below together.
-    let flags = ["--set", "server.request_timeout_ms_max=12000", "--set", "callers.calls_in_flight_max=20"];
+    let flags = [
+        "--set",
+        "server.request_timeout_ms_max=12000",
+        "--set",
+        "callers.calls_in_flight_max=20",
+        // Else they wait for room.
+        "--set",
+        "server.buffered_bytes_max=268435456",
+        "--set",
+        "callers.buffered_bytes_max=268435456",
+    ];
     let bank = with_long_history(&flags).await;
     let before_kib = bank.memory_kib();
     let good = WellBehaved::start(&bank).await;

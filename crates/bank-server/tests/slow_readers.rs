@@ -25,9 +25,9 @@ use tonic::{Code, transport::Endpoint};
 
 /// How long a call may take on these servers, and so how long a reply may lie about.
 const PATIENT: [&str; 4] =
-    ["--set", "server.request_timeout_ms_max=500", "--set", "ledger.outcome_timeout_ms=400"];
+    ["--set", "server.request_timeout_ms_max=2500", "--set", "ledger.outcome_timeout_ms=2000"];
 /// Longer than a reply may lie about, however the looks at it fall.
-const PAUSE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_secs(7);
 
 /// A client that takes so many bytes of each reply before it looks at them.
 async fn client_with_window(bank: &Bank, bytes: u32) -> Client {
@@ -41,7 +41,10 @@ async fn with_history(flags: &[&str]) -> Bank {
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("long")).await.unwrap();
     let operation = v1::DepositRequest { description: "€".repeat(256), ..deposit("long", 1) };
-    client.execute_batch(batch(std::iter::repeat_n(Kind::Deposit(operation), 1_000))).await.unwrap();
+    for _ in 0..20 {
+        let operations = std::iter::repeat_n(Kind::Deposit(operation.clone()), 50);
+        client.execute_batch(batch(operations)).await.unwrap();
+    }
     bank
 }
 

@@ -47,7 +47,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, redacted};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub use self::{check::Checked, options::EmbeddedOptions};
 use self::{
@@ -62,10 +62,15 @@ use crate::{
     StoreError, clock::Timekeeper,
 };
 
+/// How many reads of the file there may be at once; more of them wait for their turn. Each takes a thread, and a
+/// disk is not quicker with more.
+const READS_MAX: usize = 32;
+
 /// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
 pub struct EmbeddedStore {
     file: Arc<OpenFile>,
     writer: Writer,
+    reads: Arc<Semaphore>,
 }
 
 impl EmbeddedStore {
@@ -83,7 +88,8 @@ impl EmbeddedStore {
     async fn open_on(medium: Box<dyn Medium>, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let file = unblocked(move || OpenFile::open(medium, &options)).await?;
         let file = Arc::new(file);
-        Ok(Self { writer: Writer::start(Arc::clone(&file))?, file })
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        Ok(Self { writer: Writer::start(Arc::clone(&file))?, file, reads })
     }
 
     /// Reads a whole file, and checks that its pages are as they were written and that all that is in
@@ -103,7 +109,10 @@ impl EmbeddedStore {
         work: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
+        // Nobody closes it. The place is free once the thread is, also where the caller has left.
+        let place = Arc::clone(&self.reads).acquire_owned().await;
         unblocked(move || {
+            let _place = place;
             let snapshot = file.snapshot()?;
             backup::require_whole(&snapshot.transaction.open_table(META).map_err(storage_error)?)?;
             work(&snapshot)

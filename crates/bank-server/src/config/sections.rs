@@ -23,7 +23,8 @@ use crate::{
     grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
     server::{
-        CallBounds, CallerBounds, ConnectionBounds, HealthOptions, Patience, ServerOptions, UnreadBounds,
+        BufferBounds, CallBounds, CallerBounds, ConnectionBounds, HealthOptions, Patience, ScanBounds,
+        ServerOptions, UnreadBounds,
     },
     watch::{WatchOptions, token_bytes_max},
 };
@@ -77,6 +78,8 @@ pub struct Server {
     pub header_bytes_max: u32,
     pub concurrent_streams_max: u32,
     pub calls_in_flight_max: usize,
+    pub buffered_bytes_max: usize,
+    pub concurrent_scans_max: usize,
     pub streams_max: usize,
     pub connections_max: usize,
     pub connections_per_peer_max: usize,
@@ -114,6 +117,8 @@ pub struct Callers {
     pub calls_per_second_max: NonZeroU32,
     pub calls_burst_max: NonZeroU32,
     pub calls_in_flight_max: usize,
+    pub buffered_bytes_max: usize,
+    pub concurrent_scans_max: usize,
     pub concurrent_batches_max: usize,
     pub batch_streams_max: usize,
     pub dry_run_bytes_max: usize,
@@ -424,6 +429,14 @@ impl Config {
                 calls_in_flight_max: self.callers.calls_in_flight_max,
                 concurrent_batches_max: self.callers.concurrent_batches_max,
                 batch_streams_max: self.callers.batch_streams_max,
+            },
+            buffers: BufferBounds {
+                in_all_bytes_max: self.server.buffered_bytes_max,
+                of_one_bytes_max: self.callers.buffered_bytes_max,
+            },
+            scans: ScanBounds {
+                in_all_max: self.server.concurrent_scans_max,
+                of_one_max: self.callers.concurrent_scans_max,
             },
             callers_remembered_max: self.callers.remembered_max,
         }

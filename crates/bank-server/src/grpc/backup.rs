@@ -62,7 +62,7 @@ async fn done(work: impl Future<Output = Result<(), backup::Error>>) -> Result<(
 }
 
 /// Hands news on as they come.
-async fn pass_on<News, Reply>(
+async fn pass_on<News, Reply: prost::Message>(
     mut told: mpsc::Receiver<News>,
     render: fn(News) -> Reply,
     reply_to: ReplyTo<Reply>,

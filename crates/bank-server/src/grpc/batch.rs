@@ -33,7 +33,7 @@ use crate::{
     auth::{Access, Extent, Method, ScopeMissing},
     ledger::{self, BatchResults, DryRun},
     places::Place,
-    server::{self, Allowance, Places, TooFast},
+    server::{self, Allowance, HeldRoom, Places, Room, TooFast},
 };
 
 /// How large batches of operations may be.
@@ -49,6 +49,15 @@ pub struct BatchBounds {
     pub dry_run_bytes_max: usize,
     /// How much those of one caller may.
     pub dry_run_bytes_per_caller_max: usize,
+}
+
+/// What an operation takes in memory besides its part of the message.
+const OPERATION_BYTES: usize = 512;
+
+/// About how much memory a batch takes while it is in work: the message, its commands and the reply, which shows most
+/// of the message again.
+fn bytes_in_work(message: &impl prost::Message, operations: usize) -> usize {
+    3 * message.encoded_len() + OPERATION_BYTES * operations
 }
 
 /// Who sends batches.
@@ -73,7 +82,7 @@ struct StreamDryRun {
 }
 
 /// A batch of a stream that has been begun, until its reply.
-type Begun = BoxFuture<'static, Result<v1::ExecuteStreamResponse, Failure>>;
+type Begun = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, Room), Failure>>;
 
 /// Carries out one batch.
 pub(super) async fn one(
@@ -82,10 +91,15 @@ pub(super) async fn one(
 ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
     let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
     let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
-    let (detaching, api) = (api, api.clone());
+    let (detaching, api, held) = (api, api.clone(), HeldRoom::default());
     let work = pin!(async {
         let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
+        let bytes = bytes_in_work(&message, message.operations.len());
+        held.hold(caller.allowance.buffers().try_take(bytes).map_err(Failure::NoRoom)?);
+        let in_work = held.clone();
         let work = async move {
+            // Also where its caller has left.
+            let _in_work = in_work;
             let bounds = api.options.batches;
             let batch = Batch::parse(message, &api.assumed(&caller.access), bounds.operations_max)?;
             // The call itself has been counted.
@@ -97,7 +111,9 @@ pub(super) async fn one(
         // The other calls on the connection go on meanwhile.
         detaching.detach(work).await
     });
-    call.run(work).await
+    let mut response = call.run(work).await?;
+    response.extensions_mut().insert(held.clone());
+    Ok(response)
 }
 
 /// Carries out batch after batch.
@@ -108,7 +124,8 @@ pub(super) fn many(
     let call = Call::begin(Method::ExecuteStream, &request, api.options.stream_timeout);
     let (peer, pause_max) = (call.peer(), api.options.reader_pause_max);
     let credentials = request.extensions().get().cloned();
-    call.run_stream(credentials, Ending::InOrder, pause_max, move |access, reply_to| async move {
+    let caller = Allowance::of_call(request.extensions());
+    call.run_stream(credentials, Ending::InOrder, caller, pause_max, move |access, reply_to| async move {
         let (caller, messages) = Caller::of(access, peer, Method::ExecuteStream, request)?;
         api.answer_all(Arc::new(caller), messages, reply_to).await
     })
@@ -126,7 +143,8 @@ impl BankApi {
         let replies = self.begin_all(caller, messages).buffered(in_work_max);
         pin_mut!(replies);
         while let Some(reply) = replies.next().await {
-            reply_to.send(reply?).await?;
+            let (reply, room) = reply?;
+            reply_to.send_in(reply, room).await?;
         }
         // How far each operation reached was written down.
         Ok(Extent::Own)
@@ -171,10 +189,12 @@ impl BankApi {
         dry_run: Arc<Mutex<StreamDryRun>>,
     ) -> Begun {
         let BatchBounds { operations_max, .. } = self.options.batches;
+        let bytes = bytes_in_work(&message, message.operations.len());
+        let room = caller.allowance.buffers().take(bytes).await;
         let parsed = Batch::parse_of_stream(message, &self.assumed(&caller.access), operations_max);
         let batch = match parsed {
             Ok(batch) => batch,
-            Err(failure) => return ready(Ok(refused(failure))).boxed(),
+            Err(failure) => return ready(Ok((refused(failure), room))).boxed(),
         };
         caller.keep_pace(batch.operations.len()).await;
         let deadline = Instant::now() + self.options.request_timeout;
@@ -183,10 +203,10 @@ impl BankApi {
             let results = self.carry_out(&caller, batch, deadline, Some(&dry_run));
             let results = timeout_at(deadline + DEADLINE_MARGIN_MAX, results).await;
             match results.unwrap_or(Err(Failure::DeadlineExceeded)) {
-                Ok(results) => Ok(v1::ExecuteStreamResponse { results, error: None }),
+                Ok(results) => Ok((v1::ExecuteStreamResponse { results, error: None }, room)),
                 // What comes next would be checked without it.
                 Err(failure @ Failure::DryRunTooLarge(_)) => Err(failure),
-                Err(failure) => Ok(refused(failure)),
+                Err(failure) => Ok((refused(failure), room)),
             }
         }
         .boxed();

@@ -18,7 +18,7 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, error::Elapsed, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -33,7 +33,7 @@ use crate::{
     audit_trail,
     auth::{Access, Extent, Identity, Method, Scope},
     ledger,
-    server::Peer,
+    server::{Allowance, Peer, Room},
     telemetry::{TRACES, traced},
 };
 
@@ -127,17 +127,36 @@ pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 
 /// Where the replies of a call go that has many.
 pub(super) struct ReplyTo<Reply> {
-    replies: mpsc::Sender<Result<Reply, Status>>,
+    replies: mpsc::Sender<(Reply, Room)>,
     extent: Arc<OnceLock<Extent>>,
     pause_max: Duration,
+    caller: Allowance,
 }
 
-impl<Reply> ReplyTo<Reply> {
+impl<Reply: prost::Message> ReplyTo<Reply> {
     /// Hands a reply over; waits while the caller does not read, but not for ever.
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
-        let Self { replies, pause_max, .. } = self;
-        let sent = timeout(*pause_max, replies.send(Ok(reply))).await;
-        sent.map_err(|_| Failure::ReaderPaused { pause_max: *pause_max })?.map_err(|_| Failure::CallerGone)
+        let sent = timeout(self.pause_max, async {
+            // As a message, and as bytes.
+            let room = self.caller.buffers().take(2 * reply.encoded_len()).await;
+            self.replies.send((reply, room)).await
+        });
+        self.sent(sent.await)
+    }
+
+    /// The same of a reply for which room was taken when it was asked for.
+    pub(super) async fn send_in(&self, reply: Reply, room: Room) -> Result<(), Failure> {
+        self.sent(timeout(self.pause_max, self.replies.send((reply, room))).await)
+    }
+
+    fn sent<E>(&self, sent: Result<Result<(), E>, Elapsed>) -> Result<(), Failure> {
+        let pause_max = self.pause_max;
+        sent.map_err(|_| Failure::ReaderPaused { pause_max })?.map_err(|_| Failure::CallerGone)
+    }
+
+    /// What the caller may ask of the server.
+    pub(super) fn caller(&self) -> &Allowance {
+        &self.caller
     }
 
     /// How far the call reaches, for one that others may end.
@@ -268,11 +287,12 @@ impl Call {
         mut self,
         credentials: Option<Credentials>,
         ending: Ending,
+        caller: Option<Allowance>,
         pause_max: Duration,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
-        Reply: Send + 'static,
+        Reply: prost::Message + 'static,
         Work: Future<Output = Result<Extent, Failure>> + Send,
     {
         // What is said in the long life of a stream says which one it is.
@@ -282,11 +302,15 @@ impl Call {
         let in_order = matches!(ending, Ending::InOrder);
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
-        let caller = sender.clone();
+        let reader = sender.clone();
         let access = self.access();
         let reached = Arc::<OnceLock<Extent>>::default();
-        let reply_to = ReplyTo { replies: sender, extent: Arc::clone(&reached), pause_max };
-        let work = async move { work(access?, reply_to).await };
+        let extent = Arc::clone(&reached);
+        let work = async move {
+            // Like an identity, every call that comes so far has one.
+            let caller = caller.ok_or(Failure::Unidentified)?;
+            work(access?, ReplyTo { replies: sender, extent, pause_max, caller }).await
+        };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         tokio::spawn(async move {
             let credentials_end = async move {
@@ -297,7 +321,7 @@ impl Call {
             };
             let result = tokio::select! {
                 result = work => result,
-                () = caller.closed() => Err(Failure::CallerGone),
+                () = reader.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
                 rejection = credentials_end => Err(Failure::Unauthenticated(rejection)),
                 () = ending.comes() => Err(ledger::Error::ShuttingDown.into()),
@@ -311,7 +335,12 @@ impl Call {
             // An error means that the caller is gone.
             let _ = end.send(result);
         });
-        let replies = stream::unfold(replies, |mut replies| async { Some((replies.recv().await?, replies)) });
+        let replies = stream::unfold((replies, None), |(mut replies, sent)| async move {
+            // Whoever asks for the next one has sent the one before.
+            drop(sent);
+            let (reply, room) = replies.recv().await?;
+            Some((Ok(reply), (replies, Some(room))))
+        });
         // How it ended has a place of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());

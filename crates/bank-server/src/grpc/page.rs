@@ -46,6 +46,12 @@ pub(super) trait List: Send + Sync {
     fn cursor(item: &Self::Item) -> Self::Cursor;
 }
 
+/// What is asked for is a page of a list.
+pub(super) trait Paged {
+    /// About how much memory it takes at most to make the reply.
+    fn bytes_max(&self) -> usize;
+}
+
 /// Items, and the token of the page after them.
 pub(super) struct Found<T> {
     pub(super) items: Vec<T>,
@@ -72,6 +78,12 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
             }
         };
         Ok(Self { size, after, list })
+    }
+
+    /// About how much memory it takes at most to make the reply, of items of so many bytes: they are there as they
+    /// were read, as messages, and as bytes of the reply.
+    pub(super) fn bytes_max(&self, item_bytes_max: usize) -> usize {
+        3 * (self.size * item_bytes_max).min(BYTES_MAX + item_bytes_max)
     }
 
     /// Reads on from where the page starts, until it is full, the list ends or enough was looked at.

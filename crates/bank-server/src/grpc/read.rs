@@ -11,7 +11,7 @@ use futures::future::try_join;
 
 use super::{
     call::Answer,
-    page::List,
+    page::{List, Paged},
     parse::{AccountList, AccountQuery, BalanceQuery, History, TransactionQuery},
     render,
     status::Failure,
@@ -44,6 +44,19 @@ pub(super) async fn accounts(
         next_page_token: found.next_page_token,
     };
     Ok(Answer { reply, extent })
+}
+
+impl Paged for AccountList {
+    fn bytes_max(&self) -> usize {
+        // With all its labels.
+        self.page.bytes_max(8 * 1024)
+    }
+}
+
+impl Paged for History {
+    fn bytes_max(&self) -> usize {
+        self.page.bytes_max(2 * 1024)
+    }
 }
 
 struct Accounts<'a> {

@@ -21,6 +21,7 @@ use crate::{
     auth::{Extent, ScopeMissing, authentication::Rejection},
     backup, ledger,
     places::Full,
+    server::NoRoom,
     watch,
 };
 
@@ -56,6 +57,8 @@ pub(crate) enum Failure {
     TooManyBatches { max: usize, what: &'static str, setting: &'static str },
     /// All callers together have too many calls in flight.
     Overloaded { calls_in_flight_max: usize },
+    /// What messages and replies take in memory leaves no room for more.
+    NoRoom(NoRoom),
     /// Too many streams are open.
     TooManyStreams { streams_max: usize },
     /// A read took too long.
@@ -107,6 +110,7 @@ impl Failure {
             | Self::NotAccepted(_)
             | Self::Unreadable(..)
             | Self::Overloaded { .. }
+            | Self::NoRoom(_)
             | Self::TooManyStreams { .. }
             | Self::DeadlineExceeded
             | Self::TooManyAudits { .. }
@@ -193,7 +197,7 @@ pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
 }
 
 /// Makes the status of a failure.
-pub(super) fn status(failure: Failure) -> Status {
+pub(crate) fn status(failure: Failure) -> Status {
     match failure {
         Failure::Unauthenticated(rejection) => edge::unauthenticated(&rejection),
         Failure::Unidentified => {
@@ -231,6 +235,14 @@ pub(super) fn status(failure: Failure) -> Status {
             Answer::new(Code::ResourceExhausted, "OVERLOADED", message)
                 .with("calls_in_flight_max", calls_in_flight_max)
                 .quota("server.calls_in_flight_max", RETRY_DELAY)
+                .status()
+        }
+        Failure::NoRoom(NoRoom { setting, bytes_max }) => {
+            let whose = if setting.starts_with("callers.") { "one caller" } else { "all callers" };
+            let message = format!("messages and replies of {whose} take {bytes_max} bytes already");
+            Answer::new(Code::ResourceExhausted, "BUFFERS_FULL", message)
+                .with("buffered_bytes_max", bytes_max)
+                .quota(setting, RETRY_DELAY)
                 .status()
         }
         Failure::TooManyStreams { streams_max } => Answer::new(

@@ -4,6 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use bank_domain::Entry;
 use bank_proto::v1;
+use bank_store::Store;
 use tokio::time::timeout;
 use tonic_types::FieldViolation;
 
@@ -12,6 +13,7 @@ use super::{
     call::ReplyTo,
     parse::{RESUME_TOKEN, WatchQuery, WatchStart},
     read, render,
+    scans::Scans,
     status::Failure,
 };
 use crate::{
@@ -29,7 +31,8 @@ pub(super) async fn transactions(
 ) -> Result<Extent, Failure> {
     let options = api.options.watch;
     let _place = api.watches.take(caller, 1).map_err(Failure::TooManyWatches)?;
-    let store = Arc::clone(api.ledger.store());
+    let store: Arc<dyn Store> =
+        Arc::new(Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone()));
     let (scope, extent) = match query.account_id {
         Some(account_id) => {
             let account = read::visible(&*store, &access, account_id).await?;
@@ -55,13 +58,13 @@ pub(super) async fn transactions(
     let mut entries = Vec::new();
     loop {
         let token = Token::text(&bank_id, &secret, watch.scope(), watch.positions());
-        tell(&reply_to, &entries, &token, options).await?;
+        tell(&reply_to, entries, &token, options).await?;
         let mut next = pin!(watch.next());
         entries = loop {
             // However long the store takes, the caller hears that there is somebody.
             match timeout(options.heartbeat_interval, &mut next).await {
                 Ok(next) => break next?,
-                Err(_) => tell(&reply_to, &[], &token, options).await?,
+                Err(_) => tell(&reply_to, Vec::new(), &token, options).await?,
             }
         };
     }
@@ -70,7 +73,7 @@ pub(super) async fn transactions(
 /// Hands a reply over to a caller who may take their time for it, but not for ever.
 async fn tell(
     reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
-    entries: &[Entry],
+    entries: Vec<Entry>,
     token: &str,
     options: WatchOptions,
 ) -> Result<(), Failure> {
@@ -79,6 +82,8 @@ async fn tell(
         resume_token: token.to_owned(),
         heartbeat_interval: Some(render::duration(options.heartbeat_interval)),
     };
+    // While it waits, there is only one of them.
+    drop(entries);
     let told = timeout(options.consumer_timeout, reply_to.send(reply)).await;
     told.map_err(|_| Failure::SlowConsumer { timeout: options.consumer_timeout })?
 }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::{BoxFuture, ready};
@@ -12,10 +13,11 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    CallerBounds,
+    CallerBounds, DEADLINE_MARGIN, ServerOptions,
     callers::{Allowance, Caller, Callers, Excess},
     calls::Peer,
-    room::{CallBounds, Full, Kind, Place, Room},
+    metered::{MessageBounds, Metered},
+    room::{Full, Kind, Place, Room},
 };
 use crate::{
     audit_trail,
@@ -29,6 +31,9 @@ use crate::{
 pub(super) struct BoundCalls {
     callers: Callers,
     bounds: CallerBounds,
+    message_bytes_max: usize,
+    batch_bytes_max: usize,
+    message_timeout: Duration,
     room: Arc<Room>,
     shed: Arc<Seldom>,
 }
@@ -49,8 +54,26 @@ pub(crate) struct Places {
 }
 
 impl BoundCalls {
-    pub(super) fn new(calls: CallBounds, bounds: CallerBounds) -> Self {
-        Self { callers: Callers::new(bounds), bounds, room: Arc::new(Room::new(calls)), shed: Arc::default() }
+    pub(super) fn new(options: &ServerOptions) -> Self {
+        Self {
+            callers: Callers::new(options.callers),
+            bounds: options.callers,
+            message_bytes_max: options.message_bytes_max,
+            batch_bytes_max: options.batch_bytes_max,
+            message_timeout: options.request_timeout + DEADLINE_MARGIN,
+            room: Arc::new(Room::new(options.calls)),
+            shed: Arc::default(),
+        }
+    }
+
+    /// How the messages of a call are taken in.
+    fn of_messages(&self, path: &str) -> MessageBounds {
+        let kind = Kind::of_path(path);
+        MessageBounds {
+            bytes_max: if kind == Kind::Single { self.message_bytes_max } else { self.batch_bytes_max },
+            is_stream: kind == Kind::Stream,
+            timeout: self.message_timeout,
+        }
     }
 
     fn admit(&self, request: &Request<Body>) -> Result<(Places, Allowance), Failure> {
@@ -152,11 +175,14 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (places, allowance) = match self.bounds.admit(&request) {
             Ok(admitted) => admitted,
             Err(failure) => return Box::pin(ready(Ok(refusal(failure)))),
         };
+        let messages = self.bounds.of_messages(request.uri().path());
+        let mut request =
+            request.map(|body| Body::new(Metered::new(body, allowance.buffers().clone(), messages)));
         request.extensions_mut().insert(allowance);
         if outlives_its_caller(&request) {
             request.extensions_mut().insert(places.clone());

@@ -16,8 +16,10 @@ use governor::{
 use lru::LruCache;
 
 use super::{
+    buffers::{AllBuffers, BufferBounds, Buffers},
     calls::Peer,
     room::{CallBounds, Full, Kind, Place, Room},
+    share::{Pool, Share, Taken},
 };
 use crate::auth::Identity;
 
@@ -30,14 +32,29 @@ pub struct CallerBounds {
     pub calls_burst_max: NonZeroU32,
     /// How many calls of one caller may be in flight.
     pub calls: CallBounds,
+    /// How much memory messages and replies may take.
+    pub buffers: BufferBounds,
+    /// How many lists may be read at once.
+    pub scans: ScanBounds,
     /// How many callers are remembered; those that called longest ago are forgotten.
     pub callers_remembered_max: NonZeroUsize,
+}
+
+/// How many reads of lists there may be at once.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanBounds {
+    /// Of all callers together.
+    pub in_all_max: usize,
+    /// Of one of them.
+    pub of_one_max: usize,
 }
 
 /// The callers of late; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Callers {
     bounds: CallerBounds,
+    buffers: AllBuffers,
+    scans: Pool,
     known: Arc<Mutex<LruCache<Caller, Arc<Known>>>>,
 }
 
@@ -53,7 +70,10 @@ pub(crate) enum Caller {
 struct Known {
     rate: DefaultDirectRateLimiter,
     calls_per_second_max: NonZeroU32,
+    calls_burst_max: NonZeroU32,
     room: Room,
+    buffers: Buffers,
+    scans: Share,
 }
 
 /// A caller who has been let in, and for whom more may be counted.
@@ -94,7 +114,13 @@ impl Caller {
 
 impl Callers {
     pub(super) fn new(bounds: CallerBounds) -> Self {
-        Self { bounds, known: Arc::new(Mutex::new(LruCache::new(bounds.callers_remembered_max))) }
+        let ScanBounds { in_all_max, of_one_max } = bounds.scans;
+        Self {
+            bounds,
+            buffers: AllBuffers::new(bounds.buffers),
+            scans: Pool::new(in_all_max, of_one_max),
+            known: Arc::new(Mutex::new(LruCache::new(bounds.callers_remembered_max))),
+        }
     }
 
     /// Counts a call. It is in flight until its place is dropped.
@@ -114,11 +140,39 @@ impl Callers {
     fn unknown(&self) -> Known {
         let CallerBounds { calls_per_second_max, calls_burst_max, calls, .. } = self.bounds;
         let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
-        Known { rate: DefaultDirectRateLimiter::direct(quota), calls_per_second_max, room: Room::new(calls) }
+        Known {
+            rate: DefaultDirectRateLimiter::direct(quota),
+            calls_per_second_max,
+            calls_burst_max,
+            room: Room::new(calls),
+            buffers: self.buffers.of_caller(),
+            scans: self.scans.share(),
+        }
     }
 }
 
 impl Allowance {
+    /// Of the caller of a call that was let in.
+    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Self> {
+        extensions.get().cloned()
+    }
+
+    /// The memory that the caller may take.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.0.buffers
+    }
+
+    /// A place to read a part of a list, once there is one. Cancel safe.
+    pub(crate) async fn scan(&self) -> Taken {
+        self.0.scans.take(1).await
+    }
+
+    /// Counts so many operations, or as many as the caller can ever make at once.
+    pub(crate) fn take_at_most(&self, operations: usize) -> Result<(), TooFast> {
+        let burst = usize::try_from(self.0.calls_burst_max.get()).unwrap_or(usize::MAX);
+        self.take(operations.min(burst))
+    }
+
     /// Counts so many operations, all of them or none.
     pub(crate) fn take(&self, operations: usize) -> Result<(), TooFast> {
         let Known { rate, calls_per_second_max, .. } = &*self.0;
@@ -146,6 +200,8 @@ mod tests {
             calls_per_second_max: NonZeroU32::MIN,
             calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
             calls: CallBounds { calls_in_flight_max, concurrent_batches_max: 1, batch_streams_max: 1 },
+            buffers: BufferBounds { in_all_bytes_max: 1024, of_one_bytes_max: 1024 },
+            scans: ScanBounds { in_all_max: 1, of_one_max: 1 },
             callers_remembered_max: NonZeroUsize::new(2).unwrap(),
         })
     }

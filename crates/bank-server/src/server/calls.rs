@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -27,6 +28,7 @@ use tower::Service;
 use super::{
     activity::{Activity, CallInFlight},
     bounded::Places,
+    buffers::HeldRoom,
     edge::RequestBounds,
     unread::Unread,
 };
@@ -48,6 +50,10 @@ const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 /// How many of them one connection may have in flight. More take places of streams: a client that
 /// never sends their messages gets no more than that for nothing.
 const HEALTH_CHECKS_MAX: usize = 8;
+/// The largest message to the health service: the name of a service.
+pub(super) const HEALTH_MESSAGE_BYTES_MAX: usize = 256;
+/// The same with its length before it.
+const CHECK_BYTES_MAX: usize = 5 + HEALTH_MESSAGE_BYTES_MAX;
 
 /// Where a call came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +120,7 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Held {
     _places: Option<Places>,
+    _room: Option<HeldRoom>,
     _stream: Option<OwnedSemaphorePermit>,
 }
 
@@ -176,7 +183,8 @@ where
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
                 }
-                call.hold(Held { _places: answer.extensions_mut().remove(), _stream: None });
+                let extensions = answer.extensions_mut();
+                call.hold(Held { _places: extensions.remove(), _room: extensions.remove(), _stream: None });
                 Ok(reply(answer, call, Some(counted)))
             });
         }
@@ -187,8 +195,12 @@ where
             let refused = refusal(Failure::TooManyStreams { streams_max: self.services.streams_max });
             return Box::pin(ready(Ok(reply(refused, call, None))));
         };
-        call.hold(Held { _places: None, _stream: Some(place) });
-        let answer = in_time(self.services.answer_timeout, self.services.others.clone().call(request));
+        call.hold(Held { _places: None, _room: None, _stream: Some(place) });
+        let (mut others, is_check) = (self.services.others.clone(), request.uri().path() == HEALTH_CHECK);
+        let answer = in_time(self.services.answer_timeout, async move {
+            let request = if is_check { come_whole(request).await } else { request };
+            others.call(request).await
+        });
         Box::pin(async move {
             let mut answer = answer.await?;
             explain_answer(&mut answer, message);
@@ -200,6 +212,20 @@ where
 fn is_for_the_bank(request: &Request<Body>) -> bool {
     let path = request.uri().path().strip_prefix('/');
     path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
+}
+
+/// Waits for all of a message that cannot be large, or for more of it than may be. There may be many that wait, so
+/// little is held for each.
+async fn come_whole(request: Request<Body>) -> Request<Body> {
+    let (head, mut body) = request.into_parts();
+    let mut message = Vec::new();
+    while message.len() <= CHECK_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        message.extend_from_slice(&data[..data.len().min(CHECK_BYTES_MAX + 1)]);
+    }
+    Request::from_parts(head, Body::new(Full::from(message)))
 }
 
 /// Answers for a service that takes too long.
