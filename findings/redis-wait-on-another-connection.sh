@@ -3,7 +3,8 @@
 # Guess:   WAIT 1 says whether a replica has what was written so far.
 # Instead: it says so of what its own connection has written. With the only replica frozen, WAIT on the connection of the write
 #          answers 0, and on another connection of the same pool 1, at once. A pooled client that sends WAIT on whichever
-#          connection is free waits for nothing.
+#          connection is free waits for nothing. (Redis 7.0.15 answers 0 on both: it still waited for all that was
+#          written by anybody. This changed in 7.2.)
 set -euo pipefail
 folder=$(mktemp -d); trap 'kill -CONT $(jobs -p) 2>/dev/null || true; kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$folder"' EXIT; cd "$folder"
 python3 -m venv venv

@@ -5,7 +5,7 @@
 //! `cod.exe` as `exe.doc`; others are not seen at all. [`is_hidden`] says which characters those are. What shows texts
 //! replaces them by an escape that can be seen:
 //!
-//! * [`line`] for a text that must stay on one line,
+//! * [`line()`] for a text that must stay on one line,
 //! * [`lines`] for one that has been laid out in lines,
 //! * [`json`] for a JSON document, which says the same afterwards.
 //!

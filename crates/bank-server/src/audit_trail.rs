@@ -34,7 +34,7 @@ pub enum Kind {
     Concealed,
     /// A caller who calls too often.
     RateLimited,
-    /// A call that needs [`Scope::Admin`](crate::auth::Scope::Admin), by a caller who has it.
+    /// A call that needs [`Scope::Admin`], by a caller who has it.
     Administrative,
     /// A change on the admin port.
     AdminPort,
@@ -84,7 +84,7 @@ impl Event<'static> {
 }
 
 impl Event<'_> {
-    /// Records it: denials within the bounds of [`denials`], everything else at once.
+    /// Records it: denials within the bounds of `denials`, everything else at once.
     pub fn record(self) {
         match self.kind {
             Kind::Administrative | Kind::AdminPort => write(self),
