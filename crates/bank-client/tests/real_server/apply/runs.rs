@@ -81,7 +81,7 @@ fn edits_leave_the_other_lines_alone() {
         "{notes}"
     );
     assert!(
-        notes.contains("every line was applied before; new payments that are the same need another --name"),
+        notes.contains("every line was applied before; new payments that are the same need another --name\n"),
         "{notes}"
     );
 }
@@ -129,10 +129,13 @@ fn a_run_needs_a_name_unless_every_line_has_its_own_request_id() {
             .starts_with("error: the run has no name, and line 3 has no request_id\n  hint: add --name")
     );
     scene.write("f.csv", own);
-    for _ in 0..2 {
-        let output = scene.run(&["apply", "f.csv"]);
-        assert!(output.status.success(), "{output:?}");
-    }
+    assert!(scene.run(&["apply", "f.csv"]).status.success());
+    let output = scene.run(&["apply", "f.csv"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        stderr(&output).contains("new payments that are the same need request ids of their own"),
+        "{output:?}"
+    );
     assert_eq!(scene.balance("a"), "1.00");
     let single = scene.run(&["deposit", "a", "1", "--request-id", "d1"]);
     assert!(stderr(&single).contains("carried out before"), "{single:?}");
@@ -148,7 +151,12 @@ fn a_run_needs_a_name_unless_every_line_has_its_own_request_id() {
     // A request of somebody else has the id: sent again under another one, it might be done twice.
     let taken = own.replace("d1", "d2");
     scene.run(&["deposit", "a", "5", "--request-id", "d2"]);
-    assert_eq!(scene.counts(&taken, &["--results", "taken.jsonl"]), [0, 0, 1]);
+    let output = scene.apply(&taken, &["--results", "taken.jsonl"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("give the lines other request ids") && !said.contains("--retry-rejected"),
+        "{said}"
+    );
     assert_eq!(scene.counts(&taken, &["--results", "taken.jsonl", "--retry-rejected"]), [0, 0, 1]);
     assert_eq!(scene.balance("a"), "6.00");
 }
@@ -160,6 +168,7 @@ fn results_of_another_run_file_or_bank_are_not_taken() {
     assert!(scene.apply(&file, &["--results", "r.jsonl"]).status.success());
     scene.write("g.csv", &file);
     scene.write("notes", "buy milk");
+    assert!(scene.in_directory(Command::new("mkfifo").arg("pipe")).status().unwrap().success());
     let other = Scene::new();
     let server = other.server.endpoint();
     for (arguments, what) in [
@@ -167,7 +176,8 @@ fn results_of_another_run_file_or_bank_are_not_taken() {
         (&["g.csv", "--name", "payroll"], "belongs to the file f.csv; this is g.csv"),
         (&["f.csv", "--name", "payroll", "--server", &server], "belongs to the bank "),
         (&["f.csv", "--name", "payroll", "--results", "notes"], "is not a results file of `bank apply`"),
-        (&["f.csv", "--name", "payroll", "--results", "no/r"], "f.csv: cannot be read: No such file"),
+        (&["f.csv", "--name", "payroll", "--results", "no/r"], "no/r cannot be opened: No such file"),
+        (&["f.csv", "--name", "payroll", "--results", "pipe"], "pipe is not a file"),
         (&["f.csv", "--name", "payroll", "--results", "/dev/full"], "is not a file"),
     ] {
         for dry in [&[][..], &["--dry-run"]] {
@@ -176,6 +186,8 @@ fn results_of_another_run_file_or_bank_are_not_taken() {
             let output = scene.run(&[&["apply"], arguments, results, dry].concat());
             let said = stderr(&output);
             assert!(output.status.code() == Some(2) && said.contains(what), "{arguments:?} {dry:?}: {said}");
+            let is_another = what.contains("belongs to");
+            assert!(is_another || said.contains("with a new one, lines can be applied twice"), "{said}");
         }
     }
     assert_eq!(fs::read_to_string(scene.path("notes")).unwrap(), "buy milk");
@@ -234,4 +246,26 @@ fn an_atomic_batch_is_the_same_lines_in_every_run() {
     assert_eq!(scene.counts(&pairs, &atomic), [0, 2, 2]);
     assert_eq!(scene.counts(&pairs, &[&atomic[..], &["--retry-rejected"]].concat()), [2, 2, 0]);
     assert_eq!(scene.balance("b"), "36.00");
+}
+
+/// It could not be corrected: with a line changed, it was none of the batches of before.
+#[test]
+fn an_atomic_batch_that_was_rejected_is_sent_again_when_a_line_of_it_is_corrected() {
+    let scene = Scene::new();
+    scene.run(&["deposit", "a", "10"]);
+    let atomic = ["--atomic", "--batch", "2"];
+    let pair = |to: &str| format!("{HEADER}transfer,a,b,1,USD\ntransfer,a,{to},2,USD\n");
+    let output = scene.apply(&pair("nobody"), &atomic);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("line 2: line 3 failed, and both are of one atomic batch"),
+        "{output:?}"
+    );
+    let dry_run = scene.apply(&pair("nowhere"), &[&atomic[..], &["--dry-run"]].concat());
+    assert!(stderr(&dry_run).contains("line 2: line 3 failed"), "{dry_run:?}");
+    assert_eq!(scene.counts(&pair("nowhere"), &atomic), [0, 0, 2]);
+    assert_eq!(scene.counts(&pair("nowhere"), &atomic), [0, 0, 2]);
+    assert_eq!(scene.counts(&pair("b"), &atomic), [2, 0, 0]);
+    assert_eq!(scene.counts(&pair("b"), &atomic), [0, 2, 0]);
+    assert_eq!(scene.balance("b"), "3.00");
 }

@@ -7,7 +7,6 @@ use futures::stream;
 
 use super::{
     engine::{self, Bank as _, Outcome, Report, Stop},
-    journal::Rejection,
     lines::Line,
     plan::{self, Action, BatchSize, Step},
     remote::{self, Remote},
@@ -76,7 +75,10 @@ async fn check(
                 Ok(_) => report.outcomes[index] = Outcome::Applied,
                 // What is not an answer about the line is none about those after it, either.
                 Err(error) if error.is_retryable() => return Err(error),
-                Err(error) => report.reject(index, Rejection::of(&error), Outcome::Rejected),
+                Err(error) => {
+                    let rejection = engine::rejection(&error, lines, batch);
+                    report.reject(index, rejection, Outcome::Rejected);
+                }
             }
         }
         remote.progress(batch.len());

@@ -19,7 +19,10 @@ use std::{collections::BTreeMap, io};
 use bank_client::{AccountId, EntryKind, Error, Money, RequestId, Results, Timestamp};
 use serde_json::json;
 
-pub(super) use self::settle::{Window, wanted};
+pub(super) use self::{
+    answer::rejection,
+    settle::{Window, wanted},
+};
 use self::{
     answer::{Answer, answers},
     settle::Settled,
@@ -190,7 +193,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
         let batch: Vec<_> =
             unsent.iter().map(|&index| (&self.lines[index], &steps[index].request_id)).collect();
         let results = self.bank.send(&batch, self.atomic).await;
-        let (answers, error) = answers(results, unsent.len());
+        let (answers, error) = answers(results, self.lines, &unsent);
         self.record(steps, &unsent, answers)?;
         self.bank.progress(unsent.len());
         if let Some(error) = error {

@@ -1,12 +1,13 @@
 //! What is to be done about each line, given what the results file says. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bank_client::RequestId;
 
 use super::{
+    instruction::Content,
     journal::{History, Key, Pending, Rejection, Request, State},
-    lines::{Line, Problems},
+    lines::{Identity, Line, Problems},
 };
 
 /// The reason of a request whose id was used before, for another request. Such a line is never sent under a new id:
@@ -19,6 +20,8 @@ pub(super) struct Step {
     /// Under which it is sent, or was.
     pub(super) request_id: RequestId,
     pub(super) action: Action,
+    /// That of its line, but for identical lines of which some were removed.
+    pub(super) identity: Identity,
     /// How often it was rejected before under other ids.
     attempt: u32,
 }
@@ -50,20 +53,21 @@ pub(super) struct Options<'a> {
 /// Lines that cannot be those that the results file tells of.
 pub(super) fn plan(lines: &[Line], history: &History, options: Options<'_>) -> Result<Vec<Step>, Problems> {
     let mut problems = Problems::default();
-    let mut steps: Vec<_> = lines
-        .iter()
-        .map(|line| {
+    let mut steps: Vec<_> = identities(lines, history, options.name)
+        .zip(lines)
+        .map(|(identity, line)| {
             if is_another_operation(line, history) {
                 let what =
                     "request_id was sent before for another operation; give the changed line a new one";
                 problems.add(line.number, what.to_owned());
             }
-            step(line, history, options.name)
+            step(line, identity, history, options.name)
         })
         .collect();
     let size = options.atomic.unwrap_or(1);
     for (lines, steps) in lines.chunks(size).zip(steps.chunks_mut(size)) {
-        if options.atomic.is_some() && !is_whole(steps) {
+        let is_corrected = is_corrected(steps);
+        if options.atomic.is_some() && !is_corrected && !is_whole(steps) {
             let (first, last) = (lines[0].number, lines[lines.len() - 1].number);
             problems.add(
                 first,
@@ -73,8 +77,8 @@ pub(super) fn plan(lines: &[Line], history: &History, options: Options<'_>) -> R
                 ),
             );
         }
-        if options.retry_rejected {
-            retry(lines, steps, options.name);
+        if options.retry_rejected || is_corrected {
+            retry(steps, options.name);
         }
     }
     problems.none_or(steps)
@@ -154,17 +158,58 @@ fn is_another_operation(line: &Line, history: &History) -> bool {
             .is_some_and(|request| request.content != content && request.state != State::NotApplied)
 }
 
+/// Under which identity each line goes on. Where the results file tells of more identical lines than the file has,
+/// some were removed: those that were applied, or may have been, are the ones that stay. Otherwise a line that stays
+/// rejected could be sent again although the payment that it asks for was made as the line that was removed.
+fn identities<'a>(
+    lines: &'a [Line],
+    history: &History,
+    name: &str,
+) -> impl Iterator<Item = Identity> + use<'a> {
+    let mut alike: HashMap<Content, (&Line, usize)> = HashMap::new();
+    for line in lines {
+        if let Identity::Derived { content, .. } = line.identity {
+            alike.entry(content).or_insert((line, 0)).1 += 1;
+        }
+    }
+    let mut kept: HashMap<Content, std::vec::IntoIter<u32>> = HashMap::new();
+    for (content, (line, count)) in alike {
+        let identity = |ordinal| Identity::Derived { content, ordinal };
+        // They were sent in their order, so their ordinals have no gaps.
+        let mut sent: Vec<u32> = (1..u32::MAX)
+            .take_while(|&ordinal| request(line, &identity(ordinal).request_id(name, 0), history).is_some())
+            .collect();
+        if sent.len() > count {
+            sent.sort_by_key(|&ordinal| match step(line, identity(ordinal), history, name).action {
+                Action::AlreadyApplied => 0,
+                Action::Settle(_) => 1,
+                Action::StaysRejected(_) | Action::Send => 2,
+            });
+            sent.truncate(count);
+            sent.sort_unstable();
+            kept.insert(content, sent.into_iter());
+        }
+    }
+    lines.iter().map(move |line| match line.identity {
+        Identity::Derived { content, ordinal } => {
+            let kept = kept.get_mut(&content).and_then(Iterator::next);
+            Identity::Derived { content, ordinal: kept.unwrap_or(ordinal) }
+        }
+        Identity::Given { .. } => line.identity.clone(),
+    })
+}
+
 /// What is to be done about a line unless rejected lines are sent again: it goes on where its last attempt was.
-fn step(line: &Line, history: &History, name: &str) -> Step {
+fn step(line: &Line, identity: Identity, history: &History, name: &str) -> Step {
     let mut attempt = 0;
-    let mut request_id = line.identity.request_id(name, attempt);
+    let mut request_id = identity.request_id(name, attempt);
     loop {
         let action = match request(line, &request_id, history).map(|request| &request.state) {
             None | Some(State::NotApplied) => Action::Send,
             Some(State::Applied) => Action::AlreadyApplied,
             Some(State::Pending(pending)) => Action::Settle(pending.clone()),
             Some(State::Rejected(rejection)) => {
-                let next = line.identity.request_id(name, attempt + 1);
+                let next = identity.request_id(name, attempt + 1);
                 if request(line, &next, history).is_some() {
                     (attempt, request_id) = (attempt + 1, next);
                     continue;
@@ -172,7 +217,7 @@ fn step(line: &Line, history: &History, name: &str) -> Step {
                 Action::StaysRejected(rejection.clone())
             }
         };
-        return Step { request_id, action, attempt };
+        return Step { request_id, action, identity, attempt };
     }
 }
 
@@ -187,13 +232,24 @@ fn is_whole(steps: &[Step]) -> bool {
     steps.iter().all(|step| same(&step.action, &steps[0].action))
 }
 
+/// Whether a batch was rejected, and some of its lines are others now: it is another batch, of which nothing was done.
+fn is_corrected(steps: &[Step]) -> bool {
+    let new = steps.iter().filter(|step| step.action == Action::Send).count();
+    0 < new
+        && new < steps.len()
+        && steps.iter().all(|step| step.action == Action::Send || may_be_sent_again(step))
+}
+
+fn may_be_sent_again(step: &Step) -> bool {
+    matches!(&step.action, Action::StaysRejected(rejection) if rejection.reason != ID_REUSED)
+}
+
 /// Gives lines that were rejected the ids of their next attempt: a line by itself, or all of an atomic batch.
-fn retry(lines: &[Line], steps: &mut [Step], name: &str) {
-    let may_be_sent_again = |step: &Step| matches!(&step.action, Action::StaysRejected(rejection) if rejection.reason != ID_REUSED);
-    if steps.iter().all(may_be_sent_again) {
-        for (line, step) in lines.iter().zip(steps) {
+fn retry(steps: &mut [Step], name: &str) {
+    if steps.iter().all(|step| step.action == Action::Send || may_be_sent_again(step)) {
+        for step in steps.iter_mut().filter(|step| step.action != Action::Send) {
             step.attempt += 1;
-            step.request_id = line.identity.request_id(name, step.attempt);
+            step.request_id = step.identity.request_id(name, step.attempt);
             step.action = Action::Send;
         }
     }

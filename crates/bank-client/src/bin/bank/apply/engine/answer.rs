@@ -2,7 +2,7 @@
 
 use bank_client::{Done, Error, Results};
 
-use crate::apply::journal::Rejection;
+use crate::apply::{journal::Rejection, lines::Line};
 
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -21,23 +21,28 @@ pub(super) enum Answer {
     Refused,
 }
 
-/// An answer for each line, and the error of the batch if it has one.
-pub(super) fn answers(results: Result<Results, Error>, lines: usize) -> (Vec<Answer>, Option<Error>) {
+/// An answer for each line of a batch, and the error of the batch if it has one.
+pub(super) fn answers(
+    results: Result<Results, Error>,
+    lines: &[Line],
+    batch: &[usize],
+) -> (Vec<Answer>, Option<Error>) {
+    let all = |answer: &dyn Fn() -> Answer| batch.iter().map(|_| answer()).collect();
     match results {
-        Ok(results) if results.len() == lines => (each(results), None),
+        Ok(results) if results.len() == batch.len() => (each(results, lines, batch), None),
         Ok(results) => {
-            let problem = format!("{} results of {lines} operations", results.len());
+            let problem = format!("{} results of {} operations", results.len(), batch.len());
             let unknown = || {
                 Answer::Unknown(Rejection { reason: "INVALID_REPLY".to_owned(), message: problem.clone() })
             };
-            ((0..lines).map(|_| unknown()).collect(), None)
+            (all(&unknown), None)
         }
-        Err(error) if error.is_refusal() => ((0..lines).map(|_| Answer::Refused).collect(), Some(error)),
-        Err(error) => ((0..lines).map(|_| Answer::NothingDone).collect(), Some(error)),
+        Err(error) if error.is_refusal() => (all(&|| Answer::Refused), Some(error)),
+        Err(error) => (all(&|| Answer::NothingDone), Some(error)),
     }
 }
 
-fn each(results: Results) -> Vec<Answer> {
+fn each(results: Results, lines: &[Line], batch: &[usize]) -> Vec<Answer> {
     // The others of an atomic batch are what the one is that failed.
     let aborted_by = results.iter().find_map(|result| match result {
         Err(Error::BatchAborted { failed_operation }) => results.get(*failed_operation)?.as_ref().err(),
@@ -48,10 +53,21 @@ fn each(results: Results) -> Vec<Answer> {
         .into_iter()
         .map(|result| match (result, make) {
             (Ok(done), _) => Answer::Applied(Box::new(done)),
-            (Err(error @ Error::BatchAborted { .. }), Some(make)) => make(Rejection::of(&error)),
-            (Err(error), _) => kind(&error)(Rejection::of(&error)),
+            (Err(error @ Error::BatchAborted { .. }), Some(make)) => make(rejection(&error, lines, batch)),
+            (Err(error), _) => kind(&error)(rejection(&error, lines, batch)),
         })
         .collect()
+}
+
+/// Why a line of a batch failed. The line that an atomic batch failed with is named as one of the file.
+pub(in crate::apply) fn rejection(error: &Error, lines: &[Line], batch: &[usize]) -> Rejection {
+    let mut rejection = Rejection::of(error);
+    if let Error::BatchAborted { failed_operation } = error
+        && let Some(&failed) = batch.get(*failed_operation)
+    {
+        rejection.message = format!("line {} failed, and both are of one atomic batch", lines[failed].number);
+    }
+    rejection
 }
 
 /// Which answer an error of a line is. What is not certain is unknown.

@@ -109,7 +109,7 @@ fn csv(items: &[Item]) -> String {
 
 /// One run of the tool, from the file and what is on the disk. None if it crashes.
 fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Option<(Vec<Line>, Report)> {
-    let lines = lines::read(csv(items).as_bytes(), None).unwrap();
+    let mut lines = lines::read(csv(items).as_bytes(), None).unwrap();
     let mut history = History::read(&*model.on_disk()).unwrap();
     let mut disk = model.disk(history.whole());
     if history.run.is_none() {
@@ -119,6 +119,10 @@ fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Opt
     let options = Options { name: "run", retry_rejected, atomic: None };
     let steps = plan::plan(&lines, &history, options).unwrap();
     let removed = plan::removed(&lines, &steps, &history);
+    for (line, step) in lines.iter_mut().zip(&steps) {
+        line.identity = step.identity.clone();
+    }
+    model.begin(&lines, removed.pending.is_empty());
     let engine = Engine {
         bank: model,
         disk: &mut disk,
@@ -247,6 +251,23 @@ fn named_cases() {
         retry(&[]),
         retry(&[]),
     ]);
+    // Of two lines that ask for the same, the first was rejected and the second applied, or may have been. One of them
+    // is removed: the other is not sent again.
+    for fault in [Fault::None, Fault::AnswerLost] {
+        let run = with(&[Fault::None, fault]);
+        let item = |operation, amount| Item { operation, amount, given: None };
+        check(vec![
+            Event::Insert(0, item("withdraw", 2)),
+            Event::Insert(1, item("withdraw", 3)),
+            Event::Insert(2, item("deposit", 2)),
+            Event::Insert(3, item("withdraw", 3)),
+            run,
+            Event::Remove(1),
+            Event::TopUp(9),
+            retry(&[]),
+            retry(&[]),
+        ]);
+    }
     // The clock of the machine is ahead by more than the bank remembers, while what was sent is on its way.
     check(vec![
         pay(1),

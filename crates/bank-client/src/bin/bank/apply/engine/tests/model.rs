@@ -44,6 +44,9 @@ struct Asked {
     request_id: RequestId,
     identity: String,
     amount: Money,
+    content: Option<String>,
+    /// How many lines of the file ask for the same, if it is known what became of all that were removed.
+    in_file: Option<u32>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,8 @@ struct State {
     entries: Vec<(RequestId, i64, i64)>,
     /// How often each line was paid that there ever was.
     paid: BTreeMap<String, u32>,
+    /// The same for identical lines together.
+    paid_alike: BTreeMap<String, u32>,
     in_flight: Option<(usize, Vec<Asked>)>,
     faults: std::collections::VecDeque<Fault>,
 }
@@ -66,6 +71,16 @@ pub(super) struct Model {
     /// After how many appends the disk fails, and how much of the last one it writes, in 255ths.
     disk_fault: Cell<Option<(usize, u8)>>,
     disk_failed: Cell<bool>,
+    /// How many lines of the file ask for the same. Empty where it is not known what became of removed lines.
+    in_file: RefCell<BTreeMap<String, u32>>,
+}
+
+/// What a line asks for that has no request id of its own.
+fn content(identity: &Identity) -> Option<String> {
+    match identity {
+        Identity::Derived { content, .. } => Some(content.hex()),
+        Identity::Given { .. } => None,
+    }
 }
 
 /// The key of a line in `paid`.
@@ -81,6 +96,16 @@ impl Model {
             bytes: RefCell::default(),
             disk_fault: Cell::default(),
             disk_failed: Cell::default(),
+            in_file: RefCell::default(),
+        }
+    }
+
+    /// A run begins with these lines.
+    pub(super) fn begin(&self, lines: &[Line], is_known: bool) {
+        let mut in_file = self.in_file.borrow_mut();
+        in_file.clear();
+        for content in lines.iter().filter(|_| is_known).filter_map(|line| content(&line.identity)) {
+            *in_file.entry(content).or_default() += 1;
         }
     }
 
@@ -168,7 +193,7 @@ impl State {
     }
 
     fn carry_out(&mut self, request: &Asked) -> Result<Done, Error> {
-        let Asked { request_id, identity, amount } = request;
+        let Asked { request_id, identity, amount, content, in_file } = request;
         let retention = i64::try_from(RETENTION.as_millis()).unwrap();
         let now = self.time_ms;
         self.known.retain(|_, known| known.time_ms + retention > now);
@@ -186,6 +211,11 @@ impl State {
                     let paid = self.paid.entry(identity.clone()).or_default();
                     *paid += 1;
                     assert_eq!(*paid, 1, "{identity} is paid twice");
+                    let alike = self.paid_alike.entry(content.clone().unwrap_or_default()).or_default();
+                    *alike += 1;
+                    if let Some(in_file) = in_file {
+                        assert!(*alike <= *in_file, "{identity}: {alike} payments for {in_file} lines");
+                    }
                 }
                 (known, false)
             }
@@ -228,6 +258,9 @@ impl Bank for Model {
                 request_id: (*request_id).clone(),
                 identity: name(&line.identity),
                 amount: line.instruction.entry().0.unwrap(),
+                content: content(&line.identity),
+                in_file: content(&line.identity)
+                    .and_then(|content| self.in_file.borrow().get(&content).copied()),
             })
             .collect();
         let fault = {
