@@ -67,8 +67,7 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let lines = read(&args)?;
-    let place = Place::of(&args.file, args.results.as_deref())
-        .map_err(|error| Unusable::Unreadable(error).of(&args.file))?;
+    let place = Place::of(&args.file, args.results.as_deref())?;
     let dry_run = args.validate_only;
     if place.is_none() && !dry_run {
         return Err(Failure::Incomplete { given: "standard input", missing: "--results" });
@@ -99,7 +98,9 @@ pub(crate) async fn run(
         output.note(&format!("{removed} applied by an earlier run, and no longer in the file"));
     }
     if tally.lines > 0 && tally.already_applied == tally.lines {
-        output.note("every line was applied before; new payments that are the same need another --name");
+        let is_derived = |line: &Line| matches!(line.identity, Identity::Derived { .. });
+        let need = if lines.iter().any(is_derived) { "another --name" } else { "request ids of their own" };
+        output.note(&format!("every line was applied before; new payments that are the same need {need}"));
     }
     if dry_run {
         if lines.iter().any(|line| matches!(line.identity, Identity::Given { .. })) {

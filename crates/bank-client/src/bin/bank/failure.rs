@@ -267,6 +267,16 @@ impl Failure {
                         .to_owned(),
                 );
             }
+            Self::Results {
+                reason: Unavailable::Io(_) | Unavailable::NotAFile | Unavailable::Unreadable(_),
+                ..
+            } => {
+                return Some(
+                    "nothing was sent; if the run has results already, restore that file: with a new one, lines \
+                     can be applied twice; otherwise name another place with --results"
+                        .to_owned(),
+                );
+            }
             _ => {}
         }
         let error = self.bank()?;

@@ -51,11 +51,13 @@ pub(super) fn rows(contents: &[u8]) -> Result<Box<dyn Iterator<Item = Numbered> 
 }
 
 fn json(line: &[u8]) -> Result<Row, String> {
-    // Its line and column are those of the line alone.
-    serde_json::from_slice(line).map_err(|error| {
-        let said = error.to_string();
-        said.split_once(" at line ").map_or(said.as_str(), |(what, _)| what).to_owned()
-    })
+    serde_json::from_slice(line).map_err(|error| said(&error))
+}
+
+/// What is wrong with a line of JSON, without the line and the column: they count from that line.
+pub(super) fn said(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    said.split_once(" at line ").map_or(said.as_str(), |(what, _)| what).to_owned()
 }
 
 /// The rows of CSV that begins with its header, on the line with this number.

@@ -20,6 +20,8 @@ pub(super) use self::{
     record::{Caller, Record, Rejection, Run, Sending, Sent, SentLine, Status, StoredResult},
 };
 
+use super::input::said;
+
 /// The longest line, in bytes. A batch of 10,000 operations takes about 2 MB.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -103,8 +105,8 @@ impl History {
                 break;
             }
             let record: Record = serde_json::from_slice(&line).map_err(|error| match number {
-                1 => Unreadable::Foreign(error.to_string()),
-                _ => Unreadable::Damaged { line: number, what: error.to_string() },
+                1 => Unreadable::Foreign(said(&error)),
+                _ => Unreadable::Damaged { line: number, what: said(&error) },
             })?;
             history
                 .add(record)

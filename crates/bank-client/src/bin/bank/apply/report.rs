@@ -7,6 +7,7 @@ use bank_domain::visible;
 use super::{
     engine::{Outcome, Report, Stop},
     lines::Line,
+    plan::ID_REUSED,
 };
 use crate::failure::{Exit, Failure};
 
@@ -67,7 +68,11 @@ pub(super) fn verdict(
             (counted(unknown, "an unknown outcome"), Exit::OutcomeUnknown, "UNFINISHED", AGAIN)
         }
         None if dry_run => (would_be(tally.rejected), Exit::Refused, "LINES_REJECTED", REJECTED_DRY),
-        None => (were(tally.rejected), Exit::Refused, "LINES_REJECTED", REJECTED),
+        None => {
+            let all_reused = tally.reasons.get(ID_REUSED) == Some(&tally.rejected);
+            let hint = if all_reused { REUSED } else { REJECTED };
+            (were(tally.rejected), Exit::Refused, "LINES_REJECTED", hint)
+        }
         Some(Stop::Unsettled) => (
             "the run ended early, since a line could not be carried out for now".to_owned(),
             Exit::Unavailable,
@@ -118,6 +123,7 @@ const SAME_CALLER: &str =
     "continue as that caller, or later: once nothing can be on its way, the history tells";
 const REJECTED: &str =
     "correct the lines and run the same command again, or send them again as they are with --retry-rejected";
+const REUSED: &str = "give the lines other request ids if they are not what was carried out under these";
 const REJECTED_DRY: &str = "correct the lines before you run it";
 
 fn were(count: u64) -> String {

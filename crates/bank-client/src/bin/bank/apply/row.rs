@@ -110,8 +110,9 @@ impl Cell {
             Self::Other(_) if column == "labels" => {
                 Err("labels must be an object of texts, in which each key comes once".to_owned())
             }
-            Self::Other(serde_json::Value::Number(number)) => {
-                Err(format!("{column} is a number; write it as text: \"{number}\""))
+            // Which number is not told: it may not be exact any more.
+            Self::Other(serde_json::Value::Number(_)) => {
+                Err(format!("{column} is a number; write it as text in quotes, such as \"1000.00\""))
             }
             Self::Labels(_) | Self::Other(_) => Err(format!("{column} must be text in quotes, or null")),
         }

@@ -88,7 +88,7 @@ fn rows_that_do_not_fit_are_told() {
         (&*format!("{HEADER}\ndeposit,a,1,000.00\n"), 2, "has 4 columns, and the header has 3"),
         ("{\"operation\":\"deposit\"}\n[1]\n", 2, "invalid type: sequence, expected a JSON object"),
         ("{\"operation\":\"deposit\"}\ndeposit,a\n", 2, "expected value"),
-        ("{\"amount\":1.5}", 1, "amount is a number; write it as text: \"1.5\""),
+        ("{\"amount\":1.5}", 1, "amount is a number; write it as text in quotes"),
         ("{\"amount\":true}", 1, "amount must be text in quotes, or null"),
         ("{\"sum\":\"1\"}", 1, "unknown column \"sum\"; the columns are operation"),
         ("{\"amount\":\"1\",\"amount\":\"2\"}", 1, "amount is given twice"),

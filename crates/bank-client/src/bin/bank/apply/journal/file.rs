@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{Disk, History, Unreadable};
-use crate::files::{PRIVATE, directory};
+use crate::{
+    failure::{Failure, Unusable},
+    files::{PRIVATE, directory},
+};
 
 /// What is appended to the name of a file for that of its results.
 const SUFFIX: &str = ".results.jsonl";
@@ -31,7 +34,7 @@ pub(in crate::apply) struct ResultsFile(File);
 /// Why a results file cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unavailable {
-    #[error("cannot be opened: {0}; name another place with --results")]
+    #[error("cannot be opened: {0}")]
     Io(#[from] io::Error),
     #[error("is in use by another `bank apply`")]
     InUse,
@@ -56,7 +59,10 @@ impl From<Unreadable> for Unavailable {
 impl Place {
     /// The place that the command line names, or that beside the file of operations. None for standard input, which
     /// is beside nothing.
-    pub(in crate::apply) fn of(input: &Path, results: Option<&Path>) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// If there is no such file of operations, or no such directory for its results.
+    pub(in crate::apply) fn of(input: &Path, results: Option<&Path>) -> Result<Option<Self>, Failure> {
         let path = match results {
             Some(path) => path.to_owned(),
             None if input == Path::new(STANDARD) => return Ok(None),
@@ -66,15 +72,21 @@ impl Place {
                 path.into()
             }
         };
-        let is_pipe = input == Path::new(STANDARD) || !input.metadata()?.is_file();
-        let input = if is_pipe { STANDARD.to_owned() } else { seen_from(&directory(&path), input)? };
+        let unreadable = |error| Unusable::Unreadable(error).of(input);
+        let input = if input == Path::new(STANDARD) || !input.metadata().map_err(unreadable)?.is_file() {
+            STANDARD.to_owned()
+        } else {
+            match directory(&path).canonicalize() {
+                Ok(directory) => seen_from(&directory, input).map_err(unreadable)?,
+                Err(error) => return Err(Failure::Results { path, reason: error.into() }),
+            }
+        };
         Ok(Some(Self { path, input }))
     }
 }
 
-/// The path of a file from a directory: the same wherever both are moved together, or are looked at from.
+/// The path of a file from a canonical directory: the same wherever both are moved together, or are looked at from.
 fn seen_from(directory: &Path, file: &Path) -> io::Result<String> {
-    let directory = directory.canonicalize()?;
     let name = file.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let file = crate::files::directory(file).canonicalize()?.join(name);
     let shared =
@@ -114,11 +126,11 @@ impl ResultsFile {
 
     /// What the file says, if it is there. Nothing is changed.
     pub(in crate::apply) fn look(path: &Path) -> Result<History, Unavailable> {
-        match File::open(path) {
-            Ok(file) => {
-                if !file.metadata()?.is_file() {
-                    return Err(Unavailable::NotAFile);
-                }
+        match path.metadata() {
+            // To open a pipe would wait for its other end.
+            Ok(metadata) if !metadata.is_file() => Err(Unavailable::NotAFile),
+            Ok(_) => {
+                let file = File::open(path)?;
                 lock(file.try_lock_shared())?;
                 Ok(History::read(BufReader::new(&file))?)
             }
