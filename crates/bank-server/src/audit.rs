@@ -202,25 +202,17 @@ pub enum Error {
 pub async fn run(
     store: Arc<dyn Store>,
     scope: Scope,
-    now: Timestamp,
+    began_at: Timestamp,
     news: mpsc::Sender<News>,
 ) -> Result<(), Error> {
     let extent = match scope {
         Scope::Bank => Extent::Bank,
         Scope::Account(_) => Extent::Accounts,
     };
-    let ahead_max = store.clock().ahead_max();
     let settled_before =
-        Timestamp::try_from_unix_ms(now.unix_ms() - SETTLED_AFTER_MS).unwrap_or(Timestamp::MIN);
-    let walk = Walk {
-        store,
-        news,
-        now,
-        ahead_max,
-        settled_before,
-        accounts_total: OnceLock::new(),
-        counts: Counts::default(),
-    };
+        Timestamp::try_from_unix_ms(began_at.unix_ms() - SETTLED_AFTER_MS).unwrap_or(Timestamp::MIN);
+    let walk =
+        Walk { store, news, settled_before, accounts_total: OnceLock::new(), counts: Counts::default() };
     let books = tokio::select! {
         books = walk.scope(scope) => books?,
         Err(error) = walk.report_progress() => return Err(error),
@@ -241,8 +233,6 @@ type Loaded = Result<Option<Account>, String>;
 struct Walk {
     store: Arc<dyn Store>,
     news: mpsc::Sender<News>,
-    now: Timestamp,
-    ahead_max: Duration,
     settled_before: Timestamp,
     accounts_total: OnceLock<u64>,
     counts: Counts,
@@ -355,11 +345,13 @@ impl Walk {
                 verifier.check(entry);
             }
             entries.retain(|entry| entry.sequence <= account.version);
-            // Time never runs backwards in a history, so the first one stands for those after it.
-            let ahead = entries.iter().find(|entry| entry.time.is_ahead_of(self.now, self.ahead_max));
+            // Time never runs backwards in a history, so the first one stands for those after it. An audit takes its
+            // time, and entries are written meanwhile: they are held against the time at which they were read.
+            let (now, ahead_max) = (self.store.clock().estimate(), self.store.clock().ahead_max());
+            let ahead = entries.iter().find(|entry| entry.time.is_ahead_of(now, ahead_max));
             if let Some(Entry { sequence, time, .. }) = ahead.filter(|_| !is_ahead) {
                 is_ahead = true;
-                let problem = Problem::AheadOfClock { time: *time, now: self.now };
+                let problem = Problem::AheadOfClock { time: *time, now };
                 self.found(Some(&account.id), Some(*sequence), problem).await?;
             }
             for entry in &entries {

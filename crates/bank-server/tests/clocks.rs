@@ -108,9 +108,13 @@ async fn balance_at(ledger: &Ledger, account_id: &str, time: Timestamp) -> i64 {
 }
 
 async fn findings(ledger: &Ledger) -> Vec<(String, Option<u64>, String)> {
+    findings_since(ledger, ledger.clock().estimate()).await
+}
+
+/// Of an audit that began at this time.
+async fn findings_since(ledger: &Ledger, began_at: Timestamp) -> Vec<(String, Option<u64>, String)> {
     let (teller, mut told) = mpsc::channel(1);
-    let now = ledger.clock().estimate();
-    let auditing = tokio::spawn(audit::run(Arc::clone(ledger.store()), Scope::Bank, now, teller));
+    let auditing = tokio::spawn(audit::run(Arc::clone(ledger.store()), Scope::Bank, began_at, teller));
     let mut findings = Vec::new();
     while let Some(news) = told.recv().await {
         if let audit::News::Finding(finding) = news {
@@ -122,6 +126,18 @@ async fn findings(ledger: &Ledger) -> Vec<(String, Option<u64>, String)> {
     auditing.await.unwrap().unwrap();
     findings.sort();
     findings
+}
+
+/// The bug: an audit that took longer than clocks may differ reported what was written meanwhile as ahead of the clock.
+#[tokio::test]
+async fn an_audit_that_takes_its_time_does_not_report_what_is_written_meanwhile() {
+    let (clock, timekeeper) = clock(0);
+    let began_at = timekeeper.estimate();
+    let store = MemoryStore::new(Duration::from_hours(1)).with_clock(timekeeper);
+    let ledger = start(Arc::new(store));
+    clock.advance(Duration::from_mins(1));
+    execute(&ledger, open("a"), "1").await.unwrap();
+    assert_eq!(findings_since(&ledger, began_at).await, []);
 }
 
 /// Before, the entry was dated ten years ahead, and so was every later one on the account, and on each that money went
