@@ -10,9 +10,10 @@ use std::time::Duration;
 use bank_proto::v1::{self, operation::Kind};
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
+use prost::Message as _;
 use support::{
     Bank,
-    api::{Failed, batch, connect, deposit, failed, savings},
+    api::{Failed, batch, connect, deposit, failed, of_stream, savings},
     hostile::{LIST, PATIENCE, framed, post, post_as, speak, unfinished},
     tokens::{CUSTOMER, Issuer},
 };
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
 const BATCH: &str = "/bank.v1.BankService/ExecuteBatch";
+const BATCHES: &str = "/bank.v1.BankService/ExecuteStream";
 
 /// Begins a call with this message, or the beginning of one.
 async fn begin(
@@ -78,6 +80,41 @@ async fn a_message_without_room_is_refused_and_other_callers_have_room() {
         assert!(Instant::now() < until, "there is room again");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The bugs: a batch waited for room that its own stream held for the message after it, until the stream was over.
+/// And a message that did not come to its end in time was called malformed.
+#[tokio::test]
+async fn a_batch_does_not_wait_for_the_room_of_the_message_after_it() {
+    let flags = [
+        "--set",
+        "server.request_timeout_ms_max=3000",
+        "--set",
+        "ledger.outcome_timeout_ms=2000",
+        "--set",
+        "callers.buffered_bytes_max=1048576",
+    ];
+    let bank = Bank::memory_with(&flags).await;
+    let mut client = connect(&bank.endpoint()).await;
+    client.create_account(savings("a")).await.unwrap();
+    let operation = v1::DepositRequest { description: "€".repeat(256), ..deposit("a", 1) };
+    // With its reply it takes most of the room, and the next message more than the rest.
+    let first = of_stream(batch(std::iter::repeat_n(Kind::Deposit(operation), 300)));
+    let says = [framed(&first), unfinished(600_000, 10)].concat().into();
+    let (mut requests, _connection) = speak(&bank, &Builder::new()).await;
+    let (response, _body) = begin(&mut requests, post(BATCHES), says, false).await;
+    let mut replies = timeout(PATIENCE, response).await.unwrap().unwrap().into_body();
+    let mut reply = Vec::new();
+    while let Some(data) = timeout(PATIENCE, replies.data()).await.unwrap() {
+        let data = data.unwrap();
+        replies.flow_control().release_capacity(data.len()).unwrap();
+        reply.extend_from_slice(&data);
+    }
+    let reply = v1::ExecuteStreamResponse::decode(&reply[5..]).unwrap();
+    assert_eq!((reply.error, reply.results.len()), (None, 300));
+    let trailers = timeout(PATIENCE, replies.trailers()).await.unwrap().unwrap().unwrap();
+    let error = failed(Err::<(), _>(Status::from_header_map(&trailers).unwrap()));
+    assert_eq!((error.code, &*error.reason), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

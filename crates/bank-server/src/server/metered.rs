@@ -61,18 +61,22 @@ struct Framing {
 }
 
 impl Framing {
-    /// Reads on. Returns the length of the message that is unfinished then.
-    fn advance(&mut self, mut data: &[u8]) -> Option<usize> {
-        while let Some((first, rest)) = data.split_first() {
+    /// Reads on. Returns the length of the message that is unfinished then, and where in `data` it begins.
+    fn advance(&mut self, data: &[u8]) -> Option<(usize, usize)> {
+        let (mut at, mut begins_at) = (0, 0);
+        while let Some(byte) = data.get(at) {
             if self.left > 0 {
-                let taken = self.left.min(data.len());
+                let taken = self.left.min(data.len() - at);
                 self.left -= taken;
-                data = &data[taken..];
+                at += taken;
                 continue;
             }
-            self.header[self.header_bytes] = *first;
+            if self.header_bytes == 0 {
+                begins_at = at;
+            }
+            self.header[self.header_bytes] = *byte;
             self.header_bytes += 1;
-            data = rest;
+            at += 1;
             if self.header_bytes == self.header.len() {
                 let [_, length @ ..] = self.header;
                 self.header_bytes = 0;
@@ -81,7 +85,7 @@ impl Framing {
                 self.number += 1;
             }
         }
-        (self.left > 0).then_some(self.length)
+        (self.left > 0).then_some((self.length, begins_at))
     }
 }
 
@@ -132,12 +136,19 @@ impl Body for Metered {
             let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
             match this.framing.advance(data) {
                 None => this.unfinished = None,
-                Some(length) if this.needs_room(length) => {
+                Some((length, begins_at)) if this.needs_room(length) => {
                     this.unfinished = None;
                     if this.bounds.is_stream {
                         let buffers = this.buffers.clone();
-                        this.waiting = Some((Box::pin(async move { buffers.take(length).await }), frame));
-                        continue;
+                        let mut whole = frame.into_data().unwrap_or_default();
+                        let rest = Frame::data(whole.split_off(begins_at));
+                        this.waiting = Some((Box::pin(async move { buffers.take(length).await }), rest));
+                        if whole.is_empty() {
+                            continue;
+                        }
+                        // The message before is handed on first. Its batch needs room, too, and must not wait
+                        // for what this stream holds for the next message.
+                        return Poll::Ready(Some(Ok(Frame::data(whole))));
                     }
                     match this.buffers.try_take(length) {
                         Ok(room) => this.take(room),
@@ -177,9 +188,10 @@ mod tests {
             }
             assert_eq!((unfinished, framing.number), (None, 3), "{step} bytes at a time");
             assert_eq!(framing.advance(&[0, 0, 0]), None);
-            assert_eq!(framing.advance(&[1, 1, 7]), Some(257));
-            assert_eq!(framing.advance(&[7; 255]), Some(257));
+            assert_eq!(framing.advance(&[1, 1, 7]), Some((257, 0)));
+            assert_eq!(framing.advance(&[7; 255]), Some((257, 0)));
             assert_eq!(framing.advance(&[7]), None);
+            assert_eq!(framing.advance(&[0, 0, 0, 0, 1, 7, 0, 0, 0, 0, 2, 7]), Some((2, 6)));
         }
     }
 }

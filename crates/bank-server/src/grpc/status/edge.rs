@@ -201,6 +201,10 @@ pub(super) fn http_status(failure: &Failure) -> StatusCode {
 
 /// Of a request whose message tonic could not read.
 pub(super) fn unreadable(made: Status, bound: MessageBound) -> Status {
+    // The server itself gave up on the message, and says why.
+    if !made.details().is_empty() {
+        return made;
+    }
     // The stream of the call ended in an error of HTTP/2: its caller has left.
     if made.source().is_some() || made.code() == Code::Cancelled {
         return status(Failure::CallerGone);
