@@ -261,7 +261,7 @@ impl Sequencer {
                 }
             }
             if self.again.len() > again_before {
-                self.held.extend(batch);
+                batch.into_iter().rev().for_each(|submission| self.held.push_front(submission));
                 return Vec::new();
             }
             if !failures.is_empty() {
