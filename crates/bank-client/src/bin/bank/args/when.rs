@@ -33,7 +33,7 @@ pub(crate) enum When {
 pub(crate) enum InvalidTime {
     #[error("{time} {problem} in the time zone {zone}; add its offset, as in 2026-01-31T12:00:00+01:00")]
     Local { time: civil::DateTime, zone: String, problem: &'static str },
-    #[error("{0} is outside the years 1 to 9999")]
+    #[error("{0} is out of range: use a time from 0001-01-02 to 9999-12-29")]
     OutOfRange(String),
 }
 
@@ -205,6 +205,15 @@ mod tests {
                 when(text).map_err(|_| ()).and_then(|time| zone.from(&time).map_err(|_| ())).is_err(),
                 "{text}"
             );
+        }
+        // What the message says can be used can be, in every zone.
+        for zone in ["Pacific/Kiritimati", "Etc/GMT+12"].map(in_zone) {
+            for text in ["0001-01-02", "9999-12-29"] {
+                let day = when(text).unwrap();
+                assert!(zone.from(&day).is_ok() && zone.until(&day).is_ok(), "{zone:?} {text}");
+            }
+            let error = zone.until(&when("9999-12-31").unwrap()).unwrap_err().to_string();
+            assert!(error.contains("from 0001-01-02 to 9999-12-29"), "{error}");
         }
         let error = super::zone("Asia/Tokio").unwrap_err();
         assert!(error.starts_with("write the IANA name"), "{error}");
