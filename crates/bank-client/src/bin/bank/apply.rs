@@ -39,7 +39,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    engine::{Engine, Report, Window},
+    engine::{Bank as _, Engine, Report, Window, sent_by_another},
     input::FILE_BYTES_MAX,
     journal::{Caller, History, Place, Record, ResultsFile, Run},
     lines::{Identity, Line},
@@ -82,7 +82,7 @@ pub(crate) async fn run(
             Some(place) if !dry_run => (job.apply(place, &lines, global.timeout, &bar).await?, lines),
             place => {
                 let lines = Arc::new(lines);
-                let report = job.check(place, &lines, &bar).await?;
+                let report = job.check(place, &lines, global.timeout, &bar).await?;
                 (report, Arc::unwrap_or_clone(lines))
             }
         })
@@ -142,7 +142,6 @@ impl Job<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         listen(&stop).map_err(Failure::Interrupt)?;
         let remote = Remote::new(self.client, &self.info, bar, &stop);
-        let limits = &self.info.limits;
         let engine = Engine {
             bank: &remote,
             disk: &mut disk,
@@ -151,11 +150,7 @@ impl Job<'_> {
             batch: self.batch_size()?,
             atomic: self.args.atomic,
             caller: self.caller.clone(),
-            window: Window {
-                retention: limits.request_retention,
-                margin: SLACK + OVERLOADED_MAX + timeout,
-                in_flight_max: limits.request_timeout_max + limits.outcome_timeout + SLACK,
-            },
+            window: self.window(timeout),
             report: Report::default(),
         };
         Ok(engine.run(steps, removed).await)
@@ -166,6 +161,7 @@ impl Job<'_> {
         &self,
         place: Option<Place>,
         lines: &Arc<Vec<Line>>,
+        timeout: Duration,
         bar: &ProgressBar,
     ) -> Result<Report, Failure> {
         let history = match place {
@@ -180,10 +176,23 @@ impl Job<'_> {
             }
         };
         let steps = self.plan(lines, &history)?;
-        let stop = AtomicBool::new(false);
-        let remote = Remote::new(self.client, &self.info, bar, &stop);
+        let never = AtomicBool::new(false);
+        let remote = Remote::new(self.client, &self.info, bar, &never);
+        let stop = sent_by_another(&steps, self.caller.as_ref(), self.window(timeout), remote.now());
+        if stop.is_some() {
+            return Ok(Report { stop, ..Report::begin(&steps) });
+        }
         let size = self.batch_size()?;
         Ok(dry_run::run(self.client, &remote, lines, steps, size, self.args.atomic).await)
+    }
+
+    fn window(&self, timeout: Duration) -> Window {
+        let limits = &self.info.limits;
+        Window {
+            retention: limits.request_retention,
+            margin: SLACK + OVERLOADED_MAX + timeout,
+            in_flight_max: limits.request_timeout_max + limits.outcome_timeout + SLACK,
+        }
     }
 
     fn run_of(&self, place: &Place) -> Run {

@@ -21,7 +21,7 @@ use serde_json::json;
 
 pub(super) use self::{
     answer::rejection,
-    settle::{Window, wanted},
+    settle::{Window, sent_by_another, wanted},
 };
 use self::{
     answer::{Answer, answers},

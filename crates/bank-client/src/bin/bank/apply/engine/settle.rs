@@ -9,7 +9,7 @@ use super::{Bank, Engine, Found, Now, Outcome, Stop, Wanted};
 use crate::{
     apply::{
         instruction::Instruction,
-        journal::{Disk, Pending, Record, Sent, Status, StoredResult},
+        journal::{Caller, Disk, Pending, Record, Sent, Status, StoredResult},
         lines::Line,
         plan::{Action, Removed, Step},
     },
@@ -85,6 +85,23 @@ pub(in crate::apply) fn wanted<'a>(
         counterparty,
         since: earliest(&pending.sent),
     }
+}
+
+/// Why a run would end at once: lines were sent by somebody else, and may still be on their way.
+pub(in crate::apply) fn sent_by_another(
+    steps: &[Step],
+    caller: Option<&Caller>,
+    window: Window,
+    now: Now,
+) -> Option<Stop> {
+    steps.iter().find_map(|step| match &step.action {
+        Action::Settle(Pending { sent, .. })
+            if sent.caller.as_ref() != caller && !window.is_over(sent, now) =>
+        {
+            Some(Stop::OtherCaller(sent.caller.clone()))
+        }
+        _ => None,
+    })
 }
 
 impl<B: Bank, D: Disk> Engine<'_, B, D> {

@@ -317,11 +317,19 @@ fn lines_that_another_caller_has_sent_wait_until_they_are_known() {
     let mut disk = model.disk(0);
     let run = Run::new(Some("run".to_owned()), "f.csv".to_owned(), "bank".to_owned());
     history.append(&mut disk, vec![Record::Run(run), pending]).unwrap();
+    // A dry run ends for the same reason.
+    let dry_run = |history: &History| {
+        let options = Options { name: "run", retry_rejected: false, atomic: None };
+        let steps = plan::plan(&lines, history, options).unwrap();
+        sent_by_another(&steps, None, WINDOW, model.now()).is_some()
+    };
+    assert!(dry_run(&history));
     // The run is without a token: it cannot repeat what alice has sent, only look whether it was done.
     let (_, report) = self::run(&model, &items, false, 1).unwrap();
     assert!(matches!(&report.stop, Some(Stop::OtherCaller(Some(caller))) if caller.subject == "alice"));
     assert_eq!(model.paid(&lines[0].identity), 0);
     model.wait(HOUR_MS);
+    assert!(!dry_run(&history));
     let (_, report) = self::run(&model, &items, false, 1).unwrap();
     assert_eq!(report.outcomes, [Outcome::Applied]);
     assert_eq!(model.paid(&lines[0].identity), 1);
