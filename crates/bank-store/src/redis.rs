@@ -159,6 +159,8 @@ impl RedisStore {
     }
 
     async fn reading(&self) -> Result<Reading<'_>, StoreError> {
+        // First: that Redis holds another bank says more than that it is not connected to.
+        self.guard.require_bank()?;
         Reading::begin(&self.guard, &self.keys, self.reads.connection()?).await
     }
 

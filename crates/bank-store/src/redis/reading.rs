@@ -27,7 +27,6 @@ impl<'a> Reading<'a> {
         keys: &Keys,
         connection: Connection,
     ) -> Result<Self, StoreError> {
-        guard.require_bank()?;
         let reading = Self { guard, pipeline: connection.pipeline(), connection };
         reading.ask(reading.pipeline.custom(cmd!("ROLE"), Vec::<Value>::new())).await?;
         reading.ask(reading.pipeline.hget(keys.meta(), "bank_id")).await?;

@@ -63,7 +63,7 @@ fn refusals_carry_their_values() {
         (
             "ACCOUNT_AHEAD_OF_CLOCK",
             vec![account, ("newest_entry_time", "2036-01-01T00:00:00Z")],
-            "account 123 takes no changes: it is ahead of the clock",
+            "as the server says",
         ),
         (
             "BALANCE_OUT_OF_RANGE",
