@@ -169,10 +169,24 @@ impl<Reply: prost::Message> ReplyTo<Reply> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndsWhenDraining;
 
-/// Marks a reply that waits for its reader: while it is not taken, little is held for it. It ends with a status
+/// Marks a reply that waits for its reader: while it is not taken, little is held for it. Its work ends with a status
 /// when that has lasted too long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PacedByReader;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PacedByReader {
+    ended_at: Arc<OnceLock<Instant>>,
+}
+
+impl PacedByReader {
+    /// Its work has ended: no more than the rest of the reply and the status is to be read.
+    pub(crate) fn end(&self, now: Instant) {
+        self.ended_at.get_or_init(|| now);
+    }
+
+    /// When that was, if it was.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        self.ended_at.get().copied()
+    }
+}
 
 /// What a call with many replies does when the server drains.
 pub(super) enum Ending {
@@ -312,6 +326,8 @@ impl Call {
             work(access?, ReplyTo { replies: sender, extent, pause_max, caller }).await
         };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
+        let paced = PacedByReader::default();
+        let pace = paced.clone();
         tokio::spawn(async move {
             let credentials_end = async move {
                 match credentials {
@@ -332,6 +348,7 @@ impl Call {
             };
             let result = result.map(|_| ()).map_err(status);
             self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
+            pace.end(Instant::now());
             // An error means that the caller is gone.
             let _ = end.send(result);
         });
@@ -344,7 +361,7 @@ impl Call {
         // How it ended has a place of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());
-        response.extensions_mut().insert(PacedByReader);
+        response.extensions_mut().insert(paced);
         if !in_order {
             response.extensions_mut().insert(EndsWhenDraining);
         }

@@ -11,10 +11,15 @@ use std::{
 use tokio::time::Instant;
 
 use super::calls::Held;
+use crate::grpc::PacedByReader;
 
 /// How long a connection has to close once its calls are done. Clients close at once when they are
 /// told to; one that does not is gone, or never was a gRPC client.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long the rest of a stream, and its status, wait for their reader once its work has ended. They hold the places of
+/// the call, so a stream that was left must not have them for as long as its connection lasts.
+const LEFT_UNREAD_MAX: Duration = Duration::from_mins(10);
 
 /// How long a connection may be of no use.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +80,8 @@ pub(super) struct CallInFlight {
     /// The period in which the first of them was handed over, or one before it was sent.
     untaken_since: AtomicU64,
     held: OnceLock<Held>,
+    /// If its reply waits for its reader.
+    paced: OnceLock<PacedByReader>,
 }
 
 impl Activity {
@@ -145,6 +152,7 @@ impl CallInFlight {
             untaken: AtomicU64::new(0),
             untaken_since: AtomicU64::new(0),
             held: OnceLock::new(),
+            paced: OnceLock::new(),
         });
         let mut state = connection.state();
         state.in_flight += 1;
@@ -164,6 +172,11 @@ impl CallInFlight {
         let _ = self.held.set(held);
     }
 
+    /// Its reader may take their time for the reply.
+    pub(super) fn waits_for_reader(&self, paced: PacedByReader) {
+        let _ = self.paced.set(paced);
+    }
+
     /// A part of the reply was handed to the connection.
     pub(super) fn given(&self) {
         if self.untaken.fetch_add(1, Relaxed) == 0 {
@@ -177,10 +190,16 @@ impl CallInFlight {
         self.untaken_since.store(self.connection.period.load(Relaxed), Relaxed);
     }
 
-    /// Whether nothing of the reply has been sent for a whole period, although there is something to be sent.
-    pub(super) fn is_stalled(&self) -> bool {
+    /// Whether nothing of the reply has been sent for a whole period, although there is something to be sent, and nobody
+    /// has to wait for its reader.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
         let period = self.connection.period.load(Relaxed);
-        self.untaken.load(Relaxed) > 0 && period - self.untaken_since.load(Relaxed) > 1
+        let was_left = |paced: &PacedByReader| {
+            paced.ended_at().is_some_and(|ended_at| now.saturating_duration_since(ended_at) > LEFT_UNREAD_MAX)
+        };
+        self.untaken.load(Relaxed) > 0
+            && period - self.untaken_since.load(Relaxed) > 1
+            && self.paced.get().is_none_or(was_left)
     }
 }
 
@@ -243,18 +262,39 @@ mod tests {
         slow.given();
         stalled.given();
         for period in 1..10 {
-            assert!(activity.period_ends(start + 11 * period * SECOND));
+            let now = start + 11 * period * SECOND;
+            assert!(activity.period_ends(now));
             // The next part is handed over before the one before it was sent.
             slow.given();
             slow.taken();
-            assert!(!slow.is_stalled());
-            assert_eq!(stalled.is_stalled(), period > 1);
+            assert!(!slow.is_stalled(now));
+            assert_eq!(stalled.is_stalled(now), period > 1);
         }
         slow.taken();
         stalled.taken();
         assert!(activity.period_ends(start + 200 * SECOND) && activity.period_ends(start + 300 * SECOND));
-        assert!(!slow.is_stalled() && !stalled.is_stalled(), "there is nothing to take");
+        let now = start + 300 * SECOND;
+        assert!(!slow.is_stalled(now) && !stalled.is_stalled(now), "there is nothing to take");
         drop((slow, stalled));
         assert!(matches!(activity.verdict(Instant::now()), Verdict::Keep(_)));
+    }
+
+    #[test]
+    fn a_stream_waits_for_its_reader_but_not_for_ever_once_it_has_ended() {
+        let (activity, start) = (activity(), Instant::now());
+        let (call, paced) = (begin(&activity), PacedByReader::default());
+        call.waits_for_reader(paced.clone());
+        call.given();
+        let mut now = start;
+        for _ in 0..10 {
+            now += 3600 * SECOND;
+            assert!(activity.period_ends(now) && !call.is_stalled(now));
+        }
+        paced.end(now);
+        assert!(!call.is_stalled(now + LEFT_UNREAD_MAX), "it may yet be read");
+        now += LEFT_UNREAD_MAX + SECOND;
+        assert!(call.is_stalled(now));
+        call.taken();
+        assert!(!call.is_stalled(now), "it was read to its end");
     }
 }

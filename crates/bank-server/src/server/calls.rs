@@ -101,8 +101,6 @@ pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
     call: Arc<CallInFlight>,
-    /// Whether the call of a client who does not take it is reset.
-    watched: bool,
     /// How large it may be.
     bound: MessageBound,
     counted: Option<CountedCall>,
@@ -113,7 +111,6 @@ pub(super) struct Reply {
 pub(super) struct Part {
     bytes: Bytes,
     call: Arc<CallInFlight>,
-    watched: bool,
 }
 
 /// What a call takes up until the last of its reply was taken.
@@ -242,8 +239,10 @@ fn reply(
     bound: MessageBound,
     counted: Option<CountedCall>,
 ) -> Response<Reply> {
-    let watched = answer.extensions().get::<PacedByReader>().is_none();
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, watched, bound, counted })
+    if let Some(paced) = answer.extensions().get::<PacedByReader>() {
+        call.waits_for_reader(paced.clone());
+    }
+    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, bound, counted })
 }
 
 impl<Bank> Services<Bank> {
@@ -283,10 +282,8 @@ impl Reply {
             length => CHUNK_BYTES.min(length - LAST_CHUNK_BYTES),
         };
         self.rest = data.split_off(length);
-        if self.watched {
-            self.call.given();
-        }
-        Part { bytes: data, call: Arc::clone(&self.call), watched: self.watched }
+        self.call.given();
+        Part { bytes: data, call: Arc::clone(&self.call) }
     }
 }
 
@@ -306,9 +303,7 @@ impl Buf for Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if self.watched {
-            self.call.taken();
-        }
+        self.call.taken();
     }
 }
 

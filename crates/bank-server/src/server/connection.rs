@@ -88,8 +88,8 @@ impl NewCalls {
 }
 
 impl Call {
-    fn is_stalled(&self) -> bool {
-        self.in_flight.as_ref().is_some_and(|call| call.is_stalled())
+    fn is_stalled(&self, now: Instant) -> bool {
+        self.in_flight.as_ref().is_some_and(|call| call.is_stalled(now))
     }
 }
 
@@ -181,12 +181,12 @@ impl<Http: Future> Busy<Pin<&mut Http>> {
     }
 
     /// Resets calls whose clients take nothing of their replies, and returns how many there were.
-    fn reset_stalled(&mut self) -> usize {
-        if !self.calls.iter().any(Call::is_stalled) {
+    fn reset_stalled(&mut self, now: Instant) -> usize {
+        if !self.calls.iter().any(|call| call.is_stalled(now)) {
             return 0;
         }
         let before = self.calls.len();
-        self.calls = mem::take(&mut self.calls).into_iter().filter(|call| !call.is_stalled()).collect();
+        self.calls = mem::take(&mut self.calls).into_iter().filter(|call| !call.is_stalled(now)).collect();
         before - self.calls.len()
     }
 
@@ -261,7 +261,7 @@ impl Protocol {
                 () = sleep_until(look_at) => {
                     let now = Instant::now();
                     if activity.period_ends(now) {
-                        let calls = connection.reset_stalled();
+                        let calls = connection.reset_stalled(now);
                         if calls > 0 {
                             tracing::debug!(%peer, calls, "reset calls whose replies are not taken");
                         }
