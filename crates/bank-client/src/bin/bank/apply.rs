@@ -137,8 +137,6 @@ impl Job<'_> {
                 .append(&mut disk, vec![Record::Run(run)])
                 .map_err(|error| unusable(Unavailable::Io(error)))?,
         }
-        let steps = self.plan(lines, &history)?;
-        let removed = plan::removed(lines, &steps, &history);
         let stop = Arc::new(AtomicBool::new(false));
         listen(&stop).map_err(Failure::Interrupt)?;
         let remote = Remote::new(self.client, &self.info, bar, &stop);
@@ -153,7 +151,7 @@ impl Job<'_> {
             window: self.window(timeout),
             report: Report::default(),
         };
-        Ok(engine.run(steps, removed).await)
+        engine.run(|history| self.plan(lines, history)).await.map_err(|problems| self.malformed(problems))
     }
 
     /// Finds out what the lines would come to that the results file does not have.
@@ -175,7 +173,7 @@ impl Job<'_> {
                 history
             }
         };
-        let steps = self.plan(lines, &history)?;
+        let steps = self.plan(lines, &history).map_err(|problems| self.malformed(problems))?;
         let never = AtomicBool::new(false);
         let remote = Remote::new(self.client, &self.info, bar, &never);
         let stop = sent_by_another(&steps, self.caller.as_ref(), self.window(timeout), remote.now());
@@ -199,14 +197,17 @@ impl Job<'_> {
         Run::new(self.args.name.clone(), place.input.clone(), self.info.store.bank_id.clone())
     }
 
-    fn plan(&self, lines: &[Line], history: &History) -> Result<Vec<plan::Step>, Failure> {
+    fn plan(&self, lines: &[Line], history: &History) -> Result<Vec<plan::Step>, Problems> {
         let options = Options {
             name: self.args.name.as_deref().unwrap_or_default(),
             retry_rejected: self.args.retry_rejected,
             atomic: self.args.atomic.then_some(self.args.batch),
         };
         plan::plan(lines, history, options)
-            .map_err(|problems| Failure::Lines { path: self.args.file.clone(), problems })
+    }
+
+    fn malformed(&self, problems: Problems) -> Failure {
+        Failure::Lines { path: self.args.file.clone(), problems }
     }
 
     fn batch_size(&self) -> Result<BatchSize, Failure> {

@@ -10,6 +10,8 @@
 //!   whatever of the first sending is still on its way takes effect after that look, so the bank remembers it.
 //! * A new id is given to a line only after the bank's own rejection was recorded for the old one. A rejection that the
 //!   bank makes before it looks at the id is none for a line that may have been sent before.
+//! * Of identical lines of which some were removed, those that were applied are the ones that stay. So what became of
+//!   the removed ones is found out before the plan is final.
 
 mod answer;
 mod settle;
@@ -29,8 +31,8 @@ use self::{
 };
 use super::{
     journal::{Caller, Disk, History, Record, Rejection, Sending, Sent, SentLine, Status, StoredResult},
-    lines::Line,
-    plan::{self, Action, BatchSize, Removed, Step},
+    lines::{Line, Problems},
+    plan::{self, Action, BatchSize, Step},
 };
 use crate::json;
 
@@ -154,17 +156,37 @@ pub(super) struct Engine<'a, B, D> {
 }
 
 impl<B: Bank, D: Disk> Engine<'_, B, D> {
-    /// Carries out the plan.
-    pub(super) async fn run(mut self, mut steps: Vec<Step>, removed: Removed) -> Report {
-        self.report = Report { removed_applied: removed.applied, ..Report::begin(&steps) };
-        if let Err(stop) = self.carry_out(&mut steps, removed).await {
-            self.report.stop = Some(stop);
-        }
-        self.report
+    /// Makes a plan from the results file, and carries it out.
+    ///
+    /// # Errors
+    /// What keeps the lines from being planned. Nothing was sent.
+    pub(super) async fn run(
+        mut self,
+        plan: impl Fn(&History) -> Result<Vec<Step>, Problems>,
+    ) -> Result<Report, Problems> {
+        let mut steps = plan(self.history)?;
+        let (removed, stop) = loop {
+            let removed = plan::removed(self.lines, &steps, self.history);
+            match self.settle_removed(&removed.pending).await {
+                Ok(0) => break (removed, None),
+                // One that was applied counts for an identical line, under whose id another one may have been sent.
+                Ok(_) => steps = plan(self.history)?,
+                Err(stop) => break (plan::removed(self.lines, &steps, self.history), Some(stop)),
+            }
+        };
+        self.report = Report {
+            removed_applied: removed.applied,
+            removed_unknown: removed.pending.len() as u64,
+            ..Report::begin(&steps)
+        };
+        self.report.stop = match stop {
+            None => self.carry_out(&mut steps).await.err(),
+            stop => stop,
+        };
+        Ok(self.report)
     }
 
-    async fn carry_out(&mut self, steps: &mut [Step], removed: Removed) -> Result<(), Stop> {
-        self.settle_removed(removed).await?;
+    async fn carry_out(&mut self, steps: &mut [Step]) -> Result<(), Stop> {
         for batch in plan::batches(self.lines, steps, self.batch, self.atomic) {
             self.carry_out_batch(steps, &batch).await?;
         }

@@ -9,9 +9,9 @@ use super::{Bank, Engine, Found, Now, Outcome, Stop, Wanted};
 use crate::{
     apply::{
         instruction::Instruction,
-        journal::{Caller, Disk, Pending, Record, Sent, Status, StoredResult},
+        journal::{Caller, Disk, Key, Pending, Record, Request, Sent, Status, StoredResult},
         lines::Line,
-        plan::{Action, Removed, Step},
+        plan::{Action, Step},
     },
     json,
 };
@@ -150,18 +150,22 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
     }
 
     /// Finds out what became of lines that were sent and are not in the file any more. They are not sent again.
-    pub(super) async fn settle_removed(&mut self, removed: Removed) -> Result<(), Stop> {
-        self.report.removed_unknown = removed.pending.len() as u64;
-        for ((account_id, request_id), request, pending) in removed.pending {
+    /// Returns how many are settled.
+    pub(super) async fn settle_removed(
+        &mut self,
+        removed: &[(Key, Request, Pending)],
+    ) -> Result<usize, Stop> {
+        let mut settled = 0;
+        for ((account_id, request_id), request, pending) in removed {
             let wanted = Wanted {
-                account_id: &account_id,
-                request_id: &request_id,
+                account_id,
+                request_id,
                 kind: Instruction::entry_kind(&request.operation),
                 amount: None,
                 counterparty: None,
                 since: earliest(&pending.sent),
             };
-            let found = self.look_up(&wanted, &pending).await?;
+            let found = self.look_up(&wanted, pending).await?;
             let status = match found {
                 Some(_) => Status::Applied,
                 None if self.window.is_over(&pending.sent, self.bank.now()) => Status::NotApplied,
@@ -169,17 +173,16 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
             };
             let result = StoredResult {
                 line: request.line,
-                account_id,
-                request_id,
+                account_id: account_id.clone(),
+                request_id: request_id.clone(),
                 status,
                 error: None,
                 applied: found.map(applied),
             };
             self.history.append(self.disk, vec![Record::Result(result)])?;
-            self.report.removed_unknown -= 1;
-            self.report.removed_applied += u64::from(status == Status::Applied);
+            settled += 1;
         }
-        Ok(())
+        Ok(settled)
     }
 }
 

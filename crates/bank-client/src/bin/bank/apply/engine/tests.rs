@@ -2,7 +2,7 @@
 
 mod model;
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use futures::FutureExt as _;
 use proptest::prelude::*;
@@ -109,7 +109,7 @@ fn csv(items: &[Item]) -> String {
 
 /// One run of the tool, from the file and what is on the disk. None if it crashes.
 fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Option<(Vec<Line>, Report)> {
-    let mut lines = lines::read(csv(items).as_bytes(), None).unwrap();
+    let lines = lines::read(csv(items).as_bytes(), None).unwrap();
     let mut history = History::read(&*model.on_disk()).unwrap();
     let mut disk = model.disk(history.whole());
     if history.run.is_none() {
@@ -117,12 +117,18 @@ fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Opt
         history.append(&mut disk, vec![Record::Run(run)]).ok()?;
     }
     let options = Options { name: "run", retry_rejected, atomic: None };
-    let steps = plan::plan(&lines, &history, options).unwrap();
-    let removed = plan::removed(&lines, &steps, &history);
-    for (line, step) in lines.iter_mut().zip(&steps) {
-        line.identity = step.identity.clone();
-    }
-    model.begin(&lines, removed.pending.is_empty());
+    // The last plan is the one that is carried out.
+    let planned = RefCell::new(Vec::new());
+    let plan = |history: &History| {
+        let steps = plan::plan(&lines, history, options)?;
+        let is_known = plan::removed(&lines, &steps, history).pending.is_empty();
+        let as_planned = lines.iter().cloned().zip(&steps);
+        let as_planned: Vec<_> =
+            as_planned.map(|(line, step)| Line { identity: step.identity.clone(), ..line }).collect();
+        model.begin(&as_planned, is_known);
+        planned.replace(as_planned);
+        Ok(steps)
+    };
     let engine = Engine {
         bank: model,
         disk: &mut disk,
@@ -134,8 +140,8 @@ fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Opt
         window: WINDOW,
         report: Report::default(),
     };
-    let report = engine.run(steps, removed).now_or_never();
-    report.map(|report| (lines, report))
+    let report = engine.run(plan).now_or_never()?.unwrap();
+    Some((planned.into_inner(), report))
 }
 
 /// What a run says is so.
@@ -268,6 +274,20 @@ fn named_cases() {
             retry(&[]),
         ]);
     }
+    // Two lines that ask for the same are sent in one batch: the first is rejected, the second is applied. Nothing of that
+    // is recorded, one of them is removed, and the bank has forgotten the ids. The other is not sent again.
+    let item = |operation, amount| Item { operation, amount, given: None };
+    check(vec![
+        Event::Insert(0, item("withdraw", 2)),
+        Event::Insert(1, item("withdraw", 3)),
+        Event::Insert(2, item("deposit", 2)),
+        Event::Insert(3, item("withdraw", 3)),
+        Event::Run { retry_rejected: false, batch: 4, faults: vec![Fault::CrashAfter], disk: None },
+        Event::Remove(1),
+        Event::TopUp(9),
+        Event::Wait(25 * HOUR_MS),
+        with(&[]),
+    ]);
     // The clock of the machine is ahead by more than the bank remembers, while what was sent is on its way.
     check(vec![
         pay(1),

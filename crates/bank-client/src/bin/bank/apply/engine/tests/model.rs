@@ -73,6 +73,8 @@ pub(super) struct Model {
     disk_failed: Cell<bool>,
     /// How many lines of the file ask for the same. Empty where it is not known what became of removed lines.
     in_file: RefCell<BTreeMap<String, u32>>,
+    /// Under which identity each line of the file goes on, by its number.
+    identities: RefCell<BTreeMap<u64, Identity>>,
 }
 
 /// What a line asks for that has no request id of its own.
@@ -97,11 +99,14 @@ impl Model {
             disk_fault: Cell::default(),
             disk_failed: Cell::default(),
             in_file: RefCell::default(),
+            identities: RefCell::default(),
         }
     }
 
-    /// A run begins with these lines.
+    /// These lines are to be carried out.
     pub(super) fn begin(&self, lines: &[Line], is_known: bool) {
+        *self.identities.borrow_mut() =
+            lines.iter().map(|line| (line.number, line.identity.clone())).collect();
         let mut in_file = self.in_file.borrow_mut();
         in_file.clear();
         for content in lines.iter().filter(|_| is_known).filter_map(|line| content(&line.identity)) {
@@ -252,17 +257,18 @@ impl Bank for Model {
 
     async fn send(&self, batch: &[(&Line, &RequestId)], _atomic: bool) -> Result<Results, Error> {
         assert!(!self.disk_failed.get(), "nothing is sent after the disk has failed");
-        let requests: Vec<_> = batch
-            .iter()
-            .map(|(line, request_id)| Asked {
-                request_id: (*request_id).clone(),
-                identity: name(&line.identity),
+        let asked = |&(line, request_id): &(&Line, &RequestId)| {
+            let identity = &self.identities.borrow()[&line.number];
+            let content = content(identity);
+            Asked {
+                request_id: request_id.clone(),
+                identity: name(identity),
                 amount: line.instruction.entry().0.unwrap(),
-                content: content(&line.identity),
-                in_file: content(&line.identity)
-                    .and_then(|content| self.in_file.borrow().get(&content).copied()),
-            })
-            .collect();
+                in_file: content.as_ref().and_then(|content| self.in_file.borrow().get(content).copied()),
+                content,
+            }
+        };
+        let requests: Vec<_> = batch.iter().map(asked).collect();
         let fault = {
             let mut state = self.state.borrow_mut();
             state.called();
