@@ -40,6 +40,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
+#[cfg(test)]
+pub(crate) use self::callers::one_scan;
 pub(crate) use self::{
     accept::{Accepted, ConnectionLimits, Door},
     admission::Admission,

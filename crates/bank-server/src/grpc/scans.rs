@@ -32,14 +32,24 @@ impl Scans {
         Self { store, caller }
     }
 
-    /// Reads a part of a list. Its place is free before it is paid for.
-    async fn scan<T>(
+    /// Reads a part of a list. Its place is taken until the read has ended, even if the caller leaves: a read of a
+    /// file goes on in its thread. It is free before the read is paid for.
+    async fn scan<T: Send + 'static, Read>(
         &self,
-        read: impl Future<Output = Result<Vec<T>, StoreError>>,
-    ) -> Result<Vec<T>, StoreError> {
+        read: impl FnOnce(Arc<dyn Store>) -> Read,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        Read: Future<Output = Result<Vec<T>, StoreError>> + Send + 'static,
+    {
         let place = self.caller.scan().await;
-        let items = read.await?;
-        drop(place);
+        let read = read(Arc::clone(&self.store));
+        let task = tokio::spawn(async move {
+            let items = read.await;
+            drop(place);
+            items
+        });
+        let items =
+            task.await.map_err(|error| StoreError::Unavailable(format!("a read ended: {error}")))??;
         let calls = items.len() / ITEMS_PER_CALL;
         while let Err(TooFast { retry_after, .. }) = self.caller.take_at_most(calls) {
             sleep(retry_after.max(PAUSE_MIN)).await;
@@ -59,11 +69,13 @@ impl Store for Scans {
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
-        self.scan(self.store.entries(query)).await
+        let query = query.clone();
+        self.scan(|store| async move { store.entries(&query).await }).await
     }
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
-        self.scan(self.store.accounts(query)).await
+        let query = query.clone();
+        self.scan(|store| async move { store.accounts(&query).await }).await
     }
 
     async fn account_ids(
@@ -71,7 +83,8 @@ impl Store for Scans {
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
-        self.scan(self.store.account_ids(after, limit)).await
+        let after = after.cloned();
+        self.scan(|store| async move { store.account_ids(after.as_ref(), limit).await }).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -100,5 +113,36 @@ impl Store for Scans {
 
     fn partitions(&self) -> u32 {
         self.store.partitions()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bank_store::MemoryStore;
+    use futures::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::server::one_scan;
+
+    /// Callers who reset their calls could have as many reads under way as the store allows in all.
+    #[tokio::test]
+    async fn a_read_keeps_its_place_until_it_has_ended_even_if_its_caller_leaves() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::from_hours(1)));
+        let caller = one_scan();
+        let scans = Scans::new(store, caller.clone());
+        let (end, ended) = oneshot::channel::<()>();
+        {
+            let read = scans.scan(|_| async move {
+                let _ = ended.await;
+                Ok(vec![0])
+            });
+            tokio::pin!(read);
+            assert!(read.as_mut().now_or_never().is_none());
+        }
+        tokio::task::yield_now().await;
+        assert!(caller.scan().now_or_never().is_none(), "the read goes on");
+        end.send(()).unwrap();
+        drop(caller.scan().await);
     }
 }

@@ -190,12 +190,19 @@ impl Allowance {
     }
 }
 
+/// What one caller may do who has room for a single scan.
+#[cfg(test)]
+pub(crate) fn one_scan() -> Allowance {
+    let (_places, allowance) = tests::callers(1, 1).admit(tests::at("10.0.0.1:1"), Kind::Single).unwrap();
+    allowance
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::Scopes;
 
-    fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
+    pub(super) fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
         Callers::new(CallerBounds {
             calls_per_second_max: NonZeroU32::MIN,
             calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
@@ -206,7 +213,7 @@ mod tests {
         })
     }
 
-    fn at(address: &str) -> Caller {
+    pub(super) fn at(address: &str) -> Caller {
         Caller::of(None, Peer(address.parse().unwrap()))
     }
 

@@ -158,19 +158,19 @@ async fn no_bank_is_founded_over_the_accounts_of_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_servers_of_a_bank_have_one_secret_also_where_an_earlier_version_has_founded_it() {
-    let server = Server::start(&[]);
-    let first = connect(&server.options()).await;
-    assert!(connect(&server.options()).await.secret() == first.secret());
-    let another = RedisOptions { key_prefix: "another".to_owned(), ..server.options() };
-    assert!(connect(&another).await.secret() != first.secret());
-
-    server.run(&["HDEL", "bank:meta", "secret"]);
+    let server = server::shared().await;
     let options = server.options();
+    let meta = format!("{}:meta", options.key_prefix);
+    let first = connect(&options).await;
+    assert!(connect(&options).await.secret() == first.secret());
+    assert!(connect(&server.options()).await.secret() != first.secret(), "another bank has another");
+
+    server.run(&["HDEL", &meta, "secret"]);
     let (one, other) = tokio::join!(connect(&options), connect(&options));
     assert!(one.secret() == other.secret() && one.secret() != first.secret());
     assert_eq!(one.bank_id(), first.bank_id());
 
-    server.run(&["HSET", "bank:meta", "secret", "guess"]);
-    let error = connect_error(&server.options()).await;
+    server.run(&["HSET", &meta, "secret", "guess"]);
+    let error = connect_error(&options).await;
     assert!(matches!(&error, StoreError::Corrupt(reason) if reason.contains("secret")), "{error:?}");
 }
