@@ -249,10 +249,10 @@ struct Progress<'a> {
 struct State {
     /// None where the operation has no outcome yet.
     results: Vec<Option<Result<Done, Error>>>,
-    /// Whether what has no outcome may have been carried out.
-    in_doubt: bool,
-    /// Whether an attempt is under way.
-    asking: bool,
+    /// Whether the operation may have been carried out by an attempt whose answer does not say so.
+    in_doubt: Vec<bool>,
+    /// The operations of the attempt that is under way.
+    asked: Vec<usize>,
     /// The operation whose error stands for those of all that may be repeated.
     spokesman: Option<usize>,
 }
@@ -260,7 +260,8 @@ struct State {
 impl<'a> Progress<'a> {
     fn new(batch: &'a Batch) -> Self {
         let results = batch.operations.iter().map(|_| None).collect();
-        let state = State { results, in_doubt: false, asking: false, spokesman: None };
+        let in_doubt = vec![false; batch.operations.len()];
+        let state = State { results, in_doubt, asked: Vec::new(), spokesman: None };
         Self { batch, state: Mutex::new(state) }
     }
 
@@ -272,7 +273,7 @@ impl<'a> Progress<'a> {
             Some(result) => result.as_ref().is_err_and(Error::is_retryable),
         };
         let open: Vec<_> = (0..state.results.len()).filter(|&index| is_open(&state.results[index])).collect();
-        state.asking = true;
+        state.asked.clone_from(&open);
         state.spokesman = None;
         let operations = open.iter().map(|&index| self.batch.operations[index].clone());
         let request = self.batch.request(operations);
@@ -284,19 +285,26 @@ impl<'a> Progress<'a> {
         let operations = open.iter().map(|&index| &self.batch.operations[index]);
         let reply = reply.and_then(|reply| read(reply.results, operations));
         let mut state = self.state();
-        state.asking = false;
+        state.asked.clear();
         let results = match reply {
             Ok(results) => results,
             Err(error) => {
-                state.in_doubt |= error.effect() == Effect::Unknown;
+                if error.effect() == Effect::Unknown {
+                    state.doubt(open);
+                }
                 return Err(error);
             }
         };
         let retryable = |result: &Result<Done, Error>| result.as_ref().is_err_and(Error::is_retryable);
         let again = results.iter().position(retryable);
-        state.in_doubt |= results
-            .iter()
-            .any(|result| result.as_ref().is_err_and(|error| error.effect() == Effect::Unknown));
+        let doubtful = |result: &Result<Done, Error>| {
+            result.as_ref().is_err_and(|error| error.effect() == Effect::Unknown)
+        };
+        // The operations of an atomic batch are carried out together.
+        let all = self.batch.atomic && results.iter().any(doubtful);
+        for (&index, result) in open.iter().zip(&results) {
+            state.in_doubt[index] |= all || doubtful(result);
+        }
         for (&index, result) in open.iter().zip(results) {
             // The others of an atomic batch fail with the one that may be repeated.
             let settled = !self.batch.atomic || again.is_none() || retryable(&result);
@@ -319,10 +327,16 @@ impl<'a> Progress<'a> {
         let batch = self.batch;
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut last = outcome.err();
-        let in_doubt = !batch.validate_only && (state.in_doubt || state.asking);
+        let asked = mem::take(&mut state.asked);
+        state.doubt(&asked);
+        if batch.validate_only {
+            state.in_doubt.fill(false);
+        }
         let nothing_known = state.spokesman.is_none() && state.results.iter().all(Option::is_none);
         let is_refused = last.as_ref().is_some_and(Error::is_refusal);
-        if let Some(error) = last.take_if(|_| nothing_known && (!in_doubt || is_refused)) {
+        if let Some(error) =
+            last.take_if(|_| nothing_known && (is_refused || !state.in_doubt.contains(&true)))
+        {
             return Err(error);
         }
         let why = last.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -330,11 +344,12 @@ impl<'a> Progress<'a> {
         if let (Some(spokesman), Some(error)) = (state.spokesman, last) {
             state.results[spokesman] = Some(Err(error));
         }
-        let results = mem::take(&mut state.results).into_iter().zip(&batch.operations);
-        let results = results.map(|(result, operation)| {
-            let request_id = operation.request_id().filter(|_| in_doubt).cloned();
+        let undecided: Vec<_> = (0..state.results.len()).map(|index| state.is_undecided(index)).collect();
+        let results = mem::take(&mut state.results).into_iter().zip(&batch.operations).enumerate();
+        let results = results.map(|(index, (result, operation))| {
+            let request_id = operation.request_id().filter(|_| state.in_doubt[index]).cloned();
             match (result, request_id) {
-                (Some(Err(error)), Some(request_id)) if error.is_retryable() && !error.outcome_unknown() => {
+                (Some(Err(error)), Some(request_id)) if undecided[index] => {
                     Err(Error::OutcomeUnknown { request_id, message: error.to_string() })
                 }
                 (Some(result), _) => result,
@@ -353,3 +368,27 @@ impl<'a> Progress<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl State {
+    fn doubt(&mut self, operations: &[usize]) {
+        for &index in operations {
+            self.in_doubt[index] = true;
+        }
+    }
+
+    /// Whether an operation has an error that says nothing of what earlier attempts did.
+    fn is_undecided(&self, index: usize) -> bool {
+        let error = |index: usize| self.results.get(index)?.as_ref()?.as_ref().err();
+        let Some(own) = error(index) else { return false };
+        let decisive = match own {
+            // It failed with that one.
+            Error::BatchAborted { failed_operation } => error(*failed_operation).unwrap_or(own),
+            own => own,
+        };
+        let says_nothing = own.is_retryable() || own.effect() == Effect::Nothing;
+        says_nothing && !own.outcome_unknown() && !decisive.is_refusal()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,17 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use bank_client::{AccountType, BankClient, Error, TokenError, tls};
+use bank_client::{AccountType, BankClient, Currency, Error, Money, TokenError, tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use crate::process::{Server, binary};
+use crate::{
+    process::{Server, binary},
+    proxy::{Cut, Proxy},
+};
 
 /// A directory to work in, with nothing of the caller's environment in the way.
 struct Shell(TempDir);
@@ -283,4 +287,45 @@ async fn the_library_shows_a_certificate_and_renews_its_token() {
     shell.write("token", "nonsense");
     let error = client.create_account("b", AccountType::Savings).await.unwrap_err();
     assert!(matches!(error, Error::Unauthenticated { .. }), "{error:?}");
+}
+
+/// The next attempt is denied without a look at what the first one did.
+#[tokio::test]
+async fn a_batch_that_is_denied_after_its_answer_was_lost_has_an_unknown_outcome() {
+    let shell = Shell::new();
+    shell.prints("bank keygen k");
+    let server = Server::run(&mut shell.line(&format!("exec bank-server {JWT}.jwks_file=k.jwks.json")));
+    let proxy = Proxy::start(&server.address).await;
+    let token = |scope: &str| {
+        let issue = "bank token --signing-key k.pem --issuer i --audience a --subject s --scope";
+        shell.prints(&format!("{issue} {scope}")).trim().to_owned()
+    };
+    let (write, read) = (token("bank.write,bank.read"), token("bank.read"));
+    let writer = BankClient::builder(server.endpoint()).token(&write).connect().await.unwrap();
+    writer.create_account("a", AccountType::Savings).currency(Currency::USD).await.unwrap();
+    let amount = Money { currency: Currency::USD, minor_units: 1 };
+    for (atomic, version) in [(false, 3), (true, 5)] {
+        let (first, others) = (write.clone(), read.clone());
+        let drawn = AtomicBool::new(false);
+        let token = move || if drawn.swap(true, Ordering::Relaxed) { others.clone() } else { first.clone() };
+        let client = BankClient::builder(&proxy.endpoint)
+            .token_source(move || std::future::ready(Ok::<_, TokenError>(token())))
+            .connect()
+            .await
+            .unwrap();
+        proxy.cut([Cut::AfterTheEffect]);
+        let batch = client.batch().deposit("a", amount).deposit("a", amount);
+        let batch = if atomic { batch.atomic() } else { batch };
+        let results = batch.clone().await.unwrap();
+        for (result, operation) in results.iter().zip(batch.operations()) {
+            let error = result.as_ref().unwrap_err();
+            assert!(error.outcome_unknown(), "{error:?}");
+            assert_eq!(error.request_id(), operation.request_id());
+        }
+        assert_eq!(writer.account("a").await.unwrap().version, version);
+        // Nothing is in doubt for a client that is denied from the start.
+        let results = client.batch().deposit("a", amount).deposit("a", amount).await.unwrap();
+        let is_denied = |error: &Error| matches!(error, Error::PermissionDenied { .. });
+        assert!(results.iter().all(|result| result.as_ref().is_err_and(is_denied)), "{results:?}");
+    }
 }
