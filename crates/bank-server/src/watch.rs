@@ -45,7 +45,7 @@ use self::{
 
 /// How many entries there are in one message at most. An entry has up to 2 KiB, and a message is there twice at most
 /// while a caller reads slowly.
-const ENTRIES_PER_MESSAGE: usize = 64;
+const ENTRIES_PER_MESSAGE: usize = 32;
 /// How many accounts can be looked at in each poll interval. With more of them looks are rarer, so that
 /// no watch takes more of the store's time than one of so many accounts.
 const ACCOUNTS_PER_INTERVAL: usize = 100;
