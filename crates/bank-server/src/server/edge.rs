@@ -1,6 +1,6 @@
 //! What a request must be before any service looks at it, authentication included.
 
-use http::{HeaderMap, Method, Request, header::CONTENT_TYPE};
+use http::{Method, Request};
 use tonic::body::Body;
 
 use super::{ServerOptions, room::Kind};
@@ -37,19 +37,30 @@ impl RequestBounds {
         if request.method() != Method::POST {
             return Err(NotAccepted::Method(request.method().clone()));
         }
-        let headers = request.headers();
-        let content_type = headers.get(CONTENT_TYPE);
+        let (mut bytes, mut content_type) = (request.uri().path().len(), None);
+        let (mut encoding, mut timeout) = (None, None);
+        // Once through all of them: it is done for every call.
+        for (name, value) in request.headers() {
+            bytes += name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES;
+            let kept = match name.as_str() {
+                "content-type" => &mut content_type,
+                "grpc-encoding" => &mut encoding,
+                "grpc-timeout" => &mut timeout,
+                _ => continue,
+            };
+            // Of several, the first counts, as it does for those who read it later.
+            kept.get_or_insert(value);
+        }
         if !content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
             return Err(NotAccepted::ContentType(content_type.cloned()));
         }
-        let bytes = size(headers) + request.uri().path().len();
         if bytes > self.header_bytes_max {
             return Err(NotAccepted::HeadersTooLarge { bytes, bytes_max: self.header_bytes_max });
         }
-        if let Some(encoding) = headers.get("grpc-encoding").filter(|encoding| *encoding != "identity") {
+        if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
             return Err(NotAccepted::Compressed(encoding.clone()));
         }
-        if let Some(timeout) = headers.get("grpc-timeout").filter(|timeout| !is_timeout(timeout)) {
+        if let Some(timeout) = timeout.filter(|timeout| !is_timeout(timeout)) {
             return Err(NotAccepted::Timeout(timeout.clone()));
         }
         Ok(())
@@ -71,10 +82,6 @@ fn is_grpc(content_type: &[u8]) -> bool {
     [&b"application/grpc"[..], b"application/grpc+proto"]
         .iter()
         .any(|known| media_type.eq_ignore_ascii_case(known))
-}
-
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES).sum()
 }
 
 #[cfg(test)]

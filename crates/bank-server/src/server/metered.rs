@@ -37,7 +37,13 @@ pub(super) struct Metered {
     bounds: MessageBounds,
     framing: Framing,
     unfinished: Option<Unfinished>,
-    waiting: Option<(BoxFuture<'static, Room>, Frame<Bytes>)>,
+    waiting: Option<Box<Waiting>>,
+}
+
+/// A message of a stream that waits for its room.
+struct Waiting {
+    room: BoxFuture<'static, Room>,
+    frame: Frame<Bytes>,
 }
 
 /// A message that has not come whole.
@@ -116,11 +122,10 @@ impl Body for Metered {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         loop {
-            if let Some((room, _)) = &mut this.waiting {
-                let room = ready!(room.as_mut().poll(context));
+            if let Some(waiting) = &mut this.waiting {
+                let room = ready!(waiting.room.as_mut().poll(context));
                 this.take(room);
-                let frame = this.waiting.take().map(|(_, frame)| Ok(frame));
-                return Poll::Ready(frame);
+                return Poll::Ready(this.waiting.take().map(|waiting| Ok(waiting.frame)));
             }
             let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(context) else {
                 if let Some(message) = &mut this.unfinished {
@@ -141,8 +146,9 @@ impl Body for Metered {
                     if this.bounds.is_stream {
                         let buffers = this.buffers.clone();
                         let mut whole = frame.into_data().unwrap_or_default();
-                        let rest = Frame::data(whole.split_off(begins_at));
-                        this.waiting = Some((Box::pin(async move { buffers.take(length).await }), rest));
+                        let frame = Frame::data(whole.split_off(begins_at));
+                        let room = Box::pin(async move { buffers.take(length).await });
+                        this.waiting = Some(Box::new(Waiting { room, frame }));
                         if whole.is_empty() {
                             continue;
                         }
