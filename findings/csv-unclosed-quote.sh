@@ -8,7 +8,7 @@
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 cargo init --quiet --vcs none --name seen .
-cargo add --quiet csv@=1.4.0
+echo 'csv = "=1.4.0"' >>Cargo.toml
 cat >src/main.rs <<'RS'
 fn main() {
     let file = "account,amount,text\na,1.00,\"rent\nb,2.00,food\nc,3.00,fuel\n";

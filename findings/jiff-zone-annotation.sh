@@ -7,7 +7,7 @@
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 cargo init --quiet --vcs none --name seen .
-cargo add --quiet jiff@=0.2.46 2>/dev/null
+echo 'jiff = "=0.2.46"' >>Cargo.toml
 cat >src/main.rs <<'RS'
 fn main() {
     println!("{:?}", "2026-11-30T09:00:00[Asia/Tokyo]".parse::<jiff::civil::DateTime>());

@@ -9,7 +9,7 @@
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 cargo init --quiet --vcs none --name seen .
-cargo add --quiet rust_decimal@=1.43.0 2>/dev/null
+echo 'rust_decimal = "=1.43.0"' >>Cargo.toml
 cat >src/main.rs <<'RS'
 use rust_decimal::Decimal;
 fn main() {

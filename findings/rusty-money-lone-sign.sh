@@ -6,7 +6,7 @@
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 cargo init --quiet --vcs none --name seen .
-cargo add --quiet rusty-money@=0.5.1 2>/dev/null
+echo 'rusty-money = "=0.5.1"' >>Cargo.toml
 cat >src/main.rs <<'RS'
 use rusty_money::{Money, iso};
 fn main() {

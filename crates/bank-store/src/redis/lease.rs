@@ -4,8 +4,8 @@
 //! primary, although another was promoted meanwhile: what it acknowledges is thrown away. Sentinel
 //! promotes another only once a primary has been silent for `down-after-milliseconds`. So one that has
 //! answered on a connection within less than that cannot have been replaced in between. Each answer
-//! that is taken is such a sign of life, as of when its command was sent; an answer that comes longer
-//! after the last sign than a failover takes is not taken, nor any after it.
+//! that is taken shows that the primary was there when its command was sent. An answer that comes longer
+//! after that than a failover takes is not taken, nor any after it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -29,7 +29,7 @@ Exit codes:
   0  done
   1  something else failed; or the command was carried out, but its results could not be
      written: the disk is full, or what reads them has ended
-  2  the command line makes no sense, or names a file that cannot be opened
+  2  usage error, or a file that cannot be opened by its name
   3  the bank refused: insufficient funds, frozen, closed, id taken, wrong currency,
      accounts in a bank to import into...
   4  there is no such account or transaction
@@ -199,7 +199,7 @@ Examples:
     ///
     /// It goes on by itself after the connection was lost or the bank was restarted: nothing is left
     /// out and nothing comes twice. When it ends it says with which --resume-token it can be continued; with
-    /// --output json every line has one. --timeout is how late a sign of life from the bank may be.
+    /// --output json every line has one. --timeout is the heartbeat timeout.
     #[command(after_help = "\
 Examples:
   bank watch 123
