@@ -333,9 +333,9 @@ impl<'a> Progress<'a> {
             state.in_doubt.fill(false);
         }
         let nothing_known = state.spokesman.is_none() && state.results.iter().all(Option::is_none);
-        let is_refused = last.as_ref().is_some_and(Error::is_refusal);
+        let is_rejected = last.as_ref().is_some_and(Error::is_rejection);
         if let Some(error) =
-            last.take_if(|_| nothing_known && (is_refused || !state.in_doubt.contains(&true)))
+            last.take_if(|_| nothing_known && (is_rejected || !state.in_doubt.contains(&true)))
         {
             return Err(error);
         }
@@ -386,7 +386,7 @@ impl State {
             own => own,
         };
         let says_nothing = own.is_retryable() || own.effect() == Effect::Nothing;
-        says_nothing && !own.outcome_unknown() && !decisive.is_refusal()
+        says_nothing && !own.outcome_unknown() && !decisive.is_rejection()
     }
 }
 

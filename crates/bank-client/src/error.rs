@@ -18,7 +18,7 @@ use crate::{TransactionId, token::TokenError};
 ///
 /// Three groups of them call for three answers:
 ///
-/// * The bank refused ([`Error::is_refusal`]): nothing was done, and the same call gets the same
+/// * The bank refused ([`Error::is_rejection`]): nothing was done, and the same call gets the same
 ///   answer for as long as its request id is kept. Fix what it names and make a new call.
 /// * Nothing was done, for now ([`Error::Unavailable`], [`Error::Overloaded`]): the client has
 ///   already repeated the call as its [`RetryPolicy`](crate::RetryPolicy) allows. Try again later.
@@ -357,8 +357,8 @@ pub struct FieldViolation {
 
 impl Error {
     /// Whether the bank refused the call. A repetition with the same request id is refused the same.
-    pub fn is_refusal(&self) -> bool {
-        self.effect() == Effect::Refused
+    pub fn is_rejection(&self) -> bool {
+        self.effect() == Effect::Rejected
     }
 
     /// Whether the same call may succeed if it is repeated, with the same request id, later.

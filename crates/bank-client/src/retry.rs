@@ -206,7 +206,7 @@ impl Attempts<'_> {
     /// The error of the call, given that of its last attempt.
     fn settle(&self, last: Error, unsettled: bool) -> Error {
         match self.request_id {
-            Some(request_id) if unsettled && !last.is_refusal() && !last.outcome_unknown() => {
+            Some(request_id) if unsettled && !last.is_rejection() && !last.outcome_unknown() => {
                 Error::OutcomeUnknown { request_id: request_id.clone(), message: last.to_string() }
             }
             _ => last,

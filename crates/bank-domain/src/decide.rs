@@ -45,19 +45,19 @@ pub struct Change {
 ///
 /// Where several hold, the first in this order is given:
 ///
-/// 1. the account does not exist ([`Refusal::AccountNotFound`]), or does already
-///    ([`Refusal::AccountAlreadyExists`]); the source of a transfer before its destination;
-/// 2. the account is closed ([`Refusal::AccountClosed`]), source before destination;
-/// 3. the account is frozen ([`Refusal::AccountFrozen`]), or is not ([`Refusal::AccountNotFrozen`]);
-/// 4. the currency is another ([`Refusal::CurrencyMismatch`]), source before destination;
-/// 5. what is particular to the command: [`Refusal::OverdraftNotAllowed`],
-///    [`Refusal::OverdraftInUse`], [`Refusal::BalanceNotZero`];
-/// 6. the money is not there ([`Refusal::InsufficientFunds`]);
-/// 7. a balance would leave 64 bits ([`Refusal::BalanceOutOfRange`]);
-/// 8. an account is ahead of the clock ([`Refusal::AccountAheadOfClock`]), source before destination.
+/// 1. the account does not exist ([`Rejection::AccountNotFound`]), or does already
+///    ([`Rejection::AccountAlreadyExists`]); the source of a transfer before its destination;
+/// 2. the account is closed ([`Rejection::AccountClosed`]), source before destination;
+/// 3. the account is frozen ([`Rejection::AccountFrozen`]), or is not ([`Rejection::AccountNotFrozen`]);
+/// 4. the currency is another ([`Rejection::CurrencyMismatch`]), source before destination;
+/// 5. what is particular to the command: [`Rejection::OverdraftNotAllowed`],
+///    [`Rejection::OverdraftInUse`], [`Rejection::BalanceNotZero`];
+/// 6. the money is not there ([`Rejection::InsufficientFunds`]);
+/// 7. a balance would leave 64 bits ([`Rejection::BalanceOutOfRange`]);
+/// 8. an account is ahead of the clock ([`Rejection::AccountAheadOfClock`]), source before destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
-pub enum Refusal {
+pub enum Rejection {
     /// There is no such account.
     #[error("account {account_id} does not exist")]
     AccountNotFound {
@@ -151,7 +151,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl Rejection {
     /// Whether it is the outcome of its request. The clock goes on, so that an account is ahead of it is none: the
     /// same request may succeed later.
     pub const fn is_outcome(&self) -> bool {
@@ -185,17 +185,17 @@ impl Plan {
 /// answers `None` for one that does not exist.
 ///
 /// # Errors
-/// The [`Refusal`] that comes first in its documented order.
+/// The [`Rejection`] that comes first in its documented order.
 pub fn decide<'a>(
     account: impl Fn(&AccountId) -> Option<&'a Account>,
     command: &Command,
     context: &Context,
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, Rejection> {
     let existing =
-        |id: &AccountId| account(id).ok_or_else(|| Refusal::AccountNotFound { account_id: id.clone() });
+        |id: &AccountId| account(id).ok_or_else(|| Rejection::AccountNotFound { account_id: id.clone() });
     let plan = match command {
         Command::OpenAccount(open) => match account(open.account_id()) {
-            Some(_) => Err(Refusal::AccountAlreadyExists { account_id: open.account_id().clone() }),
+            Some(_) => Err(Rejection::AccountAlreadyExists { account_id: open.account_id().clone() }),
             None => Ok(Plan::of(open_account(open, context))),
         },
         Command::Deposit(command) => deposit(existing(&command.account_id)?, command, context),
@@ -219,7 +219,7 @@ pub fn decide<'a>(
     let mut accounts = command.account_ids().filter_map(account);
     match accounts.find(|account| is_ahead(account.updated_at)) {
         None => Ok(plan),
-        Some(account) => Err(Refusal::AccountAheadOfClock {
+        Some(account) => Err(Rejection::AccountAheadOfClock {
             account_id: account.id.clone(),
             newest_at: (account.id == *command.account_id()).then_some(account.updated_at),
         }),
@@ -245,22 +245,22 @@ fn open_account(open: &OpenAccount, context: &Context) -> Change {
     };
     account.head = account.genesis();
     let kind = EntryKind::AccountOpened { overdraft_limit };
-    Booking::on(&account, context).write(kind, account.state, zero, zero)
+    Posting::on(&account, context).write(kind, account.state, zero, zero)
 }
 
-fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Plan, Refusal> {
+fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Plan, Rejection> {
     require_open(account)?;
     let amount = resolve(account, command.amount)?;
     let change =
-        Booking::on(account, context).described(&command.description).add(EntryKind::Deposit, amount)?;
+        Posting::on(account, context).described(&command.description).add(EntryKind::Deposit, amount)?;
     Ok(Plan::of(change))
 }
 
-fn withdraw(account: &Account, command: &Withdraw, context: &Context) -> Result<Plan, Refusal> {
+fn withdraw(account: &Account, command: &Withdraw, context: &Context) -> Result<Plan, Rejection> {
     require_active(account)?;
     let amount = resolve(account, command.amount)?;
     let change =
-        Booking::on(account, context).described(&command.description).take(EntryKind::Withdrawal, amount)?;
+        Posting::on(account, context).described(&command.description).take(EntryKind::Withdrawal, amount)?;
     Ok(Plan::of(change))
 }
 
@@ -269,7 +269,7 @@ fn transfer(
     destination: &Account,
     command: &Transfer,
     context: &Context,
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, Rejection> {
     require_open(source)?;
     require_open(destination)?;
     require_active(source)?;
@@ -279,28 +279,28 @@ fn transfer(
     // Both sides carry one time, so neither history runs backwards.
     let context = Context { now: context.now.max(destination.updated_at), ..context.clone() };
     let out = EntryKind::TransferOut { destination: destination.id.clone() };
-    let debit = Booking::on(source, &context).described(command.description()).take(out, amount)?;
+    let debit = Posting::on(source, &context).described(command.description()).take(out, amount)?;
 
     let context = Context { now: debit.entry.time, ..context };
-    let credit = Booking::on(destination, &context)
+    let credit = Posting::on(destination, &context)
         .described(command.description())
         .in_transaction(&debit.entry.transaction_id)
         .add(EntryKind::TransferIn { source: source.id.clone() }, amount)?;
     Ok(Plan { primary: debit, counterparty: Some(Box::new(credit)) })
 }
 
-fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context) -> Result<Plan, Refusal> {
+fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context) -> Result<Plan, Rejection> {
     require_active(account)?;
-    let out_of_range = |Overflow| Refusal::BalanceOutOfRange { account_id: account.id.clone() };
+    let out_of_range = |Overflow| Rejection::BalanceOutOfRange { account_id: account.id.clone() };
     let interest =
         interest::calculate(account.balance, &command.terms, command.period).map_err(out_of_range)?.interest;
     let kind = EntryKind::Interest { terms: command.terms, period: command.period };
-    let booking = Booking::on(account, context).described(&command.description);
+    let posting = Posting::on(account, context).described(&command.description);
     // Interest that takes money from the account is held to its limits, as a withdrawal is.
     let change = if interest.minor_units < 0 {
-        booking.take(kind, interest.checked_neg().map_err(out_of_range)?)?
+        posting.take(kind, interest.checked_neg().map_err(out_of_range)?)?
     } else {
-        booking.add(kind, interest)?
+        posting.add(kind, interest)?
     };
     Ok(Plan::of(change))
 }
@@ -309,21 +309,21 @@ fn set_overdraft_limit(
     account: &Account,
     command: &SetOverdraftLimit,
     context: &Context,
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, Rejection> {
     require_active(account)?;
     let limit = resolve_limit(account, command.limit)?;
     if account.account_type == AccountType::Savings {
-        return Err(Refusal::OverdraftNotAllowed { account_id: account.id.clone() });
+        return Err(Rejection::OverdraftNotAllowed { account_id: account.id.clone() });
     }
     if account.balance.minor_units < -limit.minor_units {
-        return Err(Refusal::OverdraftInUse {
+        return Err(Rejection::OverdraftInUse {
             account_id: account.id.clone(),
             balance: account.balance,
             requested: limit,
         });
     }
     let account = Account { overdraft_limit: limit, ..account.clone() };
-    Ok(Plan::of(Booking::on(&account, context).write(
+    Ok(Plan::of(Posting::on(&account, context).write(
         EntryKind::OverdraftLimitSet { limit },
         account.state,
         Money::zero(account.currency),
@@ -331,23 +331,23 @@ fn set_overdraft_limit(
     )))
 }
 
-fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
     require_active(account)?;
     Ok(change_state(account, command, context, AccountState::Frozen, EntryKind::AccountFrozen))
 }
 
-fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
     require_open(account)?;
     if account.state != AccountState::Frozen {
-        return Err(Refusal::AccountNotFrozen { account_id: account.id.clone() });
+        return Err(Rejection::AccountNotFrozen { account_id: account.id.clone() });
     }
     Ok(change_state(account, command, context, AccountState::Active, EntryKind::AccountUnfrozen))
 }
 
-fn close(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Refusal> {
+fn close(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
     require_active(account)?;
     if account.balance.minor_units != 0 {
-        return Err(Refusal::BalanceNotZero { account_id: account.id.clone(), balance: account.balance });
+        return Err(Rejection::BalanceNotZero { account_id: account.id.clone(), balance: account.balance });
     }
     Ok(change_state(account, command, context, AccountState::Closed, EntryKind::AccountClosed))
 }
@@ -360,7 +360,7 @@ fn change_state(
     kind: EntryKind,
 ) -> Plan {
     let zero = Money::zero(account.currency);
-    Plan::of(Booking::on(account, context).described(&command.description).write(
+    Plan::of(Posting::on(account, context).described(&command.description).write(
         kind,
         state,
         zero,
@@ -368,51 +368,51 @@ fn change_state(
     ))
 }
 
-fn require_open(account: &Account) -> Result<(), Refusal> {
+fn require_open(account: &Account) -> Result<(), Rejection> {
     match account.state {
         AccountState::Active | AccountState::Frozen => Ok(()),
-        AccountState::Closed => Err(Refusal::AccountClosed { account_id: account.id.clone() }),
+        AccountState::Closed => Err(Rejection::AccountClosed { account_id: account.id.clone() }),
     }
 }
 
-fn require_active(account: &Account) -> Result<(), Refusal> {
+fn require_active(account: &Account) -> Result<(), Rejection> {
     require_open(account)?;
     match account.state {
-        AccountState::Frozen => Err(Refusal::AccountFrozen { account_id: account.id.clone() }),
+        AccountState::Frozen => Err(Rejection::AccountFrozen { account_id: account.id.clone() }),
         AccountState::Active | AccountState::Closed => Ok(()),
     }
 }
 
-fn require_currency(account: &Account, requested_currency: Currency) -> Result<(), Refusal> {
+fn require_currency(account: &Account, requested_currency: Currency) -> Result<(), Rejection> {
     if account.currency == requested_currency {
         return Ok(());
     }
-    Err(Refusal::CurrencyMismatch {
+    Err(Rejection::CurrencyMismatch {
         account_id: account.id.clone(),
         account_currency: account.currency,
         requested_currency,
     })
 }
 
-fn resolve(account: &Account, amount: Amount) -> Result<Money, Refusal> {
+fn resolve(account: &Account, amount: Amount) -> Result<Money, Rejection> {
     require_currency(account, amount.currency().unwrap_or(account.currency))?;
     Ok(account.balance.with_minor_units(amount.minor_units()))
 }
 
-fn resolve_limit(account: &Account, limit: OverdraftLimit) -> Result<Money, Refusal> {
+fn resolve_limit(account: &Account, limit: OverdraftLimit) -> Result<Money, Rejection> {
     require_currency(account, limit.currency().unwrap_or(account.currency))?;
     Ok(account.balance.with_minor_units(limit.minor_units()))
 }
 
 /// The next entry of an account, under construction.
-struct Booking<'a> {
+struct Posting<'a> {
     account: &'a Account,
     context: &'a Context,
     description: Description,
     transaction_id: Option<TransactionId>,
 }
 
-impl<'a> Booking<'a> {
+impl<'a> Posting<'a> {
     fn on(account: &'a Account, context: &'a Context) -> Self {
         Self { account, context, description: Description::default(), transaction_id: None }
     }
@@ -428,18 +428,18 @@ impl<'a> Booking<'a> {
     }
 
     /// Adds an amount, zero or more, to the balance.
-    fn add(self, kind: EntryKind, amount: Money) -> Result<Change, Refusal> {
+    fn add(self, kind: EntryKind, amount: Money) -> Result<Change, Rejection> {
         let balance = self
             .account
             .balance
             .checked_add(amount)
-            .map_err(|Overflow| Refusal::BalanceOutOfRange { account_id: self.account.id.clone() })?;
+            .map_err(|Overflow| Rejection::BalanceOutOfRange { account_id: self.account.id.clone() })?;
         let state = self.account.state;
         Ok(self.write(kind, state, amount, balance))
     }
 
     /// Takes an amount, more than zero, from the balance and whatever overdraft there is.
-    fn take(self, kind: EntryKind, amount: Money) -> Result<Change, Refusal> {
+    fn take(self, kind: EntryKind, amount: Money) -> Result<Change, Rejection> {
         let floor = -self.account.overdraft_limit.minor_units;
         let minus = amount.with_minor_units(-amount.minor_units);
         // What leaves 64 bits is below every floor, too.
@@ -448,7 +448,7 @@ impl<'a> Booking<'a> {
                 let state = self.account.state;
                 Ok(self.write(kind, state, minus, balance))
             }
-            Ok(_) | Err(Overflow) => Err(Refusal::InsufficientFunds {
+            Ok(_) | Err(Overflow) => Err(Rejection::InsufficientFunds {
                 account_id: self.account.id.clone(),
                 requested: amount,
                 available: self.account.available(),

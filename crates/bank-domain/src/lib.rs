@@ -6,7 +6,7 @@
 //! appears anywhere.
 //!
 //! The centre is [`decide`]: given the accounts as they are, a [`Command`] and the time, it returns
-//! the [`Plan`] of what to write, or the [`Refusal`] that says why nothing may be.
+//! the [`Plan`] of what to write, or the [`Rejection`] that says why nothing may be.
 //!
 //! Entries are tied together by hashes ([`chain`]), and [`audit`] says whether a history is what the
 //! bank has written.
@@ -65,7 +65,7 @@ pub use command::{
     ApplyInterest, ChangeState, Command, Deposit, InvalidOpenAccount, InvalidTransfer, OpenAccount,
     SetOverdraftLimit, Transfer, Withdraw,
 };
-pub use decide::{Change, Context, Plan, Refusal, decide};
+pub use decide::{Change, Context, Plan, Rejection, decide};
 pub use entry::{Entry, EntryId, EntryKind, InvalidTransactionId, TransactionId};
 pub use fingerprint::Fingerprint;
 pub use id::{AccountId, InvalidAccountId, InvalidRequestId, RequestId};

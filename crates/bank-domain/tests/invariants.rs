@@ -199,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn any_balance_and_any_amount_give_a_plan_or_a_refusal(
+    fn any_balance_and_any_amount_give_a_plan_or_a_rejection(
         balance in any::<i64>(),
         limit in 0..=i64::MAX,
         amount in 1..=i64::MAX,

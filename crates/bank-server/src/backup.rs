@@ -8,7 +8,7 @@
 //!
 //! Reads while the bank is in use. An account is as it was when it was read, with its entries up to
 //! then. The records of its requests are read after it: so each entry has its record, if that is not
-//! too old, and records of later entries are left out. Refusals are kept, whenever they were told. Each
+//! too old, and records of later entries are left out. Rejections are kept, whenever they were told. Each
 //! history is verified as it is read, so that what was exported can be imported.
 //!
 //! # Import

@@ -22,7 +22,7 @@ mod submission;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Refusal, RequestId};
+use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Rejection, RequestId};
 use bank_store::{Store, clock::Timekeeper};
 use tokio::{
     sync::oneshot,
@@ -165,7 +165,7 @@ impl Ledger {
     /// Dropping the future does not take the command back.
     ///
     /// # Errors
-    /// [`Error`]: a refusal is an outcome too, and comes back for a repeated request.
+    /// [`Error`]: a rejection is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
         let Request { access, command, request_id, deadline, alone } = request;
         self.clock().require_right()?;
@@ -187,7 +187,7 @@ impl Ledger {
     ///
     /// In an atomic batch, which must not be empty, an operation that fails answers why, and all others
     /// [`Error::BatchAborted`]. A request id that is used twice on one account fails as [`Error::RequestIdRepeated`].
-    /// A refusal is the outcome of the operation that was refused, so a repeated batch is refused for the same
+    /// A rejection is the outcome of the operation that was refused, so a repeated batch is refused for the same
     /// reason; the request ids of the others stay unused.
     ///
     /// Dropping the future does not take the commands back.
@@ -299,7 +299,7 @@ fn decide<'a>(
     account: impl Fn(&AccountId) -> Option<&'a Account>,
     command: &Command,
     context: &Context,
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, Rejection> {
     let seen = |id: &AccountId| {
         if id == command.account_id() {
             access.primary(account(id))

@@ -71,7 +71,7 @@ pub enum CommandOutcome {
     /// Carried out.
     Applied,
     /// Refused by a rule of the bank.
-    Refused,
+    Rejected,
     /// The outcome of an earlier call with the same request id.
     Replayed,
     /// Decided on what was no longer so; decided again.
@@ -84,15 +84,15 @@ pub enum CommandOutcome {
 
 impl CommandOutcome {
     const ALL: [Self; 6] =
-        [Self::Applied, Self::Refused, Self::Replayed, Self::Conflict, Self::Failed, Self::Unknown];
+        [Self::Applied, Self::Rejected, Self::Replayed, Self::Conflict, Self::Failed, Self::Unknown];
 
     pub(crate) fn of(result: &Result<Executed, ledger::Error>) -> Self {
         match result {
-            Ok(Executed { replayed: true, .. }) | Err(ledger::Error::Refused { replayed: true, .. }) => {
+            Ok(Executed { replayed: true, .. }) | Err(ledger::Error::Rejected { replayed: true, .. }) => {
                 Self::Replayed
             }
             Ok(Executed { replayed: false, .. }) => Self::Applied,
-            Err(ledger::Error::Refused { replayed: false, .. }) => Self::Refused,
+            Err(ledger::Error::Rejected { replayed: false, .. }) => Self::Rejected,
             Err(ledger::Error::OutcomeUnknown { .. }) => Self::Unknown,
             Err(
                 ledger::Error::RequestIdReused { .. }
@@ -111,7 +111,7 @@ impl CommandOutcome {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
-            Self::Refused => "refused",
+            Self::Rejected => "refused",
             Self::Replayed => "replayed",
             Self::Conflict => "conflict",
             Self::Failed => "failed",

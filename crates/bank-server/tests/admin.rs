@@ -274,7 +274,7 @@ async fn connections_are_few_and_short() {
     assert!(descriptors < 64 + 100, "{descriptors} file descriptors are open");
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();
-    // Each is closed soon, without a word or with a refusal, and then there is room.
+    // Each is closed soon, without a word or with a rejection, and then there is room.
     for mut connection in open {
         let mut said = Vec::new();
         let _ = timeout(Duration::from_mins(1), connection.read_to_end(&mut said)).await.unwrap();

@@ -8,7 +8,7 @@ use std::{fs, path::Path, process::Command as Shell, sync::Arc, time::Duration};
 
 use bank_domain::{
     Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Labels, OpenAccount,
-    Owner, Refusal, RequestId, Timestamp, Transfer,
+    Owner, Rejection, RequestId, Timestamp, Transfer,
 };
 use bank_server::{
     audit::{self, Problem, Scope},
@@ -271,8 +271,8 @@ async fn an_entry_from_the_future_is_reported_and_its_account_rejected_by_name()
     );
     let newest = account(&ledger, "a").await.updated_at;
     let rejected = |error: Error| match error {
-        Error::Refused {
-            refusal: Refusal::AccountAheadOfClock { account_id, newest_at },
+        Error::Rejected {
+            rejection: Rejection::AccountAheadOfClock { account_id, newest_at },
             replayed: false,
             ..
         } => (account_id.to_string(), newest_at),

@@ -34,7 +34,7 @@ fn limit(account_id: &str, minor_units: i64) -> v1::SetOverdraftLimitRequest {
     }
 }
 
-/// A refusal on the state of an account: `FAILED_PRECONDITION`, with what it is about.
+/// A rejection on the state of an account: `FAILED_PRECONDITION`, with what it is about.
 fn check_precondition(failed: &Failed, reason: &str, account_id: &str, values: &[(&str, &str)]) {
     assert_eq!((failed.code, failed.reason.as_str()), (Code::FailedPrecondition, reason), "{failed:?}");
     let violations = &failed.details.precondition_failure().unwrap().violations;
@@ -52,7 +52,7 @@ fn check_resource(failed: &Failed, code: Code, reason: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn refusals_carry_their_reason_and_values() {
+async fn rejections_carry_their_reason_and_values() {
     let redis = Redis::start().await;
     let bank = Bank::on_redis(&redis).await;
     let mut client = connect(&bank.endpoint()).await;

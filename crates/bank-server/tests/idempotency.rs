@@ -45,7 +45,7 @@ async fn a_request_sent_a_hundred_times_at_once_moves_money_once() {
 }
 
 #[tokio::test]
-async fn outcomes_are_replayed_after_a_restart_refusals_too() {
+async fn outcomes_are_replayed_after_a_restart_rejections_too() {
     let redis = Redis::start().await;
     let bank = Bank::on_redis(&redis).await;
     let mut client = connect(&bank.endpoint()).await;

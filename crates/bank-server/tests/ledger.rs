@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use bank_domain::{
     Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels,
-    OpenAccount, Owner, Refusal, RequestId, Transfer, Withdraw,
+    OpenAccount, Owner, Rejection, RequestId, Transfer, Withdraw,
 };
 use bank_server::{
     auth::{Access, Identity, Method},
@@ -290,7 +290,7 @@ async fn a_full_batch_does_not_wait_for_the_commit_before_it() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_behind_a_refusal_that_is_not_certain() {
+async fn nothing_is_sent_behind_a_rejection_that_is_not_certain() {
     let (stage, ledger) = with_account(&LedgerOptions { batch_commands_max: 1, ..options() }).await;
     let before = stage.arrivals.load(Ordering::SeqCst);
     let calls = begin(&ledger, [withdraw("a", 1), deposit("a", 1)].map(|it| request(it, ""))).await;
@@ -321,7 +321,7 @@ async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
         assert_eq!((balance(&stage.store, "a").await, balance(&stage.store, "b").await), expected);
         if !is_done {
             assert!(matches!(first, Err(Error::Store(StoreError::Unavailable(_)))), "{first:?}");
-            assert!(matches!(took, Err(Error::Refused { replayed: false, .. })), "{took:?}");
+            assert!(matches!(took, Err(Error::Rejected { replayed: false, .. })), "{took:?}");
         }
     }
 }
@@ -365,7 +365,7 @@ async fn what_waits_for_accounts_does_not_overtake_what_is_decided_again() {
     drop(loads);
     let [paid_in, passed_on, withdrawn] = ended(calls).await;
     assert_eq!((paid_in.unwrap().entry.sequence, passed_on.unwrap().entry.sequence), (3, 4));
-    assert!(matches!(withdrawn, Err(Error::Refused { .. })), "{withdrawn:?}");
+    assert!(matches!(withdrawn, Err(Error::Rejected { .. })), "{withdrawn:?}");
     assert_eq!((balance(&stage.store, "a").await, balance(&stage.store, "b").await), (0, 101));
 }
 
@@ -511,7 +511,10 @@ async fn an_unknown_outcome_is_found_out_by_sending_again() {
     stage.fail([Fault::LostAfter]);
     let refused = ledger.execute(request(withdraw("a", 6), "y")).await.unwrap_err();
     assert!(
-        matches!(refused, Error::Refused { refusal: Refusal::InsufficientFunds { .. }, replayed: false, .. }),
+        matches!(
+            refused,
+            Error::Rejected { rejection: Rejection::InsufficientFunds { .. }, replayed: false, .. }
+        ),
         "{refused:?}"
     );
 }

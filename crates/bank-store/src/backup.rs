@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Refusal};
+use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection};
 use uuid::Uuid;
 
 use crate::{Attempt, RequestKey, StoreError, partition::Partitions};
@@ -104,7 +104,7 @@ pub enum KeptOutcome {
     /// It was carried out: the entry on the account that it names first.
     Entry(EntryId),
     /// It was refused.
-    Refused(Box<Refusal>),
+    Rejected(Box<Rejection>),
 }
 
 /// Tells one import from another.

@@ -77,7 +77,7 @@ macro_rules! conformance_tests {
 
             an_empty_commit_does_nothing
             a_stale_decision_conflicts_and_leaves_no_trace
-            a_stale_refusal_conflicts
+            a_stale_rejection_conflicts
             an_opening_that_came_second_conflicts
             a_decision_on_an_account_that_is_not_there_conflicts
             a_transfer_conflicts_whole
@@ -107,14 +107,14 @@ macro_rules! conformance_tests {
             a_repeated_request_is_replayed
             a_repeated_transfer_and_opening_are_replayed
             a_repeated_request_is_found_before_versions_are_compared
-            a_repeated_refusal_is_replayed
-            every_refusal_is_replayed_as_it_was
+            a_repeated_rejection_is_replayed
+            every_rejection_is_replayed_as_it_was
             a_request_twice_in_one_commit_is_applied_once
             a_proposal_twice_in_one_commit_is_applied_once
             a_reused_request_id_is_told_apart
             request_ids_mean_nothing_to_others
             request_ids_of_every_character_are_told_apart
-            an_unrecorded_refusal_leaves_no_record
+            an_unrecorded_rejection_leaves_no_record
 
             racing_commits_apply_once_for_each_version
             racing_openings_open_once

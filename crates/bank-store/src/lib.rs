@@ -1,7 +1,7 @@
 //! Where the bank keeps accounts, entries and request records.
 //!
 //! A [`Store`] knows no rule of the bank. It holds accounts, and applies a [`Proposal`] if and only
-//! if every account that the proposal was decided on is still as it was then ([`Stamp`]). So
+//! if every account that the proposal was decided on is still as it was then: its head, the hash of its newest entry, is still the same. So
 //! the rules run in one place, on every backend, and a decision on stale state cannot take effect.
 //!
 //! | backend | holds | for |
@@ -40,7 +40,7 @@ pub use durability::{Durability, DurabilityLevel};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey, Stamp};
+pub use proposal::{Attempt, Caller, Committed, Outcome, Proposal, Recorded, RequestKey};
 pub use query::{AccountsQuery, EntriesQuery, Order};
 pub use redis::RedisStore;
 pub use secret::Secret;
@@ -56,7 +56,7 @@ pub use secret::Secret;
 ///   that was answered before they were called.
 /// * **Idempotency.** A commit may be sent again, by this process, as often as it likes: each
 ///   proposal that was applied the first time answers [`Outcome::Applied`] again, and is not
-///   applied again. That holds for as long as request records are kept. A refusal that is not
+///   applied again. That holds for as long as request records are kept. A rejection that is not
 ///   recorded is compared anew each time, since it left nothing: it may conflict where it did not.
 /// * **Order.** The entries of an account are dense from 1, their times never run backwards, and
 ///   the newest carries the account's version, balance and hash.
@@ -75,11 +75,11 @@ pub trait Store: Send + Sync + 'static {
     /// For each proposal, the first of these that holds:
     ///
     /// 1. Its request has a record: [`Outcome::Applied`] if the record is of this very attempt, else
-    ///    [`Outcome::Replayed`] or [`Outcome::RequestIdReused`]. This comes before the stamps are
+    ///    [`Outcome::Replayed`] or [`Outcome::RequestIdReused`]. This comes before the heads are
     ///    compared: else a commit that was applied and sent again would report a false conflict.
-    /// 2. An account that it was decided on has another [`Stamp`], or was part of an earlier proposal
+    /// 2. An account that it was decided on has another head, or was part of an earlier proposal
     ///    of this commit that did not apply: [`Outcome::Conflict`]. The second matters where
-    ///    proposals build on each other: the stamp may match by accident.
+    ///    proposals build on each other: the head may match by accident.
     /// 3. What is stored of an account that it would change is not what the bank writes:
     ///    [`Outcome::Damaged`].
     /// 4. Otherwise its changes and its record are written: [`Outcome::Applied`].
@@ -90,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     /// 1. Some of its requests have records: each of these answers as above, the others
     ///    [`Outcome::Abandoned`].
     /// 2. Some answer [`Outcome::Conflict`] or [`Outcome::Damaged`]: the others [`Outcome::Abandoned`].
-    /// 3. Some of its decisions are refusals: the record of the first one is all that is written. That one
+    /// 3. Some of its decisions are rejections: the record of the first one is all that is written. That one
     ///    answers [`Outcome::Applied`] and the others [`Outcome::Abandoned`]; what comes after the chain
     ///    builds on what was before it.
     /// 4. Otherwise all are [`Outcome::Applied`].

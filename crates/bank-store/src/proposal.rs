@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Refusal, RequestId, Timestamp};
+use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Rejection, RequestId, Timestamp};
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,32 +48,6 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Which state of an account a decision was made on: the hash of its newest entry.
-///
-/// Everything that a decision depends on follows from the chain of entries, so equal hashes are equal
-/// states. A version would not do: a store that lost its last writes counts the same versions again,
-/// with other entries. Whoever still remembers the old ones would decide on money that is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stamp(EntryHash);
-
-impl Stamp {
-    /// The stamp of an account as it is.
-    pub fn of(account: &Account) -> Self {
-        Self(account.head)
-    }
-
-    /// The stamp of an account whose newest entry has this hash.
-    pub(crate) fn of_hash(head: EntryHash) -> Self {
-        Self(head)
-    }
-}
-
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// A decision to be made true, if it was decided on what the store holds.
 #[derive(Clone, Debug)]
 pub struct Proposal {
@@ -83,17 +57,21 @@ pub struct Proposal {
     pub fingerprint: Fingerprint,
     /// Which try at the request this is.
     pub attempt: Attempt,
-    /// Whether a refusal is kept as the outcome of the request. That of a request which nobody can
+    /// Whether a rejection is kept as the outcome of the request. That of a request which nobody can
     /// repeat need not be. A plan always leaves a record: its commit may have to be sent again.
-    pub refusal_recorded: bool,
-    /// Every account that it was decided on, as it was then, that which the request names first
-    /// before the others; `None` for one that did not exist.
-    pub decided_on: Vec<(AccountId, Option<Stamp>)>,
+    pub rejection_recorded: bool,
+    /// Every account it was decided on, the one that the request names first before the others, with
+    /// its head at that time: the hash of its newest entry, or `None` if it did not exist.
+    ///
+    /// Everything a decision depends on follows from the chain of entries, so equal heads are equal
+    /// states. A version would not do: a store that lost its last writes counts the same versions
+    /// again with other entries, and a server with a stale cache would spend money that is gone.
+    pub decided_on: Vec<(AccountId, Option<EntryHash>)>,
     /// When it was decided, by the clock of the server. Its entries are of that time, or of the newest entry before
     /// them if that is later.
     pub decided_at: Timestamp,
     /// What to write, or why nothing may be written.
-    pub decision: Result<Plan, Refusal>,
+    pub decision: Result<Plan, Rejection>,
     /// Whether it stands or falls with the one after it in its commit: a run of linked proposals and
     /// the one that ends it are a chain.
     pub linked: bool,
@@ -102,7 +80,7 @@ pub struct Proposal {
 impl Proposal {
     /// Whether it leaves a request record once it is applied.
     pub fn is_recorded(&self) -> bool {
-        self.refusal_recorded || self.decision.is_ok()
+        self.rejection_recorded || self.decision.is_ok()
     }
 
     /// When it was decided, in seconds since 1970-01-01T00:00:00Z.
@@ -140,7 +118,7 @@ pub enum Recorded {
     /// It was carried out: the entry on the account that it names first.
     Entry(Arc<Entry>),
     /// It was refused.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// The answer to a commit.
@@ -149,7 +127,7 @@ pub struct Committed {
     /// One for each proposal, in order.
     pub outcomes: Vec<Outcome>,
     /// Every account of every proposal that did not apply, as it is after the commit, but for chains of which the
-    /// refusal was recorded; `None` for one that does not exist. One that cannot be read is left out: whoever
+    /// rejection was recorded; `None` for one that does not exist. One that cannot be read is left out: whoever
     /// loads it learns why.
     pub current: HashMap<AccountId, Option<Account>>,
 }

@@ -18,7 +18,7 @@
 //! The number in braces is the **partition** of the account id, or of the owner's name. It is all
 //! that Redis Cluster hashes, so the keys of one account are always together.
 //!
-//! Cost: a commit is one round trip; in Redis, for each distinct account one read of its stamp, one
+//! Cost: a commit is one round trip; in Redis, for each distinct account one read of its head, one
 //! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
 //! partition one read of its request records for each window and one `HSET`.
 

@@ -51,11 +51,11 @@ fn result(code: Code) -> v1::OperationResult {
 }
 
 #[tokio::test]
-async fn only_a_refusal_says_what_became_of_an_operation_whose_answer_was_lost() {
+async fn only_a_rejection_says_what_became_of_an_operation_whose_answer_was_lost() {
     for code in [DENIED, LATER] {
         let [first, second] = outcomes(false, &[None, Some(&[code, REFUSED])]);
         assert!(first.outcome_unknown(), "{first:?}");
-        assert!(second.is_refusal(), "{second:?}");
+        assert!(second.is_rejection(), "{second:?}");
     }
     let [first, second] = outcomes(false, &[Some(&[DENIED, LATER]), None]);
     assert!(matches!(first, Error::PermissionDenied { .. }), "it was answered: {first:?}");
@@ -67,7 +67,7 @@ async fn only_a_refusal_says_what_became_of_an_operation_whose_answer_was_lost()
 #[tokio::test]
 async fn the_operations_of_an_atomic_batch_are_as_certain_as_the_one_that_failed() {
     let [failed, aborted] = outcomes(true, &[None, Some(&[REFUSED, Code::Aborted])]);
-    assert!(failed.is_refusal(), "{failed:?}");
+    assert!(failed.is_rejection(), "{failed:?}");
     assert!(matches!(aborted, Error::BatchAborted { .. }), "{aborted:?}");
     for code in [DENIED, LATER] {
         let [failed, aborted] = outcomes(true, &[None, Some(&[code, Code::Aborted])]);

@@ -8,7 +8,7 @@ use super::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Nothing, and no repetition would: this is the outcome of the request.
-    Refused,
+    Rejected,
     /// Nothing.
     Nothing,
     /// Nothing or everything.
@@ -40,7 +40,7 @@ impl Error {
             | Self::BankNotEmpty { .. }
             | Self::InvalidArgument { .. }
             | Self::DryRunTooLarge { .. }
-            | Self::WatchTooLarge { .. } => Effect::Refused,
+            | Self::WatchTooLarge { .. } => Effect::Rejected,
             // A request with another token may be small enough: this is not the outcome of the request.
             Self::BatchAborted { .. }
             | Self::RequestTooLarge { .. }
@@ -62,7 +62,7 @@ impl Error {
                 | Code::NotFound
                 | Code::AlreadyExists
                 | Code::InvalidArgument
-                | Code::OutOfRange => Effect::Refused,
+                | Code::OutOfRange => Effect::Rejected,
                 Code::Unimplemented => Effect::Nothing,
                 _ => Effect::Unknown,
             },

@@ -66,7 +66,7 @@ async fn what_failed_for_now_is_repeated_until_it_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_an_answer() {
+async fn a_rejection_is_an_answer() {
     let run = run_once([lost(), refused()]).await;
     assert!(matches!(run.result, Err(Error::AccountFrozen { .. })));
     assert_eq!(run.attempts, 2);

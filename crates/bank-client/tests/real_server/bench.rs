@@ -102,7 +102,7 @@ fn batches_add_up() {
     adds_up("--op transfer --batch 7", 2);
 }
 
-/// A new user's first `bank bench --batch` measured refusals: of more batches at once than one caller may have, and of
+/// A new user's first `bank bench --batch` measured rejections: of more batches at once than one caller may have, and of
 /// more operations a second.
 #[test]
 fn a_load_keeps_to_what_the_server_allows_one_caller_and_names_the_setting() {

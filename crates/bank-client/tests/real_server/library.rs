@@ -152,7 +152,7 @@ async fn insufficient_funds_say_what_there_is_and_are_an_outcome() {
 }
 
 #[tokio::test]
-async fn refusals_are_typed() {
+async fn rejections_are_typed() {
     let (_server, client) = start().await;
     client.create_account("s", AccountType::Savings).currency(Currency::USD).await.unwrap();
     client.deposit("s", usd(1_000)).await.unwrap();
@@ -184,7 +184,7 @@ async fn refusals_are_typed() {
         (client.withdraw("s", usd(1_001)).await.unwrap_err(), "INSUFFICIENT_FUNDS"),
     ] {
         assert_eq!(error.reason(), reason, "{error:?}");
-        assert!(error.is_refusal(), "{error:?}");
+        assert!(error.is_rejection(), "{error:?}");
     }
 
     let error = client.withdraw("{bad}", usd(-1)).await.unwrap_err();

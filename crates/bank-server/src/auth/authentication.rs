@@ -23,7 +23,7 @@ pub use self::{
     fetch::FetchError,
     keyring::Upkeep,
     keys::InvalidKeys,
-    rejection::Rejection,
+    rejection::TokenRejection,
     source::{KeySource, Unavailable},
     verified::Verified,
 };
@@ -119,11 +119,11 @@ impl Authenticator {
     /// Waits only for a look at the keys, and only if the token names one that is not known.
     ///
     /// # Errors
-    /// [`Rejection`].
-    pub async fn identify(&self, headers: &HeaderMap) -> Result<Verified, Rejection> {
+    /// [`TokenRejection`].
+    pub async fn identify(&self, headers: &HeaderMap) -> Result<Verified, TokenRejection> {
         let token = self.rules.bearer(headers)?;
         match self.verify(token) {
-            Err(Rejection::UnknownKey { id: Some(id) }) => {
+            Err(TokenRejection::UnknownKey { id: Some(id) }) => {
                 self.keyring.look_for(&id).await;
                 self.verify(token)
             }
@@ -132,12 +132,12 @@ impl Authenticator {
     }
 
     /// Waits until the key that verified a token is no longer accepted, and says why.
-    pub(crate) async fn withdrawn(&self, verified: &Verified) -> Rejection {
+    pub(crate) async fn withdrawn(&self, verified: &Verified) -> TokenRejection {
         self.keyring.withdrawn(verified.key).await
     }
 
-    fn verify(&self, token: &str) -> Result<Verified, Rejection> {
-        let keys: Arc<KeySet> = self.keyring.keys().ok_or(Rejection::KeysUnavailable)?;
+    fn verify(&self, token: &str) -> Result<Verified, TokenRejection> {
+        let keys: Arc<KeySet> = self.keyring.keys().ok_or(TokenRejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);
         let now = self.clock.estimate_seconds();
         if let Some(verified) = keys.verified().get(hash, now) {

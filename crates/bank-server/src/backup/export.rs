@@ -253,7 +253,7 @@ impl<'a> Requests<'a> {
     }
 
     /// Writes the records that name an account which is not in the file, up to the next that is:
-    /// refusals. What was carried out on such an account was after the list of accounts was read.
+    /// rejections. What was carried out on such an account was after the list of accounts was read.
     async fn write_of_absent(
         &mut self,
         next: Option<&AccountId>,
@@ -264,7 +264,7 @@ impl<'a> Requests<'a> {
             (partition_of(id, partitions), id) < (partition_of(other, partitions), other)
         };
         while let Some(request) = self.next_if(|id| next.is_none_or(|next| is_before(id, next))).await? {
-            if matches!(request.outcome, KeptOutcome::Refused(_)) {
+            if matches!(request.outcome, KeptOutcome::Rejected(_)) {
                 writer.line(Line::Request(Box::new(request.into()))).await?;
             }
         }

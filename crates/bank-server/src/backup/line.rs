@@ -19,7 +19,7 @@
 //! The id of the bank is not in it: a bank that is filled from a file has an id of its own, so nobody
 //! takes a copy for the original.
 
-use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Refusal, RequestId};
+use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection, RequestId};
 use bank_store::{Attempt, Caller, KeptOutcome, KeptRequest, RequestKey};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,8 @@ pub enum Outcome {
     /// It was carried out: the id of the entry, `<unix ms>-<sequence>`.
     Entry(String),
     /// It was refused.
-    Refused(Box<Refusal>),
+    #[serde(rename = "refused")]
+    Rejected(Box<Rejection>),
 }
 
 /// What the file must have been.
@@ -137,7 +138,7 @@ impl From<KeptRequest> for Request {
             recorded_at,
             outcome: match outcome {
                 KeptOutcome::Entry(id) => Outcome::Entry(id.to_string()),
-                KeptOutcome::Refused(refusal) => Outcome::Refused(refusal),
+                KeptOutcome::Rejected(rejection) => Outcome::Rejected(rejection),
             },
         }
     }
@@ -150,7 +151,7 @@ impl TryFrom<Request> for KeptRequest {
         let Request { account_id, request_id, caller, fingerprint, attempt, recorded_at, outcome } = request;
         let key = RequestKey { account_id, request_id, caller: Caller::new(&caller) };
         let outcome = match outcome {
-            Outcome::Refused(refusal) => KeptOutcome::Refused(refusal),
+            Outcome::Rejected(rejection) => KeptOutcome::Rejected(rejection),
             Outcome::Entry(id) => {
                 let id = id.parse::<EntryId>();
                 KeptOutcome::Entry(id.map_err(|_| "names an entry by what is no id of one".to_owned())?)
@@ -216,8 +217,8 @@ mod tests {
             outcome: KeptOutcome::Entry(paid.entry.id()),
             recorded_at: 2,
         };
-        let refusal = Refusal::AccountFrozen { account_id: "a:1".parse().unwrap() };
-        let refused = KeptRequest { outcome: KeptOutcome::Refused(Box::new(refusal)), ..request.clone() };
+        let rejection = Rejection::AccountFrozen { account_id: "a:1".parse().unwrap() };
+        let refused = KeptRequest { outcome: KeptOutcome::Rejected(Box::new(rejection)), ..request.clone() };
         let lines = [
             Line::Backup(Header { version: VERSION, partitions: 256 }),
             Line::Account(Box::new(Account::clone(&paid.account))),

@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
-use super::status::{Failure, refusal};
+use super::status::{Failure, rejection};
 use crate::{
     audit_trail,
     auth::{
         Authentication, Identity, Method,
-        authentication::{Authenticator, Rejection, Verified},
+        authentication::{Authenticator, TokenRejection, Verified},
     },
     server::Peer,
 };
@@ -38,7 +38,7 @@ pub(super) struct Credentials {
 
 impl Credentials {
     /// Waits until the token has expired, or the key that verified it was withdrawn.
-    pub(super) async fn end(self) -> Rejection {
+    pub(super) async fn end(self) -> TokenRejection {
         let left = self.authenticator.time_left(&self.verified);
         let expiry = async {
             match Instant::now().checked_add(left) {
@@ -47,7 +47,7 @@ impl Credentials {
             }
         };
         tokio::select! {
-            () = expiry => Rejection::Expired,
+            () = expiry => TokenRejection::Expired,
             rejection = self.authenticator.withdrawn(&self.verified) => rejection,
         }
     }
@@ -122,14 +122,14 @@ where
         }
         Err(rejection) => {
             write_down(&request, &rejection);
-            Ok(refusal(Failure::Unauthenticated(rejection)))
+            Ok(rejection(Failure::Unauthenticated(rejection)))
         }
     }
 }
 
-fn write_down<Message>(request: &Request<Message>, rejection: &Rejection) {
+fn write_down<Message>(request: &Request<Message>, rejection: &TokenRejection) {
     let method = Method::of_path(request.uri().path()).map_or("", Method::name);
-    let unavailable = *rejection == Rejection::KeysUnavailable;
+    let unavailable = *rejection == TokenRejection::KeysUnavailable;
     let outcome = if unavailable { Code::Unavailable } else { Code::Unauthenticated };
     audit_trail::Event {
         peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),

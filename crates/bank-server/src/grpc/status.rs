@@ -8,7 +8,7 @@ mod edge;
 
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
-use bank_domain::{AccountId, Money, Refusal, Timestamp, TransactionId};
+use bank_domain::{AccountId, Money, Rejection, Timestamp, TransactionId};
 use bank_proto::v1;
 use bank_store::StoreError;
 use prost::Message as _;
@@ -18,7 +18,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::parse::RESUME_TOKEN;
 use crate::{
     audit,
-    auth::{Extent, ScopeMissing, authentication::Rejection},
+    auth::{Extent, ScopeMissing, authentication::TokenRejection},
     backup, ledger,
     places::Full,
     server::NoRoom,
@@ -38,7 +38,7 @@ const CLOCK_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Why a call is not answered with what it asked for.
 pub(crate) enum Failure {
     /// The caller did not show who they are.
-    Unauthenticated(Rejection),
+    Unauthenticated(TokenRejection),
     /// Nothing said who calls: the server does not let a call so far without it.
     Unidentified,
     /// The message is not as documented: every violation.
@@ -99,7 +99,7 @@ impl Failure {
         match self {
             Self::AccountNotFound { extent, .. }
             | Self::TransactionNotFound { extent, .. }
-            | Self::Ledger(ledger::Error::Refused { extent, .. }) => *extent,
+            | Self::Ledger(ledger::Error::Rejected { extent, .. }) => *extent,
             Self::Unauthenticated(_)
             | Self::Unidentified
             | Self::Invalid(_)
@@ -189,7 +189,7 @@ impl From<StoreError> for Failure {
 }
 
 /// The answer to a call that the bank itself never saw.
-pub(crate) fn refusal(failure: Failure) -> http::Response<Body> {
+pub(crate) fn rejection(failure: Failure) -> http::Response<Body> {
     let http_status = edge::http_status(&failure);
     let mut answer = status(failure).into_http();
     *answer.status_mut() = http_status;
@@ -478,7 +478,7 @@ fn entries_lost(account_id: &AccountId, sequence: u64) -> Status {
 fn ledger_status(error: ledger::Error) -> Status {
     let message = error.to_string();
     match error {
-        ledger::Error::Refused { refusal, replayed, .. } => refusal_status(&refusal, replayed),
+        ledger::Error::Rejected { rejection, replayed, .. } => rejection_status(&rejection, replayed),
         ledger::Error::RequestIdReused { request_id, account_id } => {
             Answer::new(Code::FailedPrecondition, "REQUEST_ID_REUSED", message)
                 .with("request_id", request_id)
@@ -570,49 +570,53 @@ fn internal() -> Status {
     Answer::new(Code::Internal, "INTERNAL", "internal error; nothing was done").status()
 }
 
-fn refusal_status(refusal: &Refusal, replayed: bool) -> Status {
+fn rejection_status(rejection: &Rejection, replayed: bool) -> Status {
     let failed = |reason, account_id: &AccountId| {
-        Answer::new(Code::FailedPrecondition, reason, refusal)
+        Answer::new(Code::FailedPrecondition, reason, rejection)
             .with("account_id", account_id)
             .precondition(account_id)
     };
     let minor_units = |money: &Money| money.minor_units;
-    let mut answer = match refusal {
-        Refusal::AccountNotFound { account_id } => Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", refusal)
-            .with("account_id", account_id)
-            .resource("Account", account_id),
-        Refusal::AccountAlreadyExists { account_id } => {
-            Answer::new(Code::AlreadyExists, "ACCOUNT_ALREADY_EXISTS", refusal)
+    let mut answer = match rejection {
+        Rejection::AccountNotFound { account_id } => {
+            Answer::new(Code::NotFound, "ACCOUNT_NOT_FOUND", rejection)
                 .with("account_id", account_id)
                 .resource("Account", account_id)
         }
-        Refusal::AccountClosed { account_id } => failed("ACCOUNT_CLOSED", account_id),
-        Refusal::AccountFrozen { account_id } => failed("ACCOUNT_FROZEN", account_id),
-        Refusal::AccountNotFrozen { account_id } => failed("ACCOUNT_NOT_FROZEN", account_id),
-        Refusal::CurrencyMismatch { account_id, account_currency, requested_currency } => {
+        Rejection::AccountAlreadyExists { account_id } => {
+            Answer::new(Code::AlreadyExists, "ACCOUNT_ALREADY_EXISTS", rejection)
+                .with("account_id", account_id)
+                .resource("Account", account_id)
+        }
+        Rejection::AccountClosed { account_id } => failed("ACCOUNT_CLOSED", account_id),
+        Rejection::AccountFrozen { account_id } => failed("ACCOUNT_FROZEN", account_id),
+        Rejection::AccountNotFrozen { account_id } => failed("ACCOUNT_NOT_FROZEN", account_id),
+        Rejection::CurrencyMismatch { account_id, account_currency, requested_currency } => {
             failed("CURRENCY_MISMATCH", account_id)
                 .with("account_currency_code", account_currency)
                 .with("requested_currency_code", requested_currency)
         }
-        Refusal::OverdraftNotAllowed { account_id } => failed("OVERDRAFT_NOT_ALLOWED", account_id),
-        Refusal::OverdraftInUse { account_id, balance, requested } => failed("OVERDRAFT_IN_USE", account_id)
-            .with("currency_code", balance.currency)
-            .with("balance_minor_units", minor_units(balance))
-            .with("requested_minor_units", minor_units(requested)),
-        Refusal::BalanceNotZero { account_id, balance } => failed("BALANCE_NOT_ZERO", account_id)
+        Rejection::OverdraftNotAllowed { account_id } => failed("OVERDRAFT_NOT_ALLOWED", account_id),
+        Rejection::OverdraftInUse { account_id, balance, requested } => {
+            failed("OVERDRAFT_IN_USE", account_id)
+                .with("currency_code", balance.currency)
+                .with("balance_minor_units", minor_units(balance))
+                .with("requested_minor_units", minor_units(requested))
+        }
+        Rejection::BalanceNotZero { account_id, balance } => failed("BALANCE_NOT_ZERO", account_id)
             .with("currency_code", balance.currency)
             .with("balance_minor_units", minor_units(balance)),
-        Refusal::BalanceOutOfRange { account_id } => {
-            Answer::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", refusal).with("account_id", account_id)
+        Rejection::BalanceOutOfRange { account_id } => {
+            Answer::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", rejection).with("account_id", account_id)
         }
-        Refusal::AccountAheadOfClock { account_id, newest_at } => {
+        Rejection::AccountAheadOfClock { account_id, newest_at } => {
             let answer = failed("ACCOUNT_AHEAD_OF_CLOCK", account_id);
             match newest_at {
                 Some(newest_at) => answer.with("newest_entry_time", newest_at),
                 None => answer,
             }
         }
-        Refusal::InsufficientFunds { account_id, requested, available, balance } => {
+        Rejection::InsufficientFunds { account_id, requested, available, balance } => {
             failed("INSUFFICIENT_FUNDS", account_id)
                 .with("currency_code", balance.currency)
                 .with("requested_minor_units", minor_units(requested))

@@ -139,8 +139,8 @@ impl DryRun {
         let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_deref);
         let extent = access.extent(command, account(command.account_id()));
         let context = Context { request_id: request_id.clone(), ..context.clone() };
-        let plan = decide(access, account, command, &context).map_err(|refusal| Error::Refused {
-            refusal,
+        let plan = decide(access, account, command, &context).map_err(|rejection| Error::Rejected {
+            rejection,
             replayed: false,
             extent,
         })?;
@@ -165,8 +165,8 @@ impl DryRun {
         let Some(request_id) = operation.request_id.clone() else { return };
         let mut result = result.clone();
         match &mut result {
-            Err(Error::Refused { refusal, .. }) if !refusal.is_outcome() => return,
-            Ok(Executed { replayed, .. }) | Err(Error::Refused { replayed, .. }) => *replayed = true,
+            Err(Error::Rejected { rejection, .. }) if !rejection.is_outcome() => return,
+            Ok(Executed { replayed, .. }) | Err(Error::Rejected { replayed, .. }) => *replayed = true,
             Err(_) => return,
         }
         let entry =

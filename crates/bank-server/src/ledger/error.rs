@@ -1,6 +1,6 @@
 //! Why a command was not carried out.
 
-use bank_domain::{AccountId, Refusal, RequestId};
+use bank_domain::{AccountId, Rejection, RequestId};
 use bank_store::{StoreError, clock::ClockOff};
 
 use crate::auth::Extent;
@@ -9,10 +9,10 @@ use crate::auth::Extent;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The rules forbid it.
-    #[error("{refusal}")]
-    Refused {
+    #[error("{rejection}")]
+    Rejected {
         /// Which rule.
-        refusal: Refusal,
+        rejection: Rejection,
         /// Whether this is the outcome of an earlier call with the same request id.
         replayed: bool,
         /// How far the command reached.

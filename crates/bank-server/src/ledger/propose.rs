@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bank_domain::{Account, AccountId, Context, Plan, Refusal, Timestamp};
+use bank_domain::{Account, AccountId, Context, Plan, Rejection, Timestamp};
 use bank_store::{Attempt, Proposal};
 
 use super::{decide, remembered::Remembered, submission::Submission};
 use crate::telemetry::{TRACES, traced};
 
 /// Decides each command, as far as its caller may see the accounts. What it is compared with is what is
-/// there: a refusal for what is concealed is as checked as any.
+/// there: a rejection for what is concealed is as checked as any.
 ///
 /// Afterwards the accounts are remembered as all of it leaves them.
 pub(super) fn propose(
@@ -44,7 +44,7 @@ impl Proposer<'_> {
         let _deciding = traced(|| tracing::info_span!(target: TRACES, parent: &*span, "decide")).entered();
         let account = |id: &AccountId| self.accounts.account(id).map(|it| &**it);
         *extent = access.extent(command, account(command.account_id()));
-        let decided_on = command.account_ids().map(|id| (id.clone(), self.accounts.stamp(id))).collect();
+        let decided_on = command.account_ids().map(|id| (id.clone(), self.accounts.head(id))).collect();
         let request_id = named.then(|| key.request_id.clone());
         let context = Context { now: self.now, ahead_max: self.ahead_max, request_id };
         let decision = decide(access, account, command, &context);
@@ -52,7 +52,7 @@ impl Proposer<'_> {
             key: key.clone(),
             fingerprint: *fingerprint,
             attempt: Attempt(rand::random()),
-            refusal_recorded: *named && decision.as_ref().err().is_none_or(Refusal::is_outcome),
+            rejection_recorded: *named && decision.as_ref().err().is_none_or(Rejection::is_outcome),
             decided_on,
             decided_at: self.now,
             decision,
@@ -63,10 +63,10 @@ impl Proposer<'_> {
     /// If one of a chain is refused, nothing of it comes to be.
     fn propose_chain(&mut self, chain: &mut [Submission], proposals: &mut Vec<Proposal>) {
         let mut before: Vec<(AccountId, Option<Arc<Account>>)> = Vec::new();
-        let mut is_refused = false;
+        let mut is_rejected = false;
         for submission in chain {
             let proposal = self.propose(submission);
-            is_refused |= proposal.decision.is_err();
+            is_rejected |= proposal.decision.is_err();
             for change in proposal.decision.iter().flat_map(Plan::changes) {
                 let id = &change.account.id;
                 before.push((id.clone(), self.accounts.account(id).cloned()));
@@ -74,7 +74,7 @@ impl Proposer<'_> {
             self.advance(&proposal);
             proposals.push(proposal);
         }
-        if is_refused {
+        if is_rejected {
             for (id, account) in before.into_iter().rev() {
                 self.accounts.put(&id, account);
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bank_domain::{Account, AccountId};
-use bank_store::{Proposal, Stamp};
+use bank_store::{EntryHash, Proposal};
 use lru::LruCache;
 
 /// It may be wrong: others write too, and a commit may fail. What was decided on it conflicts then, and the
@@ -30,8 +30,8 @@ impl Remembered {
         self.accounts.peek(id)?.as_ref()
     }
 
-    pub(super) fn stamp(&self, id: &AccountId) -> Option<Stamp> {
-        self.account(id).map(|account| Stamp::of(account))
+    pub(super) fn head(&self, id: &AccountId) -> Option<EntryHash> {
+        self.account(id).map(|account| account.head)
     }
 
     /// An account was read.

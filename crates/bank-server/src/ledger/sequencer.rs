@@ -62,9 +62,9 @@ pub(super) struct Sequencer {
     /// Commands that were taken out of the queue, and must not be decided before those of `again`.
     held: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
-    /// Whether there is a refusal in the last of them, behind which nothing is sent then. It moves no stamp, so what
+    /// Whether there is a rejection in the last of them, behind which nothing is sent then. It moves no head, so what
     /// comes after it could be carried out although it is not, and then it would be decided again after that.
-    has_refusals: bool,
+    has_rejections: bool,
     /// When something last went another way than it was decided.
     disturbed_at: Option<Instant>,
     /// How many commits in a row have only conflicted.
@@ -82,7 +82,7 @@ impl Sequencer {
             again: VecDeque::new(),
             held: VecDeque::new(),
             commits: FuturesOrdered::new(),
-            has_refusals: false,
+            has_rejections: false,
             disturbed_at: None,
             fruitless_commits: 0,
         }
@@ -112,7 +112,7 @@ impl Sequencer {
             return is_more.then_some(Next::Begin);
         }
         let is_calm = self.disturbed_at.is_none_or(|at| at.elapsed() >= CALM);
-        if self.commits.len() == COMMITS_MAX || self.has_refusals || !self.again.is_empty() || !is_calm {
+        if self.commits.len() == COMMITS_MAX || self.has_rejections || !self.again.is_empty() || !is_calm {
             return self.commits.next().await.map(Next::Ended);
         }
         let enough = OVERLAPPING_COMMANDS_MIN.min(self.committer.options.batch_commands_max);
@@ -138,8 +138,8 @@ impl Sequencer {
             Err(off) => return self.reject(batch, &off.into()),
         };
         let proposals = propose(&mut batch, &mut self.remembered, now, clock.ahead_max());
-        let is_refused = |proposal: &Proposal| proposal.decision.is_err();
-        self.has_refusals = proposals.iter().any(is_refused);
+        let is_rejected = |proposal: &Proposal| proposal.decision.is_err();
+        self.has_rejections = proposals.iter().any(is_rejected);
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
         // On its way before anything else is done.
         self.commits.push_back(match poll!(&mut commit) {

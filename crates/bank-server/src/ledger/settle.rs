@@ -68,12 +68,12 @@ impl Sequencer {
             (Outcome::Applied, Ok(Plan { primary, .. })) => {
                 Ok(Executed { entry: primary.entry, replayed: false, dry_run: false, extent })
             }
-            (Outcome::Applied, Err(refusal)) => Err(Error::Refused { refusal, replayed: false, extent }),
+            (Outcome::Applied, Err(rejection)) => Err(Error::Rejected { rejection, replayed: false, extent }),
             (Outcome::Replayed(Recorded::Entry(entry)), _) => {
                 Ok(Executed { entry, replayed: true, dry_run: false, extent })
             }
-            (Outcome::Replayed(Recorded::Refused(refusal)), _) => {
-                Err(Error::Refused { refusal, replayed: true, extent })
+            (Outcome::Replayed(Recorded::Rejected(rejection)), _) => {
+                Err(Error::Rejected { rejection, replayed: true, extent })
             }
             (Outcome::RequestIdReused, _) => Err(reused(&submission)),
             (Outcome::Damaged(what), _) => Err(StoreError::Corrupt(what).into()),
@@ -137,11 +137,11 @@ fn recorded_failure(settled: &Settled) -> Option<Error> {
     let extent = submission.extent;
     match outcome {
         Outcome::Applied => {
-            let refusal = proposal.decision.as_ref().err()?.clone();
-            Some(Error::Refused { refusal, replayed: false, extent })
+            let rejection = proposal.decision.as_ref().err()?.clone();
+            Some(Error::Rejected { rejection, replayed: false, extent })
         }
-        Outcome::Replayed(Recorded::Refused(refusal)) => {
-            Some(Error::Refused { refusal: refusal.clone(), replayed: true, extent })
+        Outcome::Replayed(Recorded::Rejected(rejection)) => {
+            Some(Error::Rejected { rejection: rejection.clone(), replayed: true, extent })
         }
         Outcome::Replayed(Recorded::Entry(_)) => {
             let RequestKey { request_id, account_id, .. } = submission.key.clone();

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audit_trail,
     auth::{Identity, Method},
-    grpc::{Failure, refusal},
+    grpc::{Failure, rejection},
     telemetry::Seldom,
 };
 
@@ -178,7 +178,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (places, allowance) = match self.bounds.admit(&request) {
             Ok(admitted) => admitted,
-            Err(failure) => return Box::pin(ready(Ok(refusal(failure)))),
+            Err(failure) => return Box::pin(ready(Ok(rejection(failure)))),
         };
         let messages = self.bounds.of_messages(request.uri().path());
         let mut request =

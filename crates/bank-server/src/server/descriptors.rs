@@ -20,7 +20,7 @@ pub(super) fn make_room(connections_max: usize) -> usize {
         return connections_max;
     }
     let raised = Some(maximum.map_or(wanted, |maximum| wanted.min(maximum)));
-    // A refusal leaves the limit as it is, which is looked at next.
+    // A rejection leaves the limit as it is, which is looked at next.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: raised, maximum });
     let current = getrlimit(Resource::Nofile).current;
     if enough(current) {

@@ -11,7 +11,7 @@
 //!    its reply (after its invocation, if its outcome is unknown), so that done at these instants, one
 //!    after another, all of them give the answers and the books that there are. See [`order`].
 //!
-//! Step 3 is exact, except for balances that an account had more than once: a read or a refusal that
+//! Step 3 is exact, except for balances that an account had more than once: a read or a rejection that
 //! shows only such a balance is held to each version with it that was current during its time, not to
 //! all that other reads of the same kind imply. [`Findings::undetermined`] counts those.
 //!
@@ -44,7 +44,7 @@ pub struct Findings {
     pub unknown_done: usize,
     pub read: usize,
     pub unread: usize,
-    /// Reads and refusals whose version could not be told from others.
+    /// Reads and rejections whose version could not be told from others.
     pub undetermined: usize,
 }
 
@@ -63,7 +63,7 @@ pub fn check(operations: &[Operation], books: &Books) -> Result<Findings, Violat
     for (operation, places) in operations.iter().zip(&placed.places) {
         *match operation.outcome {
             Outcome::Acknowledged { .. } => &mut findings.acknowledged,
-            Outcome::Refused { .. } => &mut findings.refused,
+            Outcome::Rejected { .. } => &mut findings.refused,
             Outcome::NotDone(_) => &mut findings.not_done,
             Outcome::Unknown(_) => &mut findings.unknown,
             Outcome::Balance(_) | Outcome::Accounts(_) => &mut findings.read,

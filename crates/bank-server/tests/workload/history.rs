@@ -58,7 +58,7 @@ pub enum Outcome {
     /// It was done: the entry's sequence on the account named first, and the balance with it.
     Acknowledged { sequence: u64, balance: i64 },
     /// There was not enough money, and so much of it.
-    Refused { balance: i64, available: i64 },
+    Rejected { balance: i64, available: i64 },
     /// Nothing was done, for a reason that passes.
     NotDone(String),
     /// It may have been done, and may still be.
@@ -164,7 +164,7 @@ impl fmt::Display for Outcome {
             Self::Acknowledged { sequence, balance } => {
                 write!(f, "acknowledged as version {sequence} with balance {balance}")
             }
-            Self::Refused { balance, available } => {
+            Self::Rejected { balance, available } => {
                 write!(f, "refused at balance {balance}, {available} available")
             }
             Self::NotDone(reason) => write!(f, "not done: {reason}"),

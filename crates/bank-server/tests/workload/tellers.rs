@@ -216,7 +216,7 @@ fn failed(action: &Action, error: Error) -> Outcome {
     let reason = error.to_string();
     match error {
         Error::InsufficientFunds { balance, available, .. } => {
-            Outcome::Refused { balance: balance.minor_units, available: available.minor_units }
+            Outcome::Rejected { balance: balance.minor_units, available: available.minor_units }
         }
         error if is_read && error.is_retryable() => Outcome::Unread(reason),
         error if error.outcome_unknown() => Outcome::Unknown(reason),

@@ -11,8 +11,8 @@ use super::{
     soundness,
 };
 use crate::{
-    AccountsQuery, Attempt, Caller, Committed, EntriesQuery, Order, Outcome, Proposal, RequestKey, Stamp,
-    Store, StoreError,
+    AccountsQuery, Attempt, Caller, Committed, EntriesQuery, Order, Outcome, Proposal, RequestKey, Store,
+    StoreError,
 };
 
 /// How long a call is sent again before the store is held to be gone for good.
@@ -37,13 +37,13 @@ pub struct Request {
     pub command: Command,
     /// What the caller calls the request; a fresh name if it has none.
     pub name: Option<RequestId>,
-    /// Whether a refusal is kept.
-    pub refusal_recorded: bool,
+    /// Whether a rejection is kept.
+    pub rejection_recorded: bool,
 }
 
 impl From<Command> for Request {
     fn from(command: Command) -> Self {
-        Self { command, name: None, refusal_recorded: true }
+        Self { command, name: None, rejection_recorded: true }
     }
 }
 
@@ -65,11 +65,13 @@ pub struct View {
 impl View {
     /// Decides a request on what is known, and remembers its plan.
     pub fn propose(&mut self, request: impl Into<Request>) -> Proposal {
-        let Request { command, name, refusal_recorded } = request.into();
+        let Request { command, name, rejection_recorded } = request.into();
         let context = Context { now: self.now, ahead_max: Duration::MAX, request_id: name.clone() };
         let decision = decide(|id| self.accounts.get(id), &command, &context);
-        let decided_on =
-            command.account_ids().map(|id| (id.clone(), self.accounts.get(id).map(Stamp::of))).collect();
+        let decided_on = command
+            .account_ids()
+            .map(|id| (id.clone(), self.accounts.get(id).map(|account| account.head)))
+            .collect();
         for change in decision.iter().flat_map(bank_domain::Plan::changes) {
             self.accounts.insert(change.account.id.clone(), Account::clone(&change.account));
         }
@@ -82,7 +84,7 @@ impl View {
             },
             fingerprint: command.fingerprint(),
             attempt: fresh_attempt(),
-            refusal_recorded,
+            rejection_recorded,
             decided_on,
             decided_at: self.decided_at,
             decision,

@@ -35,9 +35,9 @@ pub fn named(name: &str, request: impl Into<Request>) -> Request {
     Request { name: Some(request_id(name)), ..request.into() }
 }
 
-/// A request whose refusal is not kept.
+/// A request whose rejection is not kept.
 pub fn unrecorded(request: impl Into<Request>) -> Request {
-    Request { refusal_recorded: false, ..request.into() }
+    Request { rejection_recorded: false, ..request.into() }
 }
 
 /// Opens a savings account in US dollars that belongs to nobody, unless told otherwise.

@@ -26,7 +26,7 @@ enum Verdict {
     /// It was told that this entry was written.
     Written(Arc<Entry>),
     /// It was told that nothing was.
-    Refused,
+    Rejected,
     /// It gave up: it may have been written.
     Unknown,
 }
@@ -107,7 +107,7 @@ impl Client {
             match self.send(&proposal).await {
                 Some(Outcome::Applied) => return verdict_of(&proposal),
                 Some(Outcome::Replayed(Recorded::Entry(entry))) => return Verdict::Written(entry),
-                Some(Outcome::Replayed(Recorded::Refused(_))) => return Verdict::Refused,
+                Some(Outcome::Replayed(Recorded::Rejected(_))) => return Verdict::Rejected,
                 // Of this attempt nothing is written, and nothing will be.
                 Some(Outcome::Conflict) => {}
                 Some(other) => panic!("{other:?}"),
@@ -135,7 +135,7 @@ impl Client {
 fn verdict_of(proposal: &Proposal) -> Verdict {
     match &proposal.decision {
         Ok(plan) => Verdict::Written(Arc::clone(&plan.primary.entry)),
-        Err(_) => Verdict::Refused,
+        Err(_) => Verdict::Rejected,
     }
 }
 
@@ -154,7 +154,7 @@ async fn compare(bank: &Bank, verdicts: &[(RequestId, Verdict)]) {
         let entries = written.get(request_id).map(Vec::as_slice).unwrap_or_default();
         match verdict {
             Verdict::Written(entry) => assert_eq!(entries, [(**entry).clone()], "{request_id}"),
-            Verdict::Refused => assert_eq!(entries, [], "{request_id}"),
+            Verdict::Rejected => assert_eq!(entries, [], "{request_id}"),
             Verdict::Unknown => assert!(entries.len() <= 1, "{request_id}: {entries:?}"),
         }
     }

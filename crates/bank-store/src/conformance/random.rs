@@ -116,7 +116,7 @@ impl RandomWork {
             return self.pick(&self.asked.clone());
         }
         let mut request = Request::from(self.command());
-        request.refusal_recorded = self.chance(0.8);
+        request.rejection_recorded = self.chance(0.8);
         if self.chance(0.6) {
             // Few enough names that some come again, for the same thing or for another.
             let name = format!("{{r}}/\"{}\\", self.random.random_range(0..200));

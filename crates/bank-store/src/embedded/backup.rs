@@ -163,7 +163,7 @@ fn kept(key: RequestKey, record: Record) -> KeptRequest {
     let Record { fingerprint, attempt, recorded_at_seconds: recorded_at, outcome } = record;
     let outcome = match outcome {
         RecordedOutcome::Entry { id, .. } => KeptOutcome::Entry(id),
-        RecordedOutcome::Refused(refusal) => KeptOutcome::Refused(Box::new(refusal)),
+        RecordedOutcome::Rejected(rejection) => KeptOutcome::Rejected(Box::new(rejection)),
     };
     KeptRequest { key, fingerprint, attempt, outcome, recorded_at }
 }

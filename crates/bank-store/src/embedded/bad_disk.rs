@@ -46,9 +46,9 @@ struct State {
     /// After so many changes the power fails.
     changes_left: Option<usize>,
     /// How likely each change is to be refused, from 0 to 1.
-    refusal_rate: f64,
+    rejection_rate: f64,
     /// How likely each sync is to fail half way.
-    sync_refusal_rate: f64,
+    sync_rejection_rate: f64,
     /// Whether a sync does nothing, and says that it has.
     is_lying: bool,
 }
@@ -79,7 +79,7 @@ impl State {
             return Err(io::Error::other("the power is off"));
         }
         self.changes_left = self.changes_left.map(|left| left - 1);
-        if self.random.random_bool(self.refusal_rate) {
+        if self.random.random_bool(self.rejection_rate) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -116,8 +116,8 @@ impl BadDisk {
             cached: Vec::new(),
             pending: Vec::new(),
             changes_left: None,
-            refusal_rate: 0.0,
-            sync_refusal_rate: 0.0,
+            rejection_rate: 0.0,
+            sync_rejection_rate: 0.0,
             is_lying: false,
         })))
     }
@@ -161,8 +161,8 @@ impl StorageBackend for BadDisk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state();
         state.change()?;
-        let refusal_rate = state.sync_refusal_rate;
-        if state.random.random_bool(refusal_rate) {
+        let rejection_rate = state.sync_rejection_rate;
+        if state.random.random_bool(rejection_rate) {
             // As Linux does: what could not be written is not tried again, but stays in memory.
             let cached = state.cached.clone();
             state.lose_pending();
@@ -318,8 +318,8 @@ async fn it_comes_back_by_itself_when_the_disk_takes_writes_again() {
     let bank = founded(&disk).await;
     let mut acknowledged = Vec::new();
     for _ in 0..5 {
-        disk.state().refusal_rate = 0.02;
-        disk.state().sync_refusal_rate = 0.1;
+        disk.state().rejection_rate = 0.02;
+        disk.state().sync_rejection_rate = 0.1;
         for _ in 0..5 {
             let proposals = some_proposals(&bank, &mut random).await;
             let committed = bank.commit(&proposals).await;
@@ -327,14 +327,14 @@ async fn it_comes_back_by_itself_when_the_disk_takes_writes_again() {
             acknowledged.push(proposals);
         }
         // Full: nothing is acknowledged, and health says so.
-        disk.state().refusal_rate = 1.0;
+        disk.state().rejection_rate = 1.0;
         let proposals = some_proposals(&bank, &mut random).await;
         let error = bank.store().commit(&proposals).await.unwrap_err();
         assert!(error.is_retryable(), "{error}");
         assert!(matches!(bank.store().health().await, Err(StoreError::Unavailable(_))));
         assert!(matches!(bank.store().commit(&proposals).await, Err(StoreError::Unavailable(_))));
-        disk.state().refusal_rate = 0.0;
-        disk.state().sync_refusal_rate = 0.0;
+        disk.state().rejection_rate = 0.0;
+        disk.state().sync_rejection_rate = 0.0;
         while bank.store().health().await.is_err() {
             sleep(Duration::from_millis(10)).await;
         }

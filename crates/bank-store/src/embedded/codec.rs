@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Currency, Entry, EntryHash, EntryId, EntryKind,
-    Fingerprint, Labels, Money, Refusal, Timestamp, TransactionId,
+    Fingerprint, Labels, Money, Rejection, Timestamp, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub(super) enum RecordedOutcome {
     #[serde(rename = "e")]
     Entry { position: Position, id: EntryId },
     #[serde(rename = "r")]
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 #[derive(Serialize, Deserialize)]

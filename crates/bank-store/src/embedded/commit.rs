@@ -7,7 +7,7 @@ mod import;
 
 use std::{collections::HashMap as StdHashMap, sync::Arc};
 
-use bank_domain::{Account, AccountId, Change, Plan};
+use bank_domain::{Account, AccountId, Change, EntryHash, Plan};
 use hashbrown::{HashMap, HashSet};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
@@ -24,8 +24,7 @@ use super::{
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError, partition::Partitions,
-    proposal::chains,
+    Committed, Outcome, Proposal, Recorded, RequestKey, StoreError, partition::Partitions, proposal::chains,
 };
 
 /// What a commit begins with.
@@ -137,7 +136,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             });
             if proposal.linked {
                 let changes = proposal.decision.iter().flat_map(Plan::changes);
-                ahead.extend(changes.map(|it| (&it.account.id, Stamp::of(&it.account))));
+                ahead.extend(changes.map(|it| (&it.account.id, it.account.head)));
             }
         }
         let is_recorded = decisions.iter().any(|decision| matches!(decision, Decision::Recorded(_)));
@@ -167,7 +166,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     fn decide(
         &mut self,
         proposal: &'p Proposal,
-        ahead: &HashMap<&AccountId, Stamp>,
+        ahead: &HashMap<&AccountId, EntryHash>,
         tainted: &HashSet<&AccountId>,
     ) -> Result<Decision, StoreError> {
         let record = match self.recorded.get(&proposal.key) {
@@ -177,9 +176,9 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         if let Some(record) = record {
             return self.outcome_of(proposal, record).map(Decision::Recorded);
         }
-        for (id, stamp) in &proposal.decided_on {
-            let known = self.known(id)?.head.map(|head| head.stamp);
-            if ahead.get(id).copied().or(known) != *stamp || tainted.contains(id) {
+        for (id, hash) in &proposal.decided_on {
+            let known = self.known(id)?.head.map(|head| head.hash);
+            if ahead.get(id).copied().or(known) != *hash || tainted.contains(id) {
                 return Ok(Decision::Not(Outcome::Conflict));
             }
         }
@@ -195,7 +194,9 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             return Ok(Outcome::Applied);
         }
         let (position, id) = match record.outcome {
-            RecordedOutcome::Refused(refusal) => return Ok(Outcome::Replayed(Recorded::Refused(refusal))),
+            RecordedOutcome::Rejected(rejection) => {
+                return Ok(Outcome::Replayed(Recorded::Rejected(rejection)));
+            }
             RecordedOutcome::Entry { position, id } => (position, id),
         };
         let account_id = &proposal.key.account_id;
@@ -222,7 +223,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
                 }
                 RecordedOutcome::Entry { position, id: plan.primary.entry.id() }
             }
-            Err(refusal) => RecordedOutcome::Refused(refusal.clone()),
+            Err(rejection) => RecordedOutcome::Rejected(rejection.clone()),
         };
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
@@ -255,7 +256,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         if entry.sequence == 1 && !account.owner.is_empty() {
             self.owners.push((account.owner.as_str(), id));
         }
-        let head = Some(Head { number, newest, stamp: Stamp::of(account) });
+        let head = Some(Head { number, newest, hash: account.head });
         self.known.insert(&account.id, Known { head, changed: Some(account) });
         Ok(())
     }

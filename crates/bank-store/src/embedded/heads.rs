@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use bank_domain::AccountId;
+use bank_domain::{AccountId, EntryHash};
 use hashbrown::HashMap;
 use lru::LruCache;
 use redb::{ReadTransaction, ReadableTable, Table};
@@ -20,7 +20,7 @@ use super::{
     log::LogRow,
     tables::{META, Number, Position, ReadTables, Row, WriteTables},
 };
-use crate::{Stamp, StoreError, partition::Partitions};
+use crate::{StoreError, partition::Partitions};
 
 /// How many heads are in a row: with what redb adds it fills a page.
 const HEADS_PER_ROW: u64 = 500;
@@ -41,7 +41,7 @@ const REMEMBERED_BYTES: usize = 192;
 pub(super) struct Head {
     pub(super) number: Number,
     pub(super) newest: Position,
-    pub(super) stamp: Stamp,
+    pub(super) hash: EntryHash,
 }
 
 /// The newest positions of accounts that their table does not have yet, at one instant.

@@ -11,7 +11,7 @@ use super::{
     tables::{ACCOUNTS, AccountTables, OWNERS, ReadTables},
     writer::Snapshot,
 };
-use crate::{AccountsQuery, Stamp, StoreError, partition::Partitions};
+use crate::{AccountsQuery, StoreError, partition::Partitions};
 
 /// An account as it is, and where its newest entry is.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub(super) fn from_row(
     let place = Place { position: newest, sequence: None };
     let entry = history::entry_at(tables.log(), id, opened.currency(), place)?.entry;
     let account = opened.after(&entry)?;
-    let head = Head { number, newest, stamp: Stamp::of(&account) };
+    let head = Head { number, newest, hash: account.head };
     Ok(Filed { account, head })
 }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use bank_domain::{AccountId, Plan, Refusal};
+use bank_domain::{AccountId, EntryHash, Plan, Rejection};
 use hashbrown::HashMap;
 
 use super::{Record, State};
 use crate::{
-    Committed, KeptOutcome, Outcome, Proposal, Recorded, Stamp, backup::without_entry, partition::Partitions,
+    Committed, KeptOutcome, Outcome, Proposal, Recorded, backup::without_entry, partition::Partitions,
     proposal::chains,
 };
 
@@ -35,8 +35,8 @@ struct Commit<'s, 'p> {
     outcomes: Vec<Outcome>,
 }
 
-/// The stamps of accounts as the proposals of a chain leave them that are not applied yet.
-type Ahead<'p> = HashMap<&'p AccountId, Stamp>;
+/// The heads of accounts as the proposals of a chain leave them that are not applied yet.
+type Ahead<'p> = HashMap<&'p AccountId, EntryHash>;
 
 impl<'p> Commit<'_, 'p> {
     /// Applies a proposal that stands for itself, or says why not.
@@ -73,16 +73,16 @@ impl<'p> Commit<'_, 'p> {
         let conflict = |proposal: &'p Proposal| {
             let is_stale = self.is_stale(proposal, &ahead);
             let changes = proposal.decision.iter().flat_map(Plan::changes);
-            ahead.extend(changes.map(|it| (&it.account.id, Stamp::of(&it.account))));
+            ahead.extend(changes.map(|it| (&it.account.id, it.account.head)));
             is_stale.then_some(Outcome::Conflict)
         };
         chain.iter().map(conflict).collect()
     }
 
     fn is_stale(&self, proposal: &Proposal, ahead: &Ahead<'_>) -> bool {
-        proposal.decided_on.iter().any(|(id, stamp)| {
-            let now = ahead.get(id).copied().or_else(|| self.state.stamp(id));
-            now != *stamp || self.tainted.contains(id)
+        proposal.decided_on.iter().any(|(id, head)| {
+            let now = ahead.get(id).copied().or_else(|| self.state.head(id));
+            now != *head || self.tainted.contains(id)
         })
     }
 
@@ -109,7 +109,7 @@ impl<'p> Commit<'_, 'p> {
                 }
                 KeptOutcome::Entry(plan.primary.entry.id())
             }
-            Err(refusal) => KeptOutcome::Refused(Box::new(refusal.clone())),
+            Err(rejection) => KeptOutcome::Rejected(Box::new(rejection.clone())),
         };
         if proposal.is_recorded() {
             let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
@@ -130,7 +130,9 @@ impl State {
             return Some(Outcome::Applied);
         }
         Some(match &record.outcome {
-            KeptOutcome::Refused(refusal) => Outcome::Replayed(Recorded::Refused(Refusal::clone(refusal))),
+            KeptOutcome::Rejected(rejection) => {
+                Outcome::Replayed(Recorded::Rejected(Rejection::clone(rejection)))
+            }
             KeptOutcome::Entry(id) => match self.entry(&proposal.key.account_id, *id) {
                 Some(entry) => Outcome::Replayed(Recorded::Entry(Arc::clone(entry))),
                 None => Outcome::Damaged(without_entry(&proposal.key, *id).to_string()),
@@ -138,7 +140,7 @@ impl State {
         })
     }
 
-    fn stamp(&self, id: &AccountId) -> Option<Stamp> {
-        self.accounts.get(id).map(|history| Stamp::of(&history.account))
+    fn head(&self, id: &AccountId) -> Option<EntryHash> {
+        self.accounts.get(id).map(|history| history.account.head)
     }
 }

@@ -202,7 +202,7 @@ impl RedisStore {
             .iter()
             .filter_map(|request| match request.outcome {
                 KeptOutcome::Entry(id) => Some((&request.key, id)),
-                KeptOutcome::Refused(_) => None,
+                KeptOutcome::Rejected(_) => None,
             })
             .collect();
         if named.is_empty() {

@@ -198,13 +198,13 @@ pub(super) fn entry(
 }
 
 /// The record of a request: `<attempt> <fingerprint> <outcome> <recorded at>`, where the outcome is the
-/// id of the entry on the account that the request names first, or the refusal in JSON, and the time
+/// id of the entry on the account that the request names first, or the rejection in JSON, and the time
 /// is in seconds.
 pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> {
     let outcome = match &proposal.decision {
         Ok(plan) => plan.primary.entry.id().to_string(),
-        Err(refusal) => serde_json::to_string(refusal)
-            .map_err(|error| StoreError::Misconfigured(format!("a refusal cannot be encoded: {error}")))?,
+        Err(rejection) => serde_json::to_string(rejection)
+            .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
     };
     let recorded_at = proposal.decided_at_seconds();
     Ok(format!("{} {} {outcome} {recorded_at}", proposal.attempt, proposal.fingerprint))

@@ -11,7 +11,7 @@ use super::{
     packed::{Packed, Words as _},
     records, reply,
 };
-use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, Stamp, StoreError};
+use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, StoreError};
 
 /// The script; Redis calls it by the digest of this text, so servers of two versions run their own.
 pub(super) const SCRIPT: &str = include_str!("commit.lua");
@@ -121,7 +121,7 @@ fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<O
     let recorded = reply::text(recorded)?;
     Ok(if recorded.starts_with('{') {
         match serde_json::from_str(&recorded) {
-            Ok(refusal) => Outcome::Replayed(Recorded::Refused(refusal)),
+            Ok(rejection) => Outcome::Replayed(Recorded::Rejected(rejection)),
             Err(_) => Outcome::Damaged(format!("a request record of account {id} is malformed")),
         }
     } else {
@@ -199,11 +199,11 @@ impl<'a> CallBuilder<'a> {
         });
         self.words.number(proposal.linked.into());
         self.words.number(proposal.decided_on.len() as u64);
-        for (id, stamp) in &proposal.decided_on {
+        for (id, head) in &proposal.decided_on {
             let number = self.account(id);
             self.words.number(number.into());
-            match stamp {
-                Some(stamp) => self.words.print(stamp),
+            match head {
+                Some(head) => self.words.print(head),
                 None => self.words.push(b""),
             }
         }
@@ -224,7 +224,7 @@ impl<'a> CallBuilder<'a> {
         self.words.print(&codec::EntryText(entry));
         self.words.push(entry.hash.as_bytes());
         self.words.print(&account.balance.minor_units);
-        self.words.print(&Stamp::of(account));
+        self.words.print(&account.head);
         self.counted(|it| codec::other_account_fields(account, entry, &mut it.words));
         self.counted(|it| {
             if entry.sequence == 1 {

@@ -50,7 +50,7 @@ struct State {
     proven_run_id: Option<String>,
     shortfall: Option<Shortfall>,
     /// Why Redis refused the last commit, if it did.
-    refusal: Option<String>,
+    rejection: Option<String>,
 }
 
 /// Where a connection leads.
@@ -151,7 +151,7 @@ impl Guard {
             return Err(StoreError::Unavailable(reason.to_owned()));
         }
         self.judge(&inspection);
-        if self.state().refusal.is_some() {
+        if self.state().rejection.is_some() {
             // A write that changes nothing tells whether there is still a reason.
             let probe = connection.client().set(self.keys.barrier(), "probe", None, None, false);
             match connection.attempt_at_once(probe).await? {
@@ -250,15 +250,15 @@ impl Guard {
     pub(super) fn refused(&self, error: &StoreError) {
         let mut state = self.state();
         let reason = error.to_string();
-        if state.refusal.as_ref() != Some(&reason) {
+        if state.rejection.as_ref() != Some(&reason) {
             tracing::error!(reason, "redis refuses commits");
-            state.refusal = Some(reason);
+            state.rejection = Some(reason);
         }
     }
 
     /// Redis has taken a commit.
     pub(super) fn accepted(&self) {
-        if let Some(reason) = self.state().refusal.take() {
+        if let Some(reason) = self.state().rejection.take() {
             tracing::info!(reason, "redis takes commits again");
         }
     }
@@ -266,7 +266,7 @@ impl Guard {
     /// # Errors
     /// [`StoreError::Unavailable`] if Redis refused the last commit.
     pub(super) fn require_accepted(&self) -> Result<(), StoreError> {
-        self.state().refusal.clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
+        self.state().rejection.clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
     }
 
     /// A connection has been made anew: what was written before may be gone.

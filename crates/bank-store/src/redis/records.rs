@@ -54,8 +54,8 @@ pub(super) fn record(request: &KeptRequest) -> Result<String, StoreError> {
     let KeptRequest { attempt, fingerprint, recorded_at, .. } = request;
     let outcome = match &request.outcome {
         KeptOutcome::Entry(id) => id.to_string(),
-        KeptOutcome::Refused(refusal) => serde_json::to_string(refusal)
-            .map_err(|error| StoreError::Misconfigured(format!("a refusal cannot be encoded: {error}")))?,
+        KeptOutcome::Rejected(rejection) => serde_json::to_string(rejection)
+            .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
     };
     Ok(format!("{attempt} {fingerprint} {outcome} {recorded_at}"))
 }
@@ -68,7 +68,7 @@ pub(super) fn kept(key: RequestKey, record: &str) -> Result<KeptRequest, StoreEr
         let (outcome, recorded_at) = rest.rsplit_once(' ')?;
         let bits = |text| u64::from_str_radix(text, 16).ok();
         let outcome = if outcome.starts_with('{') {
-            KeptOutcome::Refused(serde_json::from_str(outcome).ok()?)
+            KeptOutcome::Rejected(serde_json::from_str(outcome).ok()?)
         } else {
             KeptOutcome::Entry(outcome.parse().ok()?)
         };

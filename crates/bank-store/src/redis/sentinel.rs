@@ -127,7 +127,7 @@ impl Sentinels {
             match answer {
                 Ok(Ok(report)) => reports.push(report),
                 // One that refuses says more than one that cannot be reached.
-                Ok(Err(refusal @ StoreError::Misconfigured(_))) => error = Some(refusal),
+                Ok(Err(rejection @ StoreError::Misconfigured(_))) => error = Some(rejection),
                 Ok(Err(other)) => error = error.or(Some(other)),
                 Err(_) => {}
             }

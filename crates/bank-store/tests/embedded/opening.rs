@@ -61,10 +61,11 @@ async fn one_server_at_a_time_has_it() {
     for _ in 0..8 {
         openings.spawn(EmbeddedStore::open(options.clone()));
     }
-    let (opened, refusals): (Vec<_>, Vec<_>) = openings.join_all().await.into_iter().partition(Result::is_ok);
+    let (opened, rejections): (Vec<_>, Vec<_>) =
+        openings.join_all().await.into_iter().partition(Result::is_ok);
     assert_eq!(opened.len(), 1);
-    for refusal in refusals {
-        assert_misconfigured(&refusal.err().unwrap(), &["bank.redb is open in another bank-server"]);
+    for rejection in rejections {
+        assert_misconfigured(&rejection.err().unwrap(), &["bank.redb is open in another bank-server"]);
     }
     assert_misconfigured(&refused(&options).await, &["another file with store.embedded.path"]);
     let error = EmbeddedStore::check(options.clone()).await.unwrap_err();

@@ -151,8 +151,8 @@ async fn request_records_are_legible_and_in_windows() {
             (field.as_str(), outcome)
         })
         .collect();
-    let refusal = r#"{"reason":"insufficient_funds","account_id":"123","requested":{"currency":"USD","minor_units":5},"available":{"currency":"USD","minor_units":0},"balance":{"currency":"USD","minor_units":0}}"#;
-    assert_eq!(shapes, [("123 opened ", "1767225600000-1"), ("123 refused teller 7", refusal)]);
+    let rejection = r#"{"reason":"insufficient_funds","account_id":"123","requested":{"currency":"USD","minor_units":5},"available":{"currency":"USD","minor_units":0},"balance":{"currency":"USD","minor_units":0}}"#;
+    assert_eq!(shapes, [("123 opened ", "1767225600000-1"), ("123 refused teller 7", rejection)]);
 
     let day = 24 * 60 * 60;
     assert_eq!(window, now / day);

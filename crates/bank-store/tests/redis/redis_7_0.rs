@@ -18,8 +18,8 @@ mod identity;
 mod layout;
 #[path = "outages.rs"]
 mod outages;
-#[path = "refusals.rs"]
-mod refusals;
+#[path = "rejections.rs"]
+mod rejections;
 #[path = "sentinel.rs"]
 mod sentinel;
 #[path = "server.rs"]

@@ -8,8 +8,8 @@ mod damage;
 mod durability;
 #[path = "outages.rs"]
 mod outages;
-#[path = "refusals.rs"]
-mod refusals;
+#[path = "rejections.rs"]
+mod rejections;
 #[path = "sentinel.rs"]
 mod sentinel;
 #[path = "server.rs"]

@@ -4,7 +4,7 @@
 //! their own: the next run finds them. Every call is made once. One that fails is counted with its
 //! reason, and its caller waits as long as the bank asks for, or a moment.
 //!
-//! The load keeps to what the server allows one caller, and reports which setting it had to wait for: else refusals
+//! The load keeps to what the server allows one caller, and reports which setting it had to wait for: else rejections
 //! would be all that is measured.
 
 mod limits;

@@ -34,7 +34,7 @@ struct Answers {
 
 pub(crate) async fn run(client: &BankClient, output: &mut Output) -> Result<(), Failure> {
     let answers = match session(client, ACCOUNT).await {
-        Err(error) if error.is_refusal() => {
+        Err(error) if error.is_rejection() => {
             let (unique, _) = Uuid::new_v4().as_u64_pair();
             let account = format!("{ACCOUNT}-{unique:016x}");
             output.note(&format!("{error}, and not by this demo of late; opening {account} instead"));

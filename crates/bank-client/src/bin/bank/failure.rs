@@ -19,7 +19,7 @@ use crate::{
 pub(crate) enum Exit {
     Failed = 1,
     Usage = 2,
-    Refused = 3,
+    Rejected = 3,
     NotFound = 4,
     Invalid = 5,
     Unavailable = 6,
@@ -225,7 +225,7 @@ impl Failure {
             Error::Unauthenticated { .. } | Error::PermissionDenied { .. } | Error::Token(_) => {
                 Exit::NotPermitted
             }
-            error if error.is_refusal() => Exit::Refused,
+            error if error.is_rejection() => Exit::Rejected,
             _ => Exit::Failed,
         }
     }
@@ -361,8 +361,8 @@ mod tests {
         let account_id = || "9".parse().unwrap();
         let message = || "so".to_owned();
         for (error, exit) in [
-            (Error::AccountFrozen { account_id: account_id(), replayed: false }, Exit::Refused),
-            (Error::AccountAlreadyExists { account_id: account_id(), replayed: true }, Exit::Refused),
+            (Error::AccountFrozen { account_id: account_id(), replayed: false }, Exit::Rejected),
+            (Error::AccountAlreadyExists { account_id: account_id(), replayed: true }, Exit::Rejected),
             (Error::AccountNotFound { account_id: account_id(), replayed: false }, Exit::NotFound),
             (Error::InvalidArgument { message: message(), violations: vec![] }, Exit::Invalid),
             (Error::Unavailable { message: message(), retry_after: None }, Exit::Unavailable),

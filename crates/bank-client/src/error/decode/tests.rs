@@ -28,9 +28,9 @@ fn decode(status: Status) -> Error {
     Error::from_status(status, Some(&"r-1".parse().unwrap()))
 }
 
-/// Every business refusal: its values arrive, it says what the server would, and it is an outcome.
+/// Every business rejection: its values arrive, it says what the server would, and it is an outcome.
 #[test]
-fn refusals_carry_their_values() {
+fn rejections_carry_their_values() {
     let account = ("account_id", "123");
     let usd = ("currency_code", "USD");
     for (reason, metadata, text) in [
@@ -91,13 +91,13 @@ fn refusals_carry_their_values() {
         let error = decode(status(Code::FailedPrecondition, reason, &metadata));
         assert_eq!(error.to_string(), text);
         assert_eq!(error.reason(), reason);
-        assert!(error.is_refusal() && !error.is_retryable() && !error.outcome_unknown(), "{reason}");
+        assert!(error.is_rejection() && !error.is_retryable() && !error.outcome_unknown(), "{reason}");
         assert!(!error.replayed());
     }
 }
 
 #[test]
-fn a_replayed_refusal_says_so() {
+fn a_replayed_rejection_says_so() {
     let metadata = [("account_id", "123"), ("replayed", "true")];
     let error = decode(status(Code::FailedPrecondition, "ACCOUNT_FROZEN", &metadata));
     assert!(matches!(error, Error::AccountFrozen { replayed: true, .. }));
@@ -118,7 +118,7 @@ fn every_violation_arrives() {
         "invalid request: account_id is empty; amount.minor_units must be more than zero, is 0 minor units"
     );
     assert!(matches!(&error, Error::InvalidArgument { violations, .. } if violations.len() == 2));
-    assert!(error.is_refusal());
+    assert!(error.is_rejection());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_request_that_is_too_large_was_not_carried_out() {
     ] {
         let error = decode(status);
         assert!(matches!(error, Error::RequestTooLarge { .. }), "{error:?}");
-        assert!(!error.outcome_unknown() && !error.is_retryable() && !error.is_refusal(), "{error:?}");
+        assert!(!error.outcome_unknown() && !error.is_retryable() && !error.is_rejection(), "{error:?}");
     }
 }
 
@@ -191,8 +191,8 @@ fn what_is_not_understood_is_kept() {
     let metadata = [("account_id", "123"), ("currency_code", "USD")];
     let error = decode(status(Code::FailedPrecondition, "INSUFFICIENT_FUNDS", &metadata));
     assert!(matches!(&error, Error::Other(status) if status.code() == Code::FailedPrecondition));
-    assert!(error.is_refusal());
+    assert!(error.is_rejection());
     let error = decode(Status::unimplemented("no such method"));
     assert!(matches!(error, Error::Other(_)));
-    assert!(!error.is_refusal() && !error.is_retryable());
+    assert!(!error.is_rejection() && !error.is_retryable());
 }

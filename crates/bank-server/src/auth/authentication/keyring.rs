@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    InvalidKeys, KeysError, Rejection, Unavailable, keys::KeySet, source::OpenSource,
+    InvalidKeys, KeysError, TokenRejection, Unavailable, keys::KeySet, source::OpenSource,
     verified::VerifiedTokens,
 };
 use crate::files::Fingerprint;
@@ -88,16 +88,16 @@ impl Keyring {
     }
 
     /// Waits until a key does not verify tokens any more, and says why.
-    pub(super) async fn withdrawn(&self, key: Fingerprint) -> Rejection {
+    pub(super) async fn withdrawn(&self, key: Fingerprint) -> TokenRejection {
         let mut state = self.state.clone();
         loop {
             let confirmed_at = {
                 let state = state.borrow_and_update();
                 if !state.reliable(&self.upkeep) {
-                    return Rejection::KeysUnavailable;
+                    return TokenRejection::KeysUnavailable;
                 }
                 if !state.keys.holds(key) {
-                    return Rejection::KeyWithdrawn;
+                    return TokenRejection::KeyWithdrawn;
                 }
                 state.confirmed_at
             };

@@ -3,7 +3,7 @@
 /// Why a caller is not let in. What it says of itself is for the operator: callers are told no more
 /// than which of these it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
+pub enum TokenRejection {
     /// There is no token.
     #[error("no token")]
     Missing,

@@ -6,7 +6,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 
-use super::{Rejection, keys::KeySet, verified::Verified};
+use super::{TokenRejection, keys::KeySet, verified::Verified};
 use crate::auth::{Identity, Scope, Scopes};
 
 /// How much of a key id is written down.
@@ -44,32 +44,32 @@ enum List {
 
 impl Rules {
     /// The one token of a request.
-    pub(super) fn bearer<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
+    pub(super) fn bearer<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, TokenRejection> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Rejection::Missing)?;
+        let value = values.next().ok_or(TokenRejection::Missing)?;
         if values.next().is_some() {
             // Somebody between here and the caller may heed the other one.
-            return Err(Rejection::Invalid("more than one authorization header"));
+            return Err(TokenRejection::Invalid("more than one authorization header"));
         }
         let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
-            return Err(Rejection::Invalid("the authorization header is not `Bearer` and a token"));
+            return Err(TokenRejection::Invalid("the authorization header is not `Bearer` and a token"));
         };
         if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Rejection::Invalid("the authorization scheme is not Bearer"));
+            return Err(TokenRejection::Invalid("the authorization scheme is not Bearer"));
         }
         if token.len() > self.token_bytes_max {
-            return Err(Rejection::TooLong { bytes_max: self.token_bytes_max });
+            return Err(TokenRejection::TooLong { bytes_max: self.token_bytes_max });
         }
         Ok(token)
     }
 
     /// Holds a token against the keys and the rules.
-    pub(super) fn verify(&self, token: &str, keys: &KeySet) -> Result<Verified, Rejection> {
-        let malformed = |_| Rejection::Invalid("not a signed token of a known algorithm");
+    pub(super) fn verify(&self, token: &str, keys: &KeySet) -> Result<Verified, TokenRejection> {
+        let malformed = |_| TokenRejection::Invalid("not a signed token of a known algorithm");
         let header = decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
             // It names what must be understood, and nothing of it is.
-            return Err(Rejection::Invalid("the token has the header crit"));
+            return Err(TokenRejection::Invalid("the token has the header crit"));
         }
         let key = keys.find(header.kid.as_deref()).ok_or_else(|| unknown_key(header.kid))?;
         let validation = self.validation(key.algorithm);
@@ -80,7 +80,7 @@ impl Rules {
             Some(List::Many(names)) => names.iter().filter_map(|name| Scope::named(name)).collect(),
             None => Scopes::default(),
         };
-        let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| Rejection::UnfitSubject)?;
+        let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| TokenRejection::UnfitSubject)?;
         let good_until = whole_seconds(&claims.exp).saturating_add(self.leeway_seconds);
         Ok(Verified { identity, good_until, key: key.fingerprint })
     }
@@ -96,12 +96,12 @@ impl Rules {
     }
 }
 
-fn unknown_key(id: Option<String>) -> Rejection {
+fn unknown_key(id: Option<String>) -> TokenRejection {
     let id = id.map(|mut id| {
         id.truncate(id.floor_char_boundary(LOGGED_ID_LENGTH_MAX));
         id
     });
-    Rejection::UnknownKey { id }
+    TokenRejection::UnknownKey { id }
 }
 
 /// Whole seconds since the Unix epoch; none for what is no time, as if it were long ago.
@@ -110,9 +110,9 @@ fn whole_seconds(time: &serde_json::Number) -> u64 {
     since_epoch.unwrap_or_default().as_secs()
 }
 
-fn rejection(error: &ErrorKind) -> Rejection {
-    Rejection::Invalid(match error {
-        ErrorKind::ExpiredSignature => return Rejection::Expired,
+fn rejection(error: &ErrorKind) -> TokenRejection {
+    TokenRejection::Invalid(match error {
+        ErrorKind::ExpiredSignature => return TokenRejection::Expired,
         ErrorKind::ImmatureSignature => "the token is not valid yet",
         ErrorKind::InvalidSignature => "the signature is not that of the key",
         ErrorKind::InvalidAlgorithm => "the algorithm is not that of the key",

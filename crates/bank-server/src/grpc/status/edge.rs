@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header::ALLOW};
 use tonic::{Code, Status, body::Body, metadata::MetadataValue};
 
 use super::{Answer, Failure, RETRY_DELAY, status};
-use crate::auth::{InvalidSubject, authentication::Rejection};
+use crate::auth::{InvalidSubject, authentication::TokenRejection};
 
 /// How much of what a caller sent is repeated in a message.
 const QUOTED_LENGTH_MAX: usize = 128;
@@ -152,7 +152,7 @@ pub(super) fn not_accepted(problem: NotAccepted) -> Status {
 }
 
 /// Which token would do better is said only where it helps nobody who has none.
-pub(super) fn unauthenticated(rejection: &Rejection) -> Status {
+pub(super) fn unauthenticated(rejection: &TokenRejection) -> Status {
     let refused = |reason, message: &str, challenge: &'static str| {
         let mut status = Answer::new(Code::Unauthenticated, reason, message).status();
         // <https://datatracker.ietf.org/doc/html/rfc6750#section-3>
@@ -161,28 +161,30 @@ pub(super) fn unauthenticated(rejection: &Rejection) -> Status {
     };
     let invalid = "Bearer error=\"invalid_token\"";
     match rejection {
-        Rejection::Missing => {
+        TokenRejection::Missing => {
             let message = "this call needs a token: send it as `authorization: Bearer <token>`";
             refused("CREDENTIALS_MISSING", message, "Bearer")
         }
-        Rejection::Expired => refused("CREDENTIALS_EXPIRED", "the token has expired: get a new one", invalid),
-        Rejection::TooLong { bytes_max } => {
+        TokenRejection::Expired => {
+            refused("CREDENTIALS_EXPIRED", "the token has expired: get a new one", invalid)
+        }
+        TokenRejection::TooLong { bytes_max } => {
             let message =
                 format!("the token is longer than auth.jwt.token_bytes_max allows: {bytes_max} bytes");
             refused("CREDENTIALS_INVALID", &message, invalid)
         }
-        Rejection::KeyWithdrawn => {
+        TokenRejection::KeyWithdrawn => {
             let message = "the key that the token was signed with is no longer accepted: get a new token";
             refused("CREDENTIALS_INVALID", message, invalid)
         }
-        Rejection::UnfitSubject => {
+        TokenRejection::UnfitSubject => {
             let message = format!("the subject of the token {InvalidSubject}");
             refused("CREDENTIALS_INVALID", &message, invalid)
         }
-        Rejection::UnknownKey { .. } | Rejection::Invalid(_) => {
+        TokenRejection::UnknownKey { .. } | TokenRejection::Invalid(_) => {
             refused("CREDENTIALS_INVALID", "the token is not valid here", invalid)
         }
-        Rejection::KeysUnavailable => {
+        TokenRejection::KeysUnavailable => {
             let message = "tokens cannot be verified for now; nothing was done";
             Answer::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY).status()
         }

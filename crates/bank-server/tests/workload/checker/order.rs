@@ -69,7 +69,7 @@ pub(super) fn check(operations: &[Operation], books: &Books, placed: &Placed) ->
     }
 }
 
-/// What the reads and refusals show.
+/// What the reads and rejections show.
 fn observations<'a>(
     operations: &'a [Operation],
     books: &Books,
@@ -97,7 +97,7 @@ fn observations<'a>(
                 observe(account, with_balance(account, *balance).unwrap_or_default());
             }
             (
-                Outcome::Refused { balance, available },
+                Outcome::Rejected { balance, available },
                 Action::Withdraw { account, amount } | Action::Transfer { from: account, amount, .. },
             ) => {
                 observe(account, with_balance(account, *balance).unwrap_or_default());
@@ -112,7 +112,7 @@ fn observations<'a>(
                     observe(account, versions.into_iter().filter(|found| found == version).collect());
                 }
             }
-            (Outcome::Balance(_) | Outcome::Refused { .. }, _) => {
+            (Outcome::Balance(_) | Outcome::Rejected { .. }, _) => {
                 wrong.push(format!("{operation}: that is no answer to it"));
             }
             (

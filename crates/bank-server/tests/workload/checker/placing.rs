@@ -124,7 +124,7 @@ fn misplaced(operation: &Operation, places: &[Place]) -> Vec<String> {
         {
             wrong.push(format!("{operation} is there as {place}"));
         }
-        (Outcome::Refused { .. } | Outcome::NotDone(_), Some(place)) => {
+        (Outcome::Rejected { .. } | Outcome::NotDone(_), Some(place)) => {
             wrong.push(format!("{operation} was applied all the same: as {place}"));
         }
         _ => {}

@@ -157,9 +157,9 @@ fn a_double_apply_is_caught() {
 }
 
 #[test]
-fn a_refusal_that_was_applied_is_caught() {
+fn a_rejection_that_was_applied_is_caught() {
     for outcome in [
-        Outcome::Refused { balance: 100, available: 100 },
+        Outcome::Rejected { balance: 100, available: 100 },
         Outcome::NotDone("the store is unavailable; nothing was done".to_owned()),
     ] {
         let mut scene = Scene::open();
@@ -170,7 +170,7 @@ fn a_refusal_that_was_applied_is_caught() {
 }
 
 #[test]
-fn a_refusal_without_a_reason_is_caught() {
+fn a_rejection_without_a_reason_is_caught() {
     let mut scene = Scene::open();
     let refused = scene.run(30..40, withdraw("a", 1_000));
     let richer = scene.run(10..20, deposit("a", 5_000));

@@ -100,10 +100,10 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
     let expected =
         [("a", "alice"), ("a", "bob smith"), ("b", ""), ("c", ""), ("much", ""), ("open", ""), ("~", "")];
     assert_eq!(names, expected);
-    assert!(matches!(of("account-7")[4].outcome, KeptOutcome::Refused(_)));
+    assert!(matches!(of("account-7")[4].outcome, KeptOutcome::Rejected(_)));
     let opening = bank.history("account-7").await[0].id();
     assert_eq!(of("account-7")[5].outcome, KeptOutcome::Entry(opening));
-    assert!(matches!(of("nobody")[0].outcome, KeptOutcome::Refused(_)));
+    assert!(matches!(of("nobody")[0].outcome, KeptOutcome::Rejected(_)));
 
     for limit in [0, 1, 4, 19, 20] {
         let mut pages = Vec::new();

@@ -1,6 +1,6 @@
 //! Proposals that are linked: all of a chain, or nothing.
 
-use bank_domain::Refusal;
+use bank_domain::Rejection;
 
 use crate::{
     Outcome, Proposal, Recorded,
@@ -51,12 +51,12 @@ pub async fn a_chain_is_applied_whole(bank: Bank) {
 pub async fn a_chain_that_is_refused_leaves_the_record_of_one(bank: Bank) {
     let mut view = two_accounts(&bank).await;
     let chain = pay_and_take(&mut view, 61);
-    assert!(matches!(chain[1].decision, Err(Refusal::InsufficientFunds { .. })));
+    assert!(matches!(chain[1].decision, Err(Rejection::InsufficientFunds { .. })));
     assert_eq!(bank.commit(&chain).await.outcomes, [Abandoned, Applied, Abandoned]);
     assert_nothing_moved(&bank).await;
 
-    // The refusal is the outcome of its request; the other requests are as if they had not been made.
-    let refused = Recorded::Refused(chain[1].decision.clone().unwrap_err());
+    // The rejection is the outcome of its request; the other requests are as if they had not been made.
+    let refused = Recorded::Rejected(chain[1].decision.clone().unwrap_err());
     assert_eq!(bank.submit(named("take", withdraw("2", 61))).await, Replayed(refused));
     assert_eq!(bank.submit(named("pay", withdraw("1", 1))).await, Applied);
     assert_eq!(bank.submit(named("thank", withdraw("1", 2))).await, Applied);
@@ -117,7 +117,7 @@ pub async fn a_repeated_refused_chain_is_refused_by_its_record(bank: Bank) {
     let chain = pay_and_take(&mut view, 61);
     bank.commit(&chain).await;
     bank.apply(deposit("2", 1)).await;
-    let refused = Recorded::Refused(chain[1].decision.clone().unwrap_err());
+    let refused = Recorded::Rejected(chain[1].decision.clone().unwrap_err());
     let chain = pay_and_take(&mut bank.view(&["1", "2"]).await, 61);
     assert!(chain.iter().all(|proposal| proposal.decision.is_ok()));
     assert_eq!(bank.commit(&chain).await.outcomes, [Abandoned, Replayed(refused), Abandoned]);

@@ -1,6 +1,6 @@
 //! Compare and set: what is written, what is not, and what a commit of many proposals means.
 
-use bank_domain::{EntryKind, Refusal};
+use bank_domain::{EntryKind, Rejection};
 
 use crate::{
     Outcome, Recorded,
@@ -32,19 +32,19 @@ pub async fn a_stale_decision_conflicts_and_leaves_no_trace(bank: Bank) {
 
     // It conflicts for as long as it is sent, and its request is as if it had never been made.
     assert_eq!(bank.commit_one(&stale).await, Conflict);
-    let refusal = bank.submit(named("r", withdraw("1", 100))).await;
-    assert_eq!(refusal, Applied, "the refusal of a fresh decision is an outcome that is written");
+    let rejection = bank.submit(named("r", withdraw("1", 100))).await;
+    assert_eq!(rejection, Applied, "the rejection of a fresh decision is an outcome that is written");
     assert_eq!((bank.account("1").await, bank.history("1").await), before);
 }
 
-pub async fn a_stale_refusal_conflicts(bank: Bank) {
+pub async fn a_stale_rejection_conflicts(bank: Bank) {
     bank.open_with("1", 10).await;
     let stale = bank.propose(named("r", withdraw("1", 100))).await;
-    assert!(matches!(stale.decision, Err(Refusal::InsufficientFunds { .. })));
+    assert!(matches!(stale.decision, Err(Rejection::InsufficientFunds { .. })));
     bank.apply(deposit("1", 90)).await;
 
     assert_eq!(bank.commit_one(&stale).await, Conflict);
-    // The money is there now, and nothing remembers the refusal.
+    // The money is there now, and nothing remembers the rejection.
     assert_eq!(bank.submit(named("r", withdraw("1", 100))).await, Applied);
     assert_eq!(bank.balance("1").await, 0);
 }
@@ -102,8 +102,8 @@ pub async fn proposals_of_one_commit_build_on_each_other(bank: Bank) {
         view.propose(transfer("2", "1", 50)),
         view.propose(deposit("1", 7)),
     ];
-    // A refusal is decided on what is before it, too.
-    assert!(matches!(proposals[2].decision, Err(Refusal::InsufficientFunds { .. })));
+    // A rejection is decided on what is before it, too.
+    assert!(matches!(proposals[2].decision, Err(Rejection::InsufficientFunds { .. })));
     let committed = bank.commit(&proposals).await;
     assert_eq!(committed.outcomes, vec![Applied; 6]);
     assert!(committed.current.is_empty());
@@ -128,7 +128,7 @@ pub async fn an_account_is_opened_and_used_in_one_commit(bank: Bank) {
         view.propose(freeze("new")),
         view.propose(open("new")),
     ];
-    assert!(matches!(proposals[5].decision, Err(Refusal::AccountAlreadyExists { .. })));
+    assert!(matches!(proposals[5].decision, Err(Rejection::AccountAlreadyExists { .. })));
     assert_eq!(bank.commit(&proposals).await.outcomes, vec![Applied; 6]);
     assert_eq!(Some(&bank.account("new").await), view.account("new"));
     assert_eq!(bank.history("new").await.len(), 5);

@@ -121,11 +121,11 @@ pub async fn a_repeated_request_is_found_before_versions_are_compared(bank: Bank
     assert_eq!(bank.balance("1").await, 6);
 }
 
-pub async fn a_repeated_refusal_is_replayed(bank: Bank) {
+pub async fn a_repeated_rejection_is_replayed(bank: Bank) {
     bank.open_with("1", 10).await;
     let request = || named("r", withdraw("1", 100));
     let proposal = bank.propose(request()).await;
-    let refusal = proposal.decision.clone().unwrap_err();
+    let rejection = proposal.decision.clone().unwrap_err();
     assert_eq!(bank.commit_one(&proposal).await, Applied);
     assert_eq!(bank.account("1").await.version, 2);
 
@@ -133,12 +133,12 @@ pub async fn a_repeated_refusal_is_replayed(bank: Bank) {
     bank.apply(deposit("1", 1_000)).await;
     let again = bank.propose(request()).await;
     assert!(again.decision.is_ok());
-    assert_eq!(bank.commit_one(&again).await, Replayed(Recorded::Refused(refusal)));
+    assert_eq!(bank.commit_one(&again).await, Replayed(Recorded::Rejected(rejection)));
     assert_eq!(bank.commit_one(&proposal).await, Applied);
     assert_eq!(bank.balance("1").await, 1_010);
 }
 
-pub async fn every_refusal_is_replayed_as_it_was(bank: Bank) {
+pub async fn every_rejection_is_replayed_as_it_was(bank: Bank) {
     bank.open_with("a", i64::MAX).await;
     bank.open_with("b", 1).await;
     bank.apply(open("yen").in_currency("JPY").checking(50)).await;
@@ -168,14 +168,14 @@ pub async fn every_refusal_is_replayed_as_it_was(bank: Bank) {
     for (number, command) in requests.into_iter().enumerate() {
         let request: Request = named(&format!("r{number}"), command);
         let proposal = bank.propose(request.clone()).await;
-        let refusal = proposal.decision.clone().unwrap_err();
-        reasons.push(std::mem::discriminant(&refusal));
-        assert_eq!(bank.commit_one(&proposal).await, Applied, "{refusal}");
-        assert_eq!(bank.submit(request).await, Replayed(Recorded::Refused(refusal)));
+        let rejection = proposal.decision.clone().unwrap_err();
+        reasons.push(std::mem::discriminant(&rejection));
+        assert_eq!(bank.commit_one(&proposal).await, Applied, "{rejection}");
+        assert_eq!(bank.submit(request).await, Replayed(Recorded::Rejected(rejection)));
     }
     reasons.dedup();
     let told_apart: std::collections::HashSet<_> = reasons.into_iter().collect();
-    assert_eq!(told_apart.len(), 11, "there are eleven kinds of refusal");
+    assert_eq!(told_apart.len(), 11, "there are eleven kinds of rejection");
 }
 
 pub async fn a_request_twice_in_one_commit_is_applied_once(bank: Bank) {
@@ -192,12 +192,12 @@ pub async fn a_request_twice_in_one_commit_is_applied_once(bank: Bank) {
     assert_eq!(bank.balance("1").await, 5);
     assert_eq!(bank.history("1").await.len(), 2);
 
-    // A refusal, too.
+    // A rejection, too.
     let first = bank.propose(named("s", withdraw("1", 100))).await;
     let second = Proposal { attempt: fresh_attempt(), ..first.clone() };
-    let refusal = first.decision.clone().unwrap_err();
+    let rejection = first.decision.clone().unwrap_err();
     let committed = bank.commit(&[first, second]).await;
-    assert_eq!(committed.outcomes, [Applied, Replayed(Recorded::Refused(refusal))]);
+    assert_eq!(committed.outcomes, [Applied, Replayed(Recorded::Rejected(rejection))]);
 }
 
 pub async fn a_proposal_twice_in_one_commit_is_applied_once(bank: Bank) {
@@ -229,7 +229,7 @@ pub async fn a_reused_request_id_is_told_apart(bank: Bank) {
     assert_eq!(bank.submit(named("r", deposit("1", 5))).await, replayed_entry(&entry));
     assert_eq!(bank.balance("1").await, 105);
 
-    // Within one commit, and after a refusal.
+    // Within one commit, and after a rejection.
     let mut view = bank.view(&["1"]).await;
     let proposals = [
         view.propose(named("s", withdraw("1", 1_000))),
@@ -273,7 +273,7 @@ pub async fn request_ids_of_every_character_are_told_apart(bank: Bank) {
     }
 }
 
-pub async fn an_unrecorded_refusal_leaves_no_record(bank: Bank) {
+pub async fn an_unrecorded_rejection_leaves_no_record(bank: Bank) {
     bank.open_with("1", 10).await;
     let request = || unrecorded(named("r", withdraw("1", 100)));
     let refused = bank.propose(request()).await;
@@ -282,7 +282,7 @@ pub async fn an_unrecorded_refusal_leaves_no_record(bank: Bank) {
     assert_eq!(bank.commit_one(&refused).await, Applied);
     bank.apply(deposit("1", 90)).await;
     assert_eq!(bank.commit_one(&refused).await, Conflict);
-    // A plan leaves a record whatever is said of refusals: it may have to be sent again.
+    // A plan leaves a record whatever is said of rejections: it may have to be sent again.
     let entry = bank.apply(request()).await;
     assert_eq!(bank.submit(request()).await, replayed_entry(&entry));
     assert_eq!(bank.balance("1").await, 0);

@@ -1,4 +1,4 @@
-//! Writes what is imported, as a commit writes it, but for the stamps: there is nobody to compare with.
+//! Writes what is imported, as a commit writes it, but for the hashes: there is nobody to compare with.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::{After, Before, Commit, Known};
 use crate::{
-    ImportBatch, KeptOutcome, KeptRequest, RequestKey, Stamp, StoreError,
+    ImportBatch, KeptOutcome, KeptRequest, RequestKey, StoreError,
     backup::without_entry,
     embedded::{
         codec::{self, Linked, Record, RecordedOutcome},
@@ -65,7 +65,7 @@ pub(in crate::embedded) fn apply(
     }
     for request in &batch.requests {
         let outcome = match &request.outcome {
-            KeptOutcome::Refused(refusal) => RecordedOutcome::Refused(*refusal.clone()),
+            KeptOutcome::Rejected(rejection) => RecordedOutcome::Rejected(*rejection.clone()),
             KeptOutcome::Entry(id) => {
                 let position = match added.get(&(&request.key.account_id, *id)) {
                     Some(position) => *position,
@@ -97,8 +97,8 @@ impl Commit<'_, '_, '_> {
         })?;
         let place = Place { position: newest, sequence: None };
         let entry = history::entry_at(&self.tables.log, id, currency, place)?.entry;
-        let stamp = account.map_or_else(|| Stamp::of_hash(entry.hash), Stamp::of);
-        Ok(Some(Part { head: Head { number, newest, stamp }, sequence: entry.sequence, currency }))
+        let hash = account.map_or(entry.hash, |account| account.head);
+        Ok(Some(Part { head: Head { number, newest, hash }, sequence: entry.sequence, currency }))
     }
 
     /// Where in the log an entry is that an earlier batch has written.

@@ -67,11 +67,11 @@ pub(super) fn verdict(
         None if unknown > 0 => {
             (counted(unknown, "an unknown outcome"), Exit::OutcomeUnknown, "UNFINISHED", AGAIN)
         }
-        None if dry_run => (would_be(tally.rejected), Exit::Refused, "LINES_REJECTED", REJECTED_DRY),
+        None if dry_run => (would_be(tally.rejected), Exit::Rejected, "LINES_REJECTED", REJECTED_DRY),
         None => {
             let all_reused = tally.reasons.get(ID_REUSED) == Some(&tally.rejected);
             let hint = if all_reused { REUSED } else { REJECTED };
-            (were(tally.rejected), Exit::Refused, "LINES_REJECTED", hint)
+            (were(tally.rejected), Exit::Rejected, "LINES_REJECTED", hint)
         }
         Some(Stop::Unsettled) => (
             "the run ended early, since a line could not be carried out for now".to_owned(),
@@ -102,7 +102,7 @@ pub(super) fn verdict(
             let failure = Failure::Bank(error);
             let hint = if failure.exit() == Exit::Invalid { CORRECT } else { AGAIN };
             // It is no line that was rejected.
-            let exit = if failure.exit() == Exit::Refused { Exit::Failed } else { failure.exit() };
+            let exit = if failure.exit() == Exit::Rejected { Exit::Failed } else { failure.exit() };
             (format!("the run was stopped: {}", failure.text()), exit, failure.reason(), hint)
         }
     };

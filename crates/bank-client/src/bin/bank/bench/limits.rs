@@ -1,4 +1,4 @@
-//! What the server allows one caller: the load keeps to it, and says so, rather than measure refusals.
+//! What the server allows one caller: the load keeps to it, and says so, rather than measure rejections.
 
 use std::{
     sync::{

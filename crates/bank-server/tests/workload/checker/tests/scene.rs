@@ -68,9 +68,9 @@ impl Scene {
             Action::Open { account, .. } => self.write(id, account, EntryKind::AccountOpened, 0, None),
             Action::Deposit { account, amount } => self.write(id, account, EntryKind::Deposit, *amount, None),
             Action::Withdraw { account, amount } => self
-                .refusal(account, *amount)
+                .rejection(account, *amount)
                 .unwrap_or_else(|| self.write(id, account, EntryKind::Withdrawal, -amount, None)),
-            Action::Transfer { from, to, amount } => self.refusal(from, *amount).unwrap_or_else(|| {
+            Action::Transfer { from, to, amount } => self.rejection(from, *amount).unwrap_or_else(|| {
                 self.write(id, to, EntryKind::TransferIn, *amount, Some(from));
                 self.write(id, from, EntryKind::TransferOut, -amount, Some(to))
             }),
@@ -82,9 +82,9 @@ impl Scene {
         }
     }
 
-    fn refusal(&self, account: &str, amount: i64) -> Option<Outcome> {
+    fn rejection(&self, account: &str, amount: i64) -> Option<Outcome> {
         let Seen { balance, .. } = self.seen(account);
-        (amount > balance).then_some(Outcome::Refused { balance, available: balance })
+        (amount > balance).then_some(Outcome::Rejected { balance, available: balance })
     }
 
     fn seen(&self, account: &str) -> Seen {

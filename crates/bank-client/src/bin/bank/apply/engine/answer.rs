@@ -18,7 +18,7 @@ pub(super) enum Answer {
     /// The bank did nothing of the batch.
     NothingDone,
     /// The bank takes the batch for malformed, and did nothing of it. Another server may have seen it otherwise.
-    Refused,
+    Rejected,
 }
 
 /// An answer for each line of a batch, and the error of the batch if it has one.
@@ -37,7 +37,7 @@ pub(super) fn answers(
             };
             (all(&unknown), None)
         }
-        Err(error) if error.is_refusal() => (all(&|| Answer::Refused), Some(error)),
+        Err(error) if error.is_rejection() => (all(&|| Answer::Rejected), Some(error)),
         Err(error) => (all(&|| Answer::NothingDone), Some(error)),
     }
 }
@@ -80,7 +80,7 @@ fn kind(error: &Error) -> fn(Rejection) -> Answer {
         | Error::Unauthenticated { .. } => Answer::TurnedAway,
         Error::Overloaded { .. } | Error::Unavailable { .. } => Answer::Later,
         // What the bank says of one that was carried out before is no decision about it.
-        error if error.is_refusal() && !matches!(error, Error::PartlyExecuted { .. }) => Answer::Rejected,
+        error if error.is_rejection() && !matches!(error, Error::PartlyExecuted { .. }) => Answer::Rejected,
         _ => Answer::Unknown,
     }
 }

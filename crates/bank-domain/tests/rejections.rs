@@ -1,4 +1,4 @@
-//! Which refusal is given where several hold: the documented order, as a table.
+//! Which rejection is given where several hold: the documented order, as a table.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Context,
-    Currency, Deposit, Description, EntryHash, Labels, Money, OpenAccount, OverdraftLimit, Owner, Refusal,
+    Currency, Deposit, Description, EntryHash, Labels, Money, OpenAccount, OverdraftLimit, Owner, Rejection,
     SetOverdraftLimit, Timestamp, Transfer, Withdraw, decide,
     interest::{Period, Terms},
 };
@@ -103,8 +103,8 @@ fn check(command: &Command, accounts: &[Account], expected: &str) {
     let decided = decide(|id| accounts.iter().find(|account| account.id == *id), command, &context);
     let found = match &decided {
         Ok(_) => "ok".to_owned(),
-        Err(refusal) => {
-            let json = serde_json::to_value(refusal).unwrap();
+        Err(rejection) => {
+            let json = serde_json::to_value(rejection).unwrap();
             let text = |key: &str| json[key].as_str().unwrap().to_owned();
             format!("{} {}", text("reason"), text("account_id"))
         }
@@ -114,7 +114,7 @@ fn check(command: &Command, accounts: &[Account], expected: &str) {
 }
 
 #[test]
-fn the_refusal_that_comes_first_is_given() {
+fn the_rejection_that_comes_first_is_given() {
     use AccountState::{Active, Closed, Frozen};
     let max = i64::MAX;
 
@@ -200,10 +200,10 @@ fn an_account_that_is_ahead_of_the_clock_is_refused_by_name_and_spreads_nothing(
         updated_at: Timestamp::try_from_unix_ms(ms).unwrap(),
         ..savings(name, Active, 1_000)
     };
-    let refusal = |command: &Command, accounts: &[Account]| {
+    let rejection = |command: &Command, accounts: &[Account]| {
         decide(|id| accounts.iter().find(|account| account.id == *id), command, &context).unwrap_err()
     };
-    let of = |name: &str, newest_at: Option<i64>| Refusal::AccountAheadOfClock {
+    let of = |name: &str, newest_at: Option<i64>| Rejection::AccountAheadOfClock {
         account_id: id(name),
         newest_at: newest_at.map(|ms| Timestamp::try_from_unix_ms(ms).unwrap()),
     };
@@ -211,29 +211,29 @@ fn an_account_that_is_ahead_of_the_clock_is_refused_by_name_and_spreads_nothing(
         [deposit("", 1), withdraw("", 1), interest("1"), Command::Freeze(change()), transfer("", 1)]
     {
         let accounts = |ms| [ahead_by("a", ms), savings("b", Active, 0)];
-        assert_eq!(refusal(&command, &accounts(3_001)), of("a", Some(3_001)), "{command:?}");
+        assert_eq!(rejection(&command, &accounts(3_001)), of("a", Some(3_001)), "{command:?}");
         let accounts = accounts(3_000);
         let plan =
             decide(|id| accounts.iter().find(|account| account.id == *id), &command, &context).unwrap();
         assert!(plan.changes().all(|change| change.entry.time.unix_ms() == 3_000), "{plan:?}");
     }
     // Of another account, nobody learns when it was used.
-    let refused = refusal(&transfer("", 1), &[savings("a", Active, 1_000), ahead_by("b", 3_001)]);
+    let refused = rejection(&transfer("", 1), &[savings("a", Active, 1_000), ahead_by("b", 3_001)]);
     assert_eq!(refused, of("b", None));
     assert_eq!(refused.to_string(), "account b takes no changes: it is ahead of the clock");
     // Whatever else is wrong comes first, and is an outcome; this passes.
-    let refused = refusal(&withdraw("", 1_001), &[ahead_by("a", 3_001)]);
-    assert!(matches!(refused, Refusal::InsufficientFunds { .. }) && refused.is_outcome(), "{refused:?}");
+    let refused = rejection(&withdraw("", 1_001), &[ahead_by("a", 3_001)]);
+    assert!(matches!(refused, Rejection::InsufficientFunds { .. }) && refused.is_outcome(), "{refused:?}");
     assert!(!of("a", Some(3_001)).is_outcome());
 }
 
 #[test]
-fn a_refusal_names_its_values() {
+fn a_rejection_names_its_values() {
     let accounts = [savings("a", AccountState::Active, 1050)];
     let context =
         Context { now: Timestamp::UNIX_EPOCH, ahead_max: std::time::Duration::MAX, request_id: None };
-    let refusal = decide(|_| accounts.first(), &withdraw("", 2000), &context).unwrap_err();
-    assert_eq!(refusal.to_string(), "account a has $10.50 available, $20.00 requested");
-    let again: Refusal = serde_json::from_str(&serde_json::to_string(&refusal).unwrap()).unwrap();
-    assert_eq!(again, refusal);
+    let rejection = decide(|_| accounts.first(), &withdraw("", 2000), &context).unwrap_err();
+    assert_eq!(rejection.to_string(), "account a has $10.50 available, $20.00 requested");
+    let again: Rejection = serde_json::from_str(&serde_json::to_string(&rejection).unwrap()).unwrap();
+    assert_eq!(again, rejection);
 }
