@@ -33,7 +33,7 @@ use tracing::Instrument as _;
 pub(crate) use self::{
     authenticate::Authenticate,
     call::{EndsWhenDraining, PacedByReader, is_timeout},
-    status::{Failure, MessageBound, NotAccepted, explain_answer, explain_end, rejection, status},
+    status::{Failure, MessageBound, NotAccepted, error_response, explain_answer, explain_end, status},
 };
 pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
-use super::status::{Failure, rejection};
+use super::status::{Failure, error_response};
 use crate::{
     audit_trail,
     auth::{
@@ -122,7 +122,7 @@ where
         }
         Err(rejection) => {
             write_down(&request, &rejection);
-            Ok(rejection(Failure::Unauthenticated(rejection)))
+            Ok(error_response(Failure::Unauthenticated(rejection)))
         }
     }
 }

@@ -189,7 +189,7 @@ impl From<StoreError> for Failure {
 }
 
 /// The answer to a call that the bank itself never saw.
-pub(crate) fn rejection(failure: Failure) -> http::Response<Body> {
+pub(crate) fn error_response(failure: Failure) -> http::Response<Body> {
     let http_status = edge::http_status(&failure);
     let mut answer = status(failure).into_http();
     *answer.status_mut() = http_status;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use bank_domain::{Account, AccountId};
-use bank_store::{EntryHash, Proposal};
+use bank_domain::{Account, AccountId, EntryHash};
+use bank_store::Proposal;
 use lru::LruCache;
 
 /// It may be wrong: others write too, and a commit may fail. What was decided on it conflicts then, and the

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audit_trail,
     auth::{Identity, Method},
-    grpc::{Failure, rejection},
+    grpc::{Failure, error_response},
     telemetry::Seldom,
 };
 
@@ -178,7 +178,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (places, allowance) = match self.bounds.admit(&request) {
             Ok(admitted) => admitted,
-            Err(failure) => return Box::pin(ready(Ok(rejection(failure)))),
+            Err(failure) => return Box::pin(ready(Ok(error_response(failure)))),
         };
         let messages = self.bounds.of_messages(request.uri().path());
         let mut request =

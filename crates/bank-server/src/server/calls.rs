@@ -34,7 +34,9 @@ use super::{
 };
 use crate::{
     auth::Method,
-    grpc::{EndsWhenDraining, Failure, MessageBound, PacedByReader, explain_answer, explain_end, rejection},
+    grpc::{
+        EndsWhenDraining, Failure, MessageBound, PacedByReader, error_response, explain_answer, explain_end,
+    },
     metrics::Metrics,
     network::network_of,
 };
@@ -163,7 +165,7 @@ where
         let bound = MessageBound::of_replies(reply_bytes_max);
         let reply = move |answer, call, counted| reply(answer, call, bound, counted);
         let refused = self.services.bounds.check(&request).err();
-        let refused = refused.map(|problem| rejection(Failure::NotAccepted(problem)));
+        let refused = refused.map(|problem| error_response(Failure::NotAccepted(problem)));
         let message = self.services.bounds.message(request.uri().path());
         // No service of this server makes anybody wait until it is ready.
         if is_for_the_bank(&request) {
@@ -189,7 +191,7 @@ where
             return Box::pin(ready(Ok(reply(refused, call, None))));
         }
         let Some(place) = self.place(request.uri().path()) else {
-            let refused = rejection(Failure::TooManyStreams { streams_max: self.services.streams_max });
+            let refused = error_response(Failure::TooManyStreams { streams_max: self.services.streams_max });
             return Box::pin(ready(Ok(reply(refused, call, None))));
         };
         call.hold(Held { _places: None, _room: None, _stream: Some(place) });
@@ -230,7 +232,7 @@ async fn in_time(
     bound: Duration,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
 ) -> Result<Response<Body>, Infallible> {
-    timeout(bound, answer).await.unwrap_or_else(|_| Ok(rejection(Failure::DeadlineExceeded)))
+    timeout(bound, answer).await.unwrap_or_else(|_| Ok(error_response(Failure::DeadlineExceeded)))
 }
 
 fn reply(
