@@ -159,7 +159,7 @@ impl Content {
             UseTree::Name(name) => self.name(&name.ident, &name.ident, before, is_private),
             UseTree::Rename(rename) => self.name(&rename.rename, &rename.ident, before, is_private),
             UseTree::Glob(_) => {
-                assert!(!is_private, "{before:?}: a glob hides what is used; only tests may have one")
+                assert!(!is_private, "{before:?}: a glob hides what is used; only tests may have one");
             }
         }
     }
