@@ -264,7 +264,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
                 Answer::Later(_) | Answer::NothingDone if is_first => {
                     (Outcome::NotAttempted, Some(Status::NotApplied))
                 }
-                Answer::Rejected if is_first => (Outcome::NotAttempted, None),
+                Answer::Malformed if is_first => (Outcome::NotAttempted, None),
                 _ => (Outcome::Unknown, None),
             };
             let (applied, error) = match answer {
@@ -281,7 +281,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
                 | Answer::TurnedAway(error)
                 | Answer::Later(error)
                 | Answer::Unknown(error) => (None, Some(error)),
-                Answer::NothingDone | Answer::Rejected => (None, None),
+                Answer::NothingDone | Answer::Malformed => (None, None),
             };
             match (outcome, &error) {
                 (Outcome::Rejected, Some(error)) => self.report.reject(index, error.clone(), outcome),

@@ -18,7 +18,7 @@ pub(super) enum Answer {
     /// The bank did nothing of the batch.
     NothingDone,
     /// The bank takes the batch for malformed, and did nothing of it. Another server may have seen it otherwise.
-    Rejected,
+    Malformed,
 }
 
 /// An answer for each line of a batch, and the error of the batch if it has one.
@@ -37,7 +37,7 @@ pub(super) fn answers(
             };
             (all(&unknown), None)
         }
-        Err(error) if error.is_rejection() => (all(&|| Answer::Rejected), Some(error)),
+        Err(error) if error.is_rejection() => (all(&|| Answer::Malformed), Some(error)),
         Err(error) => (all(&|| Answer::NothingDone), Some(error)),
     }
 }
