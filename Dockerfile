@@ -7,8 +7,7 @@
 ARG BUILD_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
-# The manifests, with an empty program wherever a library, a program or a build script begins: enough to
-# build the dependencies.
+# The manifests with empty sources: enough to build the dependencies.
 FROM ${BUILD_IMAGE} AS manifests
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
@@ -21,14 +20,14 @@ RUN find crates -type f ! -name Cargo.toml ! -name build.rs ! -path '*/src/lib.r
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
-# A layer with the dependencies alone: it is built again only when they change.
+# This layer is rebuilt only when the dependencies change.
 COPY --from=manifests /build ./
 RUN cargo build --release --locked --bins -p bank-server -p bank-client --features bank-client/cli
 
 COPY config config
 COPY proto proto
 COPY crates crates
-# The empty programs are newer than what was checked out.
+# The empty sources are newer than the real ones.
 RUN find crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bins -p bank-server -p bank-client --features bank-client/cli \
     && mkdir -p /image/data /image/usr/local/bin \
@@ -47,7 +46,7 @@ COPY --from=build --chown=65532:65532 /image/ /
 USER 65532:65532
 WORKDIR /
 VOLUME /data
-# Inside a container all addresses are the container's own: what is published decides who gets in.
+# Inside a container, listen on all addresses; the published ports decide who can connect.
 ENV BANK__SERVER__LISTEN=0.0.0.0:50051 \
     BANK__ADMIN__LISTEN=0.0.0.0:9464 \
     BANK__STORE__EMBEDDED__PATH=/data/bank.redb

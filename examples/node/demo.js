@@ -3,9 +3,8 @@
 //     npm ci
 //     node demo.js [localhost:50051]
 //
-// The messages are read from proto/ as the program starts. Every call that changes something is named
-// with a request id, so that it can be repeated when its outcome is not known, and errors are read
-// from their details, not from their text.
+// The messages are loaded from proto/ at start. Every change carries a request id, so it can be retried when
+// its outcome is unknown, and errors are recognized by their details, not their text.
 
 "use strict";
 
@@ -22,7 +21,7 @@ const protos = path.join(__dirname, "../../proto");
 const definition = loader.loadSync("bank/v1/bank_service.proto", { ...options, includeDirs: [protos] });
 const { BankService } = grpc.loadPackageDefinition(definition).bank.v1;
 
-// What google/rpc/status.proto and error_details.proto say, as far as it is needed here.
+// The parts of google/rpc/status.proto and error_details.proto that are needed here.
 const details = protobuf.Root.fromJSON({
   nested: {
     Any: { fields: { type_url: { type: "string", id: 1 }, value: { type: "bytes", id: 2 } } },
