@@ -168,7 +168,7 @@ impl Ledger {
     /// [`Error`]: a rejection is an outcome too, and comes back for a repeated request.
     pub async fn execute(&self, request: Request) -> Result<Executed, Error> {
         let Request { access, command, request_id, deadline, alone } = request;
-        self.clock().require_right()?;
+        self.clock().require_accurate()?;
         let lane = self.lane(&command);
         let (reply, outcome) = oneshot::channel();
         let operation = Operation { access, command, request_id };
@@ -197,7 +197,7 @@ impl Ledger {
     pub async fn execute_batch(&self, batch: Batch) -> Result<BatchResults, Error> {
         let Batch { operations, atomic, deadline } = batch;
         let Some(last) = operations.len().checked_sub(1) else { return Ok(Vec::new()) };
-        self.clock().require_right()?;
+        self.clock().require_accurate()?;
         let (collector, waiter) = Collector::new(operations.len());
         let mut submissions = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use bank_domain::redacted;
 use bank_store::{
-    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, clock::Timekeeper, embedded::Checked,
+    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, clock::Timekeeper, embedded::CheckReport,
 };
 
 use crate::config::{Config, StoreKind};
@@ -54,7 +54,7 @@ pub async fn check(config: &Config, clock: Timekeeper) -> anyhow::Result<(String
     let options = config.embedded_options(clock);
     let path = options.path.display().to_string();
     let checked = EmbeddedStore::check(options).await.with_context(|| format!("cannot check {path}"))?;
-    let Checked { accounts, entries, request_records, problems, problem_count } = checked;
+    let CheckReport { accounts, entries, request_records, problems, problem_count } = checked;
     let mut lines = vec![format!(
         "{accounts} accounts with {entries} entries, and {request_records} records of requests, can be read"
     )];

@@ -1,8 +1,8 @@
-//! What an account that is read must keep to, whatever backend it is read from.
+//! Checks of accounts that a store has read.
 
 use bank_domain::{Account, AccountType};
 
-/// The field of an account that is not as the bank writes it, if there is one.
+/// The first field of an account with a value that the bank never writes.
 pub(crate) fn unsound_field(account: &Account) -> Option<&'static str> {
     let limit = account.overdraft_limit.minor_units;
     if limit < 0 || (limit > 0 && account.account_type == AccountType::Savings) {

@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// How firmly a write is kept before it is acknowledged, from least to most.
+/// What a store waits for before it acknowledges a write, from the weakest to the strongest level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DurabilityLevel {
-    /// Not on any disk: a restart of the store may lose it.
+    /// Nothing: a restart of the store may lose the write.
     None,
-    /// On its way to the disk: a crash of the machine loses up to the last two seconds.
+    /// The disk gets the write within a second: a crash of the machine loses up to the last two seconds.
     EverySecond,
-    /// On the disk.
+    /// The write is on the disk.
     Always,
 }
 
 impl DurabilityLevel {
-    /// As it is spelled in settings.
+    /// The value in settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -30,19 +30,19 @@ impl fmt::Display for DurabilityLevel {
     }
 }
 
-/// What a store promises of each write that it acknowledges.
+/// What a store guarantees for every acknowledged write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durability {
-    /// How firmly it is kept where it was made.
+    /// The level on the primary.
     pub level: DurabilityLevel,
-    /// How many replicas have it as well, in their memory.
+    /// The number of replicas that have the write in memory.
     pub replicas: u32,
-    /// The same in words, with what it does not survive.
-    pub words: String,
+    /// The guarantee in words, with its limits.
+    pub description: String,
 }
 
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        f.write_str(&self.description)
     }
 }

@@ -49,7 +49,7 @@ use bank_domain::{Account, AccountId, Entry, redacted};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-pub use self::{check::Checked, options::EmbeddedOptions};
+pub use self::{check::CheckReport, options::EmbeddedOptions};
 use self::{
     commit::Before,
     file::{damaged, storage_error},
@@ -98,7 +98,7 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// As for [`open`](Self::open); there must be a file, and nobody else may have it open.
-    pub async fn check(options: EmbeddedOptions) -> Result<Checked, StoreError> {
+    pub async fn check(options: EmbeddedOptions) -> Result<CheckReport, StoreError> {
         let medium = FileMedium::new(&options.path, options.free_bytes_min);
         unblocked(move || check::check(&medium, &options)).await
     }
@@ -200,7 +200,7 @@ impl Store for EmbeddedStore {
         Durability {
             level: DurabilityLevel::Always,
             replicas: 0,
-            words: "what is acknowledged is on this machine's disk".to_owned(),
+            description: "what is acknowledged is on this machine's disk".to_owned(),
         }
     }
 

@@ -1,16 +1,16 @@
-//! Which partition an account is on.
+//! Partitions of accounts.
 
 use bank_domain::AccountId;
 
 use crate::StoreError;
 
-/// How many partitions a bank has unless it is founded with another number.
+/// The number of partitions of a bank unless it is initialized with another.
 pub(crate) const PARTITIONS_DEFAULT: u32 = 256;
-/// The most that it can have: as many slots as Redis Cluster has.
+/// As many as Redis Cluster has slots.
 const PARTITIONS_MAX: u32 = 16_384;
 
-/// The partitions of a bank. Their number is fixed when it is founded, in every backend alike:
-/// accounts are listed by partition first, so equal banks are listed and exported in equal order.
+/// The partitions of a bank. Their number is fixed when the bank is initialized. Every backend lists accounts by
+/// partition first, so equal banks have equal lists and exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partitions(u32);
 
@@ -30,7 +30,7 @@ impl Partitions {
         self.of_name(id.as_str())
     }
 
-    /// FNV-1a, 32 bits, modulo the number of partitions. It is part of the layout: it never changes.
+    /// FNV-1a, 32 bits, modulo the number of partitions. Part of the stored format: it never changes.
     /// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>
     pub(crate) fn of_name(self, name: &str) -> u32 {
         let hash = name
@@ -40,6 +40,11 @@ impl Partitions {
     }
 }
 
+/// The partition of an account, out of so many. Accounts are listed by partition first.
+pub fn partition_of(account_id: &AccountId, partitions: u32) -> u32 {
+    Partitions::try_new(partitions).map_or(0, |partitions| partitions.of(account_id))
+}
+
 impl Default for Partitions {
     fn default() -> Self {
         Self(PARTITIONS_DEFAULT)
@@ -47,23 +52,4 @@ impl Default for Partitions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accounts_stay_on_their_partitions() {
-        let partitions = Partitions::default();
-        assert_eq!((partitions.of_name("123"), partitions.of_name("alice")), (27, 231));
-        assert!(Partitions::try_new(0).is_err() && Partitions::try_new(16_385).is_err());
-    }
-
-    #[test]
-    fn accounts_spread_evenly() {
-        let partitions = Partitions::default();
-        let mut counts = [0_u32; 256];
-        for number in 0..256_000 {
-            counts[partitions.of_name(&format!("account-{number}")) as usize] += 1;
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
-    }
-}
+mod tests;

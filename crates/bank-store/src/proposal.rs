@@ -1,8 +1,11 @@
-//! What is sent to a store to be committed, and what it answers.
+//! Proposals, which a store commits, and its answers.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use bank_domain::{Account, AccountId, Entry, EntryHash, Fingerprint, Plan, Rejection, RequestId, Timestamp};
+use bank_domain::{
+    Account, AccountId, Entry, EntryHash, EntryId, Fingerprint, Plan, Rejection, RequestId, Timestamp,
+};
+use serde::{Deserialize, Serialize};
 
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,32 +17,32 @@ impl Caller {
         Self((!name.is_empty()).then(|| name.into()))
     }
 
-    /// Anybody: who calls a server that asks nobody for a name.
+    /// The caller on a server without authentication.
     pub fn anonymous() -> Self {
         Self::new("")
     }
 
-    /// The name.
+    /// The name; empty for the anonymous caller.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 }
 
-/// What names a request: an id means nothing outside the caller who chose it and the account that
-/// the request names first. They are ordered by account, id and caller.
+/// Identifies a request: its id is unique only for one caller and one account. Keys are ordered by account, id and
+/// caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestKey {
-    /// The account that it names first.
+    /// The account that the request names first.
     pub account_id: AccountId,
-    /// What the caller called it.
+    /// The idempotency key that the caller chose.
     pub request_id: RequestId,
-    /// Who made it.
+    /// Who made the request.
     pub caller: Caller,
 }
 
-/// Tells one try at a request from another. Drawn at random for each decision, so that a proposal
-/// that is sent again recognises its own record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Identifies one attempt at a request: a random number per decision. A proposal that is sent again recognizes its
+/// own record by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt(pub u64);
 
 impl fmt::Display for Attempt {
@@ -48,37 +51,35 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// A decision to be made true, if it was decided on what the store holds.
+/// A decision that is committed only if the accounts have not changed since.
 #[derive(Clone, Debug)]
 pub struct Proposal {
-    /// The request that it is the outcome of.
+    /// The request that was decided.
     pub key: RequestKey,
-    /// What the request means.
+    /// Identifies the content of the request.
     pub fingerprint: Fingerprint,
-    /// Which try at the request this is.
+    /// The attempt at the request.
     pub attempt: Attempt,
-    /// Whether a rejection is kept as the outcome of the request. That of a request which nobody can
-    /// repeat need not be. A plan always leaves a record: its commit may have to be sent again.
+    /// Whether a rejection leaves a request record. A plan always leaves one, since its commit may have to be sent
+    /// again.
     pub rejection_recorded: bool,
-    /// Every account it was decided on, the one that the request names first before the others, with
-    /// its head at that time: the hash of its newest entry, or `None` if it did not exist.
+    /// Every account that was read for the decision, with its head then; `None` if it did not exist. The account
+    /// that the request names first is first.
     ///
-    /// Everything a decision depends on follows from the chain of entries, so equal heads are equal
-    /// states. A version would not do: a store that lost its last writes counts the same versions
-    /// again with other entries, and a server with a stale cache would spend money that is gone.
+    /// Everything that a decision depends on follows from the chain of entries, so equal heads mean equal states.
+    /// Versions would not do: a store that lost its last writes assigns the same versions again to other entries.
     pub decided_on: Vec<(AccountId, Option<EntryHash>)>,
-    /// When it was decided, by the clock of the server. Its entries are of that time, or of the newest entry before
-    /// them if that is later.
+    /// When it was decided, by the clock of the server.
     pub decided_at: Timestamp,
-    /// What to write, or why nothing may be written.
+    /// What to write, or why the request was rejected.
     pub decision: Result<Plan, Rejection>,
-    /// Whether it stands or falls with the one after it in its commit: a run of linked proposals and
-    /// the one that ends it are a chain.
+    /// Whether this proposal and the next one in the commit are applied together or not at all. A run of linked
+    /// proposals and the one after it are a chain.
     pub linked: bool,
 }
 
 impl Proposal {
-    /// Whether it leaves a request record once it is applied.
+    /// Whether it leaves a request record when it is applied.
     pub fn is_recorded(&self) -> bool {
         self.rejection_recorded || self.decision.is_ok()
     }
@@ -92,33 +93,47 @@ impl Proposal {
 /// What became of one proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is true now: its changes and its record are in the store.
+    /// Its changes and its record are in the store.
     Applied,
-    /// It was decided on what is no longer so; nothing was written. Decide again on
-    /// [`Committed::current`].
+    /// An account has changed since the decision; nothing was written. Decide again on [`Committed::current`].
     Conflict,
-    /// The request had an outcome already; nothing was written.
-    Replayed(Recorded),
-    /// The request id has been used for a request that means something else; nothing was written.
+    /// The request already had an outcome; nothing was written.
+    Replayed(RecordedOutcome<Arc<Entry>>),
+    /// The request key was used for a request with other content; nothing was written.
     RequestIdReused,
-    /// What is stored of an account is not what this bank writes; nothing was written.
+    /// The stored data of an account is damaged; nothing was written.
     Damaged(String),
-    /// Another proposal of its chain kept it from being applied; nothing was written.
+    /// Another proposal of its chain prevented it; nothing was written.
     Abandoned,
 }
 
-/// The chains of a commit, in order; a proposal that is linked to no other is one by itself.
+/// The chains of a commit, in order. A proposal that is not linked is a chain of one.
 pub(crate) fn chains(proposals: &[Proposal]) -> impl Iterator<Item = &[Proposal]> {
     proposals.chunk_by(|proposal, _| proposal.linked)
 }
 
-/// The outcome of a request, as its record has it.
+/// What is stored about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// It was carried out: the entry on the account that it names first.
-    Entry(Arc<Entry>),
-    /// It was refused.
-    Rejected(Rejection),
+pub struct RequestRecord<E = EntryId> {
+    /// Identifies the content of the request.
+    pub fingerprint: Fingerprint,
+    /// The attempt that had this outcome.
+    pub attempt: Attempt,
+    /// In seconds since 1970-01-01T00:00:00Z.
+    pub recorded_at: u64,
+    /// What became of the request.
+    pub outcome: RecordedOutcome<E>,
+}
+
+/// The outcome of a request. The embedded store writes it in this form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordedOutcome<E = EntryId> {
+    /// The entry on the account that the request names first, or a reference to it.
+    #[serde(rename = "e")]
+    Entry(E),
+    /// A business rule rejected the request.
+    #[serde(rename = "r")]
+    Rejected(Box<Rejection>),
 }
 
 /// The answer to a commit.
@@ -126,8 +141,7 @@ pub enum Recorded {
 pub struct Committed {
     /// One for each proposal, in order.
     pub outcomes: Vec<Outcome>,
-    /// Every account of every proposal that did not apply, as it is after the commit, but for chains of which the
-    /// rejection was recorded; `None` for one that does not exist. One that cannot be read is left out: whoever
-    /// loads it learns why.
+    /// Every account of every proposal that was not applied, as it is after the commit; `None` if it does not exist.
+    /// Missing are the accounts of a chain whose rejection was recorded, and accounts that cannot be read.
     pub current: HashMap<AccountId, Option<Account>>,
 }

@@ -1,30 +1,30 @@
-//! What is asked of a store's lists.
+//! Queries for pages of entries and accounts.
 
 use bank_domain::{AccountId, EntryId, Owner, Timestamp};
 
-/// Which end of a history comes first.
+/// The order of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// The newest entry first.
+    /// Descending.
     NewestFirst,
-    /// The oldest entry first.
+    /// Ascending.
     OldestFirst,
 }
 
-/// A stretch of one account's history.
+/// Selects a page of the entries of one account.
 #[derive(Clone, Debug)]
 pub struct EntriesQuery {
-    /// Whose.
+    /// The account.
     pub account_id: AccountId,
-    /// At or after this time.
+    /// Only entries at or after this time.
     pub start: Option<Timestamp>,
-    /// At or before this time.
+    /// Only entries at or before this time.
     pub end: Option<Timestamp>,
-    /// Beyond this entry, in the order asked for.
+    /// Only entries that follow this one in `order`.
     pub after: Option<EntryId>,
-    /// Which end first.
+    /// Newest or oldest first.
     pub order: Order,
-    /// At most so many.
+    /// The maximum number of entries.
     pub limit: usize,
 }
 
@@ -35,13 +35,13 @@ impl EntriesQuery {
     }
 }
 
-/// A stretch of the list of accounts.
+/// Selects a page of the list of accounts.
 #[derive(Clone, Debug, Default)]
 pub struct AccountsQuery {
-    /// Only those of this owner. An empty owner is nobody, and owns none.
+    /// Only accounts of this owner. The empty owner has none.
     pub owner: Option<Owner>,
-    /// Beyond this account, in the order of the list.
+    /// Only accounts that follow this one in the list.
     pub after: Option<AccountId>,
-    /// At most so many.
+    /// The maximum number of accounts.
     pub limit: usize,
 }

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bank_domain::{Account, AccountId, Entry, audit::Verifier};
 use bank_store::{
-    Backup, EntriesQuery, KeptOutcome, KeptRequest, RequestsQuery, Store, StoreError, partition_of,
+    Backup, EntriesQuery, RecordedOutcome, RequestKey, RequestRecord, RequestsQuery, Store, StoreError,
+    partition_of,
 };
 use futures::{TryStreamExt as _, stream::FuturesOrdered};
 use sha2::{Digest as _, Sha256};
@@ -237,7 +238,7 @@ fn note_heads(heads: &mut Sha256, accounts: &[Account]) {
 struct Requests<'a> {
     exporter: &'a Exporter<'a>,
     query: RequestsQuery,
-    page: VecDeque<KeptRequest>,
+    page: VecDeque<(RequestKey, RequestRecord)>,
     is_last: bool,
 }
 
@@ -264,7 +265,7 @@ impl<'a> Requests<'a> {
             (partition_of(id, partitions), id) < (partition_of(other, partitions), other)
         };
         while let Some(request) = self.next_if(|id| next.is_none_or(|next| is_before(id, next))).await? {
-            if matches!(request.outcome, KeptOutcome::Rejected(_)) {
+            if matches!(request.1.outcome, RecordedOutcome::Rejected(_)) {
                 writer.line(Line::Request(Box::new(request.into()))).await?;
             }
         }
@@ -274,8 +275,7 @@ impl<'a> Requests<'a> {
     /// Writes the records of an account but those of entries that are later than it.
     async fn write_of(&mut self, account: &Account, writer: &mut Writer<'_>) -> Result<(), Error> {
         while let Some(request) = self.next_if(|id| *id == account.id).await? {
-            let is_later =
-                matches!(request.outcome, KeptOutcome::Entry(entry) if entry.sequence > account.version);
+            let is_later = matches!(request.1.outcome, RecordedOutcome::Entry(entry) if entry.sequence > account.version);
             if !is_later {
                 writer.line(Line::Request(Box::new(request.into()))).await?;
             }
@@ -283,14 +283,17 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    async fn next_if(&mut self, wanted: impl Fn(&AccountId) -> bool) -> Result<Option<KeptRequest>, Error> {
+    async fn next_if(
+        &mut self,
+        wanted: impl Fn(&AccountId) -> bool,
+    ) -> Result<Option<(RequestKey, RequestRecord)>, Error> {
         if self.page.is_empty() && !self.is_last {
             let page = self.exporter.backup.requests(&self.query).await?;
             self.is_last = page.len() < self.query.limit;
-            self.query.after = page.last().map(|request| request.key.clone());
+            self.query.after = page.last().map(|(key, _)| key.clone());
             self.page = page.into();
         }
-        let is_wanted = self.page.front().is_some_and(|request| wanted(&request.key.account_id));
+        let is_wanted = self.page.front().is_some_and(|(key, _)| wanted(&key.account_id));
         Ok(if is_wanted { self.page.pop_front() } else { None })
     }
 }

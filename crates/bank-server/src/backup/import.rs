@@ -4,8 +4,8 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bank_domain::{Account, AccountId, Entry, EntryId, audit::Verifier};
 use bank_store::{
-    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, Store,
-    StoreError, clock::Timekeeper, partition_of,
+    Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, Store, StoreError,
+    clock::Timekeeper, partition_of,
 };
 use tokio::{
     sync::mpsc,
@@ -50,7 +50,7 @@ pub async fn import(
     let backup = store.backup().ok_or_else(without_backup)?;
     let (import, tally, clock) = (ImportId::random(), Tally::default(), store.clock());
     clock.now()?;
-    if persist(|| backup.begin_import(&import)).await? == ImportBegun::NotEmpty {
+    if persist(|| backup.begin_import(&import)).await? == ImportStart::NotEmpty {
         return Err(Error::NotEmpty);
     }
     tracing::info!(%import, "an import begins: the bank serves nobody until it is complete");
@@ -237,14 +237,14 @@ impl Importer<'_> {
     }
 
     async fn request(&mut self, request: Request, last_account: Option<&AccountId>) -> Result<(), Error> {
-        let request = KeptRequest::try_from(request).map_err(|problem| self.reader.damaged(problem))?;
-        self.take_place(&request.key.account_id, Some(&request.key))?;
-        if matches!(request.outcome, KeptOutcome::Entry(_)) && last_account != Some(&request.key.account_id) {
+        let (key, record) = request.try_into().map_err(|problem| self.reader.damaged(problem))?;
+        self.take_place(&key.account_id, Some(&key))?;
+        if matches!(record.outcome, RecordedOutcome::Entry(_)) && last_account != Some(&key.account_id) {
             return Err(self.reader.damaged("is the record of an entry of an account that is not before it"));
         }
         add(&self.tally.requests, 1);
         self.batch_lines += 1;
-        self.batch.requests.push(request);
+        self.batch.requests.push((key, record));
         if self.batch_lines >= LINES_PER_WRITE { self.write().await } else { Ok(()) }
     }
 

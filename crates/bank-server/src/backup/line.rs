@@ -20,7 +20,7 @@
 //! takes a copy for the original.
 
 use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection, RequestId};
-use bank_store::{Attempt, Caller, KeptOutcome, KeptRequest, RequestKey};
+use bank_store::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord};
 use serde::{Deserialize, Serialize};
 
 /// What files are written as, and the only version that is read.
@@ -126,9 +126,9 @@ fn without_place(error: &serde_json::Error) -> String {
     text.rsplit_once(" at line ").map_or_else(|| text.clone(), |(what, _)| what.to_owned())
 }
 
-impl From<KeptRequest> for Request {
-    fn from(request: KeptRequest) -> Self {
-        let KeptRequest { key, fingerprint, attempt, outcome, recorded_at } = request;
+impl From<(RequestKey, RequestRecord)> for Request {
+    fn from((key, record): (RequestKey, RequestRecord)) -> Self {
+        let RequestRecord { fingerprint, attempt, outcome, recorded_at } = record;
         Self {
             account_id: key.account_id,
             request_id: key.request_id,
@@ -137,29 +137,29 @@ impl From<KeptRequest> for Request {
             attempt: attempt.to_string(),
             recorded_at,
             outcome: match outcome {
-                KeptOutcome::Entry(id) => Outcome::Entry(id.to_string()),
-                KeptOutcome::Rejected(rejection) => Outcome::Rejected(rejection),
+                RecordedOutcome::Entry(id) => Outcome::Entry(id.to_string()),
+                RecordedOutcome::Rejected(rejection) => Outcome::Rejected(rejection),
             },
         }
     }
 }
 
-impl TryFrom<Request> for KeptRequest {
+impl TryFrom<Request> for (RequestKey, RequestRecord) {
     type Error = String;
 
     fn try_from(request: Request) -> Result<Self, String> {
         let Request { account_id, request_id, caller, fingerprint, attempt, recorded_at, outcome } = request;
         let key = RequestKey { account_id, request_id, caller: Caller::new(&caller) };
         let outcome = match outcome {
-            Outcome::Rejected(rejection) => KeptOutcome::Rejected(rejection),
+            Outcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection),
             Outcome::Entry(id) => {
                 let id = id.parse::<EntryId>();
-                KeptOutcome::Entry(id.map_err(|_| "names an entry by what is no id of one".to_owned())?)
+                RecordedOutcome::Entry(id.map_err(|_| "names an entry by what is no id of one".to_owned())?)
             }
         };
         let fingerprint = Fingerprint::from_bits(bits("fingerprint", &fingerprint)?);
         let attempt = Attempt(bits("attempt", &attempt)?);
-        Ok(Self { key, fingerprint, attempt, outcome, recorded_at })
+        Ok((key, RequestRecord { fingerprint, attempt, outcome, recorded_at }))
     }
 }
 
@@ -206,26 +206,28 @@ mod tests {
             description: "all\\of it".parse::<Description>().unwrap(),
         });
         let paid = decide(|_| Some(&opened.account), &deposit, &context(2_000)).unwrap().primary;
-        let request = KeptRequest {
-            key: RequestKey {
-                account_id: "a:1".parse().unwrap(),
-                request_id: "r-1".parse().unwrap(),
-                caller: Caller::new("bob smith"),
-            },
+        let key = RequestKey {
+            account_id: "a:1".parse().unwrap(),
+            request_id: "r-1".parse().unwrap(),
+            caller: Caller::new("bob smith"),
+        };
+        let record = RequestRecord {
             fingerprint: Fingerprint::from_bits(0xab),
             attempt: Attempt(u64::MAX),
-            outcome: KeptOutcome::Entry(paid.entry.id()),
+            outcome: RecordedOutcome::Entry(paid.entry.id()),
             recorded_at: 2,
         };
         let rejection = Rejection::AccountFrozen { account_id: "a:1".parse().unwrap() };
-        let refused = KeptRequest { outcome: KeptOutcome::Rejected(Box::new(rejection)), ..request.clone() };
+        let outcome = RecordedOutcome::Rejected(Box::new(rejection));
+        let rejected = (key.clone(), RequestRecord { outcome, ..record.clone() });
+        let request = (key, record);
         let lines = [
             Line::Backup(Header { version: VERSION, partitions: 256 }),
             Line::Account(Box::new(Account::clone(&paid.account))),
             Line::Entry(Box::new(Entry::clone(&opened.entry))),
             Line::Entry(Box::new(Entry::clone(&paid.entry))),
             Line::Request(Box::new(request.clone().into())),
-            Line::Request(Box::new(refused.into())),
+            Line::Request(Box::new(rejected.into())),
             Line::End(End { accounts: 1, entries: 2, requests: 2, sha256: "00".to_owned() }),
         ];
         let text: Vec<_> = lines.iter().map(|line| String::from_utf8(line.to_bytes()).unwrap()).collect();
@@ -234,7 +236,7 @@ mod tests {
             assert_eq!(Line::from_bytes(text.as_bytes()).as_ref(), Ok(line));
         }
         let Line::Request(read) = Line::from_bytes(text[4].as_bytes()).unwrap() else { panic!() };
-        assert_eq!(KeptRequest::try_from(*read), Ok(request));
+        assert_eq!(<(RequestKey, RequestRecord)>::try_from(*read), Ok(request));
     }
 
     #[test]

@@ -89,7 +89,7 @@ async fn store_info(store: &dyn Store, facts: &ServerFacts) -> v1::StoreInfo {
         durability: Some(v1::Durability {
             level: level.into(),
             replicas: small(durability.replicas),
-            description: durability.words,
+            description: durability.description,
         }),
         problem,
     }

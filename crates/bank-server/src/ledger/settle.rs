@@ -1,7 +1,7 @@
 //! What the outcomes of a commit mean for the commands that it was made of.
 
 use bank_domain::Plan;
-use bank_store::{Committed, Outcome, Proposal, Recorded, RequestKey, StoreError};
+use bank_store::{Committed, Outcome, Proposal, RecordedOutcome, RequestKey, StoreError};
 use tokio::time::Instant;
 
 use super::{
@@ -69,11 +69,11 @@ impl Sequencer {
                 Ok(Executed { entry: primary.entry, replayed: false, dry_run: false, extent })
             }
             (Outcome::Applied, Err(rejection)) => Err(Error::Rejected { rejection, replayed: false, extent }),
-            (Outcome::Replayed(Recorded::Entry(entry)), _) => {
+            (Outcome::Replayed(RecordedOutcome::Entry(entry)), _) => {
                 Ok(Executed { entry, replayed: true, dry_run: false, extent })
             }
-            (Outcome::Replayed(Recorded::Rejected(rejection)), _) => {
-                Err(Error::Rejected { rejection, replayed: true, extent })
+            (Outcome::Replayed(RecordedOutcome::Rejected(rejection)), _) => {
+                Err(Error::Rejected { rejection: *rejection, replayed: true, extent })
             }
             (Outcome::RequestIdReused, _) => Err(reused(&submission)),
             (Outcome::Damaged(what), _) => Err(StoreError::Corrupt(what).into()),
@@ -110,7 +110,7 @@ impl Sequencer {
 fn fate(chain: &[Settled]) -> Option<Fate> {
     let is_done = |it: &Settled| match &it.outcome {
         Outcome::Applied => it.proposal.decision.is_ok(),
-        Outcome::Replayed(Recorded::Entry(_)) => true,
+        Outcome::Replayed(RecordedOutcome::Entry(_)) => true,
         _ => false,
     };
     if chain.iter().all(is_done) {
@@ -140,10 +140,10 @@ fn recorded_failure(settled: &Settled) -> Option<Error> {
             let rejection = proposal.decision.as_ref().err()?.clone();
             Some(Error::Rejected { rejection, replayed: false, extent })
         }
-        Outcome::Replayed(Recorded::Rejected(rejection)) => {
-            Some(Error::Rejected { rejection: rejection.clone(), replayed: true, extent })
+        Outcome::Replayed(RecordedOutcome::Rejected(rejection)) => {
+            Some(Error::Rejected { rejection: (**rejection).clone(), replayed: true, extent })
         }
-        Outcome::Replayed(Recorded::Entry(_)) => {
+        Outcome::Replayed(RecordedOutcome::Entry(_)) => {
             let RequestKey { request_id, account_id, .. } = submission.key.clone();
             Some(Error::PartlyExecuted { request_id, account_id })
         }

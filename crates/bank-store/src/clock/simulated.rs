@@ -1,4 +1,4 @@
-//! A clock that stands still until it is moved.
+//! A clock for tests.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,9 +7,9 @@ use std::{
 
 use bank_domain::Timestamp;
 
-use super::Clock;
+use super::source::Clock;
 
-/// A clock that stands still until it is moved: for tests.
+/// A clock for tests, which only moves when it is told to.
 #[derive(Debug)]
 pub struct SimulatedClock(Mutex<State>);
 
@@ -20,19 +20,19 @@ struct State {
 }
 
 impl SimulatedClock {
-    /// A clock that says this time.
+    /// A clock that shows this time.
     pub fn new(wall: Timestamp) -> Self {
         Self(Mutex::new(State { wall, steady: Duration::ZERO }))
     }
 
-    /// Time passes.
+    /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
         let mut state = self.state();
         state.steady += by;
         state.wall = after(state.wall, i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
     }
 
-    /// Somebody sets the time of day, so many milliseconds ahead or back.
+    /// Sets the time of day ahead, or back if negative.
     pub fn step(&self, by_ms: i64) {
         let mut state = self.state();
         state.wall = after(state.wall, by_ms);
@@ -53,7 +53,7 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// No further than there are times.
+/// A later or earlier time, limited to the valid range.
 fn after(time: Timestamp, by_ms: i64) -> Timestamp {
     let end = if by_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::try_from_unix_ms(time.unix_ms().saturating_add(by_ms)).unwrap_or(end)

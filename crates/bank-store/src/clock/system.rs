@@ -1,19 +1,19 @@
-//! The clocks of this machine.
+//! The clock of this machine.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bank_domain::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Clock;
+use super::source::Clock;
 
-/// Time that a suspended machine sleeps through counts: its wall clock goes on, and the two are compared.
+/// Includes the time that the machine is suspended, as the wall clock does: the two are compared.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// The clock of this machine. Reading it takes no system call.
+/// The clock of this machine. Reading it needs no system call.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 

@@ -1,4 +1,4 @@
-//! Gives out the time, and withholds it while the clock cannot be right.
+//! Gives the time unless the clock is wrong.
 
 use std::{
     sync::{
@@ -10,44 +10,42 @@ use std::{
 
 use bank_domain::Timestamp;
 
-use super::{Clock, SystemClock};
+use super::{source::Clock, system::SystemClock};
 
-/// How far a clock may be off unless it is said otherwise: `clock.offset_ms_max` in `config/default.toml`.
+/// The default of `clock.offset_ms_max` in `config/default.toml`.
 const OFFSET_MAX_DEFAULT: Duration = Duration::from_millis(1_500);
-/// What is believed follows small corrections of the clock by one in so many parts of the time that passes. NTP slews
-/// half as fast at most, so nobody can take the bank far from the time by corrections that are each too small to count.
+/// The expected time follows small corrections of the clock by one part in so many of the time that passes. NTP slews at
+/// most half as fast, so many corrections that are each too small to detect cannot move the bank far.
 const CORRECTION_DIVISOR: u128 = 1_000;
-/// Two clocks cannot be read at one instant. If it took longer than this they are read again, since the process was
-/// stopped in between.
+/// If reading both clocks took longer than this, the process was stopped in between, and they are read again.
 const READING_MAX: Duration = Duration::from_millis(1);
-/// How often they are read at most.
+/// How often they are read at most, for one reading.
 const READINGS_MAX: usize = 10;
 
-/// The clock of this server is further off than it may be: nothing is to be dated by it.
+/// The clock of this server is off by more than the limit, so nothing may be dated by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the clock of this server is {} ms {}", .offset_ms.unsigned_abs(), if *.offset_ms < 0 { "behind" } else { "ahead" })]
 pub struct ClockOff {
-    /// How far it is ahead of the time that it should say.
+    /// How far the clock is ahead of the expected time; negative if it is behind.
     pub offset_ms: i64,
 }
 
-/// A look at the clock.
+/// One reading of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What the clock says.
+    /// The time of day that the clock shows.
     pub wall: Timestamp,
-    /// How far that is ahead of the time that it should say, in milliseconds.
+    /// How far that is ahead of the expected time; negative if it is behind.
     pub offset_ms: i64,
-    /// Whether that is more than it may be.
+    /// Whether the offset exceeds the limit.
     pub is_off: bool,
 }
 
-/// Gives out the time; cheap to clone, and all clones are one.
+/// Gives the time. Clones are cheap and share their state.
 ///
-/// It believes that time passes as the steady clock says, from the time at which it was made on, and holds the
-/// wall clock to that. A store with a clock of its own is believed more ([`Timekeeper::compare`]). If the wall
-/// clock is further off than `offset_max`, there is no time ([`Timekeeper::now`]) until it is back within half of
-/// that, whichever of the two has moved.
+/// The expected time is that of the wall clock at creation, plus the time that has passed by the steady clock. A store
+/// with a clock of its own can correct it ([`Timekeeper::compare`]). If the wall clock is off by more than `offset_max`,
+/// [`Timekeeper::now`] fails until it is back within half of that.
 #[derive(Clone, Debug)]
 pub struct Timekeeper(Arc<Inner>);
 
@@ -55,28 +53,28 @@ pub struct Timekeeper(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     offset_max_ms: i64,
-    /// Only changed by who holds the state.
+    /// Only changed while the state is locked.
     is_off: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// What the wall clock should have said when the steady clock said zero, in milliseconds since 1970.
+    /// The expected wall time when the steady clock was zero, in milliseconds since 1970-01-01T00:00:00Z.
     zero_ms: i64,
-    /// What the steady clock said when what is believed last followed the wall clock.
+    /// The steady time when the expected time last followed the wall clock.
     followed_at: Duration,
 }
 
 impl Default for Timekeeper {
-    /// By the clock of this machine.
+    /// Uses the clock of this machine.
     fn default() -> Self {
         Self::new(Arc::new(SystemClock), OFFSET_MAX_DEFAULT)
     }
 }
 
 impl Timekeeper {
-    /// By this clock, which is right now, and may be off by so much from then on.
+    /// Uses this clock, which must be right at the moment.
     pub fn new(clock: Arc<dyn Clock>, offset_max: Duration) -> Self {
         let (wall, steady) = read(&*clock);
         let state = State { zero_ms: wall.unix_ms() - ms(steady), followed_at: steady };
@@ -84,66 +82,67 @@ impl Timekeeper {
         Self(Arc::new(Inner { clock, offset_max_ms: ms(offset_max), is_off, state }))
     }
 
-    /// How far the clock may be off.
+    /// The limit of the offset.
     pub fn offset_max(&self) -> Duration {
         Duration::from_millis(self.0.offset_max_ms.unsigned_abs())
     }
 
-    /// How far ahead of this clock an entry may be dated: the clock of another server may be off as well, the other way.
+    /// How far ahead of this clock an entry may be dated: the clock of another server may be off the other way.
     pub fn ahead_max(&self) -> Duration {
         2 * self.offset_max()
     }
 
-    /// Whether there is a time. Looks at the clock only if there was none when it was last looked at.
+    /// Checks that the clock is right. Reads it only if the last reading was wrong.
     ///
     /// # Errors
-    /// As [`Timekeeper::now`].
-    pub fn require_right(&self) -> Result<(), ClockOff> {
+    /// See [`Timekeeper::now`].
+    pub fn require_accurate(&self) -> Result<(), ClockOff> {
         if self.0.is_off.load(Relaxed) { self.now().map(drop) } else { Ok(()) }
     }
 
-    /// The time.
+    /// The time of day.
     ///
     /// # Errors
-    /// [`ClockOff`] while the clock is further off than it may be.
+    /// [`ClockOff`] while the clock is off by more than the limit.
     pub fn now(&self) -> Result<Timestamp, ClockOff> {
         let Reading { wall, offset_ms, is_off } = self.read();
         if is_off { Err(ClockOff { offset_ms }) } else { Ok(wall) }
     }
 
-    /// The time as well as it is known: what the clock says, or should say while it is off.
+    /// The best estimate: the wall clock, or the expected time while that is wrong.
     pub fn estimate(&self) -> Timestamp {
         let Reading { wall, offset_ms, is_off } = self.read();
         if is_off { at(wall.unix_ms().saturating_sub(offset_ms)) } else { wall }
     }
 
-    /// The same in seconds since 1970-01-01T00:00:00Z, never before.
+    /// [`Timekeeper::estimate`] in seconds since 1970-01-01T00:00:00Z.
     pub fn estimate_seconds(&self) -> u64 {
         u64::try_from(self.estimate().unix_ms() / 1000).unwrap_or_default()
     }
 
-    /// How long ago some instant was that stays the same for as long as the process runs.
+    /// The time since a fixed instant. It never jumps while the process runs.
     pub fn steady(&self) -> Duration {
         self.0.clock.steady()
     }
 
-    /// Looks at the clock, and says so in the log when it goes off, and when it is right again.
+    /// Reads the clock. Logs when it becomes wrong, and when it is right again.
     pub fn read(&self) -> Reading {
         let (wall, steady) = read(&*self.0.clock);
         self.judge(&mut self.state(), wall, steady)
     }
 
-    /// A store was asked for the time when the steady clock said `asked_at`, said this, and its answer has just
-    /// come. It may have said so at any instant in between: what is possible counts in favour of how it was.
-    pub fn compare(&self, asked_at: Duration, said: Timestamp) {
+    /// Compares the clock with that of a store, which was asked at the steady time `asked_at` and has just answered with
+    /// `store_time`. It may have read its clock at any instant in between, so a difference within that time changes
+    /// nothing.
+    pub fn compare(&self, asked_at: Duration, store_time: Timestamp) {
         let (wall, steady) = read(&*self.0.clock);
         let took_ms = ms(steady.saturating_sub(asked_at));
-        let offset_max = wall.unix_ms().saturating_sub(said.unix_ms());
+        let offset_max = wall.unix_ms().saturating_sub(store_time.unix_ms());
         let offset_min = offset_max.saturating_sub(took_ms);
         let mut state = self.state();
         let limit = self.limit();
         if offset_min > limit || offset_max < -limit {
-            state.zero_ms = said.unix_ms().saturating_add(took_ms / 2).saturating_sub(ms(steady));
+            state.zero_ms = store_time.unix_ms().saturating_add(took_ms / 2).saturating_sub(ms(steady));
         } else if offset_min >= -limit && offset_max <= limit && state.offset_ms(wall, steady).abs() > limit {
             state.zero_ms = wall.unix_ms() - ms(steady);
         }
@@ -157,8 +156,8 @@ impl Timekeeper {
             (false, true) => tracing::error!(
                 offset_ms,
                 offset_ms_max = self.0.offset_max_ms,
-                "the clock of this server is off, so it takes no changes until that is right: \
-                 docs/runbooks/BankClockOff.md says what to do"
+                "the clock of this server is off; the server accepts no changes until it is right: see \
+                 docs/runbooks/BankClockOff.md"
             ),
             (true, false) => tracing::info!(offset_ms, "the clock of this server is right again"),
             (true, true) | (false, false) => {}
@@ -169,13 +168,13 @@ impl Timekeeper {
         Reading { wall, offset_ms, is_off }
     }
 
-    /// Less for a clock that is off, so that one at the limit does not go back and forth.
+    /// Half for a clock that is off, so that one near the limit does not flap.
     fn limit(&self) -> i64 {
         if self.0.is_off.load(Relaxed) { self.0.offset_max_ms / 2 } else { self.0.offset_max_ms }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -195,7 +194,7 @@ impl State {
     }
 }
 
-/// Both clocks, as close to one instant as can be had.
+/// Reads both clocks at nearly the same instant.
 fn read(clock: &dyn Clock) -> (Timestamp, Duration) {
     let mut before = clock.steady();
     let mut wall = clock.wall();

@@ -12,7 +12,7 @@ use super::{
     faulty_store::{FaultRates, FaultyStore},
     random::Seed,
 };
-use crate::{Outcome, Proposal, Recorded, Store, StoreError};
+use crate::{Outcome, Proposal, RecordedOutcome, Store, StoreError};
 
 const ACCOUNTS: [&str; 5] = ["1", "2", "3", "4", "5"];
 const CLIENTS: usize = 4;
@@ -106,8 +106,8 @@ impl Client {
             let proposal = self.bank.propose(request.clone()).await;
             match self.send(&proposal).await {
                 Some(Outcome::Applied) => return verdict_of(&proposal),
-                Some(Outcome::Replayed(Recorded::Entry(entry))) => return Verdict::Written(entry),
-                Some(Outcome::Replayed(Recorded::Rejected(_))) => return Verdict::Rejected,
+                Some(Outcome::Replayed(RecordedOutcome::Entry(entry))) => return Verdict::Written(entry),
+                Some(Outcome::Replayed(RecordedOutcome::Rejected(_))) => return Verdict::Rejected,
                 // Of this attempt nothing is written, and nothing will be.
                 Some(Outcome::Conflict) => {}
                 Some(other) => panic!("{other:?}"),

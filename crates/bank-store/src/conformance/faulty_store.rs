@@ -11,8 +11,8 @@ use bank_domain::{Account, AccountId, Entry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportBegun, ImportId,
-    KeptRequest, Proposal, RequestsQuery, Secret, Store, StoreError, clock::Timekeeper,
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportId, ImportStart, Proposal,
+    RequestKey, RequestRecord, RequestsQuery, Secret, Store, StoreError, clock::Timekeeper,
 };
 
 /// How likely each fault is, from 0 to 1.
@@ -270,12 +270,12 @@ impl FaultyStore {
 
 #[async_trait]
 impl Backup for FaultyStore {
-    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
+    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
         self.before_read()?;
         self.inner_backup().requests(query).await
     }
 
-    async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
+    async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
         self.importing(self.inner_backup().begin_import(import)).await
     }
 

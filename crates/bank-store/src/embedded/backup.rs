@@ -5,7 +5,7 @@ use redb::{ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
 use super::{
     EmbeddedStore,
-    codec::{self, Record, RecordedOutcome},
+    codec::{self, EntryPlace, Record},
     commit::{self, After, Before},
     file::storage_error,
     heads,
@@ -13,8 +13,8 @@ use super::{
     tables::{ACCOUNTS, HEADS, LOG, META, MILESTONES, OWNERS, REQUESTS, WriteTables},
 };
 use crate::{
-    Backup, Caller, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestKey, RequestsQuery,
-    StoreError,
+    Backup, Caller, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
+    RequestsQuery, StoreError,
     backup::{RequestsPage, marked, taken_over},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn require_whole(meta: &impl ReadableTable<&'static str, &'static str
 
 #[async_trait]
 impl Backup for EmbeddedStore {
-    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
+    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
         let (query, retention) = (query.clone(), self.file.retention());
         let aged_to_seconds = self.file.aged_to_ms() / 1_000;
         self.read(move |snapshot| {
@@ -49,7 +49,7 @@ impl Backup for EmbeddedStore {
                     let (key, row) = row.map_err(storage_error)?;
                     let (_, request_id, account_id, caller) = key.value();
                     let key = request_key(request_id, account_id, caller)?;
-                    page.offer(key, |key| Ok(kept(key, codec::record(row.value())?)))?;
+                    page.offer(key, |_| Ok(by_entry_id(codec::record(row.value())?)))?;
                 }
             }
             Ok(page.finish())
@@ -57,7 +57,7 @@ impl Backup for EmbeddedStore {
         .await
     }
 
-    async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
+    async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
         let mark = format!("{UNDER_WAY}{import}");
         self.writer
             .write(move |transaction, before| {
@@ -67,10 +67,10 @@ impl Backup for EmbeddedStore {
                     is_marked(&meta)? || accounts.is_empty().map_err(storage_error)?
                 };
                 if !is_empty {
-                    return Ok((ImportBegun::NotEmpty, unchanged(&before)));
+                    return Ok((ImportStart::NotEmpty, unchanged(&before)));
                 }
                 set_mark(transaction, &mark)?;
-                Ok((ImportBegun::Marked, clear(transaction, &before)?))
+                Ok((ImportStart::Started, clear(transaction, &before)?))
             })
             .await
     }
@@ -159,11 +159,11 @@ fn request_key(request_id: &str, account_id: &str, caller: &str) -> Result<Reque
     Ok(RequestKey { account_id, request_id, caller: Caller::new(caller) })
 }
 
-fn kept(key: RequestKey, record: Record) -> KeptRequest {
-    let Record { fingerprint, attempt, recorded_at_seconds: recorded_at, outcome } = record;
+fn by_entry_id(record: Record) -> RequestRecord {
+    let Record { fingerprint, attempt, recorded_at, outcome } = record;
     let outcome = match outcome {
-        RecordedOutcome::Entry { id, .. } => KeptOutcome::Entry(id),
-        RecordedOutcome::Rejected(rejection) => KeptOutcome::Rejected(Box::new(rejection)),
+        RecordedOutcome::Entry(EntryPlace { id, .. }) => RecordedOutcome::Entry(id),
+        RecordedOutcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection),
     };
-    KeptRequest { key, fingerprint, attempt, outcome, recorded_at }
+    RequestRecord { fingerprint, attempt, recorded_at, outcome }
 }

@@ -10,7 +10,7 @@ use redb::{
 
 use super::{
     EmbeddedOptions, backup,
-    codec::{self, Linked, RecordedOutcome},
+    codec::{self, EntryPlace, Linked},
     file::{self, storage_error},
     heads::Recent,
     history::{Place, entry_at},
@@ -22,14 +22,14 @@ use super::{
         RequestKey, Row,
     },
 };
-use crate::{StoreError, clock::Timekeeper, partition::Partitions};
+use crate::{RecordedOutcome, StoreError, clock::Timekeeper, partition::Partitions};
 
 /// How many problems are told in words; the others are counted.
 const PROBLEMS_TOLD_MAX: usize = 100;
 
 /// What a check of a file has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckReport {
     /// How many accounts could be read.
     pub accounts: u64,
     /// How many entries, in the histories of those accounts.
@@ -42,7 +42,7 @@ pub struct Checked {
     pub problem_count: u64,
 }
 
-impl Checked {
+impl CheckReport {
     fn note(&mut self, problem: impl Into<String>) {
         self.problem_count += 1;
         if self.problems.len() < PROBLEMS_TOLD_MAX {
@@ -59,8 +59,8 @@ impl Checked {
 }
 
 /// Checks the file, which nobody else may have open.
-pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Checked, StoreError> {
-    let mut checked = Checked::default();
+pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<CheckReport, StoreError> {
+    let mut checked = CheckReport::default();
     let (mut database, identity) = file::open(medium, options)?;
     match catch_unwind(AssertUnwindSafe(|| database.check_integrity())) {
         Ok(Ok(true)) => {}
@@ -127,7 +127,7 @@ impl Walk {
         })
     }
 
-    fn all(&self, clock: &Timekeeper, checked: &mut Checked) -> Result<(), StoreError> {
+    fn all(&self, clock: &Timekeeper, checked: &mut CheckReport) -> Result<(), StoreError> {
         let (now, ahead_max) = (clock.estimate(), clock.ahead_max());
         let mut owned = 0;
         let mut milestones = 0;
@@ -253,7 +253,7 @@ impl Walk {
 
     fn request(&self, (_, _, account_id, _): (u64, &str, &str, &str), row: &[u8]) -> Result<(), StoreError> {
         let record = codec::record(row)?;
-        let RecordedOutcome::Entry { position, id } = record.outcome else { return Ok(()) };
+        let RecordedOutcome::Entry(EntryPlace { position, id }) = record.outcome else { return Ok(()) };
         let account_id: AccountId = account_id.parse().map_err(|_| {
             StoreError::Corrupt(format!("a request is of {account_id:?}, which is no account id"))
         })?;

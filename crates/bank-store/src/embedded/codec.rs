@@ -8,12 +8,12 @@ use std::borrow::Cow;
 
 use bank_domain::{
     Account, AccountId, AccountState, AccountType, Currency, Entry, EntryHash, EntryId, EntryKind,
-    Fingerprint, Labels, Money, Rejection, Timestamp, TransactionId,
+    Fingerprint, Labels, Money, Timestamp, TransactionId,
 };
 use serde::{Deserialize, Serialize};
 
 use super::tables::{Number, Position};
-use crate::{Attempt, StoreError, checks};
+use crate::{Attempt, RecordedOutcome, RequestRecord, StoreError, checks};
 
 /// What there is to an account besides its entries.
 #[derive(Serialize, Deserialize)]
@@ -58,31 +58,22 @@ struct EntryRow<'a> {
     hash: EntryHash,
 }
 
-/// What is kept of a request.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) fingerprint: Fingerprint,
-    pub(super) attempt: Attempt,
-    /// When it was recorded, by this machine's clock.
-    pub(super) recorded_at_seconds: u64,
-    pub(super) outcome: RecordedOutcome,
+/// The entry of a request, and where in the log it is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct EntryPlace {
+    pub(super) position: Position,
+    pub(super) id: EntryId,
 }
 
-/// The outcome of a request: the entry on the account that it names first, or why there is none.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum RecordedOutcome {
-    #[serde(rename = "e")]
-    Entry { position: Position, id: EntryId },
-    #[serde(rename = "r")]
-    Rejected(Rejection),
-}
+/// What is kept of a request.
+pub(super) type Record = RequestRecord<EntryPlace>;
 
 #[derive(Serialize, Deserialize)]
 struct RecordRow<'a> {
     fingerprint: u64,
     attempt: u64,
-    recorded_at_seconds: u64,
-    outcome: Cow<'a, RecordedOutcome>,
+    recorded_at: u64,
+    outcome: Cow<'a, RecordedOutcome<EntryPlace>>,
 }
 
 /// Appends the row of an account.
@@ -227,7 +218,7 @@ pub(super) fn encode_record(row: &mut Vec<u8>, record: &Record) -> Result<(), St
     let fields = RecordRow {
         fingerprint: record.fingerprint.to_bits(),
         attempt: record.attempt.0,
-        recorded_at_seconds: record.recorded_at_seconds,
+        recorded_at: record.recorded_at,
         outcome: Cow::Borrowed(&record.outcome),
     };
     encode(row, &fields)
@@ -235,12 +226,12 @@ pub(super) fn encode_record(row: &mut Vec<u8>, record: &Record) -> Result<(), St
 
 /// A request record from its row.
 pub(super) fn record(row: &[u8]) -> Result<Record, StoreError> {
-    let RecordRow { fingerprint, attempt, recorded_at_seconds, outcome } =
+    let RecordRow { fingerprint, attempt, recorded_at, outcome } =
         decode(row).map_err(|error| StoreError::Corrupt(format!("a request record: {error}")))?;
     Ok(Record {
         fingerprint: Fingerprint::from_bits(fingerprint),
         attempt: Attempt(attempt),
-        recorded_at_seconds,
+        recorded_at,
         outcome: outcome.into_owned(),
     })
 }

@@ -14,7 +14,7 @@ use redb::{ReadableTableMetadata as _, WriteTransaction};
 pub(super) use self::import::apply as import;
 use super::{
     ages,
-    codec::{self, Record, RecordedOutcome},
+    codec::{self, EntryPlace, Record},
     file::storage_error,
     heads::{Head, Recent, Remembered},
     history::{self, Place},
@@ -24,7 +24,8 @@ use super::{
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, Recorded, RequestKey, StoreError, partition::Partitions, proposal::chains,
+    Committed, Outcome, Proposal, RecordedOutcome, RequestKey, StoreError, partition::Partitions,
+    proposal::chains,
 };
 
 /// What a commit begins with.
@@ -195,9 +196,9 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         }
         let (position, id) = match record.outcome {
             RecordedOutcome::Rejected(rejection) => {
-                return Ok(Outcome::Replayed(Recorded::Rejected(rejection)));
+                return Ok(Outcome::Replayed(RecordedOutcome::Rejected(rejection)));
             }
-            RecordedOutcome::Entry { position, id } => (position, id),
+            RecordedOutcome::Entry(EntryPlace { position, id }) => (position, id),
         };
         let account_id = &proposal.key.account_id;
         let account = self.account(account_id)?.ok_or_else(|| {
@@ -210,7 +211,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             }
             None => history::entry_at(&self.tables.log, account_id, account.currency, place)?,
         };
-        Ok(Outcome::Replayed(Recorded::Entry(Arc::new(linked.entry))))
+        Ok(Outcome::Replayed(RecordedOutcome::Entry(Arc::new(linked.entry))))
     }
 
     /// Adds what a proposal writes.
@@ -221,14 +222,13 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
                 for change in plan.changes() {
                     self.add_change(change)?;
                 }
-                RecordedOutcome::Entry { position, id: plan.primary.entry.id() }
+                RecordedOutcome::Entry(EntryPlace { position, id: plan.primary.entry.id() })
             }
-            Err(rejection) => RecordedOutcome::Rejected(rejection.clone()),
+            Err(rejection) => RecordedOutcome::Rejected(Box::new(rejection.clone())),
         };
         if proposal.is_recorded() {
             let Proposal { fingerprint, attempt, .. } = *proposal;
-            let record =
-                Record { fingerprint, attempt, recorded_at_seconds: proposal.decided_at_seconds(), outcome };
+            let record = Record { fingerprint, attempt, recorded_at: proposal.decided_at_seconds(), outcome };
             self.recorded.insert(&proposal.key, self.records.len());
             self.records.push((&proposal.key, record));
         }

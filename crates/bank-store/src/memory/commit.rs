@@ -1,14 +1,14 @@
-//! Applies proposals.
+//! Applies proposals to a bank in memory.
 
 use std::{collections::HashSet, sync::Arc};
 
-use bank_domain::{AccountId, EntryHash, Plan, Rejection};
+use bank_domain::{AccountId, EntryHash, Plan};
 use hashbrown::HashMap;
 
-use super::{Record, State};
+use super::state::State;
 use crate::{
-    Committed, KeptOutcome, Outcome, Proposal, Recorded, backup::without_entry, partition::Partitions,
-    proposal::chains,
+    Committed, Outcome, Proposal, RecordedOutcome, RequestRecord, backup::without_entry,
+    partition::Partitions, proposal::chains,
 };
 
 /// Applies proposals, in order.
@@ -16,131 +16,105 @@ pub(super) fn apply(state: &mut State, partitions: Partitions, proposals: &[Prop
     let outcomes = Vec::with_capacity(proposals.len());
     let mut commit = Commit { state, partitions, tainted: HashSet::new(), outcomes };
     for chain in chains(proposals) {
-        match chain {
-            [proposal] => commit.settle(proposal),
-            chain => commit.settle_chain(chain),
-        }
+        commit.settle(chain);
     }
     let Commit { state, tainted, outcomes, .. } = commit;
     let current = tainted.into_iter().map(|id| (id.clone(), state.account(id))).collect();
     Committed { outcomes, current }
 }
 
-/// A commit under way.
 struct Commit<'s, 'p> {
     state: &'s mut State,
     partitions: Partitions,
-    /// The accounts of what was not applied.
+    /// The accounts of proposals that were not applied.
     tainted: HashSet<&'p AccountId>,
     outcomes: Vec<Outcome>,
 }
 
-/// The heads of accounts as the proposals of a chain leave them that are not applied yet.
-type Ahead<'p> = HashMap<&'p AccountId, EntryHash>;
-
 impl<'p> Commit<'_, 'p> {
-    /// Applies a proposal that stands for itself, or says why not.
-    fn settle(&mut self, proposal: &'p Proposal) {
-        let conflict = || self.is_stale(proposal, &Ahead::new()).then_some(Outcome::Conflict);
-        let outcome = self.state.recorded(proposal).or_else(conflict).unwrap_or_else(|| {
-            self.apply(proposal);
-            Outcome::Applied
-        });
-        if outcome != Outcome::Applied {
-            self.taint(std::slice::from_ref(proposal));
-        }
-        self.outcomes.push(outcome);
-    }
-
-    /// Applies a chain, or says of each proposal why not.
-    fn settle_chain(&mut self, chain: &'p [Proposal]) {
-        let mut obstacles: Vec<_> = chain.iter().map(|proposal| self.state.recorded(proposal)).collect();
-        if obstacles.iter().all(Option::is_none) {
-            obstacles = self.conflicts(chain);
-        }
-        if obstacles.iter().all(Option::is_none) {
-            return self.apply_chain(chain);
-        }
-        if obstacles.iter().any(|outcome| *outcome != Some(Outcome::Applied)) {
-            self.taint(chain);
-        }
-        self.outcomes.extend(obstacles.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Abandoned)));
-    }
-
-    /// Which proposals of a chain were decided on what is not so, each after those before it.
-    fn conflicts(&self, chain: &'p [Proposal]) -> Vec<Option<Outcome>> {
-        let mut ahead = Ahead::new();
-        let conflict = |proposal: &'p Proposal| {
-            let is_stale = self.is_stale(proposal, &ahead);
-            let changes = proposal.decision.iter().flat_map(Plan::changes);
-            ahead.extend(changes.map(|it| (&it.account.id, it.account.head)));
-            is_stale.then_some(Outcome::Conflict)
-        };
-        chain.iter().map(conflict).collect()
-    }
-
-    fn is_stale(&self, proposal: &Proposal, ahead: &Ahead<'_>) -> bool {
-        proposal.decided_on.iter().any(|(id, head)| {
-            let now = ahead.get(id).copied().or_else(|| self.state.head(id));
-            now != *head || self.tainted.contains(id)
-        })
-    }
-
-    fn taint(&mut self, chain: &'p [Proposal]) {
-        self.tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
-    }
-
-    fn apply_chain(&mut self, chain: &[Proposal]) {
-        let refused = chain.iter().position(|proposal| proposal.decision.is_err());
-        for (place, proposal) in chain.iter().enumerate() {
-            let is_applied = refused.is_none_or(|refused| refused == place);
-            if is_applied {
-                self.apply(proposal);
-            }
-            self.outcomes.push(if is_applied { Outcome::Applied } else { Outcome::Abandoned });
-        }
-    }
-
-    fn apply(&mut self, proposal: &Proposal) {
-        let outcome = match &proposal.decision {
-            Ok(plan) => {
-                for change in plan.changes() {
-                    self.state.write(change, self.partitions);
+    /// Applies a chain, or finds out for each of its proposals why not.
+    fn settle(&mut self, chain: &'p [Proposal]) {
+        let first = self.outcomes.len();
+        let is_free = self.find_records(chain) && self.find_conflicts(chain);
+        let outcomes = &mut self.outcomes[first..];
+        if is_free {
+            let rejected = chain.iter().position(|proposal| proposal.decision.is_err());
+            for (index, proposal) in chain.iter().enumerate() {
+                if rejected.is_none_or(|rejected| rejected == index) {
+                    outcomes[index] = Outcome::Applied;
+                    write(self.state, self.partitions, proposal);
                 }
-                KeptOutcome::Entry(plan.primary.entry.id())
             }
-            Err(rejection) => KeptOutcome::Rejected(Box::new(rejection.clone())),
-        };
-        if proposal.is_recorded() {
-            let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
-            let recorded_at = proposal.decided_at_seconds();
-            self.state.records.add(Record { key: key.clone(), fingerprint, attempt, outcome, recorded_at });
+        } else if outcomes.iter().any(|outcome| *outcome != Outcome::Applied) {
+            self.tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
         }
+    }
+
+    /// Adds an outcome for each proposal: that of its record, or `Abandoned`. Returns whether there was no record.
+    fn find_records(&mut self, chain: &[Proposal]) -> bool {
+        let mut is_free = true;
+        for proposal in chain {
+            let recorded = recorded_outcome(self.state, proposal);
+            is_free &= recorded.is_none();
+            self.outcomes.push(recorded.unwrap_or(Outcome::Abandoned));
+        }
+        is_free
+    }
+
+    /// Sets the outcome of proposals in conflict, each decided on the state after those before it. Returns whether there
+    /// was none.
+    fn find_conflicts(&mut self, chain: &'p [Proposal]) -> bool {
+        let mut is_free = true;
+        let mut heads: HashMap<&AccountId, EntryHash> = HashMap::new();
+        let first = self.outcomes.len() - chain.len();
+        for (proposal, outcome) in chain.iter().zip(&mut self.outcomes[first..]) {
+            let is_stale = proposal.decided_on.iter().any(|(id, head)| {
+                heads.get(id).copied().or_else(|| self.state.head(id)) != *head || self.tainted.contains(id)
+            });
+            if is_stale {
+                is_free = false;
+                *outcome = Outcome::Conflict;
+            }
+            if proposal.linked {
+                let changes = proposal.decision.iter().flat_map(Plan::changes);
+                heads.extend(changes.map(|it| (&it.account.id, it.account.head)));
+            }
+        }
+        is_free
     }
 }
 
-impl State {
-    /// What a proposal comes to whose request has an outcome.
-    fn recorded(&self, proposal: &Proposal) -> Option<Outcome> {
-        let record = self.records.get(&proposal.key)?;
-        if record.fingerprint != proposal.fingerprint {
-            return Some(Outcome::RequestIdReused);
+fn write(state: &mut State, partitions: Partitions, proposal: &Proposal) {
+    let outcome = match &proposal.decision {
+        Ok(plan) => {
+            plan.changes().for_each(|change| state.write(change, partitions));
+            RecordedOutcome::Entry(plan.primary.entry.id())
         }
-        if record.attempt == proposal.attempt {
-            return Some(Outcome::Applied);
-        }
-        Some(match &record.outcome {
-            KeptOutcome::Rejected(rejection) => {
-                Outcome::Replayed(Recorded::Rejected(Rejection::clone(rejection)))
-            }
-            KeptOutcome::Entry(id) => match self.entry(&proposal.key.account_id, *id) {
-                Some(entry) => Outcome::Replayed(Recorded::Entry(Arc::clone(entry))),
-                None => Outcome::Damaged(without_entry(&proposal.key, *id).to_string()),
-            },
-        })
+        Err(rejection) => RecordedOutcome::Rejected(Box::new(rejection.clone())),
+    };
+    if proposal.is_recorded() {
+        let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
+        let recorded_at = proposal.decided_at_seconds();
+        state.records.insert(key.clone(), RequestRecord { fingerprint, attempt, recorded_at, outcome });
     }
+}
 
-    fn head(&self, id: &AccountId) -> Option<EntryHash> {
-        self.accounts.get(id).map(|history| history.account.head)
+/// The outcome of a proposal whose request has a record.
+fn recorded_outcome(state: &State, proposal: &Proposal) -> Option<Outcome> {
+    let record = state.records.get(&proposal.key)?;
+    if record.fingerprint != proposal.fingerprint {
+        return Some(Outcome::RequestIdReused);
     }
+    if record.attempt == proposal.attempt {
+        return Some(Outcome::Applied);
+    }
+    Some(match &record.outcome {
+        RecordedOutcome::Rejected(rejection) => {
+            Outcome::Replayed(RecordedOutcome::Rejected(rejection.clone()))
+        }
+        RecordedOutcome::Entry(id) => match state.entry(&proposal.key.account_id, *id) {
+            Some(entry) => Outcome::Replayed(RecordedOutcome::Entry(Arc::clone(entry))),
+            None => Outcome::Damaged(without_entry(&proposal.key, *id).to_string()),
+        },
+    })
 }

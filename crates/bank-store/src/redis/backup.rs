@@ -18,8 +18,8 @@ use super::{
     script::clocks_apart,
 };
 use crate::{
-    Backup, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome, KeptRequest, RequestsQuery,
-    StoreError,
+    Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
+    RequestsQuery, StoreError,
     backup::{RequestsPage, taken_over, without_entry},
 };
 
@@ -57,7 +57,7 @@ fn mark(import: &ImportId) -> Value {
 
 #[async_trait]
 impl Backup for RedisStore {
-    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<KeptRequest>, StoreError> {
+    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
         let partition = |id: &AccountId| self.keys.partition_of(id);
         let after = query.after.as_ref().map(|key| &key.account_id).or(query.after_account.as_ref());
         let first = after.map_or(0, partition);
@@ -77,7 +77,7 @@ impl Backup for RedisStore {
         Ok(page.finish())
     }
 
-    async fn begin_import(&self, import: &ImportId) -> Result<ImportBegun, StoreError> {
+    async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
         self.guard.require_durable()?;
         let connection = self.commits.connection()?;
         let lists = (0..self.keys.partitions()).map(|partition| self.keys.accounts(partition));
@@ -85,12 +85,12 @@ impl Backup for RedisStore {
         let arguments = vec![Value::from(self.guard.bank_id()), mark(import)];
         let answer = self.evaluate(&connection, BEGIN, keys, arguments).await?;
         if reply::integer(&answer)? == 0 {
-            return Ok(ImportBegun::NotEmpty);
+            return Ok(ImportStart::NotEmpty);
         }
         // So that nobody has to run into it first.
         self.guard.look(&connection).await?;
         self.clear(&connection, import).await?;
-        Ok(ImportBegun::Marked)
+        Ok(ImportStart::Started)
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
@@ -100,16 +100,16 @@ impl Backup for RedisStore {
             self.history(part, &mut commands);
         }
         let windows = self.windows_now()?;
-        for request in &batch.requests {
-            let window = (request.recorded_at / self.windows.window_seconds).min(*windows.end());
+        for (request, record) in &batch.requests {
+            let window = (record.recorded_at / self.windows.window_seconds).min(*windows.end());
             if window < *windows.start() {
                 continue;
             }
-            let partition = self.keys.partition_of(&request.key.account_id);
+            let partition = self.keys.partition_of(&request.account_id);
             let key = self.keys.requests_of(partition, window);
             let begun = self.keys.requests(partition);
-            let record = records::record(request)?;
-            commands.push(["HSET", &key, &records::field(&request.key), &record].map(Value::from));
+            let record = records::record(record)?;
+            commands.push(["HSET", &key, &records::field(request), &record].map(Value::from));
             commands.push(["SADD", &begun, &window.to_string()].map(Value::from));
         }
         self.write(&connection, import, commands).await?;
@@ -150,7 +150,7 @@ impl RedisStore {
                 let [cursor, fields] = reply::pair(answer)?;
                 for (field, record) in reply::fields(fields)? {
                     let record = String::from_utf8_lossy(&record);
-                    page.offer(records::key(&field)?, |key| records::kept(key, &record))?;
+                    page.offer(records::key(&field)?, |key| records::parse(key, &record))?;
                 }
                 let cursor = reply::text(cursor)?;
                 if cursor != "0" {
@@ -196,13 +196,13 @@ impl RedisStore {
     async fn require_entries(
         &self,
         connection: &Connection,
-        requests: &[KeptRequest],
+        requests: &[(RequestKey, RequestRecord)],
     ) -> Result<(), StoreError> {
         let named: Vec<_> = requests
             .iter()
-            .filter_map(|request| match request.outcome {
-                KeptOutcome::Entry(id) => Some((&request.key, id)),
-                KeptOutcome::Rejected(_) => None,
+            .filter_map(|(key, record)| match record.outcome {
+                RecordedOutcome::Entry(id) => Some((key, id)),
+                RecordedOutcome::Rejected(_) => None,
             })
             .collect();
         if named.is_empty() {

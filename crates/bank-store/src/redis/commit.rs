@@ -11,7 +11,7 @@ use super::{
     packed::{Packed, Words as _},
     records, reply,
 };
-use crate::{Committed, Outcome, Proposal, Recorded, RequestKey, StoreError};
+use crate::{Committed, Outcome, Proposal, RecordedOutcome, RequestKey, StoreError};
 
 /// The script; Redis calls it by the digest of this text, so servers of two versions run their own.
 pub(super) const SCRIPT: &str = include_str!("commit.lua");
@@ -121,12 +121,12 @@ fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<O
     let recorded = reply::text(recorded)?;
     Ok(if recorded.starts_with('{') {
         match serde_json::from_str(&recorded) {
-            Ok(rejection) => Outcome::Replayed(Recorded::Rejected(rejection)),
+            Ok(rejection) => Outcome::Replayed(RecordedOutcome::Rejected(rejection)),
             Err(_) => Outcome::Damaged(format!("a request record of account {id} is malformed")),
         }
     } else {
         match replayed_entry(id, currency, &recorded, entries) {
-            Ok(entry) => Outcome::Replayed(Recorded::Entry(Arc::new(entry))),
+            Ok(entry) => Outcome::Replayed(RecordedOutcome::Entry(Arc::new(entry))),
             Err(error) => Outcome::Damaged(error.to_string()),
         }
     })

@@ -151,7 +151,7 @@ impl Demand {
         } else {
             "; so says the operator, redis is not asked (store.redis.check_config)"
         };
-        Durability { level, replicas, words: format!("{words}{copies}{caveat}") }
+        Durability { level, replicas, description: format!("{words}{copies}{caveat}") }
     }
 }
 
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_promise_says_what_it_is_worth() {
-        let promise = |demand: Demand| demand.promise().words;
+        let promise = |demand: Demand| demand.promise().description;
         let always = demand(DurabilityLevel::Always);
         assert_eq!(promise(always), "what is acknowledged is on redis's disk");
         assert_eq!(

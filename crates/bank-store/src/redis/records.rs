@@ -1,7 +1,7 @@
 //! Records of requests as `commit.lua` writes them, read and written in other ways than by a commit.
 
 use super::RedisOptions;
-use crate::{Attempt, Caller, KeptOutcome, KeptRequest, RequestKey, StoreError};
+use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError};
 
 /// By how much the clock of Redis may step back after a failover, at most; `commit.lua` has it too.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
@@ -50,36 +50,36 @@ pub(super) fn key(field: &str) -> Result<RequestKey, StoreError> {
 }
 
 /// The record of a request.
-pub(super) fn record(request: &KeptRequest) -> Result<String, StoreError> {
-    let KeptRequest { attempt, fingerprint, recorded_at, .. } = request;
-    let outcome = match &request.outcome {
-        KeptOutcome::Entry(id) => id.to_string(),
-        KeptOutcome::Rejected(rejection) => serde_json::to_string(rejection)
+pub(super) fn record(record: &RequestRecord) -> Result<String, StoreError> {
+    let RequestRecord { attempt, fingerprint, recorded_at, outcome } = record;
+    let outcome = match outcome {
+        RecordedOutcome::Entry(id) => id.to_string(),
+        RecordedOutcome::Rejected(rejection) => serde_json::to_string(rejection)
             .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
     };
     Ok(format!("{attempt} {fingerprint} {outcome} {recorded_at}"))
 }
 
-/// A request from its record.
-pub(super) fn kept(key: RequestKey, record: &str) -> Result<KeptRequest, StoreError> {
+/// A request record from its text.
+pub(super) fn parse(key: &RequestKey, record: &str) -> Result<RequestRecord, StoreError> {
     let parsed = (|| {
         let (attempt, rest) = record.split_once(' ')?;
         let (fingerprint, rest) = rest.split_once(' ')?;
         let (outcome, recorded_at) = rest.rsplit_once(' ')?;
         let bits = |text| u64::from_str_radix(text, 16).ok();
         let outcome = if outcome.starts_with('{') {
-            KeptOutcome::Rejected(serde_json::from_str(outcome).ok()?)
+            RecordedOutcome::Rejected(serde_json::from_str(outcome).ok()?)
         } else {
-            KeptOutcome::Entry(outcome.parse().ok()?)
+            RecordedOutcome::Entry(outcome.parse().ok()?)
         };
         Some((Attempt(bits(attempt)?), bits(fingerprint)?, outcome, recorded_at.parse().ok()?))
     })();
     let Some((attempt, fingerprint, outcome, recorded_at)) = parsed else {
-        let RequestKey { account_id, request_id, .. } = &key;
+        let RequestKey { account_id, request_id, .. } = key;
         return Err(StoreError::Corrupt(format!(
             "the record of request {request_id} of account {account_id} is malformed"
         )));
     };
     let fingerprint = bank_domain::Fingerprint::from_bits(fingerprint);
-    Ok(KeptRequest { key, fingerprint, attempt, outcome, recorded_at })
+    Ok(RequestRecord { fingerprint, attempt, recorded_at, outcome })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bank_store::{
     DurabilityLevel::{self, Always, EverySecond, None as Nothing},
-    HistoryPart, ImportBatch, ImportBegun, ImportId, MemoryStore, Outcome, Proposal, Store as _, StoreError,
+    HistoryPart, ImportBatch, ImportId, ImportStart, MemoryStore, Outcome, Proposal, Store as _, StoreError,
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
@@ -256,7 +256,7 @@ async fn an_import_that_a_replica_does_not_get_is_unknown_however_often_it_is_se
     };
     let import = ImportId::random();
     // A replica on a busy machine may take its time.
-    while backup.begin_import(&import).await != Ok(ImportBegun::Marked) {}
+    while backup.begin_import(&import).await != Ok(ImportStart::Started) {}
     while backup.import(&import, &batch(0)).await.is_err() {}
 
     replica.freeze();

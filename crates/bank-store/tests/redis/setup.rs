@@ -49,7 +49,7 @@ async fn a_redis_that_hides_its_settings_is_taken_at_its_operators_word() {
     assert_misconfigured(&error, &["maxmemory-policy", "noeviction", "store.redis.check_config = false"]);
 
     let store = connect(&RedisOptions { check_config: false, ..options }).await;
-    assert!(store.durability().words.contains("so says the operator"), "{}", store.durability());
+    assert!(store.durability().description.contains("so says the operator"), "{}", store.durability());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bank_domain::EntryId;
 
 use crate::{
-    AccountsQuery, Backup, EntriesQuery, HistoryPart, ImportBatch, ImportBegun, ImportId, KeptOutcome,
-    KeptRequest, MemoryStore, Outcome, RequestsQuery, StoreError,
+    AccountsQuery, Backup, EntriesQuery, HistoryPart, ImportBatch, ImportId, ImportStart, MemoryStore,
+    Outcome, RecordedOutcome, RequestKey, RequestRecord, RequestsQuery, StoreError,
     conformance::{
         Bank,
         bank::{insist, is_lost},
@@ -19,17 +19,17 @@ fn backup(bank: &Bank) -> &dyn Backup {
     bank.store().backup().unwrap()
 }
 
-async fn requests(bank: &Bank, query: &RequestsQuery) -> Vec<KeptRequest> {
+async fn requests(bank: &Bank, query: &RequestsQuery) -> Vec<(RequestKey, RequestRecord)> {
     insist(|| backup(bank).requests(query)).await
 }
 
-async fn all_requests(bank: &Bank) -> Vec<KeptRequest> {
+async fn all_requests(bank: &Bank) -> Vec<(RequestKey, RequestRecord)> {
     requests(bank, &RequestsQuery { limit: usize::MAX, ..RequestsQuery::default() }).await
 }
 
 async fn begin(bank: &Bank) -> ImportId {
     let import = ImportId::random();
-    assert_eq!(insist(|| backup(bank).begin_import(&import)).await, ImportBegun::Marked);
+    assert_eq!(insist(|| backup(bank).begin_import(&import)).await, ImportStart::Started);
     import
 }
 
@@ -93,17 +93,17 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
     let all = all_requests(&bank).await;
     assert_eq!(all.len(), 12 + 5 + 2);
     let partitions = bank.store().partitions();
-    assert!(all.is_sorted_by_key(|it| (partition_of(&it.key.account_id, partitions), it.key.clone())));
-    let of = |name: &str| all.iter().filter(|it| it.key.account_id == id(name)).collect::<Vec<_>>();
+    assert!(all.is_sorted_by_key(|it| (partition_of(&it.0.account_id, partitions), it.0.clone())));
+    let of = |name: &str| all.iter().filter(|it| it.0.account_id == id(name)).collect::<Vec<_>>();
     let names: Vec<_> =
-        of("account-7").iter().map(|it| (it.key.request_id.as_str(), it.key.caller.as_str())).collect();
+        of("account-7").iter().map(|it| (it.0.request_id.as_str(), it.0.caller.as_str())).collect();
     let expected =
         [("a", "alice"), ("a", "bob smith"), ("b", ""), ("c", ""), ("much", ""), ("open", ""), ("~", "")];
     assert_eq!(names, expected);
-    assert!(matches!(of("account-7")[4].outcome, KeptOutcome::Rejected(_)));
+    assert!(matches!(of("account-7")[4].1.outcome, RecordedOutcome::Rejected(_)));
     let opening = bank.history("account-7").await[0].id();
-    assert_eq!(of("account-7")[5].outcome, KeptOutcome::Entry(opening));
-    assert!(matches!(of("nobody")[0].outcome, KeptOutcome::Rejected(_)));
+    assert_eq!(of("account-7")[5].1.outcome, RecordedOutcome::Entry(opening));
+    assert!(matches!(of("nobody")[0].1.outcome, RecordedOutcome::Rejected(_)));
 
     for limit in [0, 1, 4, 19, 20] {
         let mut pages = Vec::new();
@@ -112,7 +112,7 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
             let page = requests(&bank, &query).await;
             assert!(page.len() <= limit);
             let is_last = page.len() < limit || limit == 0;
-            query.after = page.last().map(|it| it.key.clone());
+            query.after = page.last().map(|it| it.0.clone());
             pages.extend(page);
             if is_last {
                 break;
@@ -130,7 +130,7 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
         let expected: Vec<_> = all
             .iter()
             .filter(|it| {
-                place(&it.key.account_id) > place(&lowest) && place(&it.key.account_id) <= place(&highest)
+                place(&it.0.account_id) > place(&lowest) && place(&it.0.account_id) <= place(&highest)
             })
             .cloned()
             .collect();
@@ -228,7 +228,7 @@ pub async fn a_bank_serves_nobody_while_it_is_imported(bank: Bank) {
 pub async fn a_bank_with_accounts_takes_no_import(bank: Bank) {
     bank.open_with("a", 100).await;
     let name = ImportId::random();
-    assert_eq!(insist(|| backup(&bank).begin_import(&name)).await, ImportBegun::NotEmpty);
+    assert_eq!(insist(|| backup(&bank).begin_import(&name)).await, ImportStart::NotEmpty);
     let batch = everything(&original(&bank).await).await;
     assert_refused(|| backup(&bank).import(&name, &batch)).await;
     assert_refused(|| backup(&bank).finish_import(&name)).await;
@@ -277,8 +277,9 @@ pub async fn an_abandoned_import_leaves_an_empty_bank(bank: Bank) {
 
 pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) {
     let batch = everything(&original(&bank).await).await;
-    let named_by = batch.requests.iter().position(|it| matches!(it.outcome, KeptOutcome::Entry(_))).unwrap();
-    let KeptOutcome::Entry(entry) = batch.requests[named_by].outcome else { unreachable!() };
+    let named_by =
+        batch.requests.iter().position(|it| matches!(it.1.outcome, RecordedOutcome::Entry(_))).unwrap();
+    let RecordedOutcome::Entry(entry) = batch.requests[named_by].1.outcome else { unreachable!() };
     let later = bank.later(1).now();
     for (place, account_id) in [
         (EntryId { sequence: 99, ..entry }, None),
@@ -287,9 +288,9 @@ pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) 
         (entry, Some("ghost")),
     ] {
         let mut batch = batch.clone();
-        batch.requests[named_by].outcome = KeptOutcome::Entry(place);
+        batch.requests[named_by].1.outcome = RecordedOutcome::Entry(place);
         if let Some(account_id) = account_id {
-            batch.requests[named_by].key.account_id = id(account_id);
+            batch.requests[named_by].0.account_id = id(account_id);
         }
         let name = begin(&bank).await;
         let error = loop {
@@ -306,7 +307,7 @@ pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) 
 
 pub async fn records_that_are_too_old_are_left_out_of_an_import(bank: Bank) {
     let mut batch = everything(&original(&bank).await).await;
-    batch.requests[1].recorded_at = 1_000;
+    batch.requests[1].1.recorded_at = 1_000;
     let name = begin(&bank).await;
     import(&bank, &name, &batch).await;
     finish(&bank, &name).await;

@@ -3,7 +3,7 @@
 use bank_domain::Rejection;
 
 use crate::{
-    Outcome, Proposal, Recorded,
+    Outcome, Proposal, RecordedOutcome,
     conformance::{
         Bank,
         bank::{Request, View, fresh_attempt},
@@ -56,7 +56,7 @@ pub async fn a_chain_that_is_refused_leaves_the_record_of_one(bank: Bank) {
     assert_nothing_moved(&bank).await;
 
     // The rejection is the outcome of its request; the other requests are as if they had not been made.
-    let refused = Recorded::Rejected(chain[1].decision.clone().unwrap_err());
+    let refused = RecordedOutcome::Rejected(chain[1].decision.clone().unwrap_err().into());
     assert_eq!(bank.submit(named("take", withdraw("2", 61))).await, Replayed(refused));
     assert_eq!(bank.submit(named("pay", withdraw("1", 1))).await, Applied);
     assert_eq!(bank.submit(named("thank", withdraw("1", 2))).await, Applied);
@@ -104,7 +104,7 @@ pub async fn a_repeated_chain_is_replayed(bank: Bank) {
     let chain = pay_and_take(&mut view, 50);
     bank.commit(&chain).await;
     let entries: Vec<_> = chain.iter().map(|it| it.decision.clone().unwrap().primary.entry).collect();
-    let replayed: Vec<_> = entries.into_iter().map(|it| Replayed(Recorded::Entry(it))).collect();
+    let replayed: Vec<_> = entries.into_iter().map(|it| Replayed(RecordedOutcome::Entry(it))).collect();
     assert_eq!(bank.commit(&repeated(&chain)).await.outcomes, replayed);
     // However it would be decided today.
     let chain = pay_and_take(&mut bank.view(&["1", "2"]).await, 50);
@@ -117,7 +117,7 @@ pub async fn a_repeated_refused_chain_is_refused_by_its_record(bank: Bank) {
     let chain = pay_and_take(&mut view, 61);
     bank.commit(&chain).await;
     bank.apply(deposit("2", 1)).await;
-    let refused = Recorded::Rejected(chain[1].decision.clone().unwrap_err());
+    let refused = RecordedOutcome::Rejected(chain[1].decision.clone().unwrap_err().into());
     let chain = pay_and_take(&mut bank.view(&["1", "2"]).await, 61);
     assert!(chain.iter().all(|proposal| proposal.decision.is_ok()));
     assert_eq!(bank.commit(&chain).await.outcomes, [Abandoned, Replayed(refused), Abandoned]);
@@ -135,7 +135,7 @@ pub async fn a_chain_of_known_and_new_requests_does_nothing(bank: Bank) {
         named("other", deposit("2", 9)),
     ];
     let chain = view.propose_chain(requests);
-    let replayed = Replayed(Recorded::Entry(known.into()));
+    let replayed = Replayed(RecordedOutcome::Entry(known.into()));
     assert_eq!(bank.commit(&chain).await.outcomes, [Abandoned, replayed, RequestIdReused]);
     assert_eq!((bank.balance("1").await, bank.balance("2").await), (100, 15));
 }

@@ -3,7 +3,7 @@
 use bank_domain::{EntryKind, Rejection};
 
 use crate::{
-    Outcome, Recorded,
+    Outcome, RecordedOutcome,
     conformance::{
         Bank,
         commands::{
@@ -226,7 +226,7 @@ pub async fn what_builds_on_a_replay_conflicts(bank: Bank) {
     let again = view.propose(named("r", transfer("1", "2", 10)));
     let on_it = view.propose(withdraw("2", 20));
     let committed = bank.commit(&[again, on_it]).await;
-    assert_eq!(committed.outcomes, [Outcome::Replayed(Recorded::Entry(entry.into())), Conflict]);
+    assert_eq!(committed.outcomes, [Outcome::Replayed(RecordedOutcome::Entry(entry.into())), Conflict]);
     assert_eq!(committed.current[&id("1")], Some(bank.account("1").await));
     assert_eq!(committed.current[&id("2")], Some(bank.account("2").await));
     assert_eq!((bank.balance("1").await, bank.balance("2").await), (90, 10));

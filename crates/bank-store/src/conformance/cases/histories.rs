@@ -3,7 +3,7 @@
 use bank_domain::{Entry, EntryId, Timestamp};
 
 use crate::{
-    EntriesQuery, Order, Outcome, Recorded,
+    EntriesQuery, Order, Outcome, RecordedOutcome,
     conformance::{
         Bank,
         commands::{deposit, described, freeze, id, limit, named, open, transfer},
@@ -127,7 +127,7 @@ pub async fn a_history_is_a_chain(bank: Bank) {
     }
 
     // A replay has the hash of the first time, however long the history has become.
-    let Outcome::Replayed(Recorded::Entry(entry)) =
+    let Outcome::Replayed(RecordedOutcome::Entry(entry)) =
         bank.submit(named("r1", described(deposit("1", 1), "number 1"))).await
     else {
         panic!("the request is forgotten");

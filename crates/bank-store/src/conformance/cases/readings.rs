@@ -285,7 +285,7 @@ pub async fn the_store_is_healthy_and_says_what_it_is(bank: Bank) {
     let store = bank.store();
     store.health().await.unwrap();
     assert!(!store.name().is_empty());
-    assert!(!store.durability().words.is_empty());
+    assert!(!store.durability().description.is_empty());
     assert!(!store.bank_id().is_empty());
     assert!(store.lanes() >= 1);
     for number in 0..1_000 {

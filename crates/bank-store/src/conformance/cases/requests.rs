@@ -6,7 +6,7 @@ use bank_domain::{
 };
 
 use crate::{
-    Outcome, Proposal, Recorded,
+    Outcome, Proposal, RecordedOutcome,
     conformance::{
         Bank, Request,
         bank::fresh_attempt,
@@ -19,7 +19,7 @@ use crate::{
 use Outcome::{Applied, Conflict, Replayed, RequestIdReused};
 
 fn replayed_entry(entry: &Entry) -> Outcome {
-    Replayed(Recorded::Entry(entry.clone().into()))
+    Replayed(RecordedOutcome::Entry(entry.clone().into()))
 }
 
 fn entry_of(proposal: &Proposal) -> &Entry {
@@ -133,7 +133,7 @@ pub async fn a_repeated_rejection_is_replayed(bank: Bank) {
     bank.apply(deposit("1", 1_000)).await;
     let again = bank.propose(request()).await;
     assert!(again.decision.is_ok());
-    assert_eq!(bank.commit_one(&again).await, Replayed(Recorded::Rejected(rejection)));
+    assert_eq!(bank.commit_one(&again).await, Replayed(RecordedOutcome::Rejected(rejection.into())));
     assert_eq!(bank.commit_one(&proposal).await, Applied);
     assert_eq!(bank.balance("1").await, 1_010);
 }
@@ -171,7 +171,7 @@ pub async fn every_rejection_is_replayed_as_it_was(bank: Bank) {
         let rejection = proposal.decision.clone().unwrap_err();
         reasons.push(std::mem::discriminant(&rejection));
         assert_eq!(bank.commit_one(&proposal).await, Applied, "{rejection}");
-        assert_eq!(bank.submit(request).await, Replayed(Recorded::Rejected(rejection)));
+        assert_eq!(bank.submit(request).await, Replayed(RecordedOutcome::Rejected(rejection.into())));
     }
     reasons.dedup();
     let told_apart: std::collections::HashSet<_> = reasons.into_iter().collect();
@@ -197,7 +197,7 @@ pub async fn a_request_twice_in_one_commit_is_applied_once(bank: Bank) {
     let second = Proposal { attempt: fresh_attempt(), ..first.clone() };
     let rejection = first.decision.clone().unwrap_err();
     let committed = bank.commit(&[first, second]).await;
-    assert_eq!(committed.outcomes, [Applied, Replayed(Recorded::Rejected(rejection))]);
+    assert_eq!(committed.outcomes, [Applied, Replayed(RecordedOutcome::Rejected(rejection.into()))]);
 }
 
 pub async fn a_proposal_twice_in_one_commit_is_applied_once(bank: Bank) {

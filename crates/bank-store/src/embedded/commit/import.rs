@@ -7,10 +7,10 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::{After, Before, Commit, Known};
 use crate::{
-    ImportBatch, KeptOutcome, KeptRequest, RequestKey, StoreError,
+    ImportBatch, RecordedOutcome, RequestKey, RequestRecord, StoreError,
     backup::without_entry,
     embedded::{
-        codec::{self, Linked, Record, RecordedOutcome},
+        codec::{self, EntryPlace, Linked},
         file::storage_error,
         heads::Head,
         history::{self, Place},
@@ -63,23 +63,23 @@ pub(in crate::embedded) fn apply(
             commit.add_change(change)?;
         }
     }
-    for request in &batch.requests {
-        let outcome = match &request.outcome {
-            KeptOutcome::Rejected(rejection) => RecordedOutcome::Rejected(*rejection.clone()),
-            KeptOutcome::Entry(id) => {
-                let position = match added.get(&(&request.key.account_id, *id)) {
+    for (key, record) in &batch.requests {
+        let outcome = match &record.outcome {
+            RecordedOutcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection.clone()),
+            RecordedOutcome::Entry(id) => {
+                let position = match added.get(&(&key.account_id, *id)) {
                     Some(position) => *position,
-                    None => commit.position(&request.key, *id)?,
+                    None => commit.position(key, *id)?,
                 };
-                RecordedOutcome::Entry { position, id: *id }
+                RecordedOutcome::Entry(EntryPlace { position, id: *id })
             }
         };
-        let KeptRequest { fingerprint, attempt, recorded_at: recorded_at_seconds, .. } = *request;
-        let record = Record { fingerprint, attempt, recorded_at_seconds, outcome };
+        let RequestRecord { fingerprint, attempt, recorded_at, .. } = *record;
+        let record = RequestRecord { fingerprint, attempt, recorded_at, outcome };
         // Both banks date records by the time of day; this one counts their age in its own way from then on.
-        let age_seconds = now_seconds.saturating_sub(recorded_at_seconds);
+        let age_seconds = now_seconds.saturating_sub(recorded_at);
         let aged_to = aged_to_seconds.saturating_sub(age_seconds);
-        commit.windows.import(&mut commit.tables.requests, retention, &request.key, &record, aged_to)?;
+        commit.windows.import(&mut commit.tables.requests, retention, key, &record, aged_to)?;
     }
     let After { recent, .. } = commit.write(batch.requests.len())?;
     Ok(((), After { recent, heads: Vec::new() }))
