@@ -14,7 +14,6 @@ mod parse;
 mod read;
 mod render;
 mod scans;
-mod status;
 mod watch;
 
 use std::{panic::resume_unwind, pin::pin, sync::Arc, time::Duration};
@@ -33,7 +32,6 @@ use tracing::Instrument as _;
 pub(crate) use self::{
     authenticate::Authenticate,
     call::{EndsWhenDraining, PacedByReader, is_timeout},
-    status::{Failure, MessageBound, NotAccepted, error_response, explain_answer, explain_end, status},
 };
 pub use self::{batch::BatchBounds, info::ServerFacts};
 use self::{
@@ -48,6 +46,7 @@ use crate::{
     ledger::{self, Executed, Ledger},
     places::Places,
     server::{Allowance, Caller, HeldRoom, Places as CallPlaces},
+    status::{Failure, LimitKind, status},
     watch::WatchOptions,
 };
 
@@ -162,7 +161,7 @@ impl BankApi {
             drop(places);
             Ok(reply)
         };
-        self.detach(work).await.unwrap_or_else(|failure| Err(status::status(failure)))
+        self.detach(work).await.unwrap_or_else(|failure| Err(status(failure)))
     }
 
     async fn mutate_here<Message, Reply>(
@@ -242,7 +241,7 @@ impl BankApi {
             let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
             let bytes_max = query.bytes_max();
             let room = timeout_at(deadline, caller.buffers().take(bytes_max)).await;
-            let mut room = room.map_err(|_| Failure::NoRoom(caller.buffers().none_for(bytes_max)))?;
+            let mut room = room.map_err(|_| Failure::from(caller.buffers().none_for(bytes_max)))?;
             let store = Arc::new(Scans::new(Arc::clone(self.ledger.store()), caller));
             let answer = pin!(answer(store, access, query));
             let answer = timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))?;
@@ -259,7 +258,7 @@ impl BankApi {
     /// Leave to read everything.
     fn audit_permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
         let audits_max = self.options.concurrent_audits_max;
-        self.audits.try_acquire().map_err(|_| Failure::TooManyAudits { audits_max })
+        self.audits.try_acquire().map_err(|_| Failure::limit(LimitKind::Audits, audits_max))
     }
 
     fn assumed<'a>(&self, access: &'a Access) -> Assumed<'a> {

@@ -37,6 +37,7 @@ mod movement;
 mod network;
 mod places;
 pub mod server;
+mod status;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -12,10 +12,7 @@ use prometheus::{
 };
 use tonic::Code;
 
-use crate::{
-    auth::Method,
-    ledger::{self, Executed},
-};
+use crate::auth::Method;
 
 /// What the text is, for whoever scrapes it.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -85,28 +82,6 @@ pub enum CommandOutcome {
 impl CommandOutcome {
     const ALL: [Self; 6] =
         [Self::Applied, Self::Rejected, Self::Replayed, Self::Conflict, Self::Failed, Self::Unknown];
-
-    pub(crate) fn of(result: &Result<Executed, ledger::Error>) -> Self {
-        match result {
-            Ok(Executed { replayed: true, .. }) | Err(ledger::Error::Rejected { replayed: true, .. }) => {
-                Self::Replayed
-            }
-            Ok(Executed { replayed: false, .. }) => Self::Applied,
-            Err(ledger::Error::Rejected { replayed: false, .. }) => Self::Rejected,
-            Err(ledger::Error::OutcomeUnknown { .. }) => Self::Unknown,
-            Err(
-                ledger::Error::RequestIdReused { .. }
-                | ledger::Error::RequestIdRepeated { .. }
-                | ledger::Error::PartlyExecuted { .. }
-                | ledger::Error::BatchAborted { .. }
-                | ledger::Error::QueueFull { .. }
-                | ledger::Error::DeadlineExceeded { .. }
-                | ledger::Error::ClockOff(_)
-                | ledger::Error::ShuttingDown
-                | ledger::Error::Store(_),
-            ) => Self::Failed,
-        }
-    }
 
     const fn as_str(self) -> &'static str {
         match self {

@@ -13,7 +13,11 @@ use bank_server::config;
 /// The reasons that errors carry: words in capitals, in the one place that makes errors. Those of
 /// HTTP/2 and gRPC that are not the bank's are left out.
 fn reasons() -> BTreeSet<String> {
-    let sources = [include_str!("../src/grpc/status.rs"), include_str!("../src/grpc/status/edge.rs")];
+    let sources = [
+        include_str!("../src/status/describe.rs"),
+        include_str!("../src/status/limit.rs"),
+        include_str!("../src/status/stack.rs"),
+    ];
     let is_reason =
         |word: &&str| word.len() > 5 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     let quoted = |source: &'static str| source.split('"').skip(1).step_by(2);

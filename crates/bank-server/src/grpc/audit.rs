@@ -9,10 +9,11 @@ use bank_domain::{
 use bank_proto::v1::{self, audit_accounts_response as response};
 use tokio::sync::mpsc;
 
-use super::{BankApi, call::ReplyTo, render, status::Failure};
+use super::{BankApi, call::ReplyTo, render};
 use crate::{
     audit::{self, Finding, News, Problem, Progress, Scope, Summary},
     auth::{self, Access},
+    status::Failure,
 };
 
 /// How many pieces of news wait to be told.

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
-use super::status::{Failure, error_response};
 use crate::{
     audit_trail,
     auth::{
@@ -20,6 +19,7 @@ use crate::{
         authentication::{Authenticator, TokenRejection, Verified},
     },
     server::Peer,
+    status::{Failure, error_response},
 };
 
 /// Puts who calls into the extensions of each request, or answers for the service that it is not

@@ -11,11 +11,11 @@ use super::{
     call::ReplyTo,
     parse::{Everything, Upload},
     render,
-    status::Failure,
 };
 use crate::{
     auth::{Access, Extent},
     backup::{self, Counts, ExportNews, ExportSummary, ImportNews},
+    status::Failure,
 };
 
 /// How many pieces of news, or of a file, wait to be handed on.

@@ -26,14 +26,14 @@ use super::{
     BankApi,
     call::{Answer, Call, DEADLINE_MARGIN_MAX, Ending, Replies, ReplyTo},
     parse::{Batch, Operation},
-    status::{Failure, MessageBound, operation_error},
 };
 use crate::{
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
     ledger::{self, BatchResults, DryRun},
-    places::Place,
+    places::{Full, Place},
     server::{self, Allowance, HeldRoom, Places, Room, TooFast},
+    status::{Failure, Limit, LimitKind, operation_error},
 };
 
 /// How large batches of operations may be.
@@ -95,7 +95,7 @@ pub(super) async fn one(
     let work = pin!(async {
         let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
         let bytes = bytes_in_work(&message, message.operations.len());
-        held.hold(caller.allowance.buffers().try_take(bytes).map_err(Failure::NoRoom)?);
+        held.hold(caller.allowance.buffers().try_take(bytes)?);
         let in_work = held.clone();
         let work = async move {
             // Also where its caller has left.
@@ -157,7 +157,7 @@ impl BankApi {
         caller: Arc<Caller>,
         messages: Streaming<v1::ExecuteStreamRequest>,
     ) -> impl Stream<Item = Begun> {
-        let bound = MessageBound::of_batches(self.options.batches.bytes_max);
+        let bound = Limit::new(LimitKind::BatchMessage, self.options.batches.bytes_max);
         let dry_run = Arc::<Mutex<StreamDryRun>>::default();
         stream::unfold(Some((self, caller, messages, dry_run)), move |state| async move {
             let (api, caller, mut messages, mut dry_run) = state?;
@@ -204,8 +204,8 @@ impl BankApi {
             let results = timeout_at(deadline + DEADLINE_MARGIN_MAX, results).await;
             match results.unwrap_or(Err(Failure::DeadlineExceeded)) {
                 Ok(results) => Ok((v1::ExecuteStreamResponse { results, error: None }, room)),
-                // What comes next would be checked without it.
-                Err(failure @ Failure::DryRunTooLarge(_)) => Err(failure),
+                // The next batch would be checked without this one.
+                Err(failure) if failure.is_dry_run_too_large() => Err(failure),
                 Err(failure) => Ok((refused(failure), room)),
             }
         }
@@ -291,11 +291,18 @@ impl BankApi {
         let results = self.ledger.preview_batch(batch, &mut dry_run.run).await?;
         let bytes = dry_run.run.bytes();
         if let Some(more) = bytes.checked_sub(dry_run.counted_bytes).filter(|more| *more > 0) {
-            let place = self.dry_runs.take(caller.counted.clone(), more).map_err(Failure::DryRunTooLarge)?;
+            let place = self.dry_runs.take(caller.counted.clone(), more).map_err(dry_run_too_large)?;
             dry_run.places.push(place);
             dry_run.counted_bytes = bytes;
         }
         Ok(results)
+    }
+}
+
+fn dry_run_too_large(full: Full) -> Failure {
+    match full {
+        Full::InAll { max } => Failure::limit(LimitKind::DryRuns, max),
+        Full::OfCaller { max } => Failure::limit(LimitKind::CallerDryRuns, max),
     }
 }
 
@@ -347,7 +354,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 impl From<TooFast> for Failure {
     fn from(too_fast: TooFast) -> Self {
         let TooFast { calls_per_second_max, retry_after } = too_fast;
-        Self::RateLimited { calls_per_second_max, retry_after }
+        let limit = Limit::new(LimitKind::CallerRate, calls_per_second_max.get());
+        Self::LimitReached(limit.retry_after(retry_after))
     }
 }
 

@@ -25,15 +25,13 @@ use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{
-    authenticate::Credentials,
-    status::{Failure, status},
-};
+use super::authenticate::Credentials;
 use crate::{
     audit_trail,
     auth::{Access, Extent, Identity, Method, Scope},
     ledger,
     server::{Allowance, Peer, Room},
+    status::{Failure, LimitKind, status},
     telemetry::{TRACES, traced},
 };
 
@@ -151,7 +149,8 @@ impl<Reply: prost::Message> ReplyTo<Reply> {
 
     fn sent<E>(&self, sent: Result<Result<(), E>, Elapsed>) -> Result<(), Failure> {
         let pause_max = self.pause_max;
-        sent.map_err(|_| Failure::ReaderPaused { pause_max })?.map_err(|_| Failure::CallerGone)
+        sent.map_err(|_| Failure::limit(LimitKind::ReaderPause, pause_max.as_millis()))?
+            .map_err(|_| Failure::CallerGone)
     }
 
     /// What the caller may ask of the server.

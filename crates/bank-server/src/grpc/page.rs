@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::status::Failure;
+use crate::status::Failure;
 
 /// How many items a page has unless the caller says.
 pub(super) const SIZE_DEFAULT: usize = 50;

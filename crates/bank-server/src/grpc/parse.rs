@@ -22,12 +22,12 @@ use tonic::Streaming;
 
 pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
-pub(super) use self::watch::{RESUME_TOKEN, WatchQuery, WatchStart};
-use super::{
-    page::Page,
-    status::{Failure, MessageBound},
+pub(super) use self::watch::{WatchQuery, WatchStart};
+use super::page::Page;
+use crate::{
+    audit::Scope,
+    status::{Failure, Limit, LimitKind},
 };
-use crate::audit::Scope;
 
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
@@ -117,7 +117,7 @@ impl ParseWith<Streaming<v1::ImportBankRequest>> for Upload {
         messages: Streaming<v1::ImportBankRequest>,
         assumed: &Assumed<'_>,
     ) -> Result<Self, Failure> {
-        let bound = MessageBound::of_single_calls(assumed.message_bytes_max);
+        let bound = Limit::new(LimitKind::Message, assumed.message_bytes_max);
         let data = messages.map(move |message| match message {
             Ok(v1::ImportBankRequest { data }) => Ok(data),
             Err(status) => Err(Failure::Unreadable(status, bound)),

@@ -14,11 +14,11 @@ use super::{
     page::{List, Paged},
     parse::{AccountList, AccountQuery, BalanceQuery, History, TransactionQuery},
     render,
-    status::Failure,
 };
 use crate::{
     auth::{Access, Extent},
     movement,
+    status::Failure,
 };
 
 pub(super) async fn account(

@@ -11,14 +11,15 @@ use tonic_types::FieldViolation;
 use super::{
     BankApi,
     call::ReplyTo,
-    parse::{RESUME_TOKEN, WatchQuery, WatchStart},
+    parse::{WatchQuery, WatchStart},
     read, render,
     scans::Scans,
-    status::Failure,
 };
 use crate::{
     auth::{Access, Extent},
+    places::Full,
     server::Caller,
+    status::{Failure, LimitKind, RESUME_TOKEN},
     watch::{InvalidToken, Scope, Start, Token, Told, Watch, WatchOptions},
 };
 
@@ -30,7 +31,7 @@ pub(super) async fn transactions(
     reply_to: ReplyTo<v1::WatchTransactionsResponse>,
 ) -> Result<Extent, Failure> {
     let options = api.options.watch;
-    let _place = api.watches.take(caller, 1).map_err(Failure::TooManyWatches)?;
+    let _place = api.watches.take(caller, 1).map_err(too_many_watches)?;
     let store: Arc<dyn Store> =
         Arc::new(Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone()));
     let (scope, extent) = match query.account_id {
@@ -85,7 +86,14 @@ async fn tell(
     // While it waits, there is only one of them.
     drop(entries);
     let told = timeout(options.consumer_timeout, reply_to.send(reply)).await;
-    told.map_err(|_| Failure::SlowConsumer { timeout: options.consumer_timeout })?
+    told.map_err(|_| Failure::limit(LimitKind::ConsumerTimeout, options.consumer_timeout.as_millis()))?
+}
+
+fn too_many_watches(full: Full) -> Failure {
+    match full {
+        Full::InAll { max } => Failure::limit(LimitKind::Watches, max),
+        Full::OfCaller { max } => Failure::limit(LimitKind::CallerWatches, max),
+    }
 }
 
 fn invalid(error: InvalidToken) -> Failure {

@@ -142,12 +142,35 @@ impl Submission {
     }
 
     pub(super) fn answer(self, metrics: &Metrics, result: Result<Executed, Error>) {
-        metrics.command_ended(CommandOutcome::of(&result));
+        metrics.command_ended(outcome_of(&result));
         match self.reply {
             // An error means that the caller is gone. The outcome stands all the same.
             ReplyTo::Caller(reply) => drop(reply.send(result)),
             ReplyTo::Batch { results, index } => results.put(index, result),
         }
+    }
+}
+
+/// How a result counts in the metrics.
+fn outcome_of(result: &Result<Executed, Error>) -> CommandOutcome {
+    match result {
+        Ok(Executed { replayed: true, .. }) | Err(Error::Rejected { replayed: true, .. }) => {
+            CommandOutcome::Replayed
+        }
+        Ok(Executed { replayed: false, .. }) => CommandOutcome::Applied,
+        Err(Error::Rejected { replayed: false, .. }) => CommandOutcome::Rejected,
+        Err(Error::OutcomeUnknown { .. }) => CommandOutcome::Unknown,
+        Err(
+            Error::RequestIdReused { .. }
+            | Error::RequestIdRepeated { .. }
+            | Error::PartlyExecuted { .. }
+            | Error::BatchAborted { .. }
+            | Error::QueueFull { .. }
+            | Error::DeadlineExceeded { .. }
+            | Error::ClockOff(_)
+            | Error::ShuttingDown
+            | Error::Store(_),
+        ) => CommandOutcome::Failed,
     }
 }
 

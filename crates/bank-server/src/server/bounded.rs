@@ -22,7 +22,7 @@ use super::{
 use crate::{
     audit_trail,
     auth::{Identity, Method},
-    grpc::{Failure, error_response},
+    status::{Failure, Limit, LimitKind, error_response},
     telemetry::Seldom,
 };
 
@@ -86,8 +86,8 @@ impl BoundCalls {
             write_down(request, identity, peer);
             match excess {
                 Excess::Rate { retry_after } => {
-                    let calls_per_second_max = self.bounds.calls_per_second_max;
-                    Failure::RateLimited { calls_per_second_max, retry_after }
+                    let limit = Limit::new(LimitKind::CallerRate, self.bounds.calls_per_second_max.get());
+                    Failure::LimitReached(limit.retry_after(retry_after))
                 }
                 Excess::InFlight(full) => too_many_of_the_caller(full),
             }
@@ -115,33 +115,21 @@ fn outlives_its_caller(request: &Request<Body>) -> bool {
 }
 
 fn too_many_of_the_caller(Full { kind, max }: Full) -> Failure {
-    match kind {
-        Kind::Single => Failure::TooManyCalls { calls_in_flight_max: max },
-        Kind::Batch => Failure::TooManyBatches {
-            max,
-            what: "batches of one caller in work",
-            setting: "callers.concurrent_batches_max",
-        },
-        Kind::Stream => Failure::TooManyBatches {
-            max,
-            what: "streams of batches of one caller open",
-            setting: "callers.batch_streams_max",
-        },
-    }
+    let limit = match kind {
+        Kind::Single => LimitKind::CallerCalls,
+        Kind::Batch => LimitKind::CallerBatches,
+        Kind::Stream => LimitKind::CallerBatchStreams,
+    };
+    Failure::limit(limit, max)
 }
 
 fn too_many_of_all(Full { kind, max }: Full) -> Failure {
-    match kind {
-        Kind::Single => Failure::Overloaded { calls_in_flight_max: max },
-        Kind::Batch => {
-            Failure::TooManyBatches { max, what: "batches in work", setting: "server.concurrent_batches_max" }
-        }
-        Kind::Stream => Failure::TooManyBatches {
-            max,
-            what: "streams of batches open",
-            setting: "server.batch_streams_max",
-        },
-    }
+    let limit = match kind {
+        Kind::Single => LimitKind::Calls,
+        Kind::Batch => LimitKind::Batches,
+        Kind::Stream => LimitKind::BatchStreams,
+    };
+    Failure::limit(limit, max)
 }
 
 fn write_down(request: &Request<Body>, identity: Option<&Identity>, peer: Option<Peer>) {

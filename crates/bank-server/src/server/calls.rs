@@ -34,11 +34,10 @@ use super::{
 };
 use crate::{
     auth::Method,
-    grpc::{
-        EndsWhenDraining, Failure, MessageBound, PacedByReader, error_response, explain_answer, explain_end,
-    },
+    grpc::{EndsWhenDraining, PacedByReader},
     metrics::Metrics,
     network::network_of,
+    status::{Failure, Limit, LimitKind, error_response, explain_answer, explain_end},
 };
 
 /// How much of a reply is handed on at a time: what HTTP/2 calls a frame.
@@ -104,7 +103,7 @@ pub(super) struct Reply {
     rest: Bytes,
     call: Arc<CallInFlight>,
     /// How large it may be.
-    bound: MessageBound,
+    bound: Limit,
     counted: Option<CountedCall>,
 }
 
@@ -162,7 +161,7 @@ where
         let mut request = request.map(|message| Body::new(self.services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
         let RequestBounds { reply_bytes_max, .. } = self.services.bounds;
-        let bound = MessageBound::of_replies(reply_bytes_max);
+        let bound = Limit::new(LimitKind::Reply, reply_bytes_max);
         let reply = move |answer, call, counted| reply(answer, call, bound, counted);
         let refused = self.services.bounds.check(&request).err();
         let refused = refused.map(|problem| error_response(Failure::NotAccepted(problem)));
@@ -191,7 +190,7 @@ where
             return Box::pin(ready(Ok(reply(refused, call, None))));
         }
         let Some(place) = self.place(request.uri().path()) else {
-            let refused = error_response(Failure::TooManyStreams { streams_max: self.services.streams_max });
+            let refused = error_response(Failure::limit(LimitKind::Streams, self.services.streams_max));
             return Box::pin(ready(Ok(reply(refused, call, None))));
         };
         call.hold(Held { _places: None, _room: None, _stream: Some(place) });
@@ -238,7 +237,7 @@ async fn in_time(
 fn reply(
     answer: Response<Body>,
     call: Arc<CallInFlight>,
-    bound: MessageBound,
+    bound: Limit,
     counted: Option<CountedCall>,
 ) -> Response<Reply> {
     if let Some(paced) = answer.extensions().get::<PacedByReader>() {

@@ -4,7 +4,10 @@ use http::{Method, Request};
 use tonic::body::Body;
 
 use super::{ServerOptions, room::Kind};
-use crate::grpc::{MessageBound, NotAccepted, is_timeout};
+use crate::{
+    grpc::is_timeout,
+    status::{Limit, LimitKind, NotAccepted},
+};
 
 /// What an entry of a list of headers costs besides its name and value:
 /// <https://datatracker.ietf.org/doc/html/rfc9113#section-6.5.2>
@@ -67,10 +70,10 @@ impl RequestBounds {
     }
 
     /// How large the messages of a method may be.
-    pub(super) fn message(&self, path: &str) -> MessageBound {
+    pub(super) fn message(&self, path: &str) -> Limit {
         match Kind::of_path(path) {
-            Kind::Single => MessageBound::of_single_calls(self.message_bytes_max),
-            Kind::Batch | Kind::Stream => MessageBound::of_batches(self.batch_bytes_max),
+            Kind::Single => Limit::new(LimitKind::Message, self.message_bytes_max),
+            Kind::Batch | Kind::Stream => Limit::new(LimitKind::BatchMessage, self.batch_bytes_max),
         }
     }
 }

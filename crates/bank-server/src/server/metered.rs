@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::buffers::{Buffers, Room};
-use crate::grpc::{Failure, status};
+use crate::status::{Failure, status};
 
 /// How messages are taken in.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +159,7 @@ impl Body for Metered {
                     match this.buffers.try_take(length) {
                         Ok(room) => this.take(room),
                         Err(no_room) => {
-                            return Poll::Ready(Some(Err(status(Failure::NoRoom(no_room)))));
+                            return Poll::Ready(Some(Err(status(no_room.into()))));
                         }
                     }
                 }

@@ -8,13 +8,10 @@ use tonic::Code;
 
 use crate::{
     auth::{Extent, Identity, Method, ScopeMissing},
-    grpc::{
-        call::Deed,
-        render,
-        status::{Failure, operation_error},
-    },
+    grpc::{call::Deed, render},
     ledger::{self, Executed},
     metrics::Metrics,
+    status::{Failure, operation_error},
 };
 
 /// An operation that was asked for.

@@ -4,7 +4,7 @@ use bank_domain::{Command, RequestId};
 use bank_proto::v1::{self, operation::Kind};
 
 use super::{Assumed, Mutation, ParseWith as _, Violations};
-use crate::{auth::Method, grpc::status::Failure};
+use crate::{auth::Method, status::Failure};
 
 /// How many violations are told of. They travel in headers, which clients take only so many of.
 const VIOLATIONS_MAX: usize = 20;

@@ -6,7 +6,7 @@ use bank_domain::{Amount, Currency, InvalidTimestamp, OverdraftLimit, Timestamp}
 use bank_proto::v1;
 use tonic_types::FieldViolation;
 
-use crate::grpc::status::Failure;
+use crate::status::Failure;
 
 /// What is wrong with a message so far. Parsers return `None` where they have added to it.
 #[derive(Default)]

@@ -4,10 +4,10 @@ use bank_domain::{AccountId, Owner};
 use bank_proto::v1;
 
 use super::{Assumed, ParseWith, Violations};
-use crate::{grpc::status::Failure, watch::Token};
-
-/// The field that says where a watch goes on.
-pub(in crate::grpc) const RESUME_TOKEN: &str = "resume_token";
+use crate::{
+    status::{Failure, RESUME_TOKEN},
+    watch::Token,
+};
 
 /// A call that watches.
 pub(in crate::grpc) struct WatchQuery {
