@@ -1,6 +1,6 @@
 //! The audit trail: who was denied, and what was done with administrative leave.
 //!
-//! Its events have a target of their own, [`TARGET`], and are written whatever `log.level` and
+//! Its events have a target of their own, [`AUDIT_TRAIL`], and are written whatever `log.level` and
 //! `log.filter` say. They carry names and numbers of fixed kinds only, so nothing secret can be in them.
 
 mod denials;
@@ -12,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 
 use self::denials::Denials;
-use crate::auth::{Identity, Method, Scope};
-
-/// The target of the events.
-pub const TARGET: &str = "bank::audit";
+use crate::{
+    auth::{Identity, Method, Scope},
+    telemetry::AUDIT_TRAIL,
+};
 
 /// How long denials may be counted before an event says how many there were.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ fn write(event: Event<'_>) {
     let Event { outcome, reason, times, .. } = event;
     let peer = peer.map(tracing::field::display);
     tracing::info!(
-        target: TARGET,
+        target: AUDIT_TRAIL,
         parent: None,
         event = kind.name(),
         subject,

@@ -23,8 +23,8 @@ pub use self::{
     error::{Error, Problem},
     layer::Origin,
     sections::{
-        Admin, Bank, Callers, Clock, Config, Durability, Embedded, Health, Ledger, Log, LogFormat, Redis,
-        Server, Store, StoreKind, Traces, Watch,
+        Admin, Bank, Callers, Clock, Config, Durability, Embedded, Health, Ledger, Redis, Server, Store,
+        StoreKind, Watch,
     },
 };
 

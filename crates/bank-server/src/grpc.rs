@@ -42,10 +42,9 @@ use self::{
     scans::Scans,
 };
 use crate::{
+    admission::{Allowance, CallPlaces, Caller, HeldRoom, Places},
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
-    places::Places,
-    server::{Allowance, Caller, HeldRoom, Places as CallPlaces},
     status::{Failure, LimitKind, status},
     watch::WatchOptions,
 };

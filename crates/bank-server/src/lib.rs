@@ -24,6 +24,7 @@
 //! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
 
 pub mod admin;
+pub mod admission;
 pub mod audit;
 pub mod audit_trail;
 pub mod auth;
@@ -34,8 +35,7 @@ pub mod grpc;
 pub mod ledger;
 pub mod metrics;
 mod movement;
-mod network;
-mod places;
+pub mod network;
 pub mod server;
 mod status;
 pub mod store;

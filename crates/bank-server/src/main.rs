@@ -18,7 +18,8 @@ use bank_server::{
     grpc::BankApi,
     ledger::Ledger,
     metrics::Metrics,
-    server::{Gate, Server, Signals, Socket},
+    network::Socket,
+    server::{Gate, Server, Signals},
     store,
     telemetry::{self, LogControl},
 };
@@ -103,7 +104,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
     let clock = config.timekeeper();
     let socket = Socket::bind(config.server.listen)?;
-    let gate = Gate::open(config, &clock).await?;
+    let gate = Gate::open(config.gate_options(&clock)).await?;
     let store = tokio::select! {
         store = store::open(config, clock) => store?,
         signal = signals.next() => {

@@ -1,6 +1,21 @@
-//! Who is behind an address, as far as it tells.
+//! Addresses: the port that the server listens on, and where calls come from.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod socket;
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+pub use self::socket::{ListenError, Socket};
+
+/// Where a call came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// The network that stands for the peer.
+    pub(crate) fn network(self) -> IpAddr {
+        network_of(self.0.ip())
+    }
+}
 
 /// The network that stands for one peer: an IPv4 address, or the first half of an IPv6 address. Whoever has one address
 /// of the latter commonly has all that share its first half.

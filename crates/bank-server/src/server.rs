@@ -4,28 +4,21 @@
 //! watches the server's health: only calls to the bank itself are waited for. Of those, the ones with a
 //! stream of replies end by themselves when it drains, and are not waited for.
 
-mod accept;
 mod activity;
-mod admission;
 mod bounded;
-mod buffers;
-mod callers;
 mod calls;
 mod connection;
-mod descriptors;
 mod edge;
 mod gate;
 mod gathered;
 mod health;
 mod messages;
 mod metered;
-mod room;
-mod share;
+mod options;
 mod signals;
-mod socket;
 mod unread;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use bank_proto::v1::bank_service_server::BankServiceServer;
 use http::{Request, Response};
@@ -40,16 +33,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower::{Service, ServiceBuilder};
 
-#[cfg(test)]
-pub(crate) use self::callers::one_scan;
-pub(crate) use self::{
-    accept::{Accepted, ConnectionLimits, Door},
-    admission::Admission,
-    bounded::Places,
-    buffers::{HeldRoom, NoRoom, Room},
-    callers::{Allowance, Caller, TooFast},
-    descriptors::ADMIN_CONNECTIONS_MAX,
-};
 use self::{
     activity::GOODBYE,
     bounded::BoundCalls,
@@ -57,86 +40,33 @@ use self::{
     connection::Protocol,
     edge::RequestBounds,
     messages::ByMessages,
+    options::DEADLINE_MARGIN,
     unread::Unread,
 };
 pub use self::{
-    activity::Patience,
-    admission::ConnectionBounds,
-    buffers::BufferBounds,
-    callers::{CallerBounds, ScanBounds},
-    calls::Peer,
-    gate::Gate,
+    gate::{Gate, GateOptions},
     health::HealthOptions,
-    room::CallBounds,
+    options::{Patience, ServerOptions, UnreadBounds},
     signals::Signals,
-    socket::Socket,
-    unread::UnreadBounds,
 };
 use crate::{
+    admission::{self, Accepted, Admission, ConnectionLimits, Listener},
     grpc::{Authenticate, BankApi},
     ledger::Ledger,
     metrics::Metrics,
+    network::{ListenError, Socket},
     tls::Tls,
 };
 
-/// How much later than the bank the server below it gives up on a call.
-const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
-
 /// The largest message to reflection: the name of a file or symbol.
 const REFLECTION_MESSAGE_BYTES_MAX: usize = 4096;
-
-/// The bounds of the server.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// How long a call may take.
-    pub request_timeout: Duration,
-    /// The largest message that a caller may send.
-    pub message_bytes_max: usize,
-    /// The same, of batches of operations.
-    pub batch_bytes_max: usize,
-    /// The largest message that a caller gets, but for the replies to batches.
-    pub reply_bytes_max: usize,
-    /// The largest set of headers that a caller may send.
-    pub header_bytes_max: u32,
-    /// How many calls one connection may have in flight.
-    pub concurrent_streams_max: u32,
-    /// How many calls that were reset before the server looked at them one connection may have.
-    pub resets_pending_max: usize,
-    /// How many calls the server may reset on one connection, because its client broke the rules.
-    pub resets_by_server_max: usize,
-    /// How much is taken in of messages whose calls are answered already.
-    pub unread: UnreadBounds,
-    /// How many connections there may be.
-    pub connections: ConnectionBounds,
-    /// How long a connection may be of no use.
-    pub patience: Patience,
-    /// How many calls to the bank may be in flight; one more is refused at once.
-    pub calls: CallBounds,
-    /// How many streams of the other services may be open, such as those that watch the health.
-    pub streams_max: usize,
-    /// What one caller may ask of the server.
-    pub callers: CallerBounds,
-    /// After how much silence a connection is asked whether it is still there.
-    pub keepalive_interval: Duration,
-    /// How long it has to answer.
-    pub keepalive_timeout: Duration,
-    /// Whether callers may ask which services and messages there are.
-    pub reflection: bool,
-    /// How the server knows whether it can serve.
-    pub health: HealthOptions,
-}
 
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}{}", hint(.source))]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The reflection service cannot read the description of the API.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -205,8 +135,8 @@ impl Server {
         }
         let (listener, address) = socket.listen()?;
         let mut bounds = options.connections;
-        bounds.connections_max = descriptors::make_room(bounds.connections_max);
-        let door = Door::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
+        bounds.connections_max = admission::make_room(bounds.connections_max);
+        let listener = Listener::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
         let services = Services {
             bank: ServiceBuilder::new()
                 .layer(Authenticate::new(gate.authentication))
@@ -230,7 +160,7 @@ impl Server {
             draining,
             closing: closing.clone(),
             health: tokio::spawn(watch_store),
-            serving: tokio::spawn(serve(door, gate.tls, protocol, services, closing)),
+            serving: tokio::spawn(serve(listener, gate.tls, protocol, services, closing)),
         })
     }
 
@@ -284,7 +214,7 @@ impl Server {
 
 /// Lets connections in until `closing` is cancelled, and returns when all have ended.
 async fn serve<Bank>(
-    mut door: Door,
+    mut listener: Listener,
     tls: Option<Tls>,
     protocol: Protocol,
     services: Services<Bank>,
@@ -294,7 +224,7 @@ async fn serve<Bank>(
     Bank::Future: Send,
 {
     let connections = TaskTracker::new();
-    while let Some(accepted) = closing.run_until_cancelled(door.next()).await {
+    while let Some(accepted) = closing.run_until_cancelled(listener.next()).await {
         let (tls, protocol, services) = (tls.clone(), protocol.clone(), services.clone());
         let closing = closing.clone();
         connections.spawn(async move {
@@ -312,7 +242,7 @@ async fn serve<Bank>(
             drop(place);
         });
     }
-    drop(door);
+    drop(listener);
     connections.close();
     connections.wait().await;
 }
@@ -332,19 +262,4 @@ fn error_details() -> Result<FileDescriptorSet, prost::DecodeError> {
         file.name = Some(format!("google/rpc/{}", file.name()));
     }
     Ok(described)
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another program, or another bank-server, has it: stop that one, or choose another with --listen"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose another with --listen"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "; this machine does not have that address: choose another with --listen"
-        }
-        _ => "",
-    }
 }

@@ -24,6 +24,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
+use serde::Deserialize;
 use tracing::{Level, Span, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -37,10 +38,9 @@ use tracing_subscriber::{
 
 use self::escaped::Escaped;
 pub use self::seldom::Seldom;
-use crate::{
-    audit_trail,
-    config::{Log, LogFormat, Traces},
-};
+
+/// The target of the audit trail. It is written whatever the settings say.
+pub(crate) const AUDIT_TRAIL: &str = "bank::audit";
 
 /// The target of spans for an OpenTelemetry collector.
 pub const TRACES: &str = "otlp";
@@ -57,6 +57,38 @@ const OWN_TARGETS: &str = "bank";
 
 /// How much the bank can say, from little to much.
 pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// What is written to the log, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
+pub struct LogOptions {
+    pub level: String,
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For programs.
+    Json,
+}
+
+/// Where spans are sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceOptions {
+    /// The URL of the collector; empty for none.
+    pub otlp_endpoint: String,
+    /// The share of traces that begin here and are sent.
+    pub sampled_percent: u8,
+}
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +113,7 @@ pub(crate) fn traced(span: impl FnOnce() -> Span) -> Span {
 /// Changes what is written while the server runs.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    configured: Log,
+    configured: LogOptions,
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
@@ -144,7 +176,7 @@ impl Telemetry {
 ///
 /// # Panics
 /// If spans are to be sent, outside of a Tokio runtime.
-pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
+pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error> {
     let json = match log.format {
         LogFormat::Auto => !io::stdout().is_terminal(),
         LogFormat::Pretty => false,
@@ -152,10 +184,9 @@ pub fn init(log: &Log, traces: &Traces) -> Result<Telemetry, Error> {
     };
     let lines = lines(json, Escaped { json, writers: io::stdout });
     // Whatever the settings say of the rest, nothing silences the audit trail.
-    let audited =
-        filter_fn(|metadata| metadata.target() == audit_trail::TARGET).with_max_level_hint(Level::INFO);
+    let audited = filter_fn(|metadata| metadata.target() == AUDIT_TRAIL).with_max_level_hint(Level::INFO);
     let (filter, handle) = reload::Layer::new(filter(log)?);
-    let traces = traces.otlp_endpoint.as_ref().map(|endpoint| provider(endpoint, traces)).transpose()?;
+    let traces = (!traces.otlp_endpoint.is_empty()).then(|| provider(traces)).transpose()?;
     let spans = traces.as_ref().map(|traces| {
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer("bank-server"))
@@ -202,8 +233,8 @@ pub fn in_full(error: &anyhow::Error) -> String {
     told
 }
 
-fn provider(endpoint: &str, traces: &Traces) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+fn provider(traces: &TraceOptions) -> Result<SdkTracerProvider, ExporterBuildError> {
+    let exporter = SpanExporter::builder().with_tonic().with_endpoint(&traces.otlp_endpoint).build()?;
     let resource = Resource::builder()
         .with_service_name("bank-server")
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -215,8 +246,8 @@ fn provider(endpoint: &str, traces: &Traces) -> Result<SdkTracerProvider, Export
     Ok(provider.with_sampler(sampler).with_resource(resource).build())
 }
 
-fn filter(log: &Log) -> Result<EnvFilter, ParseError> {
-    let Log { level, filter, .. } = log;
+fn filter(log: &LogOptions) -> Result<EnvFilter, ParseError> {
+    let LogOptions { level, filter, .. } = log;
     let libraries = if level == "error" { "error" } else { "warn" };
     EnvFilter::builder().parse(format!("{libraries},{OWN_TARGETS}={level},{filter}"))
 }
@@ -238,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_level_is_for_the_bank_and_the_filter_for_all() {
-        let log = |level: &str, directives: &str| Log {
+        let log = |level: &str, directives: &str| LogOptions {
             level: level.to_owned(),
             filter: directives.to_owned(),
             format: LogFormat::Json,

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use bank_server::config::{self, Args, Config, Error, Loaded, LogFormat, StoreKind};
+use bank_server::{
+    config::{self, Args, Config, Error, Loaded, StoreKind},
+    telemetry::LogFormat,
+};
 use bank_store::clock::Timekeeper;
 use clap::Parser as _;
 use tempfile::TempDir;

@@ -74,7 +74,8 @@ impl Shell {
 
 /// The commands of a section of `docs/secure-server.md`.
 fn documented_commands(heading: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("docs/secure-server.md");
+    let page =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("docs/secure-server.md");
     let page = fs::read_to_string(page).unwrap();
     let (_, section) = page.split_once(&format!("## {heading}\n")).unwrap();
     let (_, block) = section.split_once("```console\n").unwrap();

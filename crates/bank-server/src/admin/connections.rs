@@ -15,7 +15,9 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use crate::server::{ADMIN_CONNECTIONS_MAX, Accepted, Admission, ConnectionBounds, ConnectionLimits, Door};
+use crate::admission::{
+    ADMIN_CONNECTIONS_MAX, Accepted, Admission, ConnectionBounds, ConnectionLimits, Listener,
+};
 
 /// How many connections one peer may have, so that one cannot keep probes out.
 const CONNECTIONS_PER_PEER_MAX: usize = ADMIN_CONNECTIONS_MAX / 4;
@@ -31,10 +33,10 @@ pub(super) async fn serve(listener: TcpListener, routes: Router) -> Infallible {
         connections_per_peer_max: CONNECTIONS_PER_PEER_MAX,
     };
     let limits = ConnectionLimits { of_all: "of the admin port", of_peer: "of one peer of the admin port" };
-    let mut door = Door::new(listener, Admission::new(bounds), limits);
+    let mut listener = Listener::new(listener, Admission::new(bounds), limits);
     let mut connections = JoinSet::new();
     loop {
-        let Accepted { stream, peer, place } = door.next().await;
+        let Accepted { stream, peer, place } = listener.next().await;
         while connections.try_join_next().is_some() {}
         let routes = routes.clone();
         connections.spawn(async move {

@@ -117,12 +117,12 @@ impl Config {
     }
 
     /// Whether other machines can reach the server.
-    pub fn is_for_others(&self) -> bool {
+    pub(super) fn is_for_others(&self) -> bool {
         is_for_others(self.server.listen)
     }
 
     /// What TLS is set up with; `None` for none.
-    pub fn tls_options(&self, clock: &Timekeeper) -> Option<TlsOptions> {
+    pub(super) fn tls_options(&self, clock: &Timekeeper) -> Option<TlsOptions> {
         let Tls { certificate_file, key_file, client_ca_file, client_certificate_required, .. } = &self.tls;
         let client_ca = given(client_ca_file);
         Some(TlsOptions {
@@ -137,7 +137,7 @@ impl Config {
     }
 
     /// How callers are known by their tokens; `None` if they are not asked for any.
-    pub fn token_options(&self, clock: &Timekeeper) -> Option<TokenOptions> {
+    pub(super) fn token_options(&self, clock: &Timekeeper) -> Option<TokenOptions> {
         let jwt = &self.auth.jwt;
         let keys = jwt.key_sources().next().filter(|_| self.auth.mode == AuthMode::Jwt)?;
         Some(TokenOptions {

@@ -20,12 +20,11 @@ use serde::{Deserialize, Deserializer};
 use super::{Auth, Problem, Tls};
 use crate::{
     admin::HostNames,
+    admission::{BufferBounds, CallBounds, CallerBounds, ConnectionBounds, ScanBounds},
     grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
-    server::{
-        BufferBounds, CallBounds, CallerBounds, ConnectionBounds, HealthOptions, Patience, ScanBounds,
-        ServerOptions, UnreadBounds,
-    },
+    server::{GateOptions, HealthOptions, Patience, ServerOptions, UnreadBounds},
+    telemetry::{LogOptions, TraceOptions},
     watch::{WatchOptions, token_bytes_max},
 };
 
@@ -52,8 +51,8 @@ pub struct Config {
     pub store: Store,
     pub ledger: Ledger,
     pub watch: Watch,
-    pub log: Log,
-    pub traces: Traces,
+    pub log: LogOptions,
+    pub traces: TraceOptions,
 }
 
 /// How calls come in.
@@ -256,39 +255,6 @@ pub struct Watch {
     pub concurrent_per_caller_max: usize,
 }
 
-/// What is written down, and how.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
-pub struct Log {
-    pub level: String,
-    pub filter: String,
-    pub format: LogFormat,
-}
-
-/// Where spans are sent.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Traces {
-    /// The collector; none for nowhere.
-    #[serde(deserialize_with = "unless_empty")]
-    pub otlp_endpoint: Option<String>,
-    /// The share of traces that begin here and are sent.
-    pub sampled_percent: u8,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Pretty on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Pretty,
-    /// For programs.
-    Json,
-}
-
 impl Config {
     /// Values that are each right, but not together.
     pub(super) fn contradictions(&self) -> Vec<Problem> {
@@ -381,6 +347,12 @@ impl Config {
                 poll_timeout: Duration::from_millis(self.health.poll_timeout_ms),
             },
         }
+    }
+
+    /// How callers are known, and their connections secured.
+    pub fn gate_options(&self, clock: &Timekeeper) -> GateOptions {
+        let (tls, tokens) = (self.tls_options(clock), self.token_options(clock));
+        GateOptions { tls, tokens, is_for_others: self.is_for_others() }
     }
 
     /// The pause between two counts of the accounts.
@@ -553,9 +525,4 @@ fn admin_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Soc
 fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostNames, D::Error> {
     let list = String::deserialize(deserializer)?;
     HostNames::parse(&list).ok_or_else(|| serde::de::Error::custom("not a list of names"))
-}
-
-/// Text that may be left out.
-fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Some(String::deserialize(deserializer)?).filter(|text| !text.is_empty()))
 }

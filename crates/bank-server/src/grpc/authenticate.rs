@@ -18,7 +18,7 @@ use crate::{
         Authentication, Identity, Method,
         authentication::{Authenticator, TokenRejection, Verified},
     },
-    server::Peer,
+    network::Peer,
     status::{Failure, error_response},
 };
 

@@ -28,11 +28,10 @@ use super::{
     parse::{Batch, Operation},
 };
 use crate::{
+    admission::{self, Allowance, CallPlaces, Full, HeldRoom, Place, Room, TooFast},
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
     ledger::{self, BatchResults, DryRun},
-    places::{Full, Place},
-    server::{self, Allowance, HeldRoom, Places, Room, TooFast},
     status::{Failure, Limit, LimitKind, operation_error},
 };
 
@@ -67,9 +66,9 @@ struct Caller {
     method: Method,
     allowance: Allowance,
     /// For whom counts what their dry runs keep.
-    counted: server::Caller,
+    counted: admission::Caller,
     /// Taken for as long as a batch is in work, also when its caller has left.
-    _places: Option<Places>,
+    _places: Option<CallPlaces>,
 }
 
 /// The dry run of a stream: what its batches that are only checked have come to so far.
@@ -78,7 +77,7 @@ struct StreamDryRun {
     run: DryRun,
     /// What it keeps is counted as this many bytes.
     counted_bytes: usize,
-    places: Vec<Place<server::Caller>>,
+    places: Vec<Place<admission::Caller>>,
 }
 
 /// A batch of a stream that has been begun, until its reply.
@@ -321,9 +320,9 @@ impl Caller {
     ) -> Result<(Self, Message), Failure> {
         let (_, mut extensions, message) = request.into_parts();
         // Like an identity, every call that comes so far has one.
-        let counted = server::Caller::of_call(&extensions).ok_or(Failure::Unidentified)?;
+        let counted = admission::Caller::of_call(&extensions).ok_or(Failure::Unidentified)?;
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
-        let places = extensions.remove::<Places>();
+        let places = extensions.remove::<CallPlaces>();
         Ok((Self { access, peer, method, allowance, counted, _places: places }, message))
     }
 

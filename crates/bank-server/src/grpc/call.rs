@@ -27,10 +27,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::authenticate::Credentials;
 use crate::{
+    admission::{Allowance, Room},
     audit_trail,
     auth::{Access, Extent, Identity, Method, Scope},
     ledger,
-    server::{Allowance, Peer, Room},
+    network::Peer,
     status::{Failure, LimitKind, status},
     telemetry::{TRACES, traced},
 };

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{ApiOptions, BatchBounds, page, render};
 use crate::{
+    admission::CallerBounds,
     ledger::{Ledger, LostWrites},
-    server::CallerBounds,
 };
 
 /// What the server was started with, as callers may know it.

@@ -14,7 +14,7 @@ use bank_store::{
 };
 use tokio::time::sleep;
 
-use crate::server::{Allowance, TooFast};
+use crate::admission::{Allowance, TooFast};
 
 /// How many accounts or entries count as one more call: reading so many takes about as long as the rest of a call.
 const ITEMS_PER_CALL: usize = 50;
@@ -123,7 +123,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::server::one_scan;
+    use crate::admission::one_scan;
 
     /// Callers who reset their calls could have as many reads under way as the store allows in all.
     #[tokio::test]

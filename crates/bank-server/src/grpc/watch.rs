@@ -16,9 +16,8 @@ use super::{
     scans::Scans,
 };
 use crate::{
+    admission::{Caller, Full},
     auth::{Access, Extent},
-    places::Full,
-    server::Caller,
     status::{Failure, LimitKind, RESUME_TOKEN},
     watch::{InvalidToken, Scope, Start, Token, Told, Watch, WatchOptions},
 };

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::calls::Held;
-use crate::grpc::PacedByReader;
+use super::options::Patience;
+use crate::{
+    admission::{CallPlaces, HeldRoom},
+    grpc::PacedByReader,
+};
 
 /// How long a connection has to close once its calls are done. Clients close at once when they are
 /// told to; one that does not is gone, or never was a gRPC client.
@@ -20,17 +23,6 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the rest of a stream, and its status, wait for their reader once its work has ended. They hold the places of
 /// the call, so a stream that was left must not have them for as long as its connection lasts.
 const LEFT_UNREAD_MAX: Duration = Duration::from_mins(10);
-
-/// How long a connection may be of no use.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// A new one, before its first call.
-    pub first_call_timeout: Duration,
-    /// One that has made calls, without one in flight.
-    pub idle_timeout: Duration,
-    /// A call whose client takes nothing of the reply. It is reset; its connection is kept.
-    pub reply_timeout: Duration,
-}
 
 /// What to do about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +61,14 @@ enum Stage {
     Used,
     /// It was told to close.
     Leaving,
+}
+
+/// What a call takes up until the last of its reply was taken.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) _places: Option<CallPlaces>,
+    pub(super) _room: Option<HeldRoom>,
+    pub(super) _stream: Option<OwnedSemaphorePermit>,
 }
 
 /// A call on a connection. It is in flight until this is dropped: whoever holds a part of its reply holds this.

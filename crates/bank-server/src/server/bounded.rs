@@ -13,15 +13,14 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    CallerBounds, DEADLINE_MARGIN, ServerOptions,
-    callers::{Allowance, Caller, Callers, Excess},
-    calls::Peer,
     metered::{MessageBounds, Metered},
-    room::{Full, Kind, Place, Room},
+    options::{DEADLINE_MARGIN, ServerOptions},
 };
 use crate::{
+    admission::{Allowance, CallPlaces, CallRoom, Caller, CallerBounds, Callers, Excess, Kind, NoPlace},
     audit_trail,
     auth::{Identity, Method},
+    network::Peer,
     status::{Failure, Limit, LimitKind, error_response},
     telemetry::Seldom,
 };
@@ -34,7 +33,7 @@ pub(super) struct BoundCalls {
     message_bytes_max: usize,
     batch_bytes_max: usize,
     message_timeout: Duration,
-    room: Arc<Room>,
+    room: Arc<CallRoom>,
     shed: Arc<Seldom>,
 }
 
@@ -45,14 +44,6 @@ pub(super) struct Bounded<S> {
     bounds: BoundCalls,
 }
 
-/// The places that a call takes up until its reply has been taken. They travel with the answer; and with the request, if
-/// its work goes on when its caller has left.
-#[derive(Clone, Debug)]
-pub(crate) struct Places {
-    _of_the_server: Arc<Place>,
-    _of_the_caller: Arc<Place>,
-}
-
 impl BoundCalls {
     pub(super) fn new(options: &ServerOptions) -> Self {
         Self {
@@ -61,7 +52,7 @@ impl BoundCalls {
             message_bytes_max: options.message_bytes_max,
             batch_bytes_max: options.batch_bytes_max,
             message_timeout: options.request_timeout + DEADLINE_MARGIN,
-            room: Arc::new(Room::new(options.calls)),
+            room: Arc::new(CallRoom::new(options.calls)),
             shed: Arc::default(),
         }
     }
@@ -76,7 +67,7 @@ impl BoundCalls {
         }
     }
 
-    fn admit(&self, request: &Request<Body>) -> Result<(Places, Allowance), Failure> {
+    fn admit(&self, request: &Request<Body>) -> Result<(CallPlaces, Allowance), Failure> {
         let identity = request.extensions().get::<Identity>();
         let peer = request.extensions().get::<Peer>().copied();
         // Without one of them a call has come by no way that there is.
@@ -100,7 +91,7 @@ impl BoundCalls {
             too_many_of_all(full)
         })?;
         let places =
-            Places { _of_the_server: Arc::new(of_the_server), _of_the_caller: Arc::new(of_the_caller) };
+            CallPlaces { _of_the_server: Arc::new(of_the_server), _of_the_caller: Arc::new(of_the_caller) };
         Ok((places, allowance))
     }
 }
@@ -114,7 +105,7 @@ fn outlives_its_caller(request: &Request<Body>) -> bool {
         })
 }
 
-fn too_many_of_the_caller(Full { kind, max }: Full) -> Failure {
+fn too_many_of_the_caller(NoPlace { kind, max }: NoPlace) -> Failure {
     let limit = match kind {
         Kind::Single => LimitKind::CallerCalls,
         Kind::Batch => LimitKind::CallerBatches,
@@ -123,7 +114,7 @@ fn too_many_of_the_caller(Full { kind, max }: Full) -> Failure {
     Failure::limit(limit, max)
 }
 
-fn too_many_of_all(Full { kind, max }: Full) -> Failure {
+fn too_many_of_all(NoPlace { kind, max }: NoPlace) -> Failure {
     let limit = match kind {
         Kind::Single => LimitKind::Calls,
         Kind::Batch => LimitKind::Batches,

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     mem,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -26,9 +26,7 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
 use super::{
-    activity::{Activity, CallInFlight},
-    bounded::Places,
-    buffers::HeldRoom,
+    activity::{Activity, CallInFlight, Held},
     edge::RequestBounds,
     unread::Unread,
 };
@@ -36,7 +34,7 @@ use crate::{
     auth::Method,
     grpc::{EndsWhenDraining, PacedByReader},
     metrics::Metrics,
-    network::network_of,
+    network::Peer,
     status::{Failure, Limit, LimitKind, error_response, explain_answer, explain_end},
 };
 
@@ -55,17 +53,6 @@ const HEALTH_CHECKS_MAX: usize = 8;
 pub(super) const HEALTH_MESSAGE_BYTES_MAX: usize = 256;
 /// The same with its length before it.
 const CHECK_BYTES_MAX: usize = 5 + HEALTH_MESSAGE_BYTES_MAX;
-
-/// Where a call came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-impl Peer {
-    /// Who is behind the address, as far as it tells: all of a network that commonly one has.
-    pub fn network(self) -> IpAddr {
-        network_of(self.0.ip())
-    }
-}
 
 /// The services of the server; cheap to clone.
 #[derive(Clone)]
@@ -112,14 +99,6 @@ pub(super) struct Reply {
 pub(super) struct Part {
     bytes: Bytes,
     call: Arc<CallInFlight>,
-}
-
-/// What a call takes up until the last of its reply was taken.
-#[derive(Debug)]
-pub(super) struct Held {
-    _places: Option<Places>,
-    _room: Option<HeldRoom>,
-    _stream: Option<OwnedSemaphorePermit>,
 }
 
 /// A call to the bank, which is counted when this is dropped.

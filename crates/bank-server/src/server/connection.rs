@@ -37,11 +37,11 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::{
-    ServerOptions,
     activity::{Activity, CallInFlight, Verdict},
     calls::{LAST_CHUNK_BYTES, OneConnection, Services},
     edge::HTTP2_HEADERS_FACTOR,
     gathered::Gathered,
+    options::ServerOptions,
 };
 
 /// How much of what callers send is taken in before it is looked at: all of a message, within

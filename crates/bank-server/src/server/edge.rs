@@ -3,8 +3,9 @@
 use http::{Method, Request};
 use tonic::body::Body;
 
-use super::{ServerOptions, room::Kind};
+use super::options::ServerOptions;
 use crate::{
+    admission::Kind,
     grpc::is_timeout,
     status::{Limit, LimitKind, NotAccepted},
 };

@@ -1,12 +1,20 @@
 //! What stands before the bank: TLS and authentication. It is up before the port opens.
 
-use bank_store::clock::Timekeeper;
-
 use crate::{
-    auth::authentication::{Authentication, Authenticator, KeySource, KeysError},
-    config::Config,
-    tls::{self, Tls},
+    auth::authentication::{Authentication, Authenticator, KeySource, KeysError, TokenOptions},
+    tls::{self, Tls, TlsOptions},
 };
+
+/// How callers are known, and their connections secured.
+#[derive(Clone, Debug)]
+pub struct GateOptions {
+    /// None for connections in the clear.
+    pub tls: Option<TlsOptions>,
+    /// None for callers that need no token.
+    pub tokens: Option<TokenOptions>,
+    /// Whether other machines can reach the server.
+    pub is_for_others: bool,
+}
 
 /// What stands before the bank.
 #[derive(Clone, Debug)]
@@ -33,15 +41,15 @@ impl Gate {
     ///
     /// # Errors
     /// If any of what was asked for is not to be had.
-    pub async fn open(config: &Config, clock: &Timekeeper) -> Result<Self, Error> {
-        let tls = secure(config, clock).await?;
-        let authentication = authenticate(config, clock, tls.is_some()).await?;
+    pub async fn open(options: GateOptions) -> Result<Self, Error> {
+        let tls = secure(options.tls).await?;
+        let authentication = authenticate(options.tokens, options.is_for_others, tls.is_some()).await?;
         Ok(Self { tls, authentication })
     }
 }
 
-async fn secure(config: &Config, clock: &Timekeeper) -> Result<Option<Tls>, Error> {
-    let Some(options) = config.tls_options(clock) else {
+async fn secure(options: Option<TlsOptions>) -> Result<Option<Tls>, Error> {
+    let Some(options) = options else {
         tracing::info!("connections are not secured: TLS is off");
         return Ok(None);
     };
@@ -55,10 +63,14 @@ async fn secure(config: &Config, clock: &Timekeeper) -> Result<Option<Tls>, Erro
     Ok(Some(tls))
 }
 
-async fn authenticate(config: &Config, clock: &Timekeeper, secured: bool) -> Result<Authentication, Error> {
-    let Some(options) = config.token_options(clock) else {
+async fn authenticate(
+    options: Option<TokenOptions>,
+    is_for_others: bool,
+    secured: bool,
+) -> Result<Authentication, Error> {
+    let Some(options) = options else {
         tracing::info!("callers are not asked who they are: authentication is off");
-        if config.is_for_others() {
+        if is_for_others {
             tracing::warn!(
                 "whoever reaches the port can move anyone's money (auth.allow_unauthenticated_network)"
             );
@@ -72,7 +84,7 @@ async fn authenticate(config: &Config, clock: &Timekeeper, secured: bool) -> Res
     if shared_secret {
         tracing::warn!("tokens are signed with a shared secret: for development only");
     }
-    if config.is_for_others() && !secured {
+    if is_for_others && !secured {
         tracing::warn!(
             "whoever is on the way to the port can read tokens and use them (auth.allow_tokens_without_tls)"
         );

@@ -6,7 +6,7 @@ use http::Request;
 use tonic::body::Body;
 use tower::Service;
 
-use super::room::Kind;
+use crate::admission::Kind;
 
 /// Two services of one bank, which differ in how large a message they take. Only calls that hold batches
 /// may have large ones, and there are fewer of those at once.

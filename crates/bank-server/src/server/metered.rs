@@ -16,8 +16,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::buffers::{Buffers, Room};
-use crate::status::{Failure, status};
+use crate::{
+    admission::{Buffers, Room},
+    status::{Failure, status},
+};
 
 /// How messages are taken in.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,16 +19,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
-/// How much is taken in of messages that nobody reads.
-#[derive(Clone, Copy, Debug)]
-pub struct UnreadBounds {
-    /// Of how many messages at once, over all connections.
-    pub messages_max: usize,
-    /// How many bytes of one.
-    pub bytes_max: usize,
-    /// How long it may take.
-    pub timeout: Duration,
-}
+use super::options::UnreadBounds;
 
 /// Takes in what nobody reads; cheap to clone.
 #[derive(Clone, Debug)]

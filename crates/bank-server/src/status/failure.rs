@@ -8,11 +8,10 @@ use tonic_types::FieldViolation;
 
 use super::limit::{Limit, LimitKind};
 use crate::{
+    admission::NoRoom,
     audit,
     auth::{Extent, ScopeMissing, authentication::TokenRejection},
-    backup, ledger,
-    server::NoRoom,
-    watch,
+    backup, ledger, watch,
 };
 
 /// The field of a request that says where a watch continues.

@@ -21,7 +21,7 @@ pub struct CallBounds {
 
 /// What a call takes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// The message of one operation.
     Single,
     /// That of many.
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 
 /// The places that there are.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(crate) struct Places {
     bounds: CallBounds,
     calls: Arc<Semaphore>,
     batches: Arc<Semaphore>,
@@ -41,20 +41,28 @@ pub(super) struct Room {
 
 /// The place of one call. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct CallPlace {
     _call: OwnedSemaphorePermit,
     _batches: Option<OwnedSemaphorePermit>,
 }
 
 /// There is no place for a call of this kind; so many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full {
-    pub(super) kind: Kind,
-    pub(super) max: usize,
+pub(crate) struct NoPlace {
+    pub(crate) kind: Kind,
+    pub(crate) max: usize,
+}
+
+/// The places that a call takes up until its reply has been taken. They travel with the answer; and with the request, if
+/// its work goes on when its caller has left.
+#[derive(Clone, Debug)]
+pub(crate) struct CallPlaces {
+    pub(crate) _of_the_server: Arc<CallPlace>,
+    pub(crate) _of_the_caller: Arc<CallPlace>,
 }
 
 impl Kind {
-    pub(super) fn of_path(path: &str) -> Self {
+    pub(crate) fn of_path(path: &str) -> Self {
         match path {
             EXECUTE_BATCH => Self::Batch,
             EXECUTE_STREAM => Self::Stream,
@@ -63,8 +71,8 @@ impl Kind {
     }
 }
 
-impl Room {
-    pub(super) fn new(bounds: CallBounds) -> Self {
+impl Places {
+    pub(crate) fn new(bounds: CallBounds) -> Self {
         let places = |max| Arc::new(Semaphore::new(max));
         Self {
             bounds,
@@ -75,12 +83,12 @@ impl Room {
     }
 
     /// A place for a call, if there is one.
-    pub(super) fn take(&self, kind: Kind) -> Result<Place, Full> {
+    pub(crate) fn take(&self, kind: Kind) -> Result<CallPlace, NoPlace> {
         let CallBounds { calls_in_flight_max, concurrent_batches_max, batch_streams_max } = self.bounds;
         let take = |places: &Arc<Semaphore>, kind, max| {
-            Arc::clone(places).try_acquire_owned().map_err(|_| Full { kind, max })
+            Arc::clone(places).try_acquire_owned().map_err(|_| NoPlace { kind, max })
         };
-        Ok(Place {
+        Ok(CallPlace {
             _call: take(&self.calls, Kind::Single, calls_in_flight_max)?,
             _batches: match kind {
                 Kind::Single => None,
@@ -112,12 +120,15 @@ mod tests {
 
     #[test]
     fn batches_take_places_of_their_own_besides() {
-        let room =
-            Room::new(CallBounds { calls_in_flight_max: 2, concurrent_batches_max: 1, batch_streams_max: 1 });
+        let room = Places::new(CallBounds {
+            calls_in_flight_max: 2,
+            concurrent_batches_max: 1,
+            batch_streams_max: 1,
+        });
         let batch = room.take(Kind::Batch).unwrap();
-        assert_eq!(room.take(Kind::Batch).unwrap_err(), Full { kind: Kind::Batch, max: 1 });
+        assert_eq!(room.take(Kind::Batch).unwrap_err(), NoPlace { kind: Kind::Batch, max: 1 });
         let stream = room.take(Kind::Stream).unwrap();
-        assert_eq!(room.take(Kind::Single).unwrap_err(), Full { kind: Kind::Single, max: 2 });
+        assert_eq!(room.take(Kind::Single).unwrap_err(), NoPlace { kind: Kind::Single, max: 2 });
         drop((batch, stream));
         drop(room.take(Kind::Batch).unwrap());
     }

@@ -39,7 +39,7 @@ pub(crate) struct Place {
 
 /// Which bound keeps a connection out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(crate) enum Full {
     Server,
     Peer,
 }
@@ -49,7 +49,7 @@ impl Admission {
         Self { bounds, open: Arc::default() }
     }
 
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Place, Full> {
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Place, Full> {
         let peer = network_of(address);
         let mut open = lock(&self.open);
         if open.connections >= self.bounds.connections_max {

@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::admission::{Admission, Full, Place};
+use super::connections::{Admission, Full, Place};
 use crate::telemetry::Seldom;
 
 /// The pause after a connection could not be accepted for want of something, such as file
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener that turns away what is beyond its bounds.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Listener {
     listener: TcpListener,
     admission: Admission,
     limits: ConnectionLimits,
@@ -33,7 +33,7 @@ pub(crate) struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// The settings for callers.
-    pub(super) const OF_CALLERS: Self =
+    pub(crate) const OF_CALLERS: Self =
         Self { of_all: "server.connections_max", of_peer: "server.connections_per_peer_max" };
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Accepted {
     pub(crate) place: Place,
 }
 
-impl Door {
+impl Listener {
     pub(crate) fn new(listener: TcpListener, admission: Admission, limits: ConnectionLimits) -> Self {
         Self { listener, admission, limits, turned_away: Seldom::default(), in_trouble: false }
     }
@@ -114,19 +114,19 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
-    use crate::server::ConnectionBounds;
+    use crate::admission::ConnectionBounds;
 
     #[tokio::test]
     async fn connections_are_let_in_up_to_the_bound_and_send_small_replies_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bounds = ConnectionBounds { connections_max: 2, connections_per_peer_max: 1 };
-        let mut door = Door::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
+        let mut listener = Listener::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
         let _client = TcpStream::connect(address).await.unwrap();
-        let accepted = door.next().await;
+        let accepted = listener.next().await;
         assert!(accepted.stream.nodelay().unwrap());
         let mut beyond = TcpStream::connect(address).await.unwrap();
-        let next = tokio::spawn(async move { door.next().await });
+        let next = tokio::spawn(async move { listener.next().await });
         assert!(beyond.read_u8().await.is_err(), "it is closed and not kept waiting");
         drop(accepted);
         let _client = TcpStream::connect(address).await.unwrap();

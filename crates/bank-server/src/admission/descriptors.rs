@@ -12,7 +12,7 @@ const RESERVED: u64 = 256 + ADMIN_CONNECTIONS_MAX as u64;
 
 /// Asks the system for enough file descriptors for so many connections, and tells how many there can
 /// be.
-pub(super) fn make_room(connections_max: usize) -> usize {
+pub(crate) fn make_room(connections_max: usize) -> usize {
     let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(RESERVED);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Something that there is so much of. A server is never so large that the count does not fit.
 #[derive(Clone, Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     in_all: Arc<Semaphore>,
     of_one_max: u32,
 }
@@ -33,7 +33,7 @@ pub(crate) enum UsedUp {
 }
 
 impl Pool {
-    pub(super) fn new(in_all_max: usize, of_one_max: usize) -> Self {
+    pub(crate) fn new(in_all_max: usize, of_one_max: usize) -> Self {
         let count = |max| u32::try_from(max).unwrap_or(u32::MAX);
         let in_all_max = count(in_all_max);
         let of_one_max = count(of_one_max).min(in_all_max);
@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// The part of one more caller.
-    pub(super) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         Share { pool: self.clone(), own: Arc::new(Semaphore::new(self.of_one_max as usize)) }
     }
 }

@@ -17,11 +17,10 @@ use lru::LruCache;
 
 use super::{
     buffers::{AllBuffers, BufferBounds, Buffers},
-    calls::Peer,
-    room::{CallBounds, Full, Kind, Place, Room},
+    room::{CallBounds, CallPlace, Kind, NoPlace, Places},
     share::{Pool, Share, Taken},
 };
-use crate::auth::Identity;
+use crate::{auth::Identity, network::Peer};
 
 /// What a caller may ask of the server.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +50,7 @@ pub struct ScanBounds {
 
 /// The callers of late; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Callers {
+pub(crate) struct Callers {
     bounds: CallerBounds,
     buffers: AllBuffers,
     scans: Pool,
@@ -71,7 +70,7 @@ struct Known {
     rate: DefaultDirectRateLimiter,
     calls_per_second_max: NonZeroU32,
     calls_burst_max: NonZeroU32,
-    room: Room,
+    room: Places,
     buffers: Buffers,
     scans: Share,
 }
@@ -90,11 +89,11 @@ pub(crate) struct TooFast {
 
 /// Why a caller is turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(crate) enum Excess {
     /// They call too often, and may come back then.
     Rate { retry_after: Duration },
     /// They have too many calls in flight.
-    InFlight(Full),
+    InFlight(NoPlace),
 }
 
 impl Caller {
@@ -104,7 +103,7 @@ impl Caller {
     }
 
     /// Who a call counts for: an identity by its name, anybody else by their address.
-    pub(super) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
+    pub(crate) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
         match identity {
             Some(identity) if !identity.is_operator() => Self::Named(identity.subject().clone()),
             _ => Self::At(peer.network()),
@@ -113,7 +112,7 @@ impl Caller {
 }
 
 impl Callers {
-    pub(super) fn new(bounds: CallerBounds) -> Self {
+    pub(crate) fn new(bounds: CallerBounds) -> Self {
         let ScanBounds { in_all_max, of_one_max } = bounds.scans;
         Self {
             bounds,
@@ -124,7 +123,7 @@ impl Callers {
     }
 
     /// Counts a call. It is in flight until its place is dropped.
-    pub(super) fn admit(&self, caller: Caller, kind: Kind) -> Result<(Place, Allowance), Excess> {
+    pub(crate) fn admit(&self, caller: Caller, kind: Kind) -> Result<(CallPlace, Allowance), Excess> {
         // Nothing below panics half way through a change.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = Arc::clone(known.get_or_insert(caller, || Arc::new(self.unknown())));
@@ -144,7 +143,7 @@ impl Callers {
             rate: DefaultDirectRateLimiter::direct(quota),
             calls_per_second_max,
             calls_burst_max,
-            room: Room::new(calls),
+            room: Places::new(calls),
             buffers: self.buffers.of_caller(),
             scans: self.scans.share(),
         }
@@ -202,7 +201,7 @@ mod tests {
     use super::*;
     use crate::auth::Scopes;
 
-    pub(super) fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
+    pub(crate) fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
         Callers::new(CallerBounds {
             calls_per_second_max: NonZeroU32::MIN,
             calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
@@ -213,7 +212,7 @@ mod tests {
         })
     }
 
-    pub(super) fn at(address: &str) -> Caller {
+    pub(crate) fn at(address: &str) -> Caller {
         Caller::of(None, Peer(address.parse().unwrap()))
     }
 
@@ -244,7 +243,7 @@ mod tests {
     fn a_caller_has_so_many_calls_in_flight_until_they_end() {
         let callers = callers(10, 1);
         let call = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap();
-        let full = Full { kind: Kind::Single, max: 1 };
+        let full = NoPlace { kind: Kind::Single, max: 1 };
         let excess = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap_err();
         assert_eq!(excess, Excess::InFlight(full));
         drop(call);

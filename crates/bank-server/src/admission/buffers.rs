@@ -25,7 +25,7 @@ pub struct BufferBounds {
 
 /// What there is for all callers.
 #[derive(Clone, Debug)]
-pub(super) struct AllBuffers {
+pub(crate) struct AllBuffers {
     bounds: BufferBounds,
     pool: Pool,
 }
@@ -54,13 +54,13 @@ pub(crate) struct NoRoom {
 }
 
 impl AllBuffers {
-    pub(super) fn new(bounds: BufferBounds) -> Self {
+    pub(crate) fn new(bounds: BufferBounds) -> Self {
         let units = |bytes: usize| bytes / UNIT_BYTES;
         Self { bounds, pool: Pool::new(units(bounds.in_all_bytes_max), units(bounds.of_one_bytes_max)) }
     }
 
     /// The part of one more caller.
-    pub(super) fn of_caller(&self) -> Buffers {
+    pub(crate) fn of_caller(&self) -> Buffers {
         Buffers { bounds: self.bounds, share: self.pool.share() }
     }
 }
