@@ -74,8 +74,8 @@ mod wire;
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
 pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
 pub use bank_domain::{
-    AccountId, Currency, EntryHash, InvalidAccountId, InvalidCurrency, InvalidEntryHash, InvalidMoney,
-    InvalidRequestId, InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,
+    AccountId, Currency, EntryHash, InvalidCurrency, InvalidEntryHash, InvalidId, InvalidMoney,
+    InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,
 };
 pub use batch::{Batch, Results};
 pub use builder::{Builder, Keepalive};

@@ -13,7 +13,7 @@ use bank_domain::AccountId;
 /// takes(&id);
 /// takes("alice");
 /// takes(String::from("alice"));
-/// # Ok::<(), bank_client::InvalidAccountId>(())
+/// # Ok::<(), bank_client::InvalidId>(())
 /// ```
 pub trait AccountName {
     /// The name as text.

@@ -1,18 +1,18 @@
-//! What callers ask for, once it is known to be well formed.
+//! Well-formed requests to change something.
 
 use crate::{
     AccountId, AccountType, Amount, Currency, Description, Labels, OverdraftLimit, Owner, WithdrawnCurrency,
     interest,
 };
 
-/// One request to change something.
+/// A request to change something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Open an account.
     OpenAccount(OpenAccount),
-    /// Pay money in from outside.
+    /// Pay money into an account, from outside the bank.
     Deposit(Deposit),
-    /// Pay money out of the bank.
+    /// Pay money out of an account, to outside the bank.
     Withdraw(Withdraw),
     /// Move money from one account to another.
     Transfer(Transfer),
@@ -20,7 +20,7 @@ pub enum Command {
     ApplyInterest(ApplyInterest),
     /// Set how far below zero a checking account may go.
     SetOverdraftLimit(SetOverdraftLimit),
-    /// Stop an account from paying out.
+    /// Block payments out of an account.
     Freeze(ChangeState),
     /// Make a frozen account active again.
     Unfreeze(ChangeState),
@@ -42,22 +42,22 @@ pub struct OpenAccount {
 /// See [`Command::Deposit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deposit {
-    /// The account that takes the money.
+    /// The receiving account.
     pub account_id: AccountId,
-    /// How much.
+    /// More than zero.
     pub amount: Amount,
-    /// What for.
+    /// May be empty.
     pub description: Description,
 }
 
 /// See [`Command::Withdraw`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withdraw {
-    /// The account that pays.
+    /// The paying account.
     pub account_id: AccountId,
-    /// How much.
+    /// More than zero.
     pub amount: Amount,
-    /// What for.
+    /// May be empty.
     pub description: Description,
 }
 
@@ -73,20 +73,20 @@ pub struct Transfer {
 /// See [`Command::ApplyInterest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplyInterest {
-    /// The account that earns it.
+    /// The account that the interest is booked on.
     pub account_id: AccountId,
-    /// How it is calculated.
+    /// The terms of the calculation.
     pub terms: interest::Terms,
-    /// What time it is for.
+    /// The period of the calculation.
     pub period: interest::Period,
-    /// What for.
+    /// May be empty.
     pub description: Description,
 }
 
 /// See [`Command::SetOverdraftLimit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetOverdraftLimit {
-    /// The account, which must be a checking account.
+    /// A checking account.
     pub account_id: AccountId,
     /// The new limit.
     pub limit: OverdraftLimit,
@@ -95,13 +95,13 @@ pub struct SetOverdraftLimit {
 /// See [`Command::Freeze`], [`Command::Unfreeze`] and [`Command::Close`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeState {
-    /// The account.
+    /// The account to change.
     pub account_id: AccountId,
-    /// Why.
+    /// The reason; may be empty.
     pub description: Description,
 }
 
-/// The account cannot be opened so, whatever the bank holds.
+/// The request to open an account is invalid in itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidOpenAccount {
     /// A savings account has no overdraft.
@@ -110,17 +110,17 @@ pub enum InvalidOpenAccount {
     /// The limit is in another currency than the account.
     #[error("the limit is in {limit}, the account in {account}")]
     LimitCurrency {
-        /// Of the limit.
+        /// The currency of the limit.
         limit: Currency,
-        /// Of the account.
+        /// The currency of the account.
         account: Currency,
     },
-    /// The currency is not in force any more.
+    /// The currency was withdrawn.
     #[error(transparent)]
     WithdrawnCurrency(#[from] WithdrawnCurrency),
 }
 
-/// The transfer cannot be made, whatever the accounts hold.
+/// The source of the transfer is also its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be another account than the source")]
 pub struct InvalidTransfer;
@@ -152,27 +152,27 @@ impl OpenAccount {
         Ok(Self { account_id, account_type, currency, owner, labels, overdraft_limit_minor_units })
     }
 
-    /// The name of the new account.
+    /// The id of the new account.
     pub fn account_id(&self) -> &AccountId {
         &self.account_id
     }
 
-    /// Its type.
+    /// The type of the new account.
     pub fn account_type(&self) -> AccountType {
         self.account_type
     }
 
-    /// What it will hold.
+    /// The currency of the new account.
     pub fn currency(&self) -> Currency {
         self.currency
     }
 
-    /// Who it will belong to.
+    /// The owner of the new account.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// What to hang on it.
+    /// The labels of the new account.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
@@ -187,7 +187,7 @@ impl Transfer {
     /// A request to move money between two accounts.
     ///
     /// # Errors
-    /// [`InvalidTransfer`] if they are one and the same.
+    /// [`InvalidTransfer`] if both are the same account.
     pub fn try_new(
         source: AccountId,
         destination: AccountId,
@@ -200,30 +200,29 @@ impl Transfer {
         Ok(Self { source, destination, amount, description })
     }
 
-    /// The account that pays.
+    /// The paying account.
     pub fn source(&self) -> &AccountId {
         &self.source
     }
 
-    /// The account that is paid, never the source.
+    /// The receiving account; never the source.
     pub fn destination(&self) -> &AccountId {
         &self.destination
     }
 
-    /// How much.
+    /// More than zero.
     pub fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// What for.
+    /// May be empty.
     pub fn description(&self) -> &Description {
         &self.description
     }
 }
 
 impl Command {
-    /// The account that it names first, which also scopes its request id: the source, for a
-    /// transfer.
+    /// The account that the command names first: the source of a transfer. Request ids are unique within it.
     pub fn account_id(&self) -> &AccountId {
         match self {
             Self::OpenAccount(command) => &command.account_id,
@@ -236,7 +235,7 @@ impl Command {
         }
     }
 
-    /// The other account that it touches: the destination of a transfer.
+    /// The destination of a transfer.
     pub fn counterparty_id(&self) -> Option<&AccountId> {
         match self {
             Self::Transfer(transfer) => Some(&transfer.destination),
@@ -244,7 +243,7 @@ impl Command {
         }
     }
 
-    /// Every account that it touches, the one that it names first before the other.
+    /// Every account that the command changes, the one that it names first before the other.
     pub fn account_ids(&self) -> impl Iterator<Item = &AccountId> {
         std::iter::once(self.account_id()).chain(self.counterparty_id())
     }

@@ -1,59 +1,58 @@
-//! The rules: what a command does to the accounts as they are, or why it may not.
+//! The rules of the bank: what a command changes, or why it is rejected.
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Account, AccountId, AccountState, AccountType, Amount, ApplyInterest, ChangeState, Command, Currency,
-    Deposit, Description, Entry, EntryHash, EntryId, EntryKind, Money, OpenAccount, OverdraftLimit, Overflow,
-    RequestId, SetOverdraftLimit, Timestamp, TransactionId, Transfer, Withdraw, interest,
+    Account, AccountId, AccountState, AccountType, ApplyInterest, ChangeState, Command, Currency, Deposit,
+    Description, Entry, EntryHash, EntryId, EntryKind, Money, OpenAccount, Overflow, RequestId,
+    RequestedAmount, SetOverdraftLimit, Timestamp, TransactionId, Transfer, Withdraw, interest,
 };
 
-/// What a decision is made with, besides the accounts.
+/// The input of a decision besides the accounts.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time of the decision.
     pub now: Timestamp,
-    /// How far ahead of it the newest entry of an account may be. More is the work of a clock that was wrong: an entry
-    /// after it would take its time on.
+    /// How far the newest entry of an account may be in the future. An entry beyond that was written by a server with
+    /// a wrong clock, and later entries would inherit its time.
     pub ahead_max: Duration,
-    /// The name that the caller gave the request, for the entries.
+    /// The idempotency key of the request, for the entries.
     pub request_id: Option<RequestId>,
 }
 
-/// What to write: one account and its entry, and for a transfer those of the other side.
+/// What to write: one account and its entry, and for a transfer those of the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The account that the command names first.
+    /// The account that the command names first: the source of a transfer.
     pub primary: Change,
     /// The destination of a transfer.
     pub counterparty: Option<Box<Change>>,
 }
 
-/// One account after a plan, and the entry that took it there. Whoever remembers, keeps or answers them shares
-/// them.
+/// An account after a plan, and the new entry. Caches, stores and replies share both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The account with the entry applied.
+    /// The account after the entry.
     pub account: Arc<Account>,
     /// The entry; its sequence is the version of the account.
     pub entry: Arc<Entry>,
 }
 
-/// Why a command may not be carried out on the accounts as they are.
+/// Why a command is rejected.
 ///
-/// Where several hold, the first in this order is given:
+/// If there are several reasons, the first in this order is returned:
 ///
 /// 1. the account does not exist ([`Rejection::AccountNotFound`]), or does already
 ///    ([`Rejection::AccountAlreadyExists`]); the source of a transfer before its destination;
 /// 2. the account is closed ([`Rejection::AccountClosed`]), source before destination;
-/// 3. the account is frozen ([`Rejection::AccountFrozen`]), or is not ([`Rejection::AccountNotFrozen`]);
-/// 4. the currency is another ([`Rejection::CurrencyMismatch`]), source before destination;
-/// 5. what is particular to the command: [`Rejection::OverdraftNotAllowed`],
+/// 3. the account is frozen ([`Rejection::AccountFrozen`]), or not frozen ([`Rejection::AccountNotFrozen`]);
+/// 4. the currency differs ([`Rejection::CurrencyMismatch`]), source before destination;
+/// 5. the rules of the command: [`Rejection::OverdraftNotAllowed`],
 ///    [`Rejection::OverdraftInUse`], [`Rejection::BalanceNotZero`];
-/// 6. the money is not there ([`Rejection::InsufficientFunds`]);
-/// 7. a balance would leave 64 bits ([`Rejection::BalanceOutOfRange`]);
+/// 6. the available balance is too low ([`Rejection::InsufficientFunds`]);
+/// 7. a balance would overflow 64 bits ([`Rejection::BalanceOutOfRange`]);
 /// 8. an account is ahead of the clock ([`Rejection::AccountAheadOfClock`]), source before destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
@@ -61,99 +60,99 @@ pub enum Rejection {
     /// There is no such account.
     #[error("account {account_id} does not exist")]
     AccountNotFound {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
-    /// The name is taken.
+    /// The account id is taken.
     #[error("account {account_id} already exists")]
     AccountAlreadyExists {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
-    /// A closed account refuses everything.
+    /// A closed account allows nothing.
     #[error("account {account_id} is closed")]
     AccountClosed {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
-    /// A frozen account takes money in, can be unfrozen, and refuses the rest.
+    /// A frozen account allows only incoming money and unfreezing.
     #[error("account {account_id} is frozen")]
     AccountFrozen {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
     /// Only a frozen account can be unfrozen.
     #[error("account {account_id} is not frozen")]
     AccountNotFrozen {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
     /// Money moves in the currency of the account only.
     #[error("account {account_id} is held in {account_currency}, not in {requested_currency}")]
     CurrencyMismatch {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
-        /// What it holds.
+        /// The currency of the account.
         account_currency: Currency,
-        /// What the request named, or the other account of a transfer holds.
+        /// The currency of the request, or of the source of a transfer.
         requested_currency: Currency,
     },
     /// A savings account has no overdraft.
     #[error("account {account_id} is a savings account, which has no overdraft")]
     OverdraftNotAllowed {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
-    /// The balance is already below what the new limit would allow.
+    /// The balance is below what the new limit allows.
     #[error("account {account_id} is at {balance}; the overdraft limit cannot be {requested}")]
     OverdraftInUse {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
-        /// What it holds now.
+        /// The current balance.
         balance: Money,
         /// The limit asked for.
         requested: Money,
     },
-    /// Only an account that holds nothing can be closed.
+    /// Only an account with a balance of zero can be closed.
     #[error("account {account_id} holds {balance}; only a zero balance can be closed")]
     BalanceNotZero {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
-        /// What it holds now.
+        /// The current balance.
         balance: Money,
     },
-    /// The balance does not fit in 64 bits.
+    /// The balance would overflow 64 bits.
     #[error("the balance of account {account_id} would leave the range of 64-bit minor units")]
     BalanceOutOfRange {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
     },
-    /// The account does not hold as much.
+    /// The available balance is too low.
     #[error("account {account_id} has {available} available, {requested} requested")]
     InsufficientFunds {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
-        /// What was to be taken.
+        /// The amount to take.
         requested: Money,
-        /// What could be taken: the balance and the unused overdraft.
+        /// The most that could be taken: the balance plus the unused overdraft.
         available: Money,
-        /// What it holds now.
+        /// The current balance.
         balance: Money,
     },
-    /// The newest entry of the account is dated further in the future than clocks may differ.
+    /// The newest entry of the account is further in the future than clocks may differ.
     #[error("{}", ahead_of_clock(.account_id, *.newest_at))]
     AccountAheadOfClock {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
-        /// The time of its newest entry, if it is the account that the command names first: of another account,
-        /// nobody learns when it was used.
+        /// The time of the newest entry. None for the destination of a transfer: the caller may not learn when
+        /// somebody else's account was used.
         newest_at: Option<Timestamp>,
     },
 }
 
 impl Rejection {
-    /// Whether it is the outcome of its request. The clock goes on, so that an account is ahead of it is none: the
-    /// same request may succeed later.
+    /// Whether this is the final outcome of the request. An account ahead of the clock is not: the same request may
+    /// succeed later.
     pub const fn is_outcome(&self) -> bool {
         !matches!(self, Self::AccountAheadOfClock { .. })
     }
@@ -169,7 +168,7 @@ fn ahead_of_clock(account_id: &AccountId, newest_at: Option<Timestamp>) -> Strin
 }
 
 impl Plan {
-    /// The changes, that of the account named first before the other.
+    /// The changes, the primary one first.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         std::iter::once(&self.primary).chain(self.counterparty.as_deref())
     }
@@ -179,10 +178,10 @@ impl Plan {
     }
 }
 
-/// Decides a command on the accounts as they are. Pure: equal arguments give equal results.
+/// Decides a command on the current accounts. Pure: equal arguments give equal results.
 ///
-/// `account` is asked for the accounts that the command names ([`Command::account_ids`]) and
-/// answers `None` for one that does not exist.
+/// `account` returns the accounts that the command names ([`Command::account_ids`]), or `None` for one that does
+/// not exist.
 ///
 /// # Errors
 /// The [`Rejection`] that comes first in its documented order.
@@ -211,7 +210,7 @@ pub fn decide<'a>(
         Command::Unfreeze(command) => unfreeze(existing(&command.account_id)?, command, context),
         Command::Close(command) => close(existing(&command.account_id)?, command, context),
     }?;
-    // It is later than now only if the newest entry of an account is. Both sides of a transfer have one time.
+    // The entry is in the future only if the newest entry of an account is. Both entries of a transfer have one time.
     let is_ahead = |time: Timestamp| time.is_ahead_of(context.now, context.ahead_max);
     if !is_ahead(plan.primary.entry.time) {
         return Ok(plan);
@@ -276,7 +275,7 @@ fn transfer(
     let amount = resolve(source, command.amount())?;
     require_currency(destination, amount.currency)?;
 
-    // Both sides carry one time, so neither history runs backwards.
+    // Both entries have one time, which is not before the newest entry of either account.
     let context = Context { now: context.now.max(destination.updated_at), ..context.clone() };
     let out = EntryKind::TransferOut { destination: destination.id.clone() };
     let debit = Posting::on(source, &context).described(command.description()).take(out, amount)?;
@@ -296,7 +295,7 @@ fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context)
         interest::calculate(account.balance, &command.terms, command.period).map_err(out_of_range)?.interest;
     let kind = EntryKind::Interest { terms: command.terms, period: command.period };
     let posting = Posting::on(account, context).described(&command.description);
-    // Interest that takes money from the account is held to its limits, as a withdrawal is.
+    // Negative interest is limited by the available balance, like a withdrawal.
     let change = if interest.minor_units < 0 {
         posting.take(kind, interest.checked_neg().map_err(out_of_range)?)?
     } else {
@@ -311,7 +310,7 @@ fn set_overdraft_limit(
     context: &Context,
 ) -> Result<Plan, Rejection> {
     require_active(account)?;
-    let limit = resolve_limit(account, command.limit)?;
+    let limit = resolve(account, command.limit)?;
     if account.account_type == AccountType::Savings {
         return Err(Rejection::OverdraftNotAllowed { account_id: account.id.clone() });
     }
@@ -394,17 +393,12 @@ fn require_currency(account: &Account, requested_currency: Currency) -> Result<(
     })
 }
 
-fn resolve(account: &Account, amount: Amount) -> Result<Money, Rejection> {
+fn resolve<const MIN: i64>(account: &Account, amount: RequestedAmount<MIN>) -> Result<Money, Rejection> {
     require_currency(account, amount.currency().unwrap_or(account.currency))?;
     Ok(account.balance.with_minor_units(amount.minor_units()))
 }
 
-fn resolve_limit(account: &Account, limit: OverdraftLimit) -> Result<Money, Rejection> {
-    require_currency(account, limit.currency().unwrap_or(account.currency))?;
-    Ok(account.balance.with_minor_units(limit.minor_units()))
-}
-
-/// The next entry of an account, under construction.
+/// The next entry of an account, while it is built.
 struct Posting<'a> {
     account: &'a Account,
     context: &'a Context,
@@ -427,7 +421,7 @@ impl<'a> Posting<'a> {
         self
     }
 
-    /// Adds an amount, zero or more, to the balance.
+    /// Adds an amount of zero or more to the balance.
     fn add(self, kind: EntryKind, amount: Money) -> Result<Change, Rejection> {
         let balance = self
             .account
@@ -438,11 +432,11 @@ impl<'a> Posting<'a> {
         Ok(self.write(kind, state, amount, balance))
     }
 
-    /// Takes an amount, more than zero, from the balance and whatever overdraft there is.
+    /// Takes an amount of more than zero from the balance, down to the overdraft limit.
     fn take(self, kind: EntryKind, amount: Money) -> Result<Change, Rejection> {
         let floor = -self.account.overdraft_limit.minor_units;
         let minus = amount.with_minor_units(-amount.minor_units);
-        // What leaves 64 bits is below every floor, too.
+        // A balance below 64 bits is below every limit, too.
         match self.account.balance.checked_add(minus) {
             Ok(balance) if balance.minor_units >= floor => {
                 let state = self.account.state;
@@ -457,7 +451,7 @@ impl<'a> Posting<'a> {
         }
     }
 
-    /// Makes the entry, and the account with it applied.
+    /// The entry, and the account after it.
     fn write(self, kind: EntryKind, state: AccountState, amount: Money, balance: Money) -> Change {
         let id = EntryId {
             time: self.context.now.max(self.account.updated_at),

@@ -1,4 +1,4 @@
-//! How values become bytes for a hash: unambiguous, and the same from version to version.
+//! The encoding of values for hashes: unambiguous, and the same in every version.
 
 use std::fmt::{self, Write as _};
 
@@ -6,13 +6,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Money;
 
-/// Most lists of fields are shorter, in bytes.
+/// The initial capacity, in bytes: most encodings are shorter.
 const USUAL_LENGTH: usize = 256;
-/// How many bytes a length takes.
+/// The bytes of an encoded length.
 const LENGTH_BYTES: usize = 8;
 
-/// Puts fields together for a SHA-256 so that no two lists of fields look the same. They are hashed
-/// at once: a hash is quick with many bytes, and slow with many calls.
+/// Encodes fields for a SHA-256 so that different lists of fields have different encodings. All bytes are hashed in
+/// one call, which is faster than many calls.
 ///
 /// A text is its length in bytes as a number, then its UTF-8. A number is 8 bytes, little-endian,
 /// two's complement. Money is the code of its currency as text, then its minor units.
@@ -29,11 +29,11 @@ impl Encoder {
         self.count(text.len() as u64).bytes(text.as_bytes())
     }
 
-    /// As [`Encoder::text`], of what a value prints as.
+    /// A value as the text that it prints.
     pub(crate) fn printed(&mut self, value: &impl fmt::Display) -> &mut Self {
         let start = self.0.len();
         self.count(0);
-        // Memory takes whatever is written.
+        // Writing to memory cannot fail.
         let _ = write!(self, "{value}");
         let length = (self.0.len() - start - LENGTH_BYTES) as u64;
         self.0[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
@@ -52,7 +52,7 @@ impl Encoder {
         self.text(money.currency.code()).number(money.minor_units)
     }
 
-    /// Bytes as they are, of a length that whoever reads them knows.
+    /// Bytes of a fixed length.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self

@@ -1,24 +1,26 @@
-//! Entries: what happened to an account, never changed and never removed.
+//! Entries: the append-only history of an account.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Description, EntryHash, Money, RequestId, Timestamp, interest};
+use crate::{
+    AccountId, Description, EntryHash, Money, RequestId, Timestamp, interest, newtype::stored_as_text,
+};
 
-/// Which entry of one account: entries are ordered by it, and the sequence alone tells them apart.
+/// The position of an entry in the history of its account. The sequence alone is unique.
 ///
 /// It prints as `<unix ms>-<sequence>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntryId {
-    /// When it was written; never before the entry before it.
+    /// Never before the previous entry.
     pub time: Timestamp,
     /// 1 for the first entry of the account, then one more for each: no gaps.
     pub sequence: u64,
 }
 
-/// Which movement: the account that it names first and its entry there, so that it can be found
-/// without an index. Both entries of a transfer carry the same one.
+/// The id of a movement: the account that the command names first and its entry there, so that it is
+/// found without an index. Both entries of a transfer have the same transaction id.
 ///
 /// It prints as `<account id>/<unix ms>-<sequence>`; callers treat it as opaque.
 ///
@@ -33,75 +35,75 @@ pub struct EntryId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TransactionId {
-    /// The account that the movement names first: the source, for a transfer.
+    /// The account that the command names first: the source of a transfer.
     pub account_id: AccountId,
-    /// Its entry there.
+    /// The entry on that account.
     pub entry_id: EntryId,
 }
 
-/// The text is not one that the bank gave out.
+/// The text is not a transaction id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a transaction id; use one from an entry, such as 123/1767225600000-7")]
 pub struct InvalidTransactionId;
 
-/// What happened to one account.
+/// One change of one account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// The movement that it is a side of.
+    /// The movement that this entry belongs to.
     pub transaction_id: TransactionId,
-    /// The account that it happened to.
+    /// The account that was changed.
     pub account_id: AccountId,
     /// 1 for the first entry of the account, then one more for each: no gaps.
     pub sequence: u64,
-    /// When; never before the entry before it.
+    /// Never before the previous entry.
     pub time: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: EntryKind,
-    /// What was added to the balance; zero for changes of state.
+    /// The change of the balance; zero for changes of state.
     pub amount: Money,
-    /// The balance with it.
+    /// The balance after the entry.
     pub balance_after: Money,
-    /// The request that it came from, if its caller named it.
+    /// The idempotency key of the request, if the caller sent one.
     pub request_id: Option<RequestId>,
-    /// What it was for.
+    /// May be empty.
     pub description: Description,
-    /// Over all of the above and the hash of the entry before it; see [`chain`](crate::chain).
+    /// Covers all other fields and the hash of the previous entry; see [`chain`](crate::chain).
     pub hash: EntryHash,
 }
 
-/// What happened, with what only that kind has.
+/// What happened, with the fields of that kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EntryKind {
     /// The account was opened.
     AccountOpened {
-        /// With this overdraft limit.
+        /// The initial limit.
         overdraft_limit: Money,
     },
     /// Money came in from outside.
     Deposit,
     /// Money went out of the bank.
     Withdrawal,
-    /// Money went to another account.
+    /// Money was sent to another account.
     TransferOut {
-        /// The account that it went to.
+        /// The receiving account.
         destination: AccountId,
     },
-    /// Money came from another account.
+    /// Money was received from another account.
     TransferIn {
-        /// The account that it came from.
+        /// The paying account.
         source: AccountId,
     },
     /// Interest was booked, of either sign.
     Interest {
-        /// How it was calculated.
+        /// The terms of the calculation.
         terms: interest::Terms,
-        /// What time it was for.
+        /// The period of the calculation.
         period: interest::Period,
     },
     /// The overdraft limit was set.
     OverdraftLimitSet {
-        /// To this.
+        /// The new limit.
         limit: Money,
     },
     /// The account was frozen.
@@ -113,7 +115,7 @@ pub enum EntryKind {
 }
 
 impl Entry {
-    /// Which entry of its account it is.
+    /// The position of the entry in the history of its account.
     pub fn id(&self) -> EntryId {
         EntryId { time: self.time, sequence: self.sequence }
     }
@@ -159,7 +161,7 @@ impl fmt::Display for EntryId {
 impl FromStr for EntryId {
     type Err = InvalidTransactionId;
 
-    /// Reads what `Display` writes, and no other spelling of it.
+    /// Accepts only what `Display` writes.
     fn from_str(text: &str) -> Result<Self, InvalidTransactionId> {
         let (time, sequence) = text.rsplit_once('-').ok_or(InvalidTransactionId)?;
         let time = time.parse().ok().and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok());
@@ -191,42 +193,7 @@ impl FromStr for TransactionId {
     }
 }
 
-impl TryFrom<String> for TransactionId {
-    type Error = InvalidTransactionId;
-
-    fn try_from(text: String) -> Result<Self, InvalidTransactionId> {
-        text.parse()
-    }
-}
-
-impl From<TransactionId> for String {
-    fn from(id: TransactionId) -> Self {
-        id.to_string()
-    }
-}
+stored_as_text!(TransactionId, InvalidTransactionId, to_string);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn transaction_ids_read_back_and_nothing_else_does() {
-        for good in ["123/0-1", "a:b-c/1767225600000-18446744073709551615", "-/-1-2"] {
-            assert_eq!(good.parse::<TransactionId>().unwrap().to_string(), good);
-        }
-        for bad in [
-            "",
-            "123",
-            "123/",
-            "123/1",
-            "/1-1",
-            "123/01-1",
-            "123/1-+1",
-            "123/1-1 ",
-            "1/2/1-1",
-            "123/999999999999999999-1",
-        ] {
-            assert_eq!(bad.parse::<TransactionId>(), Err(InvalidTransactionId), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -50,9 +50,11 @@ mod decide;
 mod encoding;
 mod entry;
 mod fingerprint;
+mod hash;
 mod id;
 pub mod interest;
 mod money;
+mod names;
 mod newtype;
 mod redact;
 mod text;
@@ -60,7 +62,6 @@ mod time;
 pub mod visible;
 
 pub use account::{Account, AccountState, AccountType};
-pub use chain::{EntryHash, InvalidEntryHash};
 pub use command::{
     ApplyInterest, ChangeState, Command, Deposit, InvalidOpenAccount, InvalidTransfer, OpenAccount,
     SetOverdraftLimit, Transfer, Withdraw,
@@ -68,11 +69,13 @@ pub use command::{
 pub use decide::{Change, Context, Plan, Rejection, decide};
 pub use entry::{Entry, EntryId, EntryKind, InvalidTransactionId, TransactionId};
 pub use fingerprint::Fingerprint;
-pub use id::{AccountId, InvalidAccountId, InvalidRequestId, RequestId};
+pub use hash::{EntryHash, InvalidEntryHash};
+pub use id::{AccountId, InvalidId, RequestId};
 pub use money::{
     Amount, Currency, InvalidAmount, InvalidCurrency, InvalidMoney, Money, MoneySum, OverdraftLimit,
-    Overflow, WithdrawnCurrency,
+    Overflow, RequestedAmount, WithdrawnCurrency,
 };
+pub use names::UnknownName;
 pub use redact::redacted;
 pub use text::{Description, InvalidDescription, InvalidLabels, InvalidOwner, Labels, Owner};
 pub use time::{InvalidTimestamp, Timestamp};

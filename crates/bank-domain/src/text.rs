@@ -1,4 +1,4 @@
-//! Bounded texts that people attach: owners, labels, descriptions.
+//! Bounded texts on accounts and entries: owners, labels, descriptions.
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
@@ -6,116 +6,107 @@ use serde::{Deserialize, Serialize};
 
 use crate::newtype::text_newtype;
 
-/// Who an account belongs to: at most 128 visible ASCII characters, empty for nobody in particular.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Owner(Option<Arc<str>>);
+macro_rules! optional_text {
+    (
+        $(#[$attribute:meta])* $name:ident, $length_max:literal $unit:literal, $is_valid:expr;
+        $(#[$error_attribute:meta])* $error:ident
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Option<Arc<str>>);
 
-/// The text cannot name an owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be at most 128 visible ASCII characters")]
-pub struct InvalidOwner;
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        $(#[$error_attribute])*
+        pub struct $error;
 
-impl Owner {
-    /// The longest name, in bytes.
-    pub const LENGTH_MAX: usize = 128;
+        impl $name {
+            #[doc = concat!("The longest text, in ", $unit, ".")]
+            pub const LENGTH_MAX: usize = $length_max;
 
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or_default()
-    }
+            /// The text; empty if there is none.
+            pub fn as_str(&self) -> &str {
+                self.0.as_deref().unwrap_or_default()
+            }
 
-    /// Whether it names nobody.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl FromStr for Owner {
-    type Err = InvalidOwner;
-
-    fn from_str(text: &str) -> Result<Self, InvalidOwner> {
-        if text.len() > Self::LENGTH_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(InvalidOwner);
+            /// Whether there is no text.
+            pub fn is_empty(&self) -> bool {
+                self.0.is_none()
+            }
         }
-        Ok(Self(shared(text)))
-    }
-}
 
-/// What a movement was for: at most 256 characters, none of them control characters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Description(Option<Arc<str>>);
+        impl FromStr for $name {
+            type Err = $error;
 
-/// The text cannot be a description.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be at most 256 characters, none of them control characters")]
-pub struct InvalidDescription;
-
-impl Description {
-    /// The longest description, in characters.
-    pub const LENGTH_MAX: usize = 256;
-
-    /// The description as text.
-    pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or_default()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl FromStr for Description {
-    type Err = InvalidDescription;
-
-    fn from_str(text: &str) -> Result<Self, InvalidDescription> {
-        if text.chars().count() > Self::LENGTH_MAX || text.chars().any(char::is_control) {
-            return Err(InvalidDescription);
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let is_valid: fn(&str) -> bool = $is_valid;
+                // Most texts are empty; the others are shared, since they are cloned often.
+                if is_valid(text) { Ok(Self((!text.is_empty()).then(|| text.into()))) } else { Err($error) }
+            }
         }
-        Ok(Self(shared(text)))
-    }
+
+        text_newtype!($name, $error, as_str);
+    };
 }
 
-/// Pairs that an operator hangs on an account: at most 16, keys of 1 to 32 of `a-z 0-9 . _ -`,
-/// values of at most 64 characters without control characters.
+optional_text! {
+    /// Who an account belongs to: at most 128 visible ASCII characters, empty for nobody.
+    Owner, 128 "bytes", |text| {
+        text.len() <= Owner::LENGTH_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    /// The text is not a valid owner.
+    #[error("must be at most {} visible ASCII characters", Owner::LENGTH_MAX)]
+    InvalidOwner
+}
+
+optional_text! {
+    /// What a movement is for: at most 256 characters, none of them control characters.
+    Description, 256 "characters", |text| {
+        text.chars().count() <= Description::LENGTH_MAX && !text.chars().any(char::is_control)
+    };
+    /// The text is not a valid description.
+    #[error("must be at most {} characters, none of them control characters", Description::LENGTH_MAX)]
+    InvalidDescription
+}
+
+/// Key-value pairs on an account: at most 16, with keys of 1 to 32 of `a-z 0-9 . _ -` and values of
+/// at most 64 characters, none of them control characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Labels(Arc<BTreeMap<String, String>>);
 
-/// The pairs cannot be labels.
+/// The pairs are not valid labels.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLabels {
     /// There are more than 16.
-    #[error("has {count} labels; at most 16 are allowed")]
+    #[error("has {count} labels; at most {} are allowed", Labels::COUNT_MAX)]
     TooMany {
-        /// How many there are.
+        /// The number of labels given.
         count: usize,
     },
-    /// A key is not one.
+    /// A key is malformed.
     #[error("has the key {key:?}; keys are 1 to 32 of a-z 0-9 . _ -")]
     Key {
-        /// The first one that is not allowed, cut to a readable length.
+        /// The first malformed key, cut to 64 characters.
         key: String,
     },
     /// A value is too long or has a control character.
     #[error("has a value at {key:?} that is not at most 64 characters without control characters")]
     Value {
-        /// The key of the first one that is not allowed.
+        /// The key of the first malformed value.
         key: String,
     },
 }
 
 impl Labels {
-    /// The most labels that an account has.
+    /// The most labels of an account.
     pub const COUNT_MAX: usize = 16;
     /// The longest key, in bytes.
     pub const KEY_LENGTH_MAX: usize = 32;
     /// The longest value, in characters.
     pub const VALUE_LENGTH_MAX: usize = 64;
 
-    /// The pairs in the order of their keys.
+    /// The pairs, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
@@ -149,46 +140,5 @@ impl From<Labels> for BTreeMap<String, String> {
     }
 }
 
-/// A text that is cloned often; none if it is empty, as most are.
-fn shared(text: &str) -> Option<Arc<str>> {
-    (!text.is_empty()).then(|| text.into())
-}
-
-text_newtype!(Owner, InvalidOwner);
-
-text_newtype!(Description, InvalidDescription);
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_and_descriptions_are_bounded() {
-        assert!("auth0|alice@example.com".parse::<Owner>().is_ok());
-        assert!("".parse::<Owner>().unwrap().is_empty());
-        for bad in ["a b", "é", "a\n", &"a".repeat(129)] {
-            assert_eq!(bad.parse::<Owner>(), Err(InvalidOwner), "{bad:?}");
-        }
-        assert!("Loyer de février, 12 €".parse::<Description>().is_ok());
-        assert!("é".repeat(256).parse::<Description>().is_ok());
-        for bad in ["a\nb", "\0", &"é".repeat(257)] {
-            assert_eq!(bad.parse::<Description>(), Err(InvalidDescription), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn labels_are_bounded() {
-        let labels = |pairs: &[(&str, &str)]| {
-            Labels::try_from(
-                pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect::<BTreeMap<_, _>>(),
-            )
-        };
-        assert!(labels(&[("branch", "Zürich"), ("cost.center", "")]).is_ok());
-        assert!(matches!(labels(&[("Branch", "x")]), Err(InvalidLabels::Key { .. })));
-        assert!(matches!(labels(&[("", "x")]), Err(InvalidLabels::Key { .. })));
-        assert!(matches!(labels(&[("a", &"x".repeat(65))]), Err(InvalidLabels::Value { .. })));
-        assert!(matches!(labels(&[("a", "\n")]), Err(InvalidLabels::Value { .. })));
-        let many: BTreeMap<_, _> = (0..17).map(|n| (n.to_string(), String::new())).collect();
-        assert_eq!(Labels::try_from(many), Err(InvalidLabels::TooMany { count: 17 }));
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
-//! Is all the money there?
+//! Whether all the money is there.
 
 use std::collections::BTreeMap;
 
 use crate::{Account, Currency, Entry, EntryKind, MoneySum, Timestamp};
 
-/// What came in and went out, and what is held, in each currency.
+/// Money paid in, paid out and held, for each currency.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     /// By the code of the currency.
@@ -14,37 +14,37 @@ pub struct Books {
 /// The books of one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sums {
-    /// What was paid in from outside.
+    /// Paid in from outside.
     pub money_in: MoneySum,
-    /// What was paid out of the bank.
+    /// Paid out of the bank.
     pub money_out: MoneySum,
-    /// What was booked as interest; may be negative.
+    /// Booked as interest; may be negative.
     pub interest: MoneySum,
-    /// What transfers brought, less what they took.
+    /// The balance of all transfers.
     pub transferred: MoneySum,
-    /// The same of the transfers that were settled before the audit began.
+    /// The balance of the transfers that were settled before the audit began.
     pub settled: MoneySum,
-    /// What the accounts say they hold.
+    /// The sum of all balances.
     pub held: MoneySum,
 }
 
-/// Whether a whole bank is on the books, or only some of its accounts.
+/// Which accounts the books cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Every account: what one paid, another one got.
+    /// Every account of the bank: transfers add up to zero.
     Bank,
-    /// Some of them: they may have paid to, or got from, others.
+    /// Some accounts: transfers from and to others do not add up.
     Accounts,
 }
 
 impl Books {
-    /// Adds an account as it is.
+    /// Adds the balance of an account.
     pub fn hold(&mut self, account: &Account) {
         self.of(account.currency).held += account.balance;
     }
 
-    /// Adds an entry. Transfers before `settled_before` must have both their sides on the books of a
-    /// whole bank; of later ones, one side may have been written after its account was looked at.
+    /// Adds an entry. Of transfers before `settled_before`, both entries must be on the books of a whole bank. Of
+    /// later ones, one may have been written after its account was read.
     pub fn book(&mut self, entry: &Entry, settled_before: Timestamp) {
         let amount = entry.amount;
         let sums = self.of(amount.currency);
@@ -60,7 +60,7 @@ impl Books {
                     sums.settled += amount;
                 }
             }
-            // They have no amount; one that does is on no side of the books, and shows.
+            // These have no amount. If one has, the books do not balance.
             EntryKind::AccountOpened { .. }
             | EntryKind::OverdraftLimitSet { .. }
             | EntryKind::AccountFrozen
@@ -98,7 +98,7 @@ impl Sums {
         Self { money_in: zero, money_out: zero, interest: zero, transferred: zero, settled: zero, held: zero }
     }
 
-    /// How much more is held than came in and did not go out; zero where the books are right.
+    /// How much more is held than the entries explain; zero if the books balance.
     pub fn excess(&self) -> MoneySum {
         let [held, came_in, went_out, interest, transferred] =
             [self.held, self.money_in, self.money_out, self.interest, self.transferred]
@@ -109,8 +109,8 @@ impl Sums {
         }
     }
 
-    /// Whether money in = money out + money held, where interest is money in, and so is what transfers
-    /// brought. In a whole bank they bring nothing.
+    /// Whether money in, interest and transfers equal money out and money held. In a whole bank, settled transfers
+    /// must add up to zero.
     pub fn are_balanced(&self, extent: Extent) -> bool {
         self.excess().minor_units == 0 && (extent == Extent::Accounts || self.settled.minor_units == 0)
     }

@@ -1,71 +1,9 @@
-//! What a history comes to, entry by entry, held to the rules of the bank.
+//! Replays a history entry by entry and checks the rules of the bank.
 
-use super::Fault;
-use crate::{
-    Account, AccountState, AccountType, Entry, EntryHash, EntryKind, Money, Timestamp, TransactionId,
-};
+use super::fault::{BrokenRule, Fault};
+use crate::{Account, AccountState, AccountType, Entry, EntryHash, EntryKind, Timestamp, TransactionId};
 
-/// A rule that an entry breaks, though it is as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BrokenRule {
-    /// The first entry opens the account, at the time that the account says, and no other does.
-    #[error("the first entry opens the account, and no other")]
-    Opening,
-    /// All money of an account is in its currency.
-    #[error("all money of the account is in its currency")]
-    Currency,
-    /// Time never runs backwards.
-    #[error("it is from before the entry before it")]
-    Time,
-    /// The kind says the sign of the amount.
-    #[error("an entry of its kind has no amount of {amount}")]
-    Amount {
-        /// What it has.
-        amount: Money,
-    },
-    /// The balance after an entry is the one before it and the amount.
-    #[error("the balance after it is {found}, the one before and the amount come to {expected}")]
-    Balance {
-        /// What they come to, in minor units.
-        expected: i128,
-        /// What it says, in minor units.
-        found: i64,
-    },
-    /// A balance is never below minus the overdraft limit.
-    #[error("the balance after it, {balance}, is below minus the overdraft limit of {limit}")]
-    Floor {
-        /// The balance.
-        balance: Money,
-        /// The limit.
-        limit: Money,
-    },
-    /// A limit is zero or more, and zero for savings.
-    #[error("the overdraft limit cannot be {limit}")]
-    Limit {
-        /// What it was set to.
-        limit: Money,
-    },
-    /// The state of an account allows what happens to it.
-    #[error("an account that is {} allows no such entry", .state.as_str())]
-    State {
-        /// What the account was.
-        state: AccountState,
-    },
-    /// Only an account that holds nothing is closed.
-    #[error("the account was closed with {balance} on it")]
-    Closing {
-        /// What it held.
-        balance: Money,
-    },
-    /// A movement is named by the account that pays, and its entry there.
-    #[error("its transaction id does not name the entry of the account that pays")]
-    Transaction,
-    /// A transfer has two sides.
-    #[error("an account cannot transfer to itself")]
-    Counterparty,
-}
-
-/// An account as some of its entries leave it.
+/// The state of an account after some of its entries.
 #[derive(Clone, Debug)]
 pub(super) struct Replay<'a> {
     account: &'a Account,
@@ -80,7 +18,7 @@ impl<'a> Replay<'a> {
         Self { account, balance: 0, limit: 0, state: AccountState::Active, time: account.opened_at }
     }
 
-    /// Takes the next entry, if the rules allow it.
+    /// Applies the next entry, if the rules allow it.
     pub(super) fn apply(&mut self, entry: &Entry) -> Result<(), BrokenRule> {
         let (amount, balance) = (entry.amount.minor_units, entry.balance_after.minor_units);
         self.check_opening(entry)?;
@@ -160,7 +98,7 @@ impl<'a> Replay<'a> {
         if is_allowed { Ok(()) } else { Err(BrokenRule::State { state: self.state }) }
     }
 
-    /// Whether the account is what all its entries, so many, have come to.
+    /// Compares the account with the state after all entries.
     pub(super) fn compare(&self, version: u64, head: EntryHash) -> Result<(), Fault> {
         let account = self.account;
         let of = |minor_units| account.balance.with_minor_units(minor_units).to_string();

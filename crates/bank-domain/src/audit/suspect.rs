@@ -1,38 +1,38 @@
-//! What became of the first entry that is not right.
+//! Finds out how the first wrong entry came about: changed, removed, inserted or reordered.
 
-use super::Fault;
+use super::fault::Fault;
 use crate::{Account, Entry, EntryHash, EntryId, TransactionId};
 
-/// An entry that does not follow the one before it, and what later ones tell about it.
+/// The first entry that is not chained to the one before it, and what later entries show about it.
 ///
-/// The hash of an entry is over its id, so one that was moved to another place still has the hash of
-/// where it was: it is recognised by calculating its hash as if it stood there.
+/// The hash of an entry covers its id. So an entry that was moved still has the hash of its old place, and is
+/// recognized by calculating its hash with the old id.
 #[derive(Clone, Debug)]
 pub(super) struct Suspect<'a> {
     account: &'a Account,
-    /// The hash that the missing entry builds on.
+    /// The hash that the missing entry is chained to.
     head: EntryHash,
-    /// The sequence of the missing entry: of the first one that is wrong.
+    /// The sequence of the missing entry.
     missing: u64,
-    /// What was found in its place.
+    /// The entry that was found in its place.
     entry: Entry,
-    /// Whether that is part of the history: another entry builds on it.
+    /// Whether the found entry is part of the history: another entry is chained to it.
     is_genuine: bool,
-    /// Where the missing entry has turned up.
-    whereabouts: Whereabouts,
-    /// Whether what came next has been given the sequence before its own.
+    /// Where the missing entry was found.
+    missing_entry: MissingEntry,
+    /// Whether the sequence of the next entry was decreased by one.
     is_renumbered: bool,
-    /// How many entries came since.
+    /// The number of entries since.
     later: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whereabouts {
-    /// Nowhere so far.
+enum MissingEntry {
+    /// Not found so far.
     Unknown,
     /// In the place of another entry.
     Elsewhere,
-    /// After what was found in its place, which has no place of its own.
+    /// Directly after the found entry, which has no place of its own.
     Behind,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Suspect<'a> {
             missing,
             is_genuine: account.head == entry.hash,
             entry,
-            whereabouts: Whereabouts::Unknown,
+            missing_entry: MissingEntry::Unknown,
             is_renumbered: false,
             later: 0,
         }
@@ -54,10 +54,10 @@ impl<'a> Suspect<'a> {
     pub(super) fn consider(&mut self, later: &Entry) {
         self.later += 1;
         self.is_genuine |= later.chained_to(&self.entry.hash) == later.hash;
-        if self.whereabouts == Whereabouts::Unknown && self.is_missing(later) {
-            // A hash that is there twice has one place.
+        if self.missing_entry == MissingEntry::Unknown && self.is_missing(later) {
+            // A duplicated entry has one place.
             let is_behind = later.sequence == self.missing || later.hash == self.entry.hash;
-            self.whereabouts = if is_behind { Whereabouts::Behind } else { Whereabouts::Elsewhere };
+            self.missing_entry = if is_behind { MissingEntry::Behind } else { MissingEntry::Elsewhere };
         }
         if self.later == 1 {
             let was_at = EntryId { time: later.time, sequence: later.sequence.saturating_add(1) };
@@ -65,7 +65,7 @@ impl<'a> Suspect<'a> {
         }
     }
 
-    /// Whether it is the missing entry: at its own time, or at that of the place it was written to.
+    /// Whether this is the missing entry, with its own time or with that of the place it was moved to.
     fn is_missing(&self, later: &Entry) -> bool {
         [later.time, self.entry.time].into_iter().any(|time| {
             let was_at = EntryId { time, sequence: self.missing };
@@ -75,24 +75,24 @@ impl<'a> Suspect<'a> {
 
     pub(super) fn verdict(&self) -> Fault {
         let (missing, found) = (self.missing, self.entry.sequence);
-        match self.whereabouts {
-            Whereabouts::Elsewhere if self.is_genuine => Fault::Reordered { sequence: missing },
-            Whereabouts::Elsewhere | Whereabouts::Behind => Fault::Inserted { sequence: found },
-            Whereabouts::Unknown if found < missing || missing > self.account.version => {
+        match self.missing_entry {
+            MissingEntry::Elsewhere if self.is_genuine => Fault::Reordered { sequence: missing },
+            MissingEntry::Elsewhere | MissingEntry::Behind => Fault::Inserted { sequence: found },
+            MissingEntry::Unknown if found < missing || missing > self.account.version => {
                 Fault::Inserted { sequence: found }
             }
-            Whereabouts::Unknown if found > missing || self.is_renumbered => {
+            MissingEntry::Unknown if found > missing || self.is_renumbered => {
                 Fault::Removed { sequence: missing }
             }
-            Whereabouts::Unknown => Fault::Changed { sequence: missing },
+            MissingEntry::Unknown => Fault::Changed { sequence: missing },
         }
     }
 }
 
-/// An entry as it would be under another id.
+/// The entry with another id.
 fn at(entry: &Entry, id: EntryId) -> Entry {
     let mut moved = Entry { time: id.time, sequence: id.sequence, ..entry.clone() };
-    // That of a movement which names another account first stays what it is.
+    // The id of a transfer from another account stays the same.
     if moved.transaction_id.account_id == moved.account_id {
         moved.transaction_id = TransactionId { entry_id: id, ..moved.transaction_id };
     }

@@ -1,31 +1,31 @@
-//! Do the two sides of a transfer belong together?
+//! Whether the two entries of a transfer match.
 
 use crate::{AccountId, Entry, EntryKind};
 
-/// The other side of a transfer is not as this side says.
+/// The two entries of a transfer do not match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// It is not there.
+    /// The other entry is missing.
     #[error("account {account_id} has no entry of it")]
     Missing {
         /// The account that it should be on.
         account_id: AccountId,
     },
-    /// It says something else.
+    /// The other entry has another value.
     #[error("the entry of it on account {account_id} has another {field}")]
     Differs {
         /// The account that it is on.
         account_id: AccountId,
-        /// What differs.
+        /// The field that differs.
         field: &'static str,
     },
 }
 
-/// Whether an entry on the other account is the other side of a transfer: an opposite amount in the
-/// same currency, from or to this account, of one movement, one time, one request and one purpose.
+/// Checks that `other` is the entry on the other account of a transfer: the opposite amount from or to this
+/// account, with the same transaction id, time, request id and description. Other entries have no counterpart.
 ///
 /// # Errors
-/// The first [`Mismatch`]; an entry that is not of a transfer has no other side.
+/// The first [`Mismatch`].
 pub fn match_sides(entry: &Entry, other: Option<&Entry>) -> Result<(), Mismatch> {
     let Some(account_id) = entry.kind.counterparty() else { return Ok(()) };
     let account_id = account_id.clone();

@@ -2,54 +2,47 @@
 
 use jiff::civil::Date;
 use num_rational::Ratio;
-use serde::{Deserialize, Serialize};
 
-use super::{DateRange, Period, names::names};
+use super::period::{Period, days_between};
+use crate::names::named;
 
-/// How the days of a period become a fraction of a year.
-///
-/// The formulas are those of the 2006 ISDA Definitions, section 4.16. A period runs from its start,
-/// included, to its end, excluded: `D1/M1/Y1` is the start and `D2/M2/Y2` the end.
-///
-/// ```
-/// use bank_domain::interest::{DateRange, DayCount};
-///
-/// let range = DateRange::parse("2003-11-01", "2004-05-01")?;
-/// assert_eq!(DayCount::Act365Fixed.year_fraction(range.into()).to_string(), "182/365");
-/// assert_eq!(DayCount::Thirty360Bond.year_fraction(range.into()).to_string(), "1/2");
-/// // 61/365 + 121/366
-/// assert_eq!(DayCount::ActActIsda.year_fraction(range.into()).to_string(), "66491/133590");
-/// # Ok::<(), bank_domain::interest::InvalidDateRange>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DayCount {
-    /// Actual days over 365, in leap years too. ISDA 2006, 4.16(d): Actual/365 (Fixed).
-    #[default]
-    Act365Fixed,
-    /// Actual days over 360. ISDA 2006, 4.16(e): Actual/360.
-    Act360,
-    /// Days in leap years over 366 plus the others over 365. ISDA 2006, 4.16(b): Actual/Actual (ISDA).
-    ActActIsda,
-    /// Months of 30 days. ISDA 2006, 4.16(f): 30/360 or Bond Basis.
+named! {
+    /// How the days of a period become a fraction of a year.
     ///
-    /// `(360·(Y2−Y1) + 30·(M2−M1) + (D2−D1)) / 360`, where a D1 of 31 counts as 30, and a D2 of 31
-    /// counts as 30 if D1 is then 30. The end of February gets no special treatment (unlike in
-    /// 30U/360), and two halves of a year may sum to 361 days.
-    Thirty360Bond,
-    /// Months of 30 days. ISDA 2006, 4.16(g): 30E/360 or Eurobond Basis.
+    /// The formulas are those of the 2006 ISDA Definitions, section 4.16. A period runs from its start,
+    /// included, to its end, excluded: `D1/M1/Y1` is the start and `D2/M2/Y2` the end.
     ///
-    /// As 30/360, but a D2 of 31 always counts as 30.
-    ThirtyE360,
+    /// ```
+    /// use bank_domain::interest::{DateRange, DayCount};
+    ///
+    /// let range = DateRange::parse("2003-11-01", "2004-05-01")?;
+    /// assert_eq!(DayCount::Act365Fixed.year_fraction(range.into()).to_string(), "182/365");
+    /// assert_eq!(DayCount::Thirty360Bond.year_fraction(range.into()).to_string(), "1/2");
+    /// // 61/365 + 121/366
+    /// assert_eq!(DayCount::ActActIsda.year_fraction(range.into()).to_string(), "66491/133590");
+    /// # Ok::<(), bank_domain::interest::InvalidDateRange>(())
+    /// ```
+    #[derive(Default)]
+    pub enum DayCount, "day count" {
+        /// Actual days over 365, in leap years too. ISDA 2006, 4.16(d): Actual/365 (Fixed).
+        #[default]
+        Act365Fixed = "act_365_fixed",
+        /// Actual days over 360. ISDA 2006, 4.16(e): Actual/360.
+        Act360 = "act_360",
+        /// Days in leap years over 366 plus the others over 365. ISDA 2006, 4.16(b): Actual/Actual (ISDA).
+        ActActIsda = "act_act_isda",
+        /// Months of 30 days. ISDA 2006, 4.16(f): 30/360 or Bond Basis.
+        ///
+        /// `(360·(Y2−Y1) + 30·(M2−M1) + (D2−D1)) / 360`, where a D1 of 31 counts as 30, and a D2 of 31
+        /// counts as 30 if D1 is then 30. The end of February gets no special treatment (unlike in
+        /// 30U/360), and two halves of a year may sum to 361 days.
+        Thirty360Bond = "thirty_360_bond",
+        /// Months of 30 days. ISDA 2006, 4.16(g): 30E/360 or Eurobond Basis.
+        ///
+        /// As 30/360, but a D2 of 31 always counts as 30.
+        ThirtyE360 = "thirty_e_360",
+    }
 }
-
-names!(DayCount, "day count",
-    Act365Fixed => "act_365_fixed",
-    Act360 => "act_360",
-    ActActIsda => "act_act_isda",
-    Thirty360Bond => "thirty_360_bond",
-    ThirtyE360 => "thirty_e_360",
-);
 
 impl DayCount {
     /// The length of a period in years, exactly; zero for 30 to 31 January in months of 30 days.
@@ -62,7 +55,7 @@ impl DayCount {
         }
     }
 
-    /// How many parts a year has. Every period is a whole number of them.
+    /// The parts of a year. Every period is a whole number of parts.
     pub(super) const fn parts_per_year(self) -> i64 {
         match self {
             Self::Act365Fixed => 365,
@@ -71,7 +64,7 @@ impl DayCount {
         }
     }
 
-    /// The parts of a year from one date to a later one.
+    /// The number of parts from one date to a later one.
     pub(super) fn parts_between(self, start: Date, end: Date) -> i64 {
         match self {
             Self::Act365Fixed | Self::Act360 => days_between(start, end),
@@ -84,18 +77,6 @@ impl DayCount {
             Self::ThirtyE360 => thirty_360_days(start, start.day().min(30), end, end.day().min(30)),
         }
     }
-}
-
-impl DateRange {
-    /// Calendar days from the start to the end.
-    pub fn days(self) -> u32 {
-        // A range has at most 36,525 days.
-        u32::try_from(days_between(self.start(), self.end())).unwrap_or(u32::MAX)
-    }
-}
-
-fn days_between(start: Date, end: Date) -> i64 {
-    start.duration_until(end).as_secs() / (24 * 60 * 60)
 }
 
 /// Parts of 1/133590 year: a day is 366 of them in a year of 365 days, and 365 in one of 366.
@@ -114,74 +95,4 @@ fn thirty_360_days(start: Date, start_day: i8, end: Date, end_day: i8) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fraction(day_count: DayCount, start: &str, end: &str) -> String {
-        day_count.year_fraction(DateRange::parse(start, end).unwrap().into()).to_string()
-    }
-
-    #[test]
-    fn one_year_is_one_by_every_day_count() {
-        for day_count in DayCount::ALL {
-            assert_eq!(day_count.year_fraction(Period::OneYear), Ratio::from_integer(1));
-        }
-    }
-
-    #[test]
-    fn years_of_actual_days_differ() {
-        for (day_count, plain, leap) in [
-            (DayCount::Act365Fixed, "1", "366/365"),
-            (DayCount::Act360, "73/72", "61/60"),
-            (DayCount::ActActIsda, "1", "1"),
-            (DayCount::Thirty360Bond, "1", "1"),
-            (DayCount::ThirtyE360, "1", "1"),
-        ] {
-            assert_eq!(fraction(day_count, "2023-01-01", "2024-01-01"), plain, "{day_count}");
-            assert_eq!(fraction(day_count, "2024-01-01", "2025-01-01"), leap, "{day_count}");
-        }
-    }
-
-    #[test]
-    fn act_act_is_additive_day_by_day() {
-        let mut date = Date::constant(1999, 12, 30);
-        let end = Date::constant(2005, 1, 3);
-        let whole = DayCount::ActActIsda.parts_between(date, end);
-        let mut sum = 0;
-        while date < end {
-            let next = date.tomorrow().unwrap();
-            let part = DayCount::ActActIsda.parts_between(date, next);
-            assert_eq!(part, if date.in_leap_year() { 365 } else { 366 }, "{date}");
-            sum += part;
-            date = next;
-        }
-        assert_eq!(sum, whole);
-    }
-
-    #[test]
-    fn the_thirty_first_adds_nothing_where_it_is_the_thirtieth() {
-        for day_count in [DayCount::Thirty360Bond, DayCount::ThirtyE360] {
-            assert_eq!(fraction(day_count, "2026-01-30", "2026-01-31"), "0");
-            assert_eq!(fraction(day_count, "2026-01-31", "2026-02-01"), "1/360");
-        }
-        assert_eq!(fraction(DayCount::Thirty360Bond, "2026-01-29", "2026-01-31"), "1/180");
-        assert_eq!(fraction(DayCount::ThirtyE360, "2026-01-29", "2026-01-31"), "1/360");
-    }
-
-    #[test]
-    fn names_are_stable() {
-        let names: Vec<_> = DayCount::ALL.iter().map(|day_count| day_count.as_str()).collect();
-        assert_eq!(names, ["act_365_fixed", "act_360", "act_act_isda", "thirty_360_bond", "thirty_e_360"]);
-        for day_count in DayCount::ALL {
-            assert_eq!(day_count.as_str().parse(), Ok(*day_count));
-            let json = serde_json::to_string(day_count).unwrap();
-            assert_eq!(json, format!("\"{day_count}\""));
-            assert_eq!(serde_json::from_str::<DayCount>(&json).unwrap(), *day_count);
-        }
-        assert_eq!(
-            "30/360".parse::<DayCount>().unwrap_err().to_string(),
-            "\"30/360\" is not a day count; it is one of act_365_fixed, act_360, act_act_isda, \
-             thirty_360_bond, thirty_e_360"
-        );
-    }
-}
+mod tests;

@@ -1,14 +1,14 @@
-//! The time that interest is for.
+//! The period that interest is calculated for.
 
 use std::fmt;
 
 use jiff::{Span, civil::Date};
 use serde::{Deserialize, Serialize};
 
-/// How long a range of dates may be.
+/// The longest range of dates, in years.
 const YEARS_MAX: i32 = 100;
 
-/// The time that interest is for.
+/// The period that interest is calculated for.
 ///
 /// It prints as `one_year` or as the two dates, `2026-01-01/2026-07-01`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,9 +21,9 @@ pub enum Period {
     Dates(DateRange),
 }
 
-/// A start, and a later end at most 100 years away, within the years 1 to 9999.
+/// A range of at most 100 years within the years 1 to 9999.
 ///
-/// The start is the first day of it; the end is the day after the last.
+/// The start is the first day; the end is the day after the last.
 ///
 /// ```
 /// use bank_domain::interest::DateRange;
@@ -45,7 +45,7 @@ pub struct DateRange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a date; write it like 2026-01-31")]
 pub struct InvalidDate {
-    /// What was given, cut to a readable length.
+    /// The text, cut to 32 characters.
     pub text: String,
 }
 
@@ -61,29 +61,29 @@ pub enum InvalidDateRange {
     /// A date lies before the year 1.
     #[error("{date} is outside the years 1 to 9999")]
     YearOutOfRange {
-        /// What was given.
+        /// The date given.
         date: Date,
     },
-    /// The end is the start, or before it.
+    /// The end is not after the start.
     #[error("the end {end} is not after the start {start}")]
     Empty {
-        /// The start that was given.
+        /// The start given.
         start: Date,
-        /// The end that was given.
+        /// The end given.
         end: Date,
     },
     /// The end is too far from the start.
     #[error("the end {end} is more than {YEARS_MAX} years after the start {start}")]
     TooLong {
-        /// The start that was given.
+        /// The start given.
         start: Date,
-        /// The end that was given.
+        /// The end given.
         end: Date,
     },
 }
 
 impl Period {
-    /// Calendar days from the start to the end; 0 for one year, which names no days.
+    /// Calendar days from the start to the end; 0 for one year.
     pub fn days(self) -> u32 {
         match self {
             Self::OneYear => 0,
@@ -108,7 +108,7 @@ impl fmt::Display for Period {
 }
 
 impl DateRange {
-    /// The time from one date to another.
+    /// The range from one date to another.
     ///
     /// # Errors
     /// [`InvalidDateRange`] unless the end is after the start, by at most 100 years (100 years after
@@ -127,11 +127,10 @@ impl DateRange {
         Ok(Self { start, end })
     }
 
-    /// The time from one date to another, both written like `2026-01-31`.
+    /// The range from one date to another, both written like `2026-01-31`.
     ///
     /// # Errors
-    /// [`InvalidDateRange`] for anything but four digits, two and two that name a date, and as for
-    /// [`try_new`](Self::try_new).
+    /// [`InvalidDateRange`] for a malformed date, and as for [`try_new`](Self::try_new).
     pub fn parse(start: &str, end: &str) -> Result<Self, InvalidDateRange> {
         let start = parse_date(start).map_err(InvalidDateRange::Start)?;
         let end = parse_date(end).map_err(InvalidDateRange::End)?;
@@ -147,6 +146,17 @@ impl DateRange {
     pub fn end(self) -> Date {
         self.end
     }
+
+    /// Calendar days from the start to the end.
+    pub fn days(self) -> u32 {
+        // A range has at most 36,525 days.
+        u32::try_from(days_between(self.start, self.end)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Calendar days from one date to a later one.
+pub(super) fn days_between(start: Date, end: Date) -> i64 {
+    start.duration_until(end).as_secs() / (24 * 60 * 60)
 }
 
 impl fmt::Display for DateRange {
@@ -176,7 +186,7 @@ impl From<DateRange> for StoredDateRange {
     }
 }
 
-/// Reads `2026-01-31`, stricter than the calendar crate, which takes times and other forms too.
+/// Reads `2026-01-31`. `jiff` would accept times and other forms too.
 fn parse_date(text: &str) -> Result<Date, InvalidDate> {
     let well_written = text.len() == 10
         && text.bytes().enumerate().all(|(index, byte)| match index {
@@ -190,78 +200,4 @@ fn parse_date(text: &str) -> Result<Date, InvalidDate> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_print_and_parse() {
-        for (start, end, days) in [
-            ("2026-01-01", "2026-01-02", 1),
-            ("2024-02-28", "2024-03-01", 2),
-            ("0001-01-01", "0001-12-31", 364),
-            ("9999-12-30", "9999-12-31", 1),
-            ("9950-01-01", "9999-12-31", 18_261),
-            ("2000-01-01", "2100-01-01", 36_525),
-            ("2000-02-29", "2100-02-28", 36_524),
-        ] {
-            let range = DateRange::parse(start, end).unwrap();
-            assert_eq!(range.to_string(), format!("{start}/{end}"));
-            assert_eq!(range.days(), days, "{range}");
-            assert_eq!(Period::from(range).days(), days, "{range}");
-        }
-        assert_eq!(Period::OneYear.days(), 0);
-        assert_eq!(Period::OneYear.to_string(), "one_year");
-    }
-
-    #[test]
-    fn what_is_not_a_range_is_an_error_that_says_so() {
-        for (start, end, message) in [
-            ("", "2026-01-01", "the start \"\" is not a date; write it like 2026-01-31"),
-            ("2026-1-1", "2026-02-01", "the start \"2026-1-1\" is not a date; write it like 2026-01-31"),
-            ("20260101", "2026-02-01", "the start \"20260101\" is not a date; write it like 2026-01-31"),
-            ("2026/01/01", "2026-02-01", "the start \"2026/01/01\" is not a date; write it like 2026-01-31"),
-            (
-                "2026-01-01",
-                "2026-02-01T00:00:00",
-                "the end \"2026-02-01T00:00:00\" is not a date; write it like 2026-01-31",
-            ),
-            ("2026-01-01", "2026-02-29", "the end \"2026-02-29\" is not a date; write it like 2026-01-31"),
-            ("2026-01-01", "2026-13-01", "the end \"2026-13-01\" is not a date; write it like 2026-01-31"),
-            ("2026-01-01", "-02026-1-1", "the end \"-02026-1-1\" is not a date; write it like 2026-01-31"),
-            ("0000-01-01", "0001-01-01", "0000-01-01 is outside the years 1 to 9999"),
-            ("2026-01-01", "2026-01-01", "the end 2026-01-01 is not after the start 2026-01-01"),
-            ("2026-01-02", "2026-01-01", "the end 2026-01-01 is not after the start 2026-01-02"),
-            (
-                "2000-01-01",
-                "2100-01-02",
-                "the end 2100-01-02 is more than 100 years after the start 2000-01-01",
-            ),
-            (
-                "2000-02-29",
-                "2100-03-01",
-                "the end 2100-03-01 is more than 100 years after the start 2000-02-29",
-            ),
-        ] {
-            assert_eq!(DateRange::parse(start, end).unwrap_err().to_string(), message);
-        }
-        let before = Date::constant(-1, 1, 1);
-        assert_eq!(
-            DateRange::try_new(before, Date::constant(1, 1, 1)),
-            Err(InvalidDateRange::YearOutOfRange { date: before })
-        );
-    }
-
-    #[test]
-    fn periods_are_stored_legibly() {
-        let dates = Period::from(DateRange::parse("2026-01-01", "2026-07-01").unwrap());
-        for (period, json) in [
-            (Period::OneYear, "\"one_year\""),
-            (dates, "{\"dates\":{\"start\":\"2026-01-01\",\"end\":\"2026-07-01\"}}"),
-        ] {
-            assert_eq!(serde_json::to_string(&period).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Period>(json).unwrap(), period);
-        }
-        let empty = "{\"dates\":{\"start\":\"2026-01-01\",\"end\":\"2026-01-01\"}}";
-        assert!(serde_json::from_str::<Period>(empty).is_err());
-    }
-}
+mod tests;

@@ -2,10 +2,10 @@
 
 use std::{fmt, ops::AddAssign};
 
-use super::{Currency, Money};
+use super::currency::Currency;
 
-/// A sum of many amounts of one currency, of either sign. A sum of balances may not fit in the 64
-/// bits of each; this one does: 2^64 amounts would not leave its 128 bits.
+/// A sum of amounts of one currency, of either sign. It has 128 bits, so even 2^64 amounts cannot
+/// overflow it.
 ///
 /// ```
 /// use bank_domain::{Currency, Money, MoneySum};
@@ -18,40 +18,27 @@ use super::{Currency, Money};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoneySum {
-    /// What it is a sum of.
+    /// The currency of the amounts.
     pub currency: Currency,
     /// Whole minor units: cents for USD.
     pub minor_units: i128,
 }
 
 impl MoneySum {
-    /// The sum of nothing, in a currency.
+    /// Zero, in a currency.
     pub const fn zero(currency: Currency) -> Self {
         Self { currency, minor_units: 0 }
     }
 
-    /// The sum in major units with every decimal of the currency and no sign of it: `1000.00`.
+    /// The sum in major units, with all decimals of the currency and no currency symbol: `1000.00`.
     pub fn to_decimal(self) -> String {
         let sign = if self.minor_units < 0 { "-" } else { "" };
         format!("{sign}{}", Digits(self))
     }
 }
 
-impl From<Money> for MoneySum {
-    fn from(money: Money) -> Self {
-        Self { currency: money.currency, minor_units: money.minor_units.into() }
-    }
-}
-
-impl AddAssign<Money> for MoneySum {
-    /// Adds an amount, which the caller knows to be of the same currency.
-    fn add_assign(&mut self, money: Money) {
-        *self += Self::from(money);
-    }
-}
-
 impl AddAssign for MoneySum {
-    /// Adds a sum, which the caller knows to be of the same currency.
+    /// Adds a sum, which must have the same currency.
     fn add_assign(&mut self, other: Self) {
         debug_assert_eq!(self.currency, other.currency);
         self.minor_units += other.minor_units;
@@ -71,7 +58,7 @@ impl fmt::Display for MoneySum {
     }
 }
 
-/// The magnitude of a sum in major units.
+/// The absolute value of a sum in major units.
 struct Digits(MoneySum);
 
 impl fmt::Display for Digits {

@@ -276,6 +276,11 @@ impl ParseWith<v1::CalculateInterestRequest> for Mutation {
         let account_id = violations.text("account_id", &message.account_id);
         let terms = violations.terms(&message);
         let period = violations.period(&message.start_date, &message.end_date);
+        let period = (|| {
+            let (terms, period) = (terms?, period?);
+            violations.check("end_date", terms.require_calculable(period))?;
+            Some(period)
+        })();
         let description = violations.text("description", &message.description);
         let command = (|| {
             Some(ApplyInterest {
