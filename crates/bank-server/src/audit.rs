@@ -1,36 +1,30 @@
-//! The audit: walks accounts and their entries, and tells whatever is wrong.
+//! The audit: reads every account and entry, and reports what is wrong.
 //!
-//! What is right and wrong is `bank_domain::audit`'s to say; this reads what it is said about.
+//! `bank_domain::audit` has the rules; this reads what they are applied to.
 //!
 //! # While the bank is in use
 //!
-//! An account is checked up to the version that was read with it; what is written later is for the
-//! next audit. Two accounts are from different instants, so of a transfer that was made in between
-//! one side may be checked and the other not. That each entry has its other side is seen all the
-//! same: a commit writes both at once, so whoever sees one finds the other in the store, beyond the
-//! version that was checked or not.
+//! An account is checked up to the version that it had when it was read. Two accounts are read at different times, so
+//! one side of a transfer in between may be checked and the other not. Its other side is still found, since a commit
+//! writes both at once.
 //!
-//! In the books such a transfer would show as money that came from nowhere. Both its sides have one
-//! time: of those that were made more than five minutes before the audit began, both are in every
-//! account that is read: the clocks of servers are within a minute of each other, with the largest
-//! `clock.offset_ms_max`. They must come to nothing among themselves. Later ones are told as `transferred`, and
-//! count as money that is under way.
+//! In the sums such a transfer would look like money from nowhere. Both sides have the same time, and clocks of servers
+//! are at most a minute off (`clock.offset_ms_max`), so both sides of every transfer from more than five minutes
+//! before the audit are in the accounts that it reads. These must add up to zero. Later ones are reported as
+//! `transferred`, as money in transit.
 //!
 //! # Cost and bounds
 //!
-//! Every entry is read once, and once more if it is the other side of a transfer; an entry costs a
-//! hash or two. Memory is bounded, however long the histories are: a few accounts at a time, with a
-//! page of entries and a few look-ups each. News goes through a channel; where its reader is slow, the
-//! audit is.
+//! Every entry is read once, and once more as the other side of a transfer, and costs one or two hashes. Memory is
+//! bounded for histories of any length: a few accounts at a time, each with a page of entries and a few look-ups.
+//! Findings go through a channel, so a slow reader slows the audit.
 
 use std::{
-    convert::Infallible,
     fmt,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use bank_domain::{
@@ -38,62 +32,52 @@ use bank_domain::{
     audit::{Books, Extent, Fault, Mismatch, Sums, Verifier, match_sides},
 };
 use bank_store::{EntriesQuery, Store, StoreError};
-use futures::{TryStreamExt as _, stream::FuturesUnordered};
-use tokio::{sync::mpsc, time::interval};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, FuturesUnordered},
+};
+use tokio::sync::mpsc::{self, error::SendError};
 
-use crate::movement;
+use crate::{movement, progress};
 
-/// How long before the audit a transfer was made that must have both its sides on the books. Clocks of servers are
-/// within two minutes of each other (`clock.offset_ms_max` is a minute at most), and a commit takes seconds.
+/// How long before the audit a transfer was made whose sides must both be in the sums. Clocks of servers are at most
+/// two minutes apart (`clock.offset_ms_max` is a minute at most), and a commit takes seconds.
 const SETTLED_AFTER_MS: i64 = 5 * 60 * 1_000;
-/// How many accounts are checked side by side.
+/// How many accounts are checked concurrently.
 const ACCOUNTS_IN_FLIGHT: usize = 8;
-/// How many other sides of transfers are looked up side by side for one account.
+/// How many other sides of transfers are looked up concurrently for one account.
 const LOOKUPS_IN_FLIGHT: usize = 16;
-/// How many ids of accounts are read at a time.
 const IDS_PER_READ: usize = 1_000;
-/// How many entries of an account are read at a time.
 const ENTRIES_PER_READ: usize = 500;
-/// The pause between two reports of progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What is audited.
-#[derive(Clone, Debug)]
-pub enum Scope {
-    /// Every account.
-    Bank,
-    /// One account.
-    Account(AccountId),
-}
-
-/// What an audit tells while it runs.
+/// What an audit sends while it runs.
 #[derive(Clone, Debug)]
 pub enum News {
     /// How far it is.
     Progress(Progress),
     /// Something is wrong.
     Finding(Finding),
-    /// It is done. Nothing comes after this.
+    /// The audit is complete. Nothing follows.
     Summary(Box<Summary>),
 }
 
 /// How far an audit is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Accounts that have been checked.
+    /// Accounts checked so far.
     pub accounts: u64,
-    /// How many there are, if the store can tell.
+    /// All accounts, if the store can count them.
     pub accounts_total: Option<u64>,
-    /// Entries that have been checked.
+    /// Entries checked so far.
     pub entries: u64,
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// With which account; none for the bank as a whole.
+    /// The account; none for the bank as a whole.
     pub account_id: Option<AccountId>,
-    /// The first entry that is wrong, if it is about entries.
+    /// The first wrong entry, if the problem is with entries.
     pub sequence: Option<u64>,
     /// What is wrong.
     pub problem: Problem,
@@ -102,37 +86,37 @@ pub struct Finding {
 /// What is wrong.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Problem {
-    /// With an account or its history.
+    /// An account or its history breaks a rule.
     #[error(transparent)]
     History(#[from] Fault),
-    /// An entry is from the future: some server's clock was wrong when it was written.
+    /// An entry is from the future: the clock of some server was wrong when it was written.
     #[error("it is dated {time}, ahead of the clock, which says {now}")]
     AheadOfClock {
-        /// What it is dated.
+        /// The time of the entry.
         time: Timestamp,
-        /// What the clock says.
+        /// The clock of this server.
         now: Timestamp,
     },
-    /// An account is in the list of accounts only.
-    #[error("the account is in the list of accounts, and is not there")]
+    /// The list of accounts has an account that does not exist.
+    #[error("the account is in the list of accounts, and does not exist")]
     AccountRemoved,
-    /// Something is not as the bank writes it.
+    /// Stored bytes are not what the bank writes.
     #[error("{0}")]
     Unreadable(String),
-    /// With the other side of a transfer.
+    /// The other side of a transfer is missing or differs.
     #[error("transfer {transaction_id}: {mismatch}")]
     Transfer {
-        /// Which one.
+        /// The transfer.
         transaction_id: TransactionId,
-        /// What is wrong.
+        /// How the sides differ.
         mismatch: Mismatch,
     },
-    /// The other side of a transfer is not as the bank writes it.
+    /// The other side of a transfer is not what the bank writes.
     #[error("transfer {transaction_id}: the other side cannot be read: {reason}")]
     OtherSideUnreadable {
-        /// Which one.
+        /// The transfer.
         transaction_id: TransactionId,
-        /// What is wrong.
+        /// What is wrong with the other side.
         reason: String,
     },
     /// The money of one currency does not add up.
@@ -153,7 +137,7 @@ fn unbalanced(sums: &Sums) -> String {
     )
 }
 
-/// How much more or less something is.
+/// Displays a sum as "$1.00 more" or "$1.00 less".
 struct Difference(MoneySum);
 
 impl fmt::Display for Difference {
@@ -164,73 +148,77 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What an audit came to.
+/// The result of an audit.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// Accounts that were checked.
+    /// Accounts checked.
     pub accounts: u64,
-    /// Entries that were checked.
+    /// Entries checked.
     pub entries: u64,
-    /// How many findings there were.
+    /// Findings sent.
     pub findings: u64,
-    /// What came in, went out and is held.
+    /// The sums of each currency.
     pub books: Books,
-    /// Whether that is of the whole bank.
+    /// Whether the sums are of the whole bank.
     pub extent: Extent,
 }
 
-/// Why an audit did not come to its end.
+/// Why an audit did not complete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no such account.
+    /// The account does not exist.
     #[error("account {0} does not exist")]
     AccountNotFound(AccountId),
-    /// The store did not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nobody takes the news any more.
-    #[error("nobody listens")]
-    NobodyListens,
+    /// The receiver of the news was dropped.
+    #[error("the caller is gone")]
+    CallerGone,
 }
 
-/// Audits a store, and tells what it finds; the last of it is the summary.
+impl<T> From<SendError<T>> for Error {
+    fn from(_: SendError<T>) -> Self {
+        Self::CallerGone
+    }
+}
+
+/// Audits one account, or the whole bank, and sends what it finds. The summary comes last.
 ///
-/// Dropping the future ends the audit. Nothing is written at any time.
+/// Dropping the future stops the audit. Nothing is ever written.
 ///
 /// # Errors
-/// [`Error`]; what is wrong with accounts is no error, but news.
+/// [`Error`]. What is wrong with accounts is not an error but a finding.
 pub async fn run(
     store: Arc<dyn Store>,
-    scope: Scope,
+    account_id: Option<AccountId>,
     began_at: Timestamp,
     news: mpsc::Sender<News>,
 ) -> Result<(), Error> {
-    let extent = match scope {
-        Scope::Bank => Extent::Bank,
-        Scope::Account(_) => Extent::Accounts,
-    };
+    let extent = if account_id.is_none() { Extent::Bank } else { Extent::Accounts };
     let settled_before =
         Timestamp::try_from_unix_ms(began_at.unix_ms() - SETTLED_AFTER_MS).unwrap_or(Timestamp::MIN);
-    let walk =
-        Walk { store, news, settled_before, accounts_total: OnceLock::new(), counts: Counts::default() };
+    let audit =
+        Audit { store, news, settled_before, accounts_total: OnceLock::new(), counts: Counts::default() };
     let books = tokio::select! {
-        books = walk.scope(scope) => books?,
-        Err(error) = walk.report_progress() => return Err(error),
+        books = audit.books(account_id) => books?,
+        gone = progress::report(&audit.news, || News::Progress(audit.progress())) => return Err(gone.into()),
     };
     for sums in books.iter().filter(|sums| !sums.are_balanced(extent)) {
-        walk.found(None, None, Problem::Unbalanced(Box::new(*sums))).await?;
+        audit.found(None, None, Problem::Unbalanced(Box::new(*sums))).await?;
     }
-    walk.tell(News::Progress(walk.progress())).await?;
-    let [accounts, entries, findings] =
-        [&walk.counts.accounts, &walk.counts.entries, &walk.counts.findings].map(read);
-    walk.tell(News::Summary(Box::new(Summary { accounts, entries, findings, books, extent }))).await
+    let progress = audit.progress();
+    audit.news.send(News::Progress(progress)).await?;
+    let Progress { accounts, entries, .. } = progress;
+    let findings = audit.counts.findings.load(Ordering::Relaxed);
+    let summary = Summary { accounts, entries, findings, books, extent };
+    Ok(audit.news.send(News::Summary(Box::new(summary))).await?)
 }
 
 /// An account, or why it cannot be read.
 type Loaded = Result<Option<Account>, String>;
 
-/// One audit.
-struct Walk {
+struct Audit {
     store: Arc<dyn Store>,
     news: mpsc::Sender<News>,
     settled_before: Timestamp,
@@ -245,21 +233,13 @@ struct Counts {
     findings: AtomicU64,
 }
 
-fn read(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
-}
-
-impl Walk {
-    async fn scope(&self, scope: Scope) -> Result<Books, Error> {
-        match scope {
-            Scope::Bank => self.bank().await,
-            Scope::Account(id) => {
-                self.accounts_total.get_or_init(|| 1);
-                match self.load(&id).await? {
-                    Ok(None) => Err(Error::AccountNotFound(id)),
-                    loaded => self.account(&id, loaded).await,
-                }
-            }
+impl Audit {
+    async fn books(&self, account_id: Option<AccountId>) -> Result<Books, Error> {
+        let Some(id) = account_id else { return self.bank().await };
+        self.accounts_total.get_or_init(|| 1);
+        match self.load(&id).await? {
+            Ok(None) => Err(Error::AccountNotFound(id)),
+            loaded => self.account(&id, loaded).await,
         }
     }
 
@@ -276,28 +256,23 @@ impl Walk {
             after = ids.last().cloned();
             for id in ids {
                 if checking.len() == ACCOUNTS_IN_FLIGHT
-                    && let Some(of_account) = checking.try_next().await?
+                    && let Some(checked) = checking.try_next().await?
                 {
-                    books.merge(&of_account);
+                    books.merge(&checked);
                 }
-                checking.push(self.listed_account(id));
+                checking.push(async move { self.account(&id, self.load(&id).await?).await });
             }
             if is_last {
                 break;
             }
         }
-        while let Some(of_account) = checking.try_next().await? {
-            books.merge(&of_account);
+        while let Some(checked) = checking.try_next().await? {
+            books.merge(&checked);
         }
         Ok(books)
     }
 
-    async fn listed_account(&self, id: AccountId) -> Result<Books, Error> {
-        let loaded = self.load(&id).await?;
-        self.account(&id, loaded).await
-    }
-
-    /// Checks an account, and tells what is on its books.
+    /// Checks an account, and returns its sums.
     async fn account(&self, id: &AccountId, loaded: Loaded) -> Result<Books, Error> {
         let mut books = Books::default();
         match loaded {
@@ -320,15 +295,16 @@ impl Walk {
         }
     }
 
-    /// Checks the entries of an account, and books them.
+    /// Checks the entries of an account, and adds them to the sums.
     async fn history(&self, account: &Account, books: &mut Books) -> Result<(), Error> {
+        let id = Some(&account.id);
         let mut verifier = Verifier::new(account);
         let mut query = EntriesQuery { limit: ENTRIES_PER_READ, ..EntriesQuery::all(account.id.clone()) };
         let (mut unreadable, mut is_ahead) = (None, false);
         while !verifier.has_newer() {
             let mut entries = match self.store.entries(&query).await {
                 Ok(entries) => entries,
-                // One of them cannot be read: which one?
+                // One of them cannot be read. Read them one by one to find out which.
                 Err(StoreError::Corrupt(_)) if query.limit > 1 => {
                     query.limit = 1;
                     continue;
@@ -345,26 +321,28 @@ impl Walk {
                 verifier.check(entry);
             }
             entries.retain(|entry| entry.sequence <= account.version);
-            // Time never runs backwards in a history, so the first one stands for those after it. An audit takes its
-            // time, and entries are written meanwhile: they are held against the time at which they were read.
+            // Times never decrease within a history, so only the first one that is ahead is reported. The clock is read
+            // here because entries are also written during the audit.
             let (now, ahead_max) = (self.store.clock().estimate(), self.store.clock().ahead_max());
             let ahead = entries.iter().find(|entry| entry.time.is_ahead_of(now, ahead_max));
             if let Some(Entry { sequence, time, .. }) = ahead.filter(|_| !is_ahead) {
                 is_ahead = true;
-                let problem = Problem::AheadOfClock { time: *time, now };
-                self.found(Some(&account.id), Some(*sequence), problem).await?;
+                self.found(id, Some(*sequence), Problem::AheadOfClock { time: *time, now }).await?;
             }
             for entry in &entries {
                 books.book(entry, self.settled_before);
             }
             self.counts.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
-            self.transfers(&entries).await?;
+            stream::iter(entries.iter().filter(|entry| entry.kind.counterparty().is_some()))
+                .map(|entry| self.transfer(entry))
+                .buffer_unordered(LOOKUPS_IN_FLIGHT)
+                .try_collect::<()>()
+                .await?;
             if is_last {
                 break;
             }
         }
 
-        let id = Some(&account.id);
         let next = verifier.verified() + 1;
         let (has_fault, has_newer) = (verifier.has_fault(), verifier.has_newer());
         match (unreadable, verifier.finish()) {
@@ -375,30 +353,17 @@ impl Walk {
         }
     }
 
-    /// Makes sure that an entry beyond the version that was read belongs to a later one.
+    /// Checks that an entry beyond the version that was read belongs to a later version.
     async fn newer(&self, account: &Account, sequence: u64) -> Result<(), Error> {
         if let Ok(Some(later)) = self.load(&account.id).await?
             && later.version >= sequence
         {
             return Ok(());
         }
-        let fault = Fault::Inserted { sequence };
-        self.found(Some(&account.id), fault.sequence(), fault.into()).await
+        self.found(Some(&account.id), Some(sequence), Fault::Inserted { sequence }.into()).await
     }
 
-    /// Looks for the other side of each transfer.
-    async fn transfers(&self, entries: &[Entry]) -> Result<(), Error> {
-        let mut looking = FuturesUnordered::new();
-        for entry in entries.iter().filter(|entry| entry.kind.counterparty().is_some()) {
-            if looking.len() == LOOKUPS_IN_FLIGHT {
-                looking.try_next().await?;
-            }
-            looking.push(self.transfer(entry));
-        }
-        while looking.try_next().await?.is_some() {}
-        Ok(())
-    }
-
+    /// Checks a side of a transfer against the other one.
     async fn transfer(&self, entry: &Entry) -> Result<(), Error> {
         let transaction_id = entry.transaction_id.clone();
         let other = match &entry.kind {
@@ -425,30 +390,19 @@ impl Walk {
         problem: Problem,
     ) -> Result<(), Error> {
         self.counts.findings.fetch_add(1, Ordering::Relaxed);
-        // Without the problem: it names amounts, which are not for the log.
+        // Without the problem: it names amounts, which do not belong in the log.
         let account = account_id.map(AccountId::as_str);
-        tracing::error!(account, sequence, "an audit has found something wrong");
-        self.tell(News::Finding(Finding { account_id: account_id.cloned(), sequence, problem })).await
+        tracing::error!(account, sequence, "the audit found a problem");
+        let finding = Finding { account_id: account_id.cloned(), sequence, problem };
+        Ok(self.news.send(News::Finding(finding)).await?)
     }
 
     fn progress(&self) -> Progress {
         let Counts { accounts, entries, .. } = &self.counts;
         Progress {
-            accounts: read(accounts),
+            accounts: accounts.load(Ordering::Relaxed),
             accounts_total: self.accounts_total.get().copied(),
-            entries: read(entries),
+            entries: entries.load(Ordering::Relaxed),
         }
-    }
-
-    async fn report_progress(&self) -> Result<Infallible, Error> {
-        let mut ticks = interval(PROGRESS_INTERVAL);
-        loop {
-            ticks.tick().await;
-            self.tell(News::Progress(self.progress())).await?;
-        }
-    }
-
-    async fn tell(&self, news: News) -> Result<(), Error> {
-        self.news.send(news).await.map_err(|_| Error::NobodyListens)
     }
 }

@@ -31,22 +31,15 @@ mod import;
 pub mod line;
 mod reader;
 
-use std::{
-    convert::Infallible,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bank_store::{StoreError, clock::ClockOff};
-use tokio::{sync::mpsc, time::interval};
+use tokio::sync::mpsc::error::SendError;
 
 pub use self::{
     export::{ExportNews, ExportSummary, export},
     import::{ImportNews, import},
 };
-
-/// The pause between two reports of progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How many lines of each kind there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,9 +72,15 @@ pub enum Error {
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nobody takes the news any more.
-    #[error("nobody listens")]
-    NobodyListens,
+    /// The receiver of the news was dropped.
+    #[error("the caller is gone")]
+    CallerGone,
+}
+
+impl<T> From<SendError<T>> for Error {
+    fn from(_: SendError<T>) -> Self {
+        Self::CallerGone
+    }
 }
 
 /// [`Counts`] while they grow.
@@ -103,24 +102,6 @@ impl Tally {
 
 fn add(count: &AtomicU64, more: usize) {
     count.fetch_add(more as u64, Ordering::Relaxed);
-}
-
-/// As hexadecimal digits.
-fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
-}
-
-/// Reports progress, until nobody listens.
-async fn report<News>(news: &mpsc::Sender<News>, progress: impl Fn() -> News) -> Result<Infallible, Error> {
-    let mut ticks = interval(PROGRESS_INTERVAL);
-    loop {
-        ticks.tick().await;
-        tell(news, progress()).await?;
-    }
-}
-
-async fn tell<News>(news: &mpsc::Sender<News>, piece: News) -> Result<(), Error> {
-    news.send(piece).await.map_err(|_| Error::NobodyListens)
 }
 
 /// Why a store that only stands for another has no back-ups.

@@ -41,7 +41,7 @@ pub use self::{acknowledged::LostWrites, dry_run::DryRun, error::Error};
 use crate::{
     auth::{Access, Extent},
     metrics::Metrics,
-    watch::Watchers,
+    notifier::Notifier,
 };
 
 /// The bounds of a ledger.
@@ -120,7 +120,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     lanes: Arc<[Lane]>,
     acknowledged: Acknowledged,
-    watchers: Watchers,
+    notifier: Notifier,
     stop: CancellationToken,
     failed: CancellationToken,
     sequencers: TaskTracker,
@@ -132,9 +132,9 @@ impl Ledger {
         let sequencers = TaskTracker::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let remembered_max = options.accounts_remembered_max.saturating_mul(store.lanes());
-        let watchers = Watchers::new(Arc::clone(&metrics));
+        let notifier = Notifier::new(Arc::clone(&metrics));
         let acknowledged =
-            Acknowledged::new(remembered_max, store.clock().clone(), Arc::clone(&metrics), watchers.clone());
+            Acknowledged::new(remembered_max, store.clock().clone(), Arc::clone(&metrics), notifier.clone());
         let sweeps = acknowledged.clone().sweep_each_epoch(Arc::clone(&store));
         sequencers.spawn(stop.clone().run_until_cancelled_owned(sweeps));
         let lanes = (0..store.lanes())
@@ -157,7 +157,7 @@ impl Ledger {
             })
             .collect();
         sequencers.close();
-        Self { store, metrics, lanes, acknowledged, watchers, stop, failed, sequencers }
+        Self { store, metrics, lanes, acknowledged, notifier, stop, failed, sequencers }
     }
 
     /// Carries a command out, once for each request id.
@@ -267,9 +267,9 @@ impl Ledger {
         &self.store
     }
 
-    /// The bells of those who watch. They are rung for each account that has been written to.
-    pub fn watchers(&self) -> &Watchers {
-        &self.watchers
+    /// Where each account that was written to is published.
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
     }
 
     /// What of that which this server has acknowledged it knows to be lost.

@@ -12,7 +12,8 @@
 //! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
 //! | [`auth`] | who calls, and what they may do | the domain |
 //! | [`tls`] | certificates and keys of connections, kept up with their files | `telemetry` |
-//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth`, the bells of `watch` |
+//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth`, `notifier` |
+//! | [`notifier`] | which accounts were just written to, for those who watch them | the domain |
 //! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
 //! | [`backup`] | a bank as a file, and a file as a bank | the domain, the store |
 //! | [`watch`] | histories as they happen | the domain, the store |
@@ -36,6 +37,8 @@ pub mod ledger;
 pub mod metrics;
 mod movement;
 pub mod network;
+pub mod notifier;
+mod progress;
 pub mod server;
 mod status;
 pub mod store;

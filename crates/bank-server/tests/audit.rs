@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use bank_domain::Timestamp;
 use bank_proto::v1::{self, AuditFindingKind as Kind, audit_accounts_response::News};
-use bank_server::audit::{self, Scope};
+use bank_server::audit;
 use bank_store::{
     DurabilityLevel, RedisStore, Store,
     redis::{RedisOptions, RedisUrl},
@@ -428,7 +428,7 @@ async fn audit_later(redis: &Redis, now_ms: i64) -> Vec<audit::Finding> {
     let store: Arc<dyn Store> = Arc::new(RedisStore::connect(&options).await.unwrap());
     let (teller, mut told) = mpsc::channel(1);
     let now = Timestamp::try_from_unix_ms(now_ms).unwrap();
-    let auditing = tokio::spawn(audit::run(store, Scope::Bank, now, teller));
+    let auditing = tokio::spawn(audit::run(store, None, now, teller));
     let mut findings = Vec::new();
     while let Some(news) = told.recv().await {
         if let audit::News::Finding(finding) = news {

@@ -11,7 +11,7 @@ use bank_domain::{
     Owner, Rejection, RequestId, Timestamp, Transfer,
 };
 use bank_server::{
-    audit::{self, Problem, Scope},
+    audit::{self, Problem},
     auth::{Access, Identity, Method},
     ledger::{Batch, Error, Executed, Ledger, LedgerOptions, Operation, Request},
     metrics::Metrics,
@@ -114,7 +114,7 @@ async fn findings(ledger: &Ledger) -> Vec<(String, Option<u64>, String)> {
 /// Of an audit that began at this time.
 async fn findings_since(ledger: &Ledger, began_at: Timestamp) -> Vec<(String, Option<u64>, String)> {
     let (teller, mut told) = mpsc::channel(1);
-    let auditing = tokio::spawn(audit::run(Arc::clone(ledger.store()), Scope::Bank, began_at, teller));
+    let auditing = tokio::spawn(audit::run(Arc::clone(ledger.store()), None, began_at, teller));
     let mut findings = Vec::new();
     while let Some(news) = told.recv().await {
         if let audit::News::Finding(finding) = news {

@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
-    Counts, Error, Tally, add, hex,
-    line::{End, Header, Line, VERSION},
-    report, tell, without_backup,
+    Counts, Error, Tally, add,
+    line::{End, Header, Line, VERSION, checksum},
+    without_backup,
 };
+use crate::progress;
 
 /// How many bytes are handed on at a time, about.
 const DATA_BYTES: usize = 64 * 1024;
@@ -66,11 +67,11 @@ pub async fn export(store: Arc<dyn Store>, news: mpsc::Sender<ExportNews>) -> Re
     let exporter = Exporter { store: &*store, backup, partitions: store.partitions() };
     let of_one_instant = tokio::select! {
         done = exporter.all(&mut writer) => done?,
-        Err(error) = report(&news, progress) => return Err(error),
+        gone = progress::report(&news, &progress) => return Err(gone.into()),
     };
-    tell(&news, progress()).await?;
+    news.send(progress()).await?;
     let summary = ExportSummary { counts: tally.counts(), of_one_instant };
-    tell(&news, ExportNews::Summary(summary)).await
+    Ok(news.send(ExportNews::Summary(summary)).await?)
 }
 
 /// Where the file goes.
@@ -100,14 +101,14 @@ impl Writer<'_> {
 
     async fn end(&mut self) -> Result<(), Error> {
         let Counts { accounts, entries, requests } = self.tally.counts();
-        let sha256 = hex(&self.digest.clone().finalize());
+        let sha256 = checksum(self.digest.clone());
         self.line(Line::End(End { accounts, entries, requests, sha256 })).await?;
         self.flush().await
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
         let data = std::mem::replace(&mut self.data, Vec::with_capacity(DATA_BYTES));
-        tell(self.news, ExportNews::Data(data)).await
+        Ok(self.news.send(ExportNews::Data(data)).await?)
     }
 }
 

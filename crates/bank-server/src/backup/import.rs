@@ -16,8 +16,9 @@ use super::{
     Counts, Error, Tally, add,
     line::{End, Header, Line, Request, VERSION},
     reader::Reader,
-    report, tell, without_backup,
+    without_backup,
 };
+use crate::progress;
 
 /// How many entries and records are written at a time.
 const LINES_PER_WRITE: usize = 1_000;
@@ -68,7 +69,7 @@ pub async fn import(
     };
     let filled = tokio::select! {
         filled = importer.all() => filled,
-        Err(error) = report(&news, progress) => return Err(error),
+        gone = progress::report(&news, &progress) => return Err(gone.into()),
     };
     if let Err(error) = filled {
         tracing::error!(%import, %error, "an import has failed: the bank is emptied again");
@@ -80,8 +81,8 @@ pub async fn import(
     persist(|| backup.finish_import(&import)).await?;
     let Counts { accounts, entries, requests } = tally.counts();
     tracing::info!(%import, accounts, entries, requests, "an import is complete: the bank serves");
-    tell(&news, progress()).await?;
-    tell(&news, ImportNews::Summary(tally.counts())).await
+    news.send(progress()).await?;
+    Ok(news.send(ImportNews::Summary(tally.counts())).await?)
 }
 
 /// Makes a call of an import again while the store is away, or its outcome is unknown.

@@ -22,12 +22,18 @@
 use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection, RequestId};
 use bank_store::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// What files are written as, and the only version that is read.
 pub const VERSION: u32 = 1;
 
 /// The longest line, in bytes: more than twice what an account with all its labels takes.
 pub const LINE_BYTES_MAX: usize = 32 * 1024;
+
+/// The checksum of lines, as 64 hexadecimal digits.
+pub(super) fn checksum(lines: Sha256) -> String {
+    lines.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
-    Error, hex,
-    line::{LINE_BYTES_MAX, Line},
+    Error,
+    line::{LINE_BYTES_MAX, Line, checksum},
 };
 
 /// Reads a file line by line.
@@ -81,7 +81,7 @@ impl Reader {
 
     /// The SHA-256 of all lines before the last that was read.
     pub(super) fn digest(&self) -> String {
-        hex(&self.digest.clone().finalize())
+        checksum(self.digest.clone())
     }
 
     /// What is wrong with the line that was read last.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{BankApi, call::ReplyTo, render};
 use crate::{
-    audit::{self, Finding, News, Problem, Progress, Scope, Summary},
+    audit::{self, Finding, News, Problem, Progress, Summary},
     auth::{self, Access},
     status::Failure,
 };
@@ -22,14 +22,14 @@ const NEWS_WAITING_MAX: usize = 1;
 pub(super) async fn accounts(
     api: BankApi,
     _: Access,
-    scope: Scope,
+    account_id: Option<AccountId>,
     reply_to: ReplyTo<v1::AuditAccountsResponse>,
 ) -> Result<auth::Extent, Failure> {
     let _permit = api.audit_permit()?;
     let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
     let (store, now) = (Arc::clone(api.ledger.store()), api.ledger.clock().estimate());
     let audit = async {
-        audit::run(store, scope, now, teller).await?;
+        audit::run(store, account_id, now, teller).await?;
         Ok::<_, Failure>(())
     };
     let pass_on = async move {

@@ -22,12 +22,9 @@ use tonic::Streaming;
 
 pub(super) use self::batch::{Batch, Operation};
 use self::violations::Violations;
-pub(super) use self::watch::{WatchQuery, WatchStart};
+pub(super) use self::watch::WatchQuery;
 use super::page::Page;
-use crate::{
-    audit::Scope,
-    status::{Failure, Limit, LimitKind},
-};
+use crate::status::{Failure, Limit, LimitKind};
 
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
@@ -92,11 +89,12 @@ pub(super) struct TransactionQuery {
     pub(super) transaction_id: TransactionId,
 }
 
-impl ParseWith<v1::AuditAccountsRequest> for Scope {
+/// The account to audit; none for the whole bank.
+impl ParseWith<v1::AuditAccountsRequest> for Option<AccountId> {
     fn parse_with(message: v1::AuditAccountsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
         let mut violations = Violations::default();
         let account_id = violations.optional("account_id", &message.account_id);
-        violations.finish(account_id.map(|account_id| account_id.map_or(Self::Bank, Self::Account)))
+        violations.finish(account_id)
     }
 }
 

@@ -6,20 +6,14 @@ use bank_domain::Entry;
 use bank_proto::v1;
 use bank_store::Store;
 use tokio::time::timeout;
-use tonic_types::FieldViolation;
 
-use super::{
-    BankApi,
-    call::ReplyTo,
-    parse::{WatchQuery, WatchStart},
-    read, render,
-    scans::Scans,
-};
+use super::{BankApi, call::ReplyTo, parse::WatchQuery, read, render, scans::Scans};
 use crate::{
     admission::{Caller, Full},
     auth::{Access, Extent},
-    status::{Failure, LimitKind, RESUME_TOKEN},
-    watch::{InvalidToken, Scope, Start, Token, Told, Watch, WatchOptions},
+    notifier::Selection,
+    status::{Failure, LimitKind},
+    watch::{Watch, WatchOptions},
 };
 
 pub(super) async fn transactions(
@@ -33,45 +27,36 @@ pub(super) async fn transactions(
     let _place = api.watches.take(caller, 1).map_err(too_many_watches)?;
     let store: Arc<dyn Store> =
         Arc::new(Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone()));
-    let (scope, extent) = match query.account_id {
+    let (selection, extent) = match query.account_id {
         Some(account_id) => {
             let account = read::visible(&*store, &access, account_id).await?;
             let extent = access.extent_of(&account.owner);
-            (Scope::Account(account.id), extent)
+            (Selection::Account(account.id), extent)
         }
         None => {
             let (owner, extent) = access.listed(query.owner)?;
-            (owner.map_or(Scope::Bank, Scope::Owner), extent)
+            (owner.map_or(Selection::Bank, Selection::Owner), extent)
         }
     };
     reply_to.reaches(extent);
-    let (bank_id, secret) = (store.bank_id().to_owned(), store.secret().clone());
-    let start = match query.start {
-        WatchStart::Now => Start::Now,
-        WatchStart::Beginning => Start::Beginning,
-        WatchStart::After(token) => {
-            let Told { positions, is_sealed } = token.told(&bank_id, &secret, &scope).map_err(invalid)?;
-            if is_sealed { Start::After(positions) } else { Start::AfterUnproven(positions) }
-        }
-    };
-    let mut watch = Watch::begin(store, api.ledger.watchers(), options, scope, start).await?;
+    let mut watch = Watch::start(store, api.ledger.notifier(), options, selection, query.start).await?;
     let mut entries = Vec::new();
     loop {
-        let token = Token::text(&bank_id, &secret, watch.scope(), watch.positions());
-        tell(&reply_to, entries, &token, options).await?;
+        let token = watch.resume_token();
+        send(&reply_to, entries, &token, options).await?;
         let mut next = pin!(watch.next());
         entries = loop {
             // However long the store takes, the caller hears that there is somebody.
             match timeout(options.heartbeat_interval, &mut next).await {
                 Ok(next) => break next?,
-                Err(_) => tell(&reply_to, Vec::new(), &token, options).await?,
+                Err(_) => send(&reply_to, Vec::new(), &token, options).await?,
             }
         };
     }
 }
 
 /// Hands a reply over to a caller who may take their time for it, but not for ever.
-async fn tell(
+async fn send(
     reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
     entries: Vec<Entry>,
     token: &str,
@@ -84,8 +69,8 @@ async fn tell(
     };
     // While it waits, there is only one of them.
     drop(entries);
-    let told = timeout(options.consumer_timeout, reply_to.send(reply)).await;
-    told.map_err(|_| Failure::limit(LimitKind::ConsumerTimeout, options.consumer_timeout.as_millis()))?
+    let sent = timeout(options.consumer_timeout, reply_to.send(reply)).await;
+    sent.map_err(|_| Failure::limit(LimitKind::ConsumerTimeout, options.consumer_timeout.as_millis()))?
 }
 
 fn too_many_watches(full: Full) -> Failure {
@@ -93,8 +78,4 @@ fn too_many_watches(full: Full) -> Failure {
         Full::InAll { max } => Failure::limit(LimitKind::Watches, max),
         Full::OfCaller { max } => Failure::limit(LimitKind::CallerWatches, max),
     }
-}
-
-fn invalid(error: InvalidToken) -> Failure {
-    Failure::Invalid(vec![FieldViolation::new(RESUME_TOKEN, error.to_string())])
 }

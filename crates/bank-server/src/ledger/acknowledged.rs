@@ -22,7 +22,7 @@ use bank_store::{EntriesQuery, Store, StoreError, clock::Timekeeper};
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
-use crate::{metrics::Metrics, watch::Watchers};
+use crate::{metrics::Metrics, notifier::Notifier};
 
 /// How many accounts a sweep reads at a time: few enough that it holds up nobody.
 const SWEEP_ACCOUNTS_MAX: usize = 256;
@@ -50,7 +50,7 @@ pub(super) struct Acknowledged {
 struct Shared {
     clock: Timekeeper,
     metrics: Arc<Metrics>,
-    watchers: Watchers,
+    notifier: Notifier,
     marks: Mutex<LruCache<AccountId, Mark>>,
     lost: Mutex<LostWrites>,
 }
@@ -113,11 +113,11 @@ impl Acknowledged {
         accounts_max: usize,
         clock: Timekeeper,
         metrics: Arc<Metrics>,
-        watchers: Watchers,
+        notifier: Notifier,
     ) -> Self {
         let capacity = NonZeroUsize::new(accounts_max).unwrap_or(NonZeroUsize::MIN);
         let marks = Mutex::new(LruCache::new(capacity));
-        Self { shared: Arc::new(Shared { clock, metrics, watchers, marks, lost: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { clock, metrics, notifier, marks, lost: Mutex::default() }) }
     }
 
     /// A commit that leaves accounts so, the last of each as it is now, is about to be acknowledged. Those who
@@ -126,7 +126,7 @@ impl Acknowledged {
         let now = Instant::now();
         let mut marks = self.marks();
         for account in accounts {
-            self.shared.watchers.ring(account);
+            self.shared.notifier.publish(account);
             let mark = Mark::of(account, now);
             match marks.get_mut(&account.id) {
                 Some(known) => *known = mark,

@@ -135,7 +135,7 @@ impl From<audit::Error> for Failure {
                 Self::AccountNotFound { account_id, as_of: None, extent: Extent::Own }
             }
             audit::Error::Store(error) => Self::Store(error),
-            audit::Error::NobodyListens => Self::CallerGone,
+            audit::Error::CallerGone => Self::CallerGone,
         }
     }
 }
@@ -147,7 +147,7 @@ impl From<backup::Error> for Failure {
             backup::Error::NotEmpty => Self::BankNotEmpty,
             backup::Error::ClockOff(off) => Self::Ledger(off.into()),
             backup::Error::Store(error) => Self::Store(error),
-            backup::Error::NobodyListens => Self::CallerGone,
+            backup::Error::CallerGone => Self::CallerGone,
         }
     }
 }
@@ -160,9 +160,8 @@ impl From<watch::Error> for Failure {
             }
             watch::Error::TooManyAccounts { accounts_max } => Self::WatchTooLarge { accounts_max },
             watch::Error::EntriesLost { account_id, sequence } => Self::EntriesLost { account_id, sequence },
-            watch::Error::Unfounded => {
-                let problem = watch::InvalidToken::Unfounded.to_string();
-                Self::Invalid(vec![FieldViolation::new(RESUME_TOKEN, problem)])
+            watch::Error::InvalidToken(error) => {
+                Self::Invalid(vec![FieldViolation::new(RESUME_TOKEN, error.to_string())])
             }
             watch::Error::Store(error) => Self::Store(error),
         }

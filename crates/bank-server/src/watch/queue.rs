@@ -1,11 +1,10 @@
-//! Accounts that wait to be read, each once.
+//! Accounts that are waiting to be read, each once.
 
 use std::collections::{HashSet, VecDeque};
 
 use bank_domain::AccountId;
 
-/// First come, first served. An account that waits already keeps its place, so no account that is
-/// written to all the time holds up the others.
+/// First in, first out. An account that is already waiting keeps its place, so a busy account does not delay others.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     order: VecDeque<AccountId>,
@@ -20,9 +19,7 @@ impl Queue {
     }
 
     pub(super) fn extend(&mut self, ids: impl IntoIterator<Item = AccountId>) {
-        for id in ids {
-            self.push(id);
-        }
+        ids.into_iter().for_each(|id| self.push(id));
     }
 
     pub(super) fn pop(&mut self) -> Option<AccountId> {

@@ -60,12 +60,12 @@ async fn a_token_is_good_for_its_own_watch_in_its_own_bank_only() {
     }
 
     let else_where =
-        "is of a watch of something else; use it with the account_id and owner that it came with";
+        "belongs to another watch; send it with the account_id and owner of the original request";
     for (account_id, token) in [("b", &of_a), ("", &of_a), ("a", &of_all)] {
         assert_eq!(complaint(&mut client, account_id, token).await, else_where);
     }
-    assert_eq!(complaint(&mut stranger, "a", &of_a).await, "is of another bank");
-    let cut_off = "is cut off or altered; use resume_token of a reply as it came";
+    assert_eq!(complaint(&mut stranger, "a", &of_a).await, "belongs to another bank");
+    let cut_off = "is truncated or altered; use resume_token of a reply unchanged";
     assert_eq!(complaint(&mut client, "a", &of_a[..of_a.len() - 4]).await, cut_off);
     let altered = format!("{}AAAA", &of_a[..of_a.len() - 4]);
     assert_eq!(complaint(&mut client, "a", &altered).await, cut_off);
@@ -96,8 +96,7 @@ async fn a_forged_token_is_bad_input_and_no_loss_of_the_bank() {
         client.create_account(savings(account_id)).await.unwrap();
     }
     let (of_a, of_all) = (token(&mut client, "a").await, token(&mut client, "").await);
-    let unfounded =
-        "names entries that are not in the history; watch without it, from now or from the beginning";
+    let unfounded = "names entries that do not exist; watch without it, from now or from the beginning";
     let another_hash = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     let a_later_sequence = |bytes: &mut Vec<u8>| {
         let place = bytes.len() - 2 * DIGEST_BYTES;
@@ -120,7 +119,7 @@ async fn a_forged_token_is_bad_input_and_no_loss_of_the_bank() {
         let place = altered.len() - SEAL_BYTES - 1;
         altered[place] ^= 1;
         let altered = BASE64_URL_SAFE_NO_PAD.encode(altered);
-        let cut_off = "is cut off or altered; use resume_token of a reply as it came";
+        let cut_off = "is truncated or altered; use resume_token of a reply unchanged";
         assert_eq!(complaint(&mut client, account_id, &altered).await, cut_off);
     }
     assert!(!bank.log().contains("not in the history any more"), "{}", bank.log());

@@ -6,7 +6,7 @@ use bank_proto::v1;
 use super::{Assumed, ParseWith, Violations};
 use crate::{
     status::{Failure, RESUME_TOKEN},
-    watch::Token,
+    watch::{Start, Token},
 };
 
 /// A call that watches.
@@ -14,15 +14,7 @@ pub(in crate::grpc) struct WatchQuery {
     /// None for all that the caller may see.
     pub(in crate::grpc) account_id: Option<AccountId>,
     pub(in crate::grpc) owner: Option<Owner>,
-    pub(in crate::grpc) start: WatchStart,
-}
-
-/// Where a watch begins.
-pub(in crate::grpc) enum WatchStart {
-    Now,
-    Beginning,
-    /// Where an earlier one has ended.
-    After(Token),
+    pub(in crate::grpc) start: Start,
 }
 
 impl ParseWith<v1::WatchTransactionsRequest> for WatchQuery {
@@ -35,20 +27,16 @@ impl ParseWith<v1::WatchTransactionsRequest> for WatchQuery {
         }
         let start = violations.choice("start", message.start, |start| match start {
             v1::WatchStart::Unspecified => None,
-            v1::WatchStart::Now => Some(WatchStart::Now),
-            v1::WatchStart::Beginning => Some(WatchStart::Beginning),
+            v1::WatchStart::Now => Some(Start::Now),
+            v1::WatchStart::Beginning => Some(Start::Beginning),
         });
         let token = match &*message.resume_token {
             "" => Some(None),
             token => violations.check(RESUME_TOKEN, Token::parse(token)).map(Some),
         };
         violations.finish((|| {
-            let start = start?.unwrap_or(WatchStart::Now);
-            Some(Self {
-                account_id: account_id?,
-                owner: owner?,
-                start: token?.map_or(start, WatchStart::After),
-            })
+            let start = start?.unwrap_or(Start::Now);
+            Some(Self { account_id: account_id?, owner: owner?, start: token?.map_or(start, Start::After) })
         })())
     }
 }
