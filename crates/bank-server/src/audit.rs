@@ -32,10 +32,7 @@ use bank_domain::{
     audit::{Books, Extent, Fault, Mismatch, Sums, Verifier, match_sides},
 };
 use bank_store::{EntriesQuery, Store, StoreError};
-use futures::{
-    StreamExt as _, TryStreamExt as _,
-    stream::{self, FuturesUnordered},
-};
+use futures::{TryStreamExt as _, stream::FuturesUnordered};
 use tokio::sync::mpsc::{self, error::SendError};
 
 use crate::{movement, progress};
@@ -333,11 +330,7 @@ impl Audit {
                 books.book(entry, self.settled_before);
             }
             self.counts.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
-            stream::iter(entries.iter().filter(|entry| entry.kind.counterparty().is_some()))
-                .map(|entry| self.transfer(entry))
-                .buffer_unordered(LOOKUPS_IN_FLIGHT)
-                .try_collect::<()>()
-                .await?;
+            self.transfers(&entries).await?;
             if is_last {
                 break;
             }
@@ -361,6 +354,19 @@ impl Audit {
             return Ok(());
         }
         self.found(Some(&account.id), Some(sequence), Fault::Inserted { sequence }.into()).await
+    }
+
+    /// Checks the transfers among entries against their other sides.
+    async fn transfers(&self, entries: &[Entry]) -> Result<(), Error> {
+        let mut checking = FuturesUnordered::new();
+        for entry in entries.iter().filter(|entry| entry.kind.counterparty().is_some()) {
+            if checking.len() == LOOKUPS_IN_FLIGHT {
+                checking.try_next().await?;
+            }
+            checking.push(self.transfer(entry));
+        }
+        while checking.try_next().await?.is_some() {}
+        Ok(())
     }
 
     /// Checks a side of a transfer against the other one.

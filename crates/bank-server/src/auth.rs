@@ -1,9 +1,8 @@
-//! Who calls, and what they may do.
+//! Authentication and authorization.
 //!
-//! Authentication puts an [`Identity`] into the extensions of every request; `grpc/call.rs` is the one
-//! place that takes it out. A request without one is never carried out. What a caller needs for a
-//! method is in one table, [`rules`]; what holds it against a caller is an [`Access`], without which
-//! neither the ledger nor a read does anything.
+//! Authentication puts an [`Identity`] into the extensions of every request; only `grpc/call.rs` takes it out. A request
+//! without one is never executed. [`rules`] has the rule of each method. An [`Access`] proves that a caller satisfies it;
+//! the ledger and all reads require one.
 
 mod access;
 pub mod authentication;

@@ -1,30 +1,26 @@
-//! A bank as a file, and a file as a bank.
+//! Backups: exports a bank to a file, and imports a file into an empty bank.
 //!
-//! The file is lines of JSON, one for each account, entry and record of a request, between a header and
-//! a last line with what there must have been. Equal banks are equal files, byte for byte, whatever
-//! they are kept in: [`line`](mod@line) says what is in it and in which order.
+//! The file has a line of JSON for each account, entry and request record, between a header and a last line with counts
+//! and a checksum. Equal banks export to equal bytes, on any store; [`line`](mod@line) specifies the format.
 //!
 //! # Export
 //!
-//! Reads while the bank is in use. An account is as it was when it was read, with its entries up to
-//! then. The records of its requests are read after it: so each entry has its record, if that is not
-//! too old, and records of later entries are left out. Rejections are kept, whenever they were told. Each
-//! history is verified as it is read, so that what was exported can be imported.
+//! Runs while the bank is in use. An account is exported as of when it was read, with its entries up to then. Its
+//! request records are read afterwards, so each entry has its record unless that has expired; records of later entries
+//! are skipped. Rejections are always included. Each history is verified, so that the file can be imported.
 //!
 //! # Import
 //!
-//! Into an empty bank only, which serves nobody until the last line has been found to be right. Every
-//! line must be as this bank would write it, byte for byte, and in its place; each history is held to
-//! its hashes and the rules, entry by entry, before it is stored. What is left to an audit: that both
-//! sides of each transfer are there, and that the money adds up. A file that is refused leaves an
-//! empty bank; an import that breaks off, one that serves nobody, until a file is imported again.
+//! Only into an empty bank, which serves nobody until the last line was checked. Every line must be exactly what this
+//! bank would write, in its place; each history is verified before it is stored. Whether both sides of each transfer
+//! exist and the money adds up is left to an audit. After a refused file the bank is empty again; after an interrupted
+//! import it serves nobody until another file is imported.
 //!
 //! # Cost and bounds
 //!
-//! Memory is bounded by pages, whatever the length of histories: an export holds up to 10,000 accounts
-//! and 100,000 records, an import a thousand lines. Records are stored by time, so an export walks
-//! through all of a partition's (on the embedded store: of the bank's) for every page of them and every
-//! 10,000 accounts. Whoever reads slowly slows the export.
+//! Memory is bounded by pages, for histories of any length: an export holds up to 10,000 accounts and 100,000 records,
+//! an import a thousand lines. Records are stored by time, so an export scans all of a partition (on the embedded
+//! store: of the bank) for every page of them and every 10,000 accounts. A slow reader slows the export.
 
 mod export;
 mod import;
@@ -41,24 +37,24 @@ pub use self::{
     import::{ImportNews, import},
 };
 
-/// How many lines of each kind there are.
+/// The number of lines of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Accounts.
     pub accounts: u64,
     /// Entries.
     pub entries: u64,
-    /// Records of requests.
+    /// Request records.
     pub requests: u64,
 }
 
-/// Why a file was not written, or not taken.
+/// Why an export or import failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The file is not one that the bank has written.
+    /// The file is not what the bank writes.
     #[error("line {line} of the file {problem}")]
     Damaged {
-        /// The first line that is wrong, from 1.
+        /// The first wrong line, from 1.
         line: u64,
         /// What is wrong.
         problem: String,
@@ -66,10 +62,10 @@ pub enum Error {
     /// There are accounts in the bank.
     #[error("there are accounts in this bank, and a file can be imported only into an empty one")]
     NotEmpty,
-    /// The clock of the server is off.
+    /// The clock of the server is wrong.
     #[error(transparent)]
     ClockOff(#[from] ClockOff),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The receiver of the news was dropped.
@@ -83,16 +79,16 @@ impl<T> From<SendError<T>> for Error {
     }
 }
 
-/// [`Counts`] while they grow.
+/// [`Counts`] while they grow, and the bytes read.
 #[derive(Debug, Default)]
-struct Tally {
+struct Counters {
     accounts: AtomicU64,
     entries: AtomicU64,
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Tally {
+impl Counters {
     fn counts(&self) -> Counts {
         let [accounts, entries, requests] =
             [&self.accounts, &self.entries, &self.requests].map(|count| count.load(Ordering::Relaxed));
@@ -104,7 +100,7 @@ fn add(count: &AtomicU64, more: usize) {
     count.fetch_add(more as u64, Ordering::Relaxed);
 }
 
-/// Why a store that only stands for another has no back-ups.
+/// The error of a store that does not support backups.
 fn without_backup() -> Error {
     Error::Store(StoreError::Misconfigured("this store can be neither exported nor imported into".to_owned()))
 }

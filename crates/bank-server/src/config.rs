@@ -1,57 +1,57 @@
-//! What the operator asked for: defaults, a file, the environment and flags, each over the one before.
+//! The configuration: defaults, a file, the environment and flags, each overriding the one before.
 //!
-//! Every layer is checked on its own before they are merged, key by key, against the table in
-//! `keys.rs`: so an error names the layer, and all errors are told at once. `config/default.toml` has
-//! every key with its reason; a test holds it, the table of keys and the types here together.
+//! Every value is checked against the table in `settings.rs` before the layers are merged, so an error names where the
+//! value was set, and all errors are reported at once. `config/default.toml` documents every setting; a test compares
+//! it with the table.
 
-mod access;
 mod args;
 mod error;
-mod keys;
 mod layer;
-mod print;
-mod sections;
+mod options;
+mod origin;
+mod settings;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use serde::Deserialize as _;
+use bank_domain::redacted;
+use toml::Value;
 
-use self::layer::{Checked, Layer, Setting};
 pub use self::{
-    access::{Auth, AuthMode, Jwt, Tls},
     args::Args,
-    error::{Error, Problem},
-    layer::Origin,
-    sections::{
-        Admin, Bank, Callers, Clock, Config, Durability, Embedded, Health, Ledger, Redis, Server, Store,
-        StoreKind, Watch,
+    error::Error,
+    origin::Origin,
+    settings::{
+        Admin, Auth, AuthMode, Bank, Callers, Clock, Config, DEFAULTS, Embedded, Health, Jwt, Ledger, Redis,
+        Server, Store, StoreKind, Tls, Watch,
     },
 };
-
-/// The defaults, as they are documented and built in.
-pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+use self::{
+    layer::{Assignment, Layers},
+    settings::{SETTINGS, Setting},
+};
 
 /// A configuration, and where it is from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What is in effect.
+    /// The settings in effect.
     pub config: Config,
-    /// The file that it is from, if there was one.
+    /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
-    effective: Vec<Setting>,
+    /// The value of every setting, in the order of the table.
+    effective: Vec<Assignment>,
 }
 
-/// The names of all keys, such as `server.listen`, in the order of `config/default.toml`.
-pub fn keys() -> impl Iterator<Item = &'static str> {
-    keys::KEYS.iter().map(|key| key.name)
+/// The names of all settings, such as `server.listen`, in the order of `config/default.toml`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.name)
 }
 
-/// What a key takes, in words; `None` if there is no such key.
-pub fn allowed(key: &str) -> Option<String> {
-    keys::Key::find(key).map(keys::Key::allowed)
+/// The valid values of a setting, in words; `None` if there is no such setting.
+pub fn allowed(name: &str) -> Option<String> {
+    Setting::find(name).map(Setting::allowed)
 }
 
-/// Reads all layers, and checks them.
+/// Reads and checks all layers.
 ///
 /// # Errors
 /// [`Error`], with everything that is wrong with the values.
@@ -60,51 +60,46 @@ pub fn load(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
     let file = args.config.clone().filter(|path| !path.as_os_str().is_empty());
-    let mut layers = vec![Layer::defaults()?];
-    if let Some(path) = &file {
-        layers.push(Layer::file(path)?);
+    let layers = Layers::read(file.as_deref(), environment, args)?;
+    if !layers.problems.is_empty() {
+        return Err(Error::Invalid(layers.problems));
     }
-    layers.push(Layer::environment(environment));
-    layers.push(Layer::flags(args)?);
-
-    let (mut layers, mut problems) = check(layers);
-    match layer::redis_url(&layers) {
-        Ok(layer) => layers.extend(layer),
-        Err(problem) => problems.push(problem),
+    let effective: Vec<_> = names().filter_map(|name| Some(layers.last(name)?.1.clone())).collect();
+    let section = |section: &str| {
+        let values = effective.iter().filter_map(|Assignment { setting, value, .. }| {
+            let (of, name) = setting.name.rsplit_once('.')?;
+            (of == section).then(|| (name.to_owned(), value.clone()))
+        });
+        values.collect()
+    };
+    let config = Config::from_sections(section).map_err(|error| Error::Invalid(vec![error.to_string()]))?;
+    let contradictions = config.contradictions();
+    if contradictions.is_empty() {
+        Ok(Loaded { config, file, effective })
+    } else {
+        Err(Error::Invalid(contradictions))
     }
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
-
-    let effective = layer::effective(&layers);
-    let unexpected = |error: ::config::ConfigError| Error::Invalid(vec![Problem::Other(error.to_string())]);
-    let mut builder = ::config::Config::builder();
-    for layer in layers {
-        builder = builder.add_source(layer);
-    }
-    let merged = builder.build().map_err(unexpected)?;
-    let config = Config::deserialize(merged).map_err(unexpected)?;
-    let problems = config.contradictions();
-    if problems.is_empty() { Ok(Loaded { config, file, effective }) } else { Err(Error::Invalid(problems)) }
 }
 
 impl Loaded {
-    /// What is in effect as TOML, each value that is not a default with where it is from.
-    /// Passwords are not in it.
+    /// The settings in effect as TOML, without secrets. Values that are not the default say where they were set.
     pub fn to_toml(&self) -> String {
-        print::toml(&self.effective)
+        let mut lines = Vec::new();
+        let mut current = "";
+        for Assignment { setting, value, origin } in &self.effective {
+            let (section, name) = setting.name.rsplit_once('.').unwrap_or(("", setting.name));
+            if section != current {
+                lines.extend((!lines.is_empty()).then(String::new));
+                lines.push(format!("[{section}]"));
+                current = section;
+            }
+            // A mistyped setting may have put a URL with a password anywhere.
+            let value = value.as_str().map_or_else(|| value.clone(), |text| Value::from(redacted(text)));
+            lines.push(match origin {
+                Origin::Default => format!("{name} = {value}"),
+                origin => format!("{name} = {value} # {origin}"),
+            });
+        }
+        lines.join("\n") + "\n"
     }
-}
-
-fn check(layers: Vec<Layer>) -> (Vec<Checked>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let layers = layers
-        .into_iter()
-        .map(|layer| {
-            let (checked, mut wrong) = layer.check();
-            problems.append(&mut wrong);
-            checked
-        })
-        .collect();
-    (layers, problems)
 }

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 async fn check_store(config: &Config) -> ExitCode {
     // What is damaged is told below.
     panic::set_hook(Box::new(|_| {}));
-    match store::check(config, config.timekeeper()).await {
+    match store::check(config.store_options(config.timekeeper())).await {
         Ok((report, is_in_order)) if print(&visible::lines(&report)) == ExitCode::SUCCESS && is_in_order => {
             ExitCode::SUCCESS
         }
@@ -106,7 +106,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let socket = Socket::bind(config.server.listen)?;
     let gate = Gate::open(config.gate_options(&clock)).await?;
     let store = tokio::select! {
-        store = store::open(config, clock) => store?,
+        store = store::open(config.store_options(clock)) => store?,
         signal = signals.next() => {
             tracing::info!(signal, "stopped before it was started");
             return Ok(ExitCode::SUCCESS);

@@ -1,40 +1,56 @@
-//! The store that the configuration names: opened, or checked.
+//! Opens or checks the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use bank_domain::redacted;
 use bank_store::{
-    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError, clock::Timekeeper, embedded::CheckReport,
+    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError,
+    clock::Timekeeper,
+    embedded::{CheckReport, EmbeddedOptions},
+    redis::RedisOptions,
 };
 
-use crate::config::{Config, StoreKind};
+/// A store, and how to open it.
+pub enum StoreOptions {
+    /// A file.
+    Embedded(EmbeddedOptions),
+    /// The memory of this process.
+    Memory {
+        /// How long outcomes of requests are kept.
+        request_retention: Duration,
+        /// How many partitions the accounts are divided into.
+        partitions: u32,
+        /// The clock of the bank.
+        clock: Timekeeper,
+    },
+    /// Redis or Valkey.
+    Redis(RedisOptions),
+}
 
-/// Opens the store, and founds a bank where there is none.
+/// Opens the store, and initializes a bank if it is empty.
 ///
 /// # Errors
-/// Whatever is in the way, with what to do about it.
-pub async fn open(config: &Config, clock: Timekeeper) -> anyhow::Result<Arc<dyn Store>> {
-    match config.store.kind {
-        StoreKind::Embedded => {
-            let options = config.embedded_options(clock);
+/// What went wrong, and what to do about it.
+pub async fn open(options: StoreOptions) -> anyhow::Result<Arc<dyn Store>> {
+    match options {
+        StoreOptions::Embedded(options) => {
             let path = redacted(&options.path.to_string_lossy());
             tracing::info!(path, "opening the file of the bank");
             Ok(Arc::new(EmbeddedStore::open(options).await.context("cannot keep the bank in this file")?))
         }
-        StoreKind::Memory => {
-            let store = MemoryStore::new(config.request_retention()).with_clock(clock);
-            Ok(Arc::new(store.with_partitions(config.store.partitions)?))
+        StoreOptions::Memory { request_retention, partitions, clock } => {
+            let store = MemoryStore::new(request_retention).with_clock(clock);
+            Ok(Arc::new(store.with_partitions(partitions)?))
         }
-        StoreKind::Redis => {
-            let options = config.redis_options(clock);
-            let within_ms = config.store.redis.connect_timeout_ms;
+        StoreOptions::Redis(options) => {
+            let within_ms = u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(url = %options.url, within_ms, "connecting to redis");
             match RedisStore::connect(&options).await {
                 Ok(store) => Ok(Arc::new(store)),
                 Err(error @ StoreError::Unavailable(_)) => Err(anyhow!(
-                    "{error}; start Redis there, or say where it is with --redis-url (store.redis.url), or \
-                     keep the bank in a file: --store embedded",
+                    "{error}; start Redis there, set its address with --redis-url (store.redis.url), or keep \
+                     the bank in a file: --store embedded",
                 )),
                 Err(error) => Err(error).context("cannot keep the bank in this Redis"),
             }
@@ -42,16 +58,14 @@ pub async fn open(config: &Config, clock: Timekeeper) -> anyhow::Result<Arc<dyn 
     }
 }
 
-/// Reads the whole file of the embedded store. Returns what is to be said of it, and whether it is in
-/// order.
+/// Reads the whole file of the embedded store. Returns a report, and whether nothing is wrong.
 ///
 /// # Errors
-/// If it cannot be read at all, or the store is another.
-pub async fn check(config: &Config, clock: Timekeeper) -> anyhow::Result<(String, bool)> {
-    if config.store.kind != StoreKind::Embedded {
-        return Err(anyhow!("only the embedded store can be checked: say which file with --data"));
-    }
-    let options = config.embedded_options(clock);
+/// If the file cannot be read at all, or the store is another.
+pub async fn check(options: StoreOptions) -> anyhow::Result<(String, bool)> {
+    let StoreOptions::Embedded(options) = options else {
+        return Err(anyhow!("only the embedded store can be checked: name its file with --data"));
+    };
     let path = options.path.display().to_string();
     let checked = EmbeddedStore::check(options).await.with_context(|| format!("cannot check {path}"))?;
     let CheckReport { accounts, entries, request_records, problems, problem_count } = checked;

@@ -100,7 +100,7 @@ async fn watches_are_counted_while_they_are_open() {
 
 #[tokio::test]
 async fn the_documentation_and_the_output_name_the_same_metrics() {
-    let bank = Bank::memory_with(&["--set", "admin.accounts_interval_ms=20"]).await;
+    let bank = Bank::memory().await;
     run_session(&bank).await;
     let one = batch([Kind::Deposit(deposit("a", 1))]);
     connect(&bank.endpoint()).await.execute_batch(one).await.unwrap();
@@ -140,14 +140,7 @@ async fn it_is_ready_while_the_store_answers() {
 #[tokio::test]
 async fn the_store_is_told_of() {
     let mut redis = Redis::start_durable().await;
-    let quick = [
-        "--set",
-        "admin.accounts_interval_ms=20",
-        "--set",
-        "health.poll_interval_ms=20",
-        "--set",
-        "store.redis.watchdog_interval_ms=50",
-    ];
+    let quick = ["--set", "health.poll_interval_ms=20", "--set", "store.redis.watchdog_interval_ms=50"];
     let (bank, other) = (Bank::on_redis_with(&redis, &quick).await, Bank::on_redis(&redis).await);
     becomes(&bank, "bank_accounts", 0).await;
     let mut client = connect(&other.endpoint()).await;

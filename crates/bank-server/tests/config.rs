@@ -13,10 +13,11 @@ use std::{
 };
 
 use bank_server::{
-    config::{self, Args, Config, Error, Loaded, StoreKind},
+    config::{self, Args, Error, Loaded, StoreKind},
+    store::StoreOptions,
     telemetry::LogFormat,
 };
-use bank_store::clock::Timekeeper;
+use bank_store::{clock::Timekeeper, redis::RedisOptions};
 use clap::Parser as _;
 use tempfile::TempDir;
 
@@ -45,38 +46,32 @@ fn wrong(flags: &[&str], variables: &[(&str, &str)]) -> String {
     load(flags, variables).unwrap_err().to_string()
 }
 
-fn keys_of(table: &toml::Table, section: &str) -> Vec<String> {
+fn names_in(table: &toml::Table, section: &str) -> Vec<String> {
     table
         .iter()
         .flat_map(|(name, value)| match value {
-            toml::Value::Table(table) => keys_of(table, &format!("{section}{name}.")),
+            toml::Value::Table(table) => names_in(table, &format!("{section}{name}.")),
             _ => vec![format!("{section}{name}")],
         })
         .collect()
 }
 
-#[test]
-fn the_defaults_and_the_types_have_the_same_keys() {
-    let documented: toml::Table = config::DEFAULTS.parse().unwrap();
-    let documented_keys: BTreeSet<_> = keys_of(&documented, "").into_iter().collect();
-    let checked: BTreeSet<_> = config::keys().map(str::to_owned).collect();
-    assert_eq!(documented_keys, checked);
-
-    // The types refuse keys that they do not have, and have no default for those that are missing.
-    documented.clone().try_into::<Config>().unwrap();
-    for key in &documented_keys {
-        let mut table = documented.clone();
-        let (sections, name) = key.rsplit_once('.').unwrap();
-        let section = sections
-            .split('.')
-            .fold(&mut table, |table, section| table.get_mut(section).unwrap().as_table_mut().unwrap());
-        section.remove(name);
-        assert!(table.try_into::<Config>().is_err(), "{key} is in no type");
+fn redis(loaded: &Loaded) -> RedisOptions {
+    match loaded.config.store_options(Timekeeper::default()) {
+        StoreOptions::Redis(options) => options,
+        _ => panic!("another store"),
     }
 }
 
 #[test]
-fn every_default_has_its_reason_beside_it_and_they_are_in_order() {
+fn the_defaults_have_every_setting() {
+    let documented: toml::Table = config::DEFAULTS.parse().unwrap();
+    let documented: BTreeSet<_> = names_in(&documented, "").into_iter().collect();
+    assert_eq!(documented, config::names().map(str::to_owned).collect());
+}
+
+#[test]
+fn every_default_is_documented_and_in_order() {
     let mut section = "";
     let mut before = "";
     let mut keys = Vec::new();
@@ -90,7 +85,7 @@ fn every_default_has_its_reason_beside_it_and_they_are_in_order() {
         assert!(line.len() <= 110, "too long to read: {line}");
         before = line;
     }
-    assert_eq!(keys, config::keys().collect::<Vec<_>>());
+    assert_eq!(keys, config::names().collect::<Vec<_>>());
 }
 
 /// The first sentence of what is said about each key, in the order of the keys.
@@ -114,15 +109,15 @@ fn reasons() -> Vec<String> {
 
 /// `docs/configuration.md`, which `BANK_RECORD=1 cargo test -p bank-server --test config` writes anew.
 #[test]
-fn the_documentation_has_every_key() {
+fn the_documentation_has_every_setting() {
     let defaults: toml::Table = config::DEFAULTS.parse().unwrap();
     let mut table = String::from(
-        "# Configuration\n\nEvery key of `bank-server`; the reason for each default is in \
-         [`config/default.toml`](../config/default.toml). In the environment `server.listen` is \
-         `BANK__SERVER__LISTEN`. A test writes and checks this table.\n\n\
-         | key | default | takes | is |\n|---|---|---|---|\n",
+        "# Configuration\n\nEvery setting of `bank-server`. [`config/default.toml`](../config/default.toml) explains \
+         the defaults. In the environment, `server.listen` is `BANK__SERVER__LISTEN`. A test writes and checks this \
+         table.\n\n\
+         | setting | default | values | meaning |\n|---|---|---|---|\n",
     );
-    for (key, reason) in config::keys().zip(reasons()) {
+    for (key, reason) in config::names().zip(reasons()) {
         let mut names = key.split('.');
         let first = &defaults[names.next().unwrap()];
         let default = names.fold(first, |value, name| &value[name]);
@@ -146,7 +141,7 @@ fn numbers_say_their_unit_or_that_they_count() {
         sections.fold(first, |value, name| &value[name]).is_integer()
     };
     let units = ["_ms", "_ms_min", "_ms_max", "_seconds", "_bytes_min", "_bytes_max", "_max", "_percent"];
-    for key in config::keys().filter(|key| is_number(key)) {
+    for key in config::names().filter(|key| is_number(key)) {
         let counts = [".partitions", ".replicas"];
         assert!(units.iter().chain(&counts).any(|end| key.ends_with(end)), "{key}");
     }
@@ -157,21 +152,22 @@ fn nothing_at_all_is_a_configuration() {
     let config = load(&[], &[]).unwrap().config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.store.kind, StoreKind::Embedded);
-    let clock = Timekeeper::default();
-    assert_eq!(config.embedded_options(clock.clone()).path, Path::new("data/bank.redb"));
+    assert_eq!(config.embedded.path, Path::new("data/bank.redb"));
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.request_retention(), Duration::from_hours(24));
     // A caller whose outcome is unknown is told so before its call is over, and a call in flight
     // is over before the server stops waiting for it.
     assert!(config.ledger_options().outcome_timeout < config.api_options().request_timeout);
     assert!(config.api_options().request_timeout < config.shutdown_grace());
-    assert!(config.redis_options(clock).command_timeout < config.server_options().health.poll_timeout);
+    let loaded = load(&["--store", "redis"], &[]).unwrap();
+    assert!(redis(&loaded).replicas_timeout < redis(&loaded).command_timeout);
+    assert!(redis(&loaded).command_timeout < loaded.config.server_options().health.poll_timeout);
 }
 
 #[test]
 fn each_layer_wins_over_the_one_before() {
     let files = Files::new();
-    let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n[ledger]\nresend_pause_ms = 0x10\n");
+    let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n[ledger]\noutcome_timeout_ms = 0x10\n");
     let level = |flags: &[&str], variables: &[(&str, &str)]| load(flags, variables).unwrap().config.log.level;
     let variable = ("BANK__LOG__LEVEL", "debug");
 
@@ -186,8 +182,8 @@ fn each_layer_wins_over_the_one_before() {
 
     // What a layer does not mention stays as it was.
     let config = load(&["--config", &file], &[variable, ("OTHER__LOG__LEVEL", "x")]).unwrap().config;
-    assert_eq!(config.ledger.resend_pause_ms, 16);
-    assert_eq!(config.ledger.batch_commands_max, 1000);
+    assert_eq!(config.ledger.outcome_timeout_ms, 16);
+    assert_eq!(config.ledger.accounts_remembered_max, 100_000);
 }
 
 #[test]
@@ -199,8 +195,8 @@ fn flags_set_what_they_are_named_after() {
     .unwrap()
     .config;
     assert_eq!(config.server.listen.to_string(), "[::1]:1");
-    assert_eq!(config.store.redis.url.to_string(), "redis://h:2");
-    assert!(!config.store.redis.check_config);
+    assert_eq!(config.redis.url.to_string(), "redis://h:2");
+    assert!(!config.redis.check_config);
     // Whoever says which Redis or which file means that, unless they say otherwise.
     assert_eq!(config.store.kind, StoreKind::Redis);
     let config = load(&["--redis-url", "redis://h:2", "--store", "memory"], &[]).unwrap().config;
@@ -208,7 +204,7 @@ fn flags_set_what_they_are_named_after() {
     let variable = ("BANK__STORE__KIND", "redis");
     let config = load(&["--data", "/srv/bank.redb"], &[variable]).unwrap().config;
     assert_eq!(config.store.kind, StoreKind::Embedded);
-    assert_eq!(config.store.embedded.path, Path::new("/srv/bank.redb"));
+    assert_eq!(config.embedded.path, Path::new("/srv/bank.redb"));
     assert!(Args::try_parse_from(["bank-server", "--data", "x", "--redis-url", "redis://h:2"]).is_err());
 }
 
@@ -224,14 +220,14 @@ fn an_unknown_key_is_named_with_its_layer_and_what_was_probably_meant() {
         &[("BANK__SERVER__LISTN", "x")],
     );
     let expected = [
-        format!("log.colour ({file}, line 6): there is no such key; `bank-server --print-config` lists all"),
-        format!("sever ({file}, line 4): there is no such key; `bank-server --print-config` lists all"),
-        format!("store.redis.uri ({file}, line 3): there is no such key; did you mean store.redis.url?"),
-        "server.listn (the environment variable BANK__SERVER__LISTN): there is no such key; did you mean \
+        format!("log.colour ({file}, line 6): unknown setting; `bank-server --print-config` lists all"),
+        format!("sever ({file}, line 4): unknown setting; `bank-server --print-config` lists all"),
+        format!("store.redis.uri ({file}, line 3): unknown setting; did you mean store.redis.url?"),
+        "server.listn (the environment variable BANK__SERVER__LISTN): unknown setting; did you mean \
          server.listen?"
             .to_owned(),
-        "redis.url (the flag --set): there is no such key; did you mean store.redis.url?".to_owned(),
-        "store (the flag --set): this is a section, not a key; `bank-server --print-config` lists its keys"
+        "redis.url (the flag --set): unknown setting; did you mean store.redis.url?".to_owned(),
+        "store (the flag --set): this is a section, not a setting; `bank-server --print-config` lists its settings"
             .to_owned(),
     ];
     assert_eq!(message, expected.join("\n"));
@@ -261,7 +257,7 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
             "server.reflection = a section (FILE, line 1): must be true or false",
         ),
         ("store.embedded.path = \"\"", "= \"\" (FILE, line 1): must be the path of a file"),
-        ("store = 1", "store (FILE, line 1): this is a section, not a key"),
+        ("store = 1", "store (FILE, line 1): this is a section, not a setting"),
         (
             "store.kind = \"postgres\"",
             "= \"postgres\" (FILE, line 1): must be one of \"embedded\", \"memory\", \"redis\"",
@@ -275,21 +271,13 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
         ("bank.default_currency = \"HRK\"", "must be the ISO 4217 code of a currency in force, such as USD"),
         ("store.redis.durability = \"sometimes\"", "must be one of \"none\", \"everysec\", \"always\""),
         ("store.redis.bank_id = \"my bank\"", "must be a UUID in lower case such as 67e55044"),
-        (
-            "store.redis.replicas = 1\nstore.redis.replicas_timeout_ms = 2000",
-            "store.redis.replicas_timeout_ms = 2000 is not less than store.redis.command_timeout_ms = 2000",
-        ),
         ("log.filter = \"a=b=c\"", "must be directives such as"),
         ("ledger.request_retention_seconds = 0", "must be a whole number from 60 to 31622400"),
         ("log.level = \"info", "FILE, line 1: "),
         ("log.level = \"info\"\nlog.level = \"warn\"", "FILE, line 2: duplicate key"),
         (
-            "store.redis.reconnect_delay_ms_min = 9\nstore.redis.reconnect_delay_ms_max = 8",
-            "store.redis.reconnect_delay_ms_min = 9 is more than store.redis.reconnect_delay_ms_max = 8",
-        ),
-        (
             "ledger.request_retention_seconds = 60\nledger.outcome_timeout_ms = 60000",
-            "ledger.request_retention_seconds = 60 is less than 150, twice what",
+            "ledger.request_retention_seconds = 60 is less than 150, twice the sum of",
         ),
     ] {
         let file = files.write("bank.toml", toml);
@@ -309,7 +297,7 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
         let message = wrong(&[], &[variable]);
         assert!(message.contains(expected), "{message}");
     }
-    assert!(wrong(&["--set", "log.level"], &[]).contains("write --set section.key=value"));
+    assert!(wrong(&["--set", "log.level"], &[]).contains("write --set section.setting=value"));
     assert!(wrong(&["--listen", "localhost"], &[]).contains("(the flag --listen)"));
 }
 
@@ -370,7 +358,7 @@ fn the_url_may_be_in_a_file_of_its_own() {
     let url_file = files.write("url", "redis://:s3cret@from-file:1\n");
     let set = format!("store.redis.url_file={url_file}");
     let url = |flags: &[&str], variables: &[(&str, &str)]| {
-        load(flags, variables).unwrap().config.store.redis.url.to_string()
+        load(flags, variables).unwrap().config.redis.url.to_string()
     };
     let variable = ("BANK__STORE__REDIS__URL", "redis://from-variable:1");
     assert_eq!(url(&["--set", &set], &[]), "redis://[redacted]@from-file:1");

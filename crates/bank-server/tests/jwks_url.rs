@@ -252,7 +252,7 @@ async fn an_issuer_that_is_away_leaves_the_keys_in_effect_for_a_bounded_time() {
         issuer.answers(Answer::Keys(jwks(&[&signer])));
         until("it is told", async || {
             let log = bank.log();
-            log.rfind("the keys can be read again") > log.rfind("before stay in effect")
+            log.rfind("the keys can be read again") > log.rfind("the previous keys stay in effect")
         })
         .await;
     }

@@ -42,8 +42,7 @@ struct Setup {
 impl Setup {
     fn new(server: &Certified) -> Self {
         let files = Files::new();
-        let mut flags =
-            ["--store", "memory", "--set", "tls.reload_interval_ms=20"].map(str::to_owned).to_vec();
+        let mut flags = ["--store", "memory"].map(str::to_owned).to_vec();
         flags.extend(files.set("tls.certificate_file", "tls.pem"));
         flags.extend(files.set("tls.key_file", "tls.key"));
         let setup = Self { files, flags };
@@ -211,7 +210,7 @@ async fn a_caller_shows_a_certificate_of_the_right_authority() {
 async fn plaintext_is_turned_away_at_its_first_bytes() {
     let authority = Authority::new("ours");
     // Long before the time that a handshake may take.
-    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=600000").start().await;
+    let bank = Setup::new(&authority.server()).with("server.first_call_timeout_ms=600000").start().await;
     for plaintext in [
         &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..],
         b"GET / HTTP/1.1\r\nHost: bank\r\n\r\n",
@@ -242,7 +241,7 @@ async fn plaintext_is_turned_away_at_its_first_bytes() {
 #[tokio::test]
 async fn slow_handshakes_end_in_time_and_hold_up_nobody() {
     let authority = Authority::new("ours");
-    let bank = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=4000").start().await;
+    let bank = Setup::new(&authority.server()).with("server.first_call_timeout_ms=4000").start().await;
     let began_at = Instant::now();
     // Some say nothing, some begin and go silent.
     let stalling: Vec<_> = (0..200)
@@ -273,7 +272,7 @@ async fn slow_handshakes_end_in_time_and_hold_up_nobody() {
 #[tokio::test]
 async fn a_handshake_under_way_does_not_keep_the_server_from_ending() {
     let authority = Authority::new("ours");
-    let setup = Setup::new(&authority.server()).with("tls.handshake_timeout_ms=600000");
+    let setup = Setup::new(&authority.server()).with("server.first_call_timeout_ms=600000");
     let bank = setup.with("server.shutdown_grace_ms=600000").start().await;
     let _silent = TcpStream::connect(("127.0.0.1", bank.port())).unwrap();
     served(&bank, trusting(&authority)).await.unwrap();

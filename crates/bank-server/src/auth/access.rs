@@ -1,12 +1,12 @@
-//! A caller held against the rule of a method.
+//! Authorization: the rule of a method, applied to a caller.
 
 use bank_domain::{Account, AccountState, Command, Owner};
 
 use super::{Identity, Method, Scope, rules::Accounts};
 
-/// A caller who has leave for a method, and what they may see with it.
+/// Proof that a caller may use a method, and which accounts are visible to it.
 ///
-/// There is no other way to the accounts: the ledger and the reads ask for one.
+/// The ledger and all reads require it: there is no other way to the accounts.
 #[derive(Clone, Debug)]
 pub struct Access {
     caller: Identity,
@@ -17,26 +17,26 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{act} needs the scope {scope}")]
 pub struct ScopeMissing {
-    /// What they wanted to do.
+    /// What the caller tried to do.
     pub act: &'static str,
-    /// The scope.
+    /// The missing scope.
     pub scope: Scope,
 }
 
-/// How far a call reached.
+/// Which accounts a call reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// To what is the caller's own, or free to all.
+    /// The caller's own, or what is open to all.
     Own,
-    /// To what needs [`Scope::Admin`]: another's account or name, an overdraft. The caller has it, or
-    /// was told that there is no such thing.
+    /// What requires [`Scope::Admin`]: accounts of others, accounts for others, overdrafts. The caller has the scope, or got
+    /// `NOT_FOUND`.
     Beyond,
-    /// Nobody looked: it ended before, or nobody waited for its end.
+    /// Unknown: the call ended before it was checked.
     Unknown,
 }
 
 impl Access {
-    /// Lets a caller use a method.
+    /// Authorizes a caller for a method.
     ///
     /// # Errors
     /// [`ScopeMissing`], if they lack its scope.
@@ -49,7 +49,7 @@ impl Access {
         }
     }
 
-    /// The same caller, for an operation of a batch: what it needs is what a call of its own would.
+    /// Authorizes the same caller for an operation of a batch, as for a call of its own.
     ///
     /// # Errors
     /// [`ScopeMissing`], as [`Access::grant`].
@@ -57,12 +57,12 @@ impl Access {
         Self::grant(self.caller.clone(), method)
     }
 
-    /// Who calls.
+    /// The caller.
     pub fn caller(&self) -> &Identity {
         &self.caller
     }
 
-    /// Refuses what only administration may name: another's name, or an overdraft, for a new account.
+    /// Checks that a new account has no other owner and no overdraft, which require [`Scope::Admin`].
     ///
     /// # Errors
     /// [`ScopeMissing`], if the caller lacks [`Scope::Admin`] for it.
@@ -81,29 +81,29 @@ impl Access {
         if self.is_administrative() { Ok(()) } else { Err(ScopeMissing { act, scope: Scope::Admin }) }
     }
 
-    /// Whether the accounts of this owner are there for the caller.
+    /// Whether accounts of this owner are visible to the caller.
     pub fn reaches(&self, owner: &Owner) -> bool {
         self.is_administrative() || self.caller.owns(owner)
     }
 
-    /// The account that the call names first, if it is there for the caller. Any other is as if it did
-    /// not exist, and so refused by the same rule, in the same words.
+    /// The account that the call names first, if it is visible. Any other is treated as if it did not exist, so the error
+    /// is the same.
     pub fn primary<'a>(&self, account: Option<&'a Account>) -> Option<&'a Account> {
-        // The name of a new account may be taken by anybody.
+        // Any id of a new account may be taken.
         let opened = self.method.rule().accounts == Accounts::Opened;
         account.filter(|account| opened || self.reaches(&account.owner))
     }
 
-    /// The destination of a transfer, if it is there for the caller: anybody's, so that it can be paid.
-    /// That somebody has closed theirs is nobody else's business.
+    /// The destination of a transfer, if it is visible: any account can be paid, but closed accounts are visible only to
+    /// their owners.
     pub fn counterparty<'a>(&self, account: Option<&'a Account>) -> Option<&'a Account> {
         account.filter(|account| account.state != AccountState::Closed || self.reaches(&account.owner))
     }
 
-    /// Whose accounts a list shows, given whose were asked for; `None` for anybody's.
+    /// The owner whose accounts a list contains, given the requested one; `None` for all owners.
     ///
     /// # Errors
-    /// [`ScopeMissing`], if another's were asked for by a caller who lacks [`Scope::Admin`].
+    /// [`ScopeMissing`], if another owner is requested by a caller without [`Scope::Admin`].
     pub fn listed(&self, owner: Option<Owner>) -> Result<(Option<Owner>, Extent), ScopeMissing> {
         match owner {
             Some(owner) if self.caller.owns(&owner) => Ok((Some(owner), Extent::Own)),
@@ -117,7 +117,7 @@ impl Access {
         }
     }
 
-    /// How far a command reaches, given the account that it names first.
+    /// What a command reaches, given the account that it names first.
     pub fn extent(&self, command: &Command, primary: Option<&Account>) -> Extent {
         match (command, primary) {
             (Command::OpenAccount(open), _) if open.overdraft_limit_minor_units() > 0 => Extent::Beyond,
@@ -127,7 +127,7 @@ impl Access {
         }
     }
 
-    /// How far a call reaches that names what is this owner's.
+    /// What a call reaches that names something of this owner.
     pub fn extent_of(&self, owner: &Owner) -> Extent {
         if self.caller.owns(owner) { Extent::Own } else { Extent::Beyond }
     }

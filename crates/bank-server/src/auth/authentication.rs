@@ -1,8 +1,8 @@
-//! Who calls: whoever a signed token says it is (JWT, RFC 7519), if the bank has the key that signed it,
-//! and if it is from the right issuer, for this bank, and of this time.
+//! Authentication by signed tokens (JWT, RFC 7519): the bank must have the key, and issuer, audience and times must be
+//! right.
 //!
-//! Before its signature was verified nothing is taken from a token but the id of the key to verify it
-//! with; after that, no more than [`Identity`](super::Identity) holds.
+//! Before the signature is verified nothing of a token is used but the id of its key; afterwards, no more than what
+//! [`Identity`](super::Identity) holds.
 
 mod crypto;
 mod fetch;
@@ -21,61 +21,43 @@ use http::HeaderMap;
 pub(crate) use self::fetch::is_key_url;
 pub use self::{
     fetch::FetchError,
-    keyring::Upkeep,
+    keyring::{KeyRefreshOptions, KeysError},
     keys::InvalidKeys,
     rejection::TokenRejection,
     source::{KeySource, Unavailable},
     verified::Verified,
 };
-use self::{keyring::Keyring, keys::KeySet, source::OpenSource, token::Rules, verified::TokenHash};
+use self::{keyring::Keyring, source::Source, token::Rules, verified::TokenHash};
 
-/// How callers are known by tokens.
+/// The options of authentication by tokens.
 #[derive(Clone, Debug)]
 pub struct TokenOptions {
-    /// Who issues the tokens: their claim `iss`.
+    /// The issuer: the claim `iss`.
     pub issuer: String,
-    /// What this bank is called in them: their claim `aud`.
+    /// The name of this bank: the claim `aud`.
     pub audience: String,
     /// Where the keys come from.
     pub keys: KeySource,
-    /// How long a look at the keys may take.
-    pub keys_timeout: Duration,
-    /// How the keys are kept up.
-    pub upkeep: Upkeep,
+    /// How the keys are refreshed.
+    pub refresh: KeyRefreshOptions,
     /// How far clocks may be apart.
     pub leeway: Duration,
-    /// The longest token that is looked at.
+    /// The longest token, in bytes.
     pub token_bytes_max: usize,
-    /// What says whether a token has expired.
+    /// The clock that decides whether a token has expired.
     pub clock: Timekeeper,
 }
 
-/// Why tokens cannot be verified.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The keys are not to be had.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// They are none.
-    #[error("{place} {reason}")]
-    Invalid {
-        /// Where.
-        place: String,
-        /// What is wrong.
-        reason: InvalidKeys,
-    },
-}
-
-/// How callers are known; cheap to clone.
+/// How callers are authenticated; cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Authentication {
-    /// Nobody is asked: whoever reaches the server is its operator.
+    /// Not at all: every caller is the operator.
     Disabled,
-    /// By the token that each call carries.
+    /// By the token of each call.
     Tokens(Authenticator),
 }
 
-/// Knows callers by their tokens; cheap to clone.
+/// Authenticates callers by their tokens; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     keyring: Keyring,
@@ -84,14 +66,14 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Reads the keys, and keeps up with them from then on.
+    /// Reads the keys, and starts to refresh them.
     ///
     /// # Errors
-    /// [`KeysError`], if there are none that can be used.
+    /// [`KeysError`], if there are no usable keys.
     pub async fn open(options: TokenOptions) -> Result<Self, KeysError> {
         crypto::install();
-        let source = OpenSource::open(&options.keys, options.keys_timeout)?;
-        let keyring = Keyring::open(source, options.upkeep).await?;
+        let source = Source::open(&options.keys, options.refresh.read_timeout)?;
+        let keyring = Keyring::open(source, options.refresh).await?;
         let rules = Rules {
             issuer: options.issuer,
             audience: options.audience,
@@ -101,22 +83,22 @@ impl Authenticator {
         Ok(Self { keyring, rules: Arc::new(rules), clock: options.clock })
     }
 
-    /// How much longer a caller is known by what was verified.
+    /// How much longer a token is valid.
     pub(crate) fn time_left(&self, verified: &Verified) -> Duration {
-        // It is good through its last second.
-        let ends_at = Duration::from_secs(verified.good_until.saturating_add(1));
+        // It is valid through its last second.
+        let ends_at = Duration::from_secs(verified.valid_until.saturating_add(1));
         let now = u64::try_from(self.clock.estimate().unix_ms()).unwrap_or_default();
         ends_at.saturating_sub(Duration::from_millis(now))
     }
 
-    /// What the keys in effect are called.
+    /// The names of the keys in effect.
     pub fn keys(&self) -> String {
         self.keyring.keys().map(|keys| keys.names()).unwrap_or_default()
     }
 
-    /// Who sends a request with these headers, and until when that is so.
+    /// The caller of a request with these headers.
     ///
-    /// Waits only for a look at the keys, and only if the token names one that is not known.
+    /// Waits only if the token names an unknown key, until the source of the keys was read.
     ///
     /// # Errors
     /// [`TokenRejection`].
@@ -131,13 +113,13 @@ impl Authenticator {
         }
     }
 
-    /// Waits until the key that verified a token is no longer accepted, and says why.
+    /// Waits until the key that verified a token is no longer accepted, and returns why.
     pub(crate) async fn withdrawn(&self, verified: &Verified) -> TokenRejection {
         self.keyring.withdrawn(verified.key).await
     }
 
     fn verify(&self, token: &str) -> Result<Verified, TokenRejection> {
-        let keys: Arc<KeySet> = self.keyring.keys().ok_or(TokenRejection::KeysUnavailable)?;
+        let keys = self.keyring.keys().ok_or(TokenRejection::KeysUnavailable)?;
         let hash = TokenHash::of(token);
         let now = self.clock.estimate_seconds();
         if let Some(verified) = keys.verified().get(hash, now) {

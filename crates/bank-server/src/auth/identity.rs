@@ -1,27 +1,26 @@
-//! A caller whose name and leave are known.
+//! The identity of a caller.
 
 use std::fmt;
 
 use bank_domain::Owner;
 
-/// Who calls, and what they have leave to do.
+/// A caller: a subject with scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Empty for the operator only.
+    /// Empty only for the operator.
     subject: Owner,
     scopes: Scopes,
 }
 
-/// What a caller may have leave to do. No scope includes another: whoever sees everything need not
-/// be able to move it.
+/// What a caller may do. No scope includes another: a caller who sees everything need not be able to move money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Read one's own accounts.
     Read,
-    /// Open accounts, move money from one's own, and pay into any by transfer.
+    /// Open accounts, move money from one's own, and transfer to any.
     Write,
-    /// Freeze, unfreeze and close accounts, set overdraft limits, book interest; and use the other two
-    /// scopes on other people's accounts.
+    /// Freeze, unfreeze and close accounts, set overdraft limits and post interest; use the other two scopes on all
+    /// accounts.
     Admin,
 }
 
@@ -29,43 +28,42 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u8);
 
-/// The text cannot name a caller.
+/// The text is not a valid subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {} visible ASCII characters", Owner::LENGTH_MAX)]
 pub struct InvalidSubject;
 
 impl Identity {
-    /// A caller by name. The accounts that they open belong to that name.
+    /// A caller by subject, who owns the accounts that they open.
     ///
     /// # Errors
-    /// [`InvalidSubject`] for a name that cannot own an account, an empty one among them.
+    /// [`InvalidSubject`] for a name that cannot own an account, including the empty one.
     pub fn try_new(subject: &str, scopes: Scopes) -> Result<Self, InvalidSubject> {
         let subject: Owner = subject.parse().map_err(|_| InvalidSubject)?;
         if subject.is_empty() { Err(InvalidSubject) } else { Ok(Self { subject, scopes }) }
     }
 
-    /// Whoever reaches a server that asks nobody for a name: may do everything, to every account.
+    /// The caller of a server without authentication, who may do everything.
     pub fn operator() -> Self {
         Self { subject: Owner::default(), scopes: Scopes::ALL }
     }
 
-    /// The name; empty for the operator.
+    /// The subject; empty for the operator.
     pub fn subject(&self) -> &Owner {
         &self.subject
     }
 
-    /// What they have leave to do.
+    /// What the caller may do.
     pub fn scopes(&self) -> Scopes {
         self.scopes
     }
 
-    /// Whether it is whoever reaches a server that asks nobody for a name.
+    /// Whether this is the caller of a server without authentication.
     pub fn is_operator(&self) -> bool {
         self.subject.is_empty()
     }
 
-    /// Whether accounts of this owner are theirs. Nothing belongs to anybody else in the eyes of the
-    /// operator.
+    /// Whether accounts of this owner belong to the caller. The operator owns all accounts.
     pub fn owns(&self, owner: &Owner) -> bool {
         self.is_operator() || self.subject == *owner
     }
@@ -75,7 +73,7 @@ impl Scope {
     /// Every scope.
     pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
 
-    /// The name as tokens have it.
+    /// The name in tokens.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "bank.read",
@@ -84,7 +82,7 @@ impl Scope {
         }
     }
 
-    /// The scope of this name, to the letter.
+    /// The scope with exactly this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
@@ -108,14 +106,14 @@ impl Scopes {
     /// Every scope.
     pub const ALL: Self = Self(Scope::Read.bit() | Scope::Write.bit() | Scope::Admin.bit());
 
-    /// The scopes of a list with spaces between, as the claim `scope` of a token has it. Names that
-    /// are not the bank's are for other services, and mean nothing here.
+    /// Parses scopes separated by spaces, as in the claim `scope` of a token. Unknown names are ignored: they are for other
+    /// services.
     /// <https://datatracker.ietf.org/doc/html/rfc8693#section-4.2>
     pub fn parse(list: &str) -> Self {
         list.split(' ').filter_map(Scope::named).collect()
     }
 
-    /// Whether it has this one.
+    /// Whether this scope is included.
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
@@ -138,32 +136,4 @@ impl fmt::Display for Scopes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scopes_are_read_as_tokens_have_them() {
-        for (list, expected) in [
-            ("", ""),
-            ("bank.read", "bank.read"),
-            ("bank.admin openid bank.write", "bank.write bank.admin"),
-            ("bank.read bank.read", "bank.read"),
-            ("BANK.READ bank bank.reads bank.read,bank.write", ""),
-        ] {
-            assert_eq!(Scopes::parse(list).to_string(), expected, "{list:?}");
-        }
-        assert_eq!(Scopes::parse("bank.read bank.write bank.admin"), Scopes::ALL);
-        assert!(!Scopes::parse("bank.admin").contains(Scope::Read), "no scope includes another");
-    }
-
-    #[test]
-    fn only_the_operator_has_no_name() {
-        for bad in ["", "a b", "é", "a\n", &"a".repeat(129)] {
-            assert_eq!(Identity::try_new(bad, Scopes::ALL), Err(InvalidSubject), "{bad:?}");
-        }
-        let (alice, bob): (Owner, Owner) = ("alice".parse().unwrap(), "bob".parse().unwrap());
-        let caller = Identity::try_new("alice", Scopes::ALL).unwrap();
-        assert!(caller.owns(&alice) && !caller.owns(&bob) && !caller.owns(&Owner::default()));
-        assert!(Identity::operator().owns(&alice) && Identity::operator().owns(&Owner::default()));
-    }
-}
+mod tests;

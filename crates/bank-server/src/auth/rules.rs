@@ -1,37 +1,36 @@
-//! What a caller needs, for every method of the bank: one line each.
+//! The authorization rule of every method, as one table.
 //!
-//! A test holds the table against the description of the API, and another calls every method as
-//! somebody who may not.
+//! A test compares the table with the API, and another calls every method without the scope.
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
 
 use super::Scope;
 
-/// What a method is to its caller.
+/// The authorization rule of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The scope that its caller needs; none where each operation needs that of its own method.
+    /// The required scope; none if each operation requires the scope of its own method.
     pub scope: Option<Scope>,
-    /// The accounts that its caller may name. [`Scope::Admin`] opens all of them.
+    /// The accounts that its caller may name. [`Scope::Admin`] allows all.
     pub accounts: Accounts,
 }
 
 /// Accounts that a caller may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accounts {
-    /// One that is yet to be: the caller's own, and without an overdraft.
+    /// A new one: for the caller, without an overdraft.
     Opened,
-    /// Their own. Any other is as if it did not exist.
+    /// Their own. Any other is treated as if it did not exist.
     Own,
     /// Their own as the source; any that is not closed as the destination.
     OwnToAny,
     /// Their own; those of others are left out.
     Listed,
-    /// It names none.
+    /// None.
     Unnamed,
-    /// All of them: the method itself needs [`Scope::Admin`].
+    /// All: the method itself requires [`Scope::Admin`].
     All,
-    /// Those of its operations, each as in a call of its own.
+    /// Those of its operations, as in calls of their own.
     Each,
 }
 
@@ -50,14 +49,14 @@ macro_rules! methods {
             /// Every method.
             pub const ALL: &[Self] = &[$(Self::$method,)*];
 
-            /// The name, as the API has it.
+            /// The name in the API.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$method => stringify!($method),)*
                 }
             }
 
-            /// What its caller needs.
+            /// Its authorization rule.
             pub const fn rule(self) -> Rule {
                 match self {
                     $(Self::$method => Rule { scope: methods!(@scope $scope), accounts: Accounts::$accounts },)*
@@ -68,7 +67,7 @@ macro_rules! methods {
 }
 
 impl Method {
-    /// The method that an HTTP path is of: `/bank.v1.BankService/Deposit`.
+    /// The method of an HTTP path such as `/bank.v1.BankService/Deposit`.
     pub fn of_path(path: &str) -> Option<Self> {
         let name = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')?;
         Self::ALL.iter().copied().find(|method| method.name() == name)
@@ -100,7 +99,7 @@ methods! {
     ExecuteStream       Each    Each
 }
 
-/// The services besides the bank. They tell nothing of the accounts, and ask nobody for a scope.
+/// The other services. They reveal nothing about accounts, and require no scope.
 pub const OPEN_SERVICES: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -108,50 +107,4 @@ pub const OPEN_SERVICES: [&str; 3] = [
 ];
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use bank_proto::FILE_DESCRIPTOR_SET;
-    use prost::Message as _;
-    use prost_types::FileDescriptorSet;
-
-    use super::*;
-
-    #[test]
-    fn every_method_of_the_api_has_its_rule_and_there_are_no_others() {
-        let described = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-        let mut methods = BTreeSet::new();
-        for file in &described.file {
-            for service in &file.service {
-                let name = format!("{}.{}", file.package(), service.name());
-                assert_eq!(name, SERVICE_NAME, "a service that this test does not know");
-                methods.extend(service.method.iter().map(|method| method.name().to_owned()));
-            }
-        }
-        let ruled: BTreeSet<_> = Method::ALL.iter().map(|method| method.name().to_owned()).collect();
-        assert_eq!(methods, ruled, "give the new method a line in the table above");
-    }
-
-    #[test]
-    fn methods_are_found_by_their_paths() {
-        assert_eq!(Method::of_path("/bank.v1.BankService/Deposit"), Some(Method::Deposit));
-        for path in [
-            "",
-            "/",
-            "Deposit",
-            "/bank.v1.BankService",
-            "/bank.v1.BankService/",
-            "/grpc.health.v1.Health/Check",
-        ] {
-            assert_eq!(Method::of_path(path), None, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn all_accounts_are_for_the_scope_of_administration_only() {
-        for method in Method::ALL {
-            let Rule { scope, accounts } = method.rule();
-            assert_eq!(scope == Some(Scope::Admin), accounts == Accounts::All, "{method:?}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Writes a bank into a file.
+//! Exports a bank.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -12,72 +12,76 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
-    Counts, Error, Tally, add,
+    Counters, Counts, Error, add,
     line::{End, Header, Line, VERSION, checksum},
     without_backup,
 };
 use crate::progress;
 
-/// How many bytes are handed on at a time, about.
+/// About how many bytes are sent at a time.
 const DATA_BYTES: usize = 64 * 1024;
-/// How many accounts are read before the records of their requests are.
+/// How many accounts are read before their request records.
 const ACCOUNTS_PER_SECTION: usize = 10_000;
 /// How many accounts are read at a time.
 const ACCOUNTS_PER_READ: usize = 1_000;
 /// How many entries of an account are read at a time.
 const ENTRIES_PER_READ: usize = 500;
-/// Of how many accounts the first entries are read side by side.
+/// For how many accounts the first entries are read concurrently.
 const ACCOUNTS_IN_FLIGHT: usize = 8;
 /// How many records of requests are read at a time.
 const REQUESTS_PER_READ: usize = 100_000;
 
-/// What an export tells.
+/// What an export sends.
 #[derive(Clone, Debug)]
 pub enum ExportNews {
     /// The next bytes of the file.
     Data(Vec<u8>),
-    /// How far it is, and how many accounts there are, if the store can tell.
+    /// The lines so far, and the number of accounts, if the store can count them.
     Progress(Counts, Option<u64>),
-    /// It is done. Nothing comes after this.
+    /// The export is complete. Nothing follows.
     Summary(ExportSummary),
 }
 
-/// What an export came to.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// What is in the file.
+    /// The lines of the file.
     pub counts: Counts,
-    /// Whether no account has changed from when it was read to when all had been.
+    /// Whether no account changed during the export.
     pub of_one_instant: bool,
 }
 
-/// Exports a bank, and tells the file as it comes; the last of it is the summary.
+/// Exports a bank, and sends the file. The summary comes last.
 ///
-/// Dropping the future ends the export. Nothing is written to the store.
+/// Dropping the future stops the export. Nothing is written to the store.
 ///
 /// # Errors
-/// [`Error`]; among them that a history is not what the bank has written: an audit tells more.
+/// [`Error`], for example if a history fails verification; an audit reports the details.
 pub async fn export(store: Arc<dyn Store>, news: mpsc::Sender<ExportNews>) -> Result<(), Error> {
     let backup = store.backup().ok_or_else(without_backup)?;
-    let tally = Tally::default();
+    let counters = Counters::default();
     let accounts_total = store.account_count().await?;
-    let progress = || ExportNews::Progress(tally.counts(), accounts_total);
-    let mut writer =
-        Writer { news: &news, tally: &tally, data: Vec::with_capacity(DATA_BYTES), digest: Sha256::new() };
+    let progress = || ExportNews::Progress(counters.counts(), accounts_total);
+    let mut writer = Writer {
+        news: &news,
+        counters: &counters,
+        data: Vec::with_capacity(DATA_BYTES),
+        digest: Sha256::new(),
+    };
     let exporter = Exporter { store: &*store, backup, partitions: store.partitions() };
     let of_one_instant = tokio::select! {
         done = exporter.all(&mut writer) => done?,
         gone = progress::report(&news, &progress) => return Err(gone.into()),
     };
     news.send(progress()).await?;
-    let summary = ExportSummary { counts: tally.counts(), of_one_instant };
+    let summary = ExportSummary { counts: counters.counts(), of_one_instant };
     Ok(news.send(ExportNews::Summary(summary)).await?)
 }
 
-/// Where the file goes.
+/// Sends the file.
 struct Writer<'a> {
     news: &'a mpsc::Sender<ExportNews>,
-    tally: &'a Tally,
+    counters: &'a Counters,
     data: Vec<u8>,
     digest: Sha256,
 }
@@ -85,9 +89,9 @@ struct Writer<'a> {
 impl Writer<'_> {
     async fn line(&mut self, line: Line) -> Result<(), Error> {
         let count = match &line {
-            Line::Account(_) => Some(&self.tally.accounts),
-            Line::Entry(_) => Some(&self.tally.entries),
-            Line::Request(_) => Some(&self.tally.requests),
+            Line::Account(_) => Some(&self.counters.accounts),
+            Line::Entry(_) => Some(&self.counters.entries),
+            Line::Request(_) => Some(&self.counters.requests),
             Line::Backup(_) | Line::End(_) => None,
         };
         let bytes = line.to_bytes();
@@ -100,7 +104,7 @@ impl Writer<'_> {
     }
 
     async fn end(&mut self) -> Result<(), Error> {
-        let Counts { accounts, entries, requests } = self.tally.counts();
+        let Counts { accounts, entries, requests } = self.counters.counts();
         let sha256 = checksum(self.digest.clone());
         self.line(Line::End(End { accounts, entries, requests, sha256 })).await?;
         self.flush().await
@@ -119,7 +123,7 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
-    /// Writes everything. Returns whether it is of one instant.
+    /// Exports everything. Returns whether no account changed meanwhile.
     async fn all(&self, writer: &mut Writer<'_>) -> Result<bool, Error> {
         writer.line(Line::Backup(Header { version: VERSION, partitions: self.partitions })).await?;
         let mut heads = Sha256::new();
@@ -152,7 +156,7 @@ impl Exporter<'_> {
         Ok(heads.finalize() == self.heads().await?.finalize())
     }
 
-    /// The next accounts of the list, and whether they are the last.
+    /// The next accounts, and whether they are the last.
     async fn section(&self, after: Option<&AccountId>) -> Result<(Vec<Account>, bool), Error> {
         let mut section: Vec<Account> = Vec::new();
         let mut after = after.cloned();
@@ -178,7 +182,7 @@ impl Exporter<'_> {
         there.collect()
     }
 
-    /// What tells whether any account has changed, or was opened.
+    /// A hash that changes with every account.
     async fn heads(&self) -> Result<Sha256, Error> {
         let mut heads = Sha256::new();
         let mut after = None;
@@ -192,7 +196,7 @@ impl Exporter<'_> {
         }
     }
 
-    /// Entries of an account after one, up to what it was when it was read.
+    /// Entries of an account after another one, up to the version that was read.
     async fn entries_after(&self, account: &Account, after: Option<&Entry>) -> Result<Vec<Entry>, Error> {
         let query = EntriesQuery {
             after: after.map(Entry::id),
@@ -235,7 +239,7 @@ fn note_heads(heads: &mut Sha256, accounts: &[Account]) {
     }
 }
 
-/// The records of a section, page by page. They are read after its accounts.
+/// The request records of a section, page by page. They are read after its accounts.
 struct Requests<'a> {
     exporter: &'a Exporter<'a>,
     query: RequestsQuery,
@@ -254,8 +258,8 @@ impl<'a> Requests<'a> {
         Self { exporter, query, page: VecDeque::new(), is_last: false }
     }
 
-    /// Writes the records that name an account which is not in the file, up to the next that is:
-    /// rejections. What was carried out on such an account was after the list of accounts was read.
+    /// Exports the records of accounts that are not in the file, up to the next account: rejections only. Executed
+    /// requests on such an account are later than the list of accounts.
     async fn write_of_absent(
         &mut self,
         next: Option<&AccountId>,
@@ -273,7 +277,7 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    /// Writes the records of an account but those of entries that are later than it.
+    /// Exports the records of an account, without those of entries beyond its version.
     async fn write_of(&mut self, account: &Account, writer: &mut Writer<'_>) -> Result<(), Error> {
         while let Some(request) = self.next_if(|id| *id == account.id).await? {
             let is_later = matches!(request.1.outcome, RecordedOutcome::Entry(entry) if entry.sequence > account.version);

@@ -1,4 +1,4 @@
-//! Fills an empty bank from a file.
+//! Imports a file into an empty bank.
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Counts, Error, Tally, add,
+    Counters, Counts, Error, add,
     line::{End, Header, Line, Request, VERSION},
     reader::Reader,
     without_backup,
@@ -22,50 +22,50 @@ use crate::progress;
 
 /// How many entries and records are written at a time.
 const LINES_PER_WRITE: usize = 1_000;
-/// How long a write is sent again while the store is away, or its outcome is unknown.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The pause before it is sent again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long a write is retried while the store is unavailable, or the outcome unknown.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause before a retry.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// What an import tells.
+/// What an import sends.
 #[derive(Clone, Debug)]
 pub enum ImportNews {
-    /// How much of the file has been read, in bytes and in lines.
+    /// The bytes and lines read so far.
     Progress(u64, Counts),
-    /// It is done: the bank can be used. Nothing comes after this.
+    /// The import is complete and the bank serves. Nothing follows.
     Summary(Counts),
 }
 
-/// Imports a file into an empty bank; the last of the news is the summary.
+/// Imports a file into an empty bank. The summary comes last.
 ///
-/// Where the file is refused the bank is empty again. Dropping the future breaks the import off: the
-/// bank serves nobody until another is made.
+/// After a refused file the bank is empty again. Dropping the future interrupts the import: the bank serves nobody
+/// until the next one.
 ///
 /// # Errors
-/// [`Error`], with the first line that is wrong.
+/// [`Error`], with the first wrong line.
 pub async fn import(
     store: Arc<dyn Store>,
     data: mpsc::Receiver<Vec<u8>>,
     news: mpsc::Sender<ImportNews>,
 ) -> Result<(), Error> {
     let backup = store.backup().ok_or_else(without_backup)?;
-    let (import, tally, clock) = (ImportId::random(), Tally::default(), store.clock());
+    let (import, counters, clock) = (ImportId::random(), Counters::default(), store.clock());
     clock.now()?;
     if persist(|| backup.begin_import(&import)).await? == ImportStart::NotEmpty {
         return Err(Error::NotEmpty);
     }
     tracing::info!(%import, "an import begins: the bank serves nobody until it is complete");
-    let progress = || ImportNews::Progress(tally.bytes.load(Ordering::Relaxed), tally.counts());
+    let progress = || ImportNews::Progress(counters.bytes.load(Ordering::Relaxed), counters.counts());
     let mut importer = Importer {
         backup,
         import: &import,
         partitions: store.partitions(),
         clock,
-        tally: &tally,
+        counters: &counters,
         reader: Reader::new(data),
         batch: ImportBatch::default(),
         batch_lines: 0,
-        place: None,
+        position: None,
     };
     let filled = tokio::select! {
         filled = importer.all() => filled,
@@ -79,46 +79,46 @@ pub async fn import(
         return Err(error);
     }
     persist(|| backup.finish_import(&import)).await?;
-    let Counts { accounts, entries, requests } = tally.counts();
+    let Counts { accounts, entries, requests } = counters.counts();
     tracing::info!(%import, accounts, entries, requests, "an import is complete: the bank serves");
     news.send(progress()).await?;
-    Ok(news.send(ImportNews::Summary(tally.counts())).await?)
+    Ok(news.send(ImportNews::Summary(counters.counts())).await?)
 }
 
-/// Makes a call of an import again while the store is away, or its outcome is unknown.
+/// Retries a call while the store is unavailable, or the outcome unknown.
 async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
     call: impl Fn() -> F,
 ) -> Result<T, StoreError> {
-    let give_up_at = Instant::now() + PATIENCE;
+    let give_up_at = Instant::now() + RETRY_TIMEOUT;
     loop {
         match call().await {
             Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
                 if Instant::now() < give_up_at =>
             {
-                sleep(PAUSE).await;
+                sleep(RETRY_PAUSE).await;
             }
             result => return result,
         }
     }
 }
 
-/// Where a line stands: an account before the records that name it.
-type Place = (u32, AccountId, Option<RequestKey>);
+/// The position of a line: an account precedes the records that name it.
+type Position = (u32, AccountId, Option<RequestKey>);
 
 struct Importer<'a> {
     backup: &'a dyn Backup,
     import: &'a ImportId,
     partitions: u32,
     clock: &'a Timekeeper,
-    tally: &'a Tally,
+    counters: &'a Counters,
     reader: Reader,
     batch: ImportBatch,
     batch_lines: usize,
-    place: Option<Place>,
+    position: Option<Position>,
 }
 
 impl Importer<'_> {
-    /// Takes the whole file, up to its end.
+    /// Imports the whole file.
     async fn all(&mut self) -> Result<(), Error> {
         self.header().await?;
         let mut last_account = None;
@@ -126,7 +126,7 @@ impl Importer<'_> {
         loop {
             line = match line {
                 Line::Account(account) => {
-                    self.take_place(&account.id, None)?;
+                    self.advance(&account.id, None)?;
                     last_account = Some(account.id.clone());
                     self.history(&account).await?
                 }
@@ -150,7 +150,7 @@ impl Importer<'_> {
 
     async fn line(&mut self) -> Result<Line, Error> {
         let line = self.reader.line().await?;
-        self.tally.bytes.store(self.reader.bytes_read(), Ordering::Relaxed);
+        self.counters.bytes.store(self.reader.bytes_read(), Ordering::Relaxed);
         Ok(line)
     }
 
@@ -184,9 +184,9 @@ impl Importer<'_> {
         }
     }
 
-    /// Takes the entries of an account. Returns the line that follows them.
+    /// Imports the entries of an account. Returns the line that follows them.
     async fn history(&mut self, account: &Account) -> Result<Line, Error> {
-        add(&self.tally.accounts, 1);
+        add(&self.counters.accounts, 1);
         let mut verifier = Verifier::new(account);
         let mut part = Vec::new();
         let next = loop {
@@ -210,7 +210,7 @@ impl Importer<'_> {
             if verifier.has_fault() {
                 break Line::Entry(Box::new(entry));
             }
-            add(&self.tally.entries, 1);
+            add(&self.counters.entries, 1);
             self.batch_lines += 1;
             part.push(entry);
             if self.batch_lines >= LINES_PER_WRITE {
@@ -239,28 +239,28 @@ impl Importer<'_> {
 
     async fn request(&mut self, request: Request, last_account: Option<&AccountId>) -> Result<(), Error> {
         let (key, record) = request.try_into().map_err(|problem| self.reader.damaged(problem))?;
-        self.take_place(&key.account_id, Some(&key))?;
+        self.advance(&key.account_id, Some(&key))?;
         if matches!(record.outcome, RecordedOutcome::Entry(_)) && last_account != Some(&key.account_id) {
             return Err(self.reader.damaged("is the record of an entry of an account that is not before it"));
         }
-        add(&self.tally.requests, 1);
+        add(&self.counters.requests, 1);
         self.batch_lines += 1;
         self.batch.requests.push((key, record));
         if self.batch_lines >= LINES_PER_WRITE { self.write().await } else { Ok(()) }
     }
 
-    /// Makes sure that a line comes after the one before it.
-    fn take_place(&mut self, account_id: &AccountId, request: Option<&RequestKey>) -> Result<(), Error> {
-        let place = (partition_of(account_id, self.partitions), account_id.clone(), request.cloned());
-        if self.place.as_ref().is_some_and(|before| *before >= place) {
+    /// Checks that a line is in order.
+    fn advance(&mut self, account_id: &AccountId, request: Option<&RequestKey>) -> Result<(), Error> {
+        let position = (partition_of(account_id, self.partitions), account_id.clone(), request.cloned());
+        if self.position.as_ref().is_some_and(|before| *before >= position) {
             return Err(self.reader.damaged("is not in its place: those before it should come after it"));
         }
-        self.place = Some(place);
+        self.position = Some(position);
         Ok(())
     }
 
     fn check_end(&self, end: &End) -> Result<(), Error> {
-        let Counts { accounts, entries, requests } = self.tally.counts();
+        let Counts { accounts, entries, requests } = self.counters.counts();
         for (what, said, found) in [
             ("accounts", end.accounts, accounts),
             ("entries", end.entries, entries),

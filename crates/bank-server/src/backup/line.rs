@@ -1,4 +1,4 @@
-//! The lines of a file.
+//! The lines of a backup file.
 //!
 //! ```text
 //! {"backup":{"version":1,"partitions":256}}
@@ -8,26 +8,24 @@
 //! {"end":{"accounts":1,"entries":1,"requests":1,"sha256":"..."}}
 //! ```
 //!
-//! * Accounts are in the order of their partition, then of their id; each is followed by its entries,
-//!   oldest first, and these by the records of the requests that name it first, in the order of request
-//!   id and caller. Where there is no account, records stand where it would be.
-//! * Money is whole minor units, times of accounts and entries are milliseconds since 1970, those of
-//!   records seconds. All numbers are exact: some are beyond what a 64-bit float holds.
-//! * `sha256` is over all bytes before the last line. Every line ends with a line feed, and has no
-//!   blanks but those within texts.
+//! * Accounts are ordered by partition, then by id. Each is followed by its entries, oldest first, and then by the
+//!   records of the requests that name it first, by request id and caller. Records without an account stand where it
+//!   would be.
+//! * Money is in minor units; times of accounts and entries are in milliseconds since 1970, those of records in seconds.
+//!   Some numbers are beyond the precision of a 64-bit float.
+//! * `sha256` covers all bytes before the last line. Every line ends with a line feed, and has no spaces outside strings.
 //!
-//! The id of the bank is not in it: a bank that is filled from a file has an id of its own, so nobody
-//! takes a copy for the original.
+//! The id of the bank is not included: an imported bank gets a new id, so a copy cannot be mistaken for the original.
 
 use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection, RequestId};
 use bank_store::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// What files are written as, and the only version that is read.
+/// The version of the format. No other is read.
 pub const VERSION: u32 = 1;
 
-/// The longest line, in bytes: more than twice what an account with all its labels takes.
+/// The longest line, in bytes: more than twice the size of an account with all its labels.
 pub const LINE_BYTES_MAX: usize = 32 * 1024;
 
 /// The checksum of lines, as 64 hexadecimal digits.
@@ -35,76 +33,76 @@ pub(super) fn checksum(lines: Sha256) -> String {
     lines.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// One line.
+/// A line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// The first.
+    /// The first line.
     Backup(Header),
-    /// An account as it was when it was read.
+    /// An account.
     Account(Box<Account>),
-    /// An entry of the account before.
+    /// An entry of the preceding account.
     Entry(Box<Entry>),
     /// The outcome of a request.
     Request(Box<Request>),
-    /// The last.
+    /// The last line.
     End(End),
 }
 
-/// What the file is.
+/// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The version of the format.
     pub version: u32,
-    /// How many partitions the bank has, which the order of the accounts depends on.
+    /// The partitions of the bank, which determine the order of accounts.
     pub partitions: u32,
 }
 
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// The account that it names first.
+    /// The account that the request names first.
     pub account_id: AccountId,
-    /// What its caller called it.
+    /// The request id.
     pub request_id: RequestId,
-    /// Who made it; empty for anybody.
+    /// The caller; empty without authentication.
     pub caller: String,
-    /// What it meant, as 16 hexadecimal digits.
+    /// The hash of its content, as 16 hexadecimal digits.
     pub fingerprint: String,
-    /// Which try at it this is the outcome of, as 16 hexadecimal digits.
+    /// The number of the attempt, as 16 hexadecimal digits.
     pub attempt: String,
     /// When it was recorded, in seconds since 1970.
     pub recorded_at: u64,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It was carried out: the id of the entry, `<unix ms>-<sequence>`.
+    /// It was executed: the id of the entry, `<unix ms>-<sequence>`.
     Entry(String),
-    /// It was refused.
+    /// It was rejected.
     #[serde(rename = "refused")]
     Rejected(Box<Rejection>),
 }
 
-/// What the file must have been.
+/// The last line: what the file must contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// How many accounts.
+    /// The number of accounts.
     pub accounts: u64,
-    /// How many entries.
+    /// The number of entries.
     pub entries: u64,
-    /// How many records of requests.
+    /// The number of request records.
     pub requests: u64,
-    /// Of all bytes before this line, as 64 hexadecimal digits.
+    /// The hash of all bytes before this line, as 64 hexadecimal digits.
     pub sha256: String,
 }
 
 impl Line {
-    /// The line as it is written, with the line feed at its end.
+    /// The bytes of the line, with its line feed.
     pub fn to_bytes(&self) -> Vec<u8> {
         // No map here has keys that are not text, and memory does not fail: there is no error.
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
@@ -112,10 +110,10 @@ impl Line {
         bytes
     }
 
-    /// A line from its bytes, with the line feed.
+    /// Parses a line with its line feed.
     ///
     /// # Errors
-    /// What is wrong with it, also if it is only spelled in another way.
+    /// What is wrong with the line, even if only its spelling differs.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(bytes)
             .map_err(|error| format!("is none that the bank writes: {}", without_place(&error)))?;
@@ -126,7 +124,7 @@ impl Line {
     }
 }
 
-/// Where in the line is of little use beside which line it is.
+/// The message without the position, which is of little use next to the number of the line.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or_else(|| text.clone(), |(what, _)| what.to_owned())
@@ -177,91 +175,4 @@ fn bits(field: &str, text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use bank_domain::{
-        AccountType, Command, Context, Currency, Deposit, Description, Labels, OpenAccount, Owner, Timestamp,
-        decide,
-    };
-
-    use super::*;
-
-    /// Files that were written must stay readable, and equal banks equal files.
-    #[test]
-    fn lines_are_as_they_have_always_been() {
-        let context = |ms| Context {
-            now: Timestamp::try_from_unix_ms(ms).unwrap(),
-            ahead_max: std::time::Duration::MAX,
-            request_id: "r 1".replace(' ', "-").parse().ok(),
-        };
-        let labels = Labels::try_from(BTreeMap::from([("branch".to_owned(), "\u{e9}\"".to_owned())]));
-        let owner: Owner = "alice".parse().unwrap();
-        let open = OpenAccount::try_new(
-            "a:1".parse().unwrap(),
-            AccountType::Checking,
-            Currency::USD,
-            owner,
-            labels.unwrap(),
-            Some(bank_domain::OverdraftLimit::try_new(None, 500).unwrap()),
-        );
-        let opened = decide(|_| None, &Command::OpenAccount(open.unwrap()), &context(1_000)).unwrap().primary;
-        let deposit = Command::Deposit(Deposit {
-            account_id: "a:1".parse().unwrap(),
-            amount: bank_domain::Amount::try_new(None, i64::MAX).unwrap(),
-            description: "all\\of it".parse::<Description>().unwrap(),
-        });
-        let paid = decide(|_| Some(&opened.account), &deposit, &context(2_000)).unwrap().primary;
-        let key = RequestKey {
-            account_id: "a:1".parse().unwrap(),
-            request_id: "r-1".parse().unwrap(),
-            caller: Caller::new("bob smith"),
-        };
-        let record = RequestRecord {
-            fingerprint: Fingerprint::from_bits(0xab),
-            attempt: Attempt(u64::MAX),
-            outcome: RecordedOutcome::Entry(paid.entry.id()),
-            recorded_at: 2,
-        };
-        let rejection = Rejection::AccountFrozen { account_id: "a:1".parse().unwrap() };
-        let outcome = RecordedOutcome::Rejected(Box::new(rejection));
-        let rejected = (key.clone(), RequestRecord { outcome, ..record.clone() });
-        let request = (key, record);
-        let lines = [
-            Line::Backup(Header { version: VERSION, partitions: 256 }),
-            Line::Account(Box::new(Account::clone(&paid.account))),
-            Line::Entry(Box::new(Entry::clone(&opened.entry))),
-            Line::Entry(Box::new(Entry::clone(&paid.entry))),
-            Line::Request(Box::new(request.clone().into())),
-            Line::Request(Box::new(rejected.into())),
-            Line::End(End { accounts: 1, entries: 2, requests: 2, sha256: "00".to_owned() }),
-        ];
-        let text: Vec<_> = lines.iter().map(|line| String::from_utf8(line.to_bytes()).unwrap()).collect();
-        assert_eq!(text.concat(), include_str!("sample.jsonl"));
-        for (line, text) in lines.iter().zip(&text) {
-            assert_eq!(Line::from_bytes(text.as_bytes()).as_ref(), Ok(line));
-        }
-        let Line::Request(read) = Line::from_bytes(text[4].as_bytes()).unwrap() else { panic!() };
-        assert_eq!(<(RequestKey, RequestRecord)>::try_from(*read), Ok(request));
-    }
-
-    #[test]
-    fn other_spellings_are_refused() {
-        let good = r#"{"end":{"accounts":1,"entries":2,"requests":3,"sha256":""}}"#;
-        assert!(Line::from_bytes(format!("{good}\n").as_bytes()).is_ok());
-        for bad in [
-            good.to_owned(),
-            format!("{good}\r\n"),
-            format!(" {good}\n"),
-            format!("{good}\n\n"),
-            format!("{}\n", good.replace("\"entries\":2", "\"entries\": 2")),
-            format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"more\":1")),
-            format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"entries\":2")),
-            format!("{}\n", good.replace("\"entries\":2,", "")),
-            format!("{}\n", good.replace(":2", ":2.0")),
-            format!("{}\n", good.replace("end", "finish")),
-        ] {
-            assert!(Line::from_bytes(bad.as_bytes()).is_err(), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Cuts what arrives into lines, and counts and hashes them.
+//! Splits a file into lines, and counts and hashes them.
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -11,10 +11,10 @@ use super::{
 /// Reads a file line by line.
 pub(super) struct Reader {
     data: mpsc::Receiver<Vec<u8>>,
-    /// What has arrived and not been read, from `start` on.
+    /// Received bytes; those from `start` on are unread.
     buffer: Vec<u8>,
     start: usize,
-    /// Of all lines that were read but the last.
+    /// The hash of all lines that were read, without the last.
     digest: Sha256,
     last: Vec<u8>,
     number: u64,
@@ -34,7 +34,7 @@ impl Reader {
         }
     }
 
-    /// The next line with its line feed; none at the end of the file.
+    /// The next line with its line feed; `None` at the end of the file.
     pub(super) async fn bytes(&mut self) -> Result<Option<&[u8]>, Error> {
         self.number += 1;
         let mut searched = 0;
@@ -74,17 +74,17 @@ impl Reader {
         line.map_err(|problem| self.damaged(problem))
     }
 
-    /// How much has been read.
+    /// The bytes read so far.
     pub(super) fn bytes_read(&self) -> u64 {
         self.bytes
     }
 
-    /// The SHA-256 of all lines before the last that was read.
+    /// The checksum of all lines that were read, without the last.
     pub(super) fn digest(&self) -> String {
         checksum(self.digest.clone())
     }
 
-    /// What is wrong with the line that was read last.
+    /// An error about the line that was read last.
     pub(super) fn damaged(&self, problem: impl Into<String>) -> Error {
         Error::Damaged { line: self.number, problem: problem.into() }
     }

@@ -1,136 +1,65 @@
-//! Where values are from.
+//! Where values come from: defaults, a file, the environment and flags.
 
-use std::{
-    ffi::OsString,
-    fmt, fs,
-    path::{Path, PathBuf},
+use std::{ffi::OsString, fs, mem, path::Path};
+
+use bank_domain::redacted;
+use toml::{
+    Value,
+    de::{DeTable, DeValue},
 };
-
-use config::{ConfigError, Map, Source, Value, ValueKind};
-use toml::de::{DeTable, DeValue};
 
 use super::{
-    Args, DEFAULTS, Error, Problem,
-    keys::{KEYS, Key, Written, Wrong},
+    args::Args,
+    error::Error,
+    origin::Origin,
+    settings::{DEFAULTS, Setting},
 };
 
-/// Variables that begin with this are settings; `__` stands for the dots of a key.
+/// The prefix of environment variables that are settings; `__` stands for the dots of a name.
 const VARIABLE_PREFIX: &str = "BANK__";
 const URL: &str = "store.redis.url";
 const URL_FILE: &str = "store.redis.url_file";
 
-/// Who set a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody: it is built in.
-    Default,
-    /// A file.
-    File {
-        /// Which.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// A variable of the environment, by its name.
-    Environment(String),
-    /// A flag, by its name.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("the default"),
-            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
-            Self::Environment(name) => write!(f, "the environment variable {name}"),
-            Self::Flag(name) => write!(f, "the flag {name}"),
-        }
-    }
-}
-
-/// What one layer sets, as it was written.
-#[derive(Debug, Default)]
-pub(super) struct Layer(Vec<Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    key: String,
-    written: Written,
-    origin: Origin,
-}
-
-/// What one layer sets, after every value has been checked.
+/// A valid value of a setting.
 #[derive(Clone, Debug)]
-pub(super) struct Checked(Vec<Setting>);
-
-/// A value that its key takes.
-#[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) key: &'static Key,
-    pub(super) value: ValueKind,
+pub(super) struct Assignment {
+    pub(super) setting: &'static Setting,
+    pub(super) value: Value,
     pub(super) origin: Origin,
 }
 
-impl Layer {
-    pub(super) fn defaults() -> Result<Self, Error> {
-        Self::toml(DEFAULTS, |_| Origin::Default)
-    }
+/// The valid values of all layers, later ones last, and what is wrong with the others.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) assignments: Vec<Assignment>,
+    pub(super) problems: Vec<String>,
+}
 
-    pub(super) fn file(path: &Path) -> Result<Self, Error> {
-        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        Self::toml(&text, |line| Origin::File { path: path.to_owned(), line })
-    }
-
-    pub(super) fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let mut entries: Vec<_> = variables
-            .into_iter()
-            .filter_map(|(name, value)| {
-                let name = name.to_string_lossy().into_owned();
-                let key = name.strip_prefix(VARIABLE_PREFIX)?.replace("__", ".").to_lowercase();
-                let written = value
-                    .into_string()
-                    .map_or_else(|_| Written::Other("(not UTF-8)".to_owned()), Written::Loose);
-                Some(Entry { key, written, origin: Origin::Environment(name) })
-            })
-            .collect();
-        // The environment has no order; what is reported about it has.
-        entries.sort_by(|one, other| one.key.cmp(&other.key));
-        Self(entries)
-    }
-
-    pub(super) fn flags(args: &Args) -> Result<Self, Error> {
-        let mut layer = Self::default();
-        // A server that is told which Redis or file to use, and does not, would be a surprise.
-        for (flag, key, value, implied) in [
-            ("--data", "store.embedded.path", args.data.as_ref(), "embedded"),
-            ("--redis-url", URL, args.redis_url.as_ref(), "redis"),
-        ] {
-            layer.flag("store.kind", flag, value.map(|_| implied.to_owned()).as_ref());
-            layer.flag(key, flag, value);
+impl Layers {
+    pub(super) fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        args: &Args,
+    ) -> Result<Self, Error> {
+        let mut layers = Self::default();
+        layers.toml(DEFAULTS, |_| Origin::Default)?;
+        if let Some(path) = file {
+            let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
+            let text = fs::read_to_string(path).map_err(unreadable)?;
+            layers.toml(&text, |line| Origin::File { path: path.to_owned(), line })?;
         }
-        layer.flag("store.kind", "--store", args.store.as_ref());
-        layer.flag("server.listen", "--listen", args.listen.as_ref());
-        layer.flag("admin.listen", "--admin-listen", args.admin_listen.as_ref());
-        layer.flag("log.level", "--log-level", args.log_level.as_ref());
-        for assignment in &args.set {
-            let Some((key, value)) = assignment.split_once('=') else {
-                return Err(Error::Invalid(vec![Problem::NotAnAssignment(assignment.clone())]));
-            };
-            layer.flag(key, "--set", Some(&value.to_owned()));
-        }
-        Ok(layer)
+        layers.environment(environment);
+        layers.flags(args);
+        layers.url_file();
+        Ok(layers)
     }
 
-    fn flag(&mut self, key: &str, flag: &'static str, value: Option<&String>) {
-        self.0.extend(value.map(|value| Entry {
-            key: key.to_owned(),
-            written: Written::Loose(value.clone()),
-            origin: Origin::Flag(flag),
-        }));
+    /// The value in effect, and its index.
+    pub(super) fn last(&self, name: &str) -> Option<(usize, &Assignment)> {
+        self.assignments.iter().enumerate().rev().find(|(_, assignment)| assignment.setting.name == name)
     }
 
-    fn toml(text: &str, origin: impl Fn(usize) -> Origin) -> Result<Self, Error> {
+    fn toml(&mut self, text: &str, origin: impl Fn(usize) -> Origin) -> Result<(), Error> {
         let at = |offset: usize| {
             let before = text.as_bytes().iter().take(offset);
             origin(1 + before.filter(|byte| **byte == b'\n').count())
@@ -139,111 +68,137 @@ impl Layer {
             origin: at(error.span().map_or(0, |span| span.start)),
             message: error.message().to_owned(),
         })?;
-        let mut layer = Self::default();
-        layer.flatten(None, table.get_ref(), &at);
-        Ok(layer)
+        self.table("", table.get_ref(), &at);
+        Ok(())
     }
 
-    fn flatten(&mut self, section: Option<&str>, table: &DeTable<'_>, at: &impl Fn(usize) -> Origin) {
+    fn table(&mut self, section: &str, table: &DeTable<'_>, at: &impl Fn(usize) -> Origin) {
         for (name, value) in table {
-            let key = section.map_or_else(
-                || name.get_ref().to_string(),
-                |section| format!("{section}.{}", name.get_ref()),
-            );
+            let name = (format!("{section}{}", name.get_ref()), at(name.span().start));
             match value.get_ref() {
-                DeValue::Table(table) if Key::is_section(&key) => self.flatten(Some(&key), table, at),
-                value => {
-                    self.0.push(Entry { key, written: written(value), origin: at(name.span().start) });
+                DeValue::Table(table) if Setting::is_section(&name.0) => {
+                    self.table(&format!("{}.", name.0), table, at);
                 }
+                value => self.value(name, value),
             }
         }
     }
 
-    /// Finds the keys, and holds the values against them.
-    pub(super) fn check(self) -> (Checked, Vec<Problem>) {
-        let mut checked = Vec::new();
-        let mut problems = Vec::new();
-        for Entry { key, written, origin } in self.0 {
-            match Key::find(&key) {
-                Some(key) => match key.read(written) {
-                    Ok(value) => checked.push(Setting { key, value, origin }),
-                    Err(wrong) => problems.push(wrong_value(key, wrong, origin)),
-                },
-                None if Key::is_section(&key) => problems.push(Problem::Section { key, origin }),
-                None => {
-                    let meant = Key::meant(&key);
-                    problems.push(Problem::UnknownKey { key, origin, meant });
-                }
-            }
-        }
-        (Checked(checked), problems)
-    }
-}
-
-/// What is in effect of all layers, in the order of the keys.
-pub(super) fn effective(layers: &[Checked]) -> Vec<Setting> {
-    let last = |key: &Key| layers.iter().rev().find_map(|layer| layer.get(key.name));
-    KEYS.iter().filter_map(last).cloned().collect()
-}
-
-/// The URL of Redis from `store.redis.url_file`, as one more layer, if a file is set and no later
-/// layer sets the URL itself.
-pub(super) fn redis_url(layers: &[Checked]) -> Result<Option<Checked>, Problem> {
-    let last = |name| {
-        layers.iter().enumerate().rev().find_map(|(at, layer)| layer.get(name).map(|setting| (at, setting)))
-    };
-    let (Some((url_at, Setting { key, .. })), Some((file_at, file))) = (last(URL), last(URL_FILE)) else {
-        return Ok(None);
-    };
-    let (ValueKind::String(path), origin) = (&file.value, &file.origin) else { return Ok(None) };
-    if path.is_empty() || url_at > file_at {
-        return Ok(None);
-    }
-    if url_at == file_at {
-        return Err(Problem::Contradiction(format!("{URL} and {URL_FILE} ({origin}) are both set; set one")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| {
-        Problem::Contradiction(format!("{URL_FILE} = {path:?} ({origin}): cannot be read: {error}"))
-    })?;
-    let origin = Origin::File { path: path.into(), line: 1 };
-    match key.read(Written::Text(text.trim().to_owned())) {
-        Ok(value) => Ok(Some(Checked(vec![Setting { key, value, origin }]))),
-        Err(wrong) => Err(wrong_value(key, wrong, origin)),
-    }
-}
-
-impl Checked {
-    fn get(&self, name: &str) -> Option<&Setting> {
-        self.0.iter().rev().find(|setting| setting.key.name == name)
-    }
-}
-
-impl Source for Checked {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let value = |Setting { key, value, origin }: &Setting| {
-            (key.name.to_owned(), Value::new(Some(&origin.to_string()), value.clone()))
+    fn value(&mut self, (name, origin): (String, Origin), value: &DeValue<'_>) {
+        let value = match value {
+            DeValue::String(text) => Ok(Value::String(text.to_string())),
+            DeValue::Boolean(value) => Ok(Value::Boolean(*value)),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map(Value::Integer)
+                .map_err(|_| number.as_str().to_owned()),
+            // No setting has a value of these types.
+            DeValue::Float(number) => Err(number.as_str().to_owned()),
+            DeValue::Datetime(time) => Err(time.to_string()),
+            DeValue::Array(_) => Err("a list".to_owned()),
+            DeValue::Table(_) => Err("a section".to_owned()),
         };
-        Ok(self.0.iter().map(value).collect())
+        self.assign(&name, origin, |_| value);
     }
-}
 
-fn wrong_value(key: &'static Key, wrong: Wrong, origin: Origin) -> Problem {
-    Problem::WrongValue { key: key.name, found: wrong.found, origin, allowed: wrong.allowed }
-}
+    fn environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        let mut settings: Vec<_> = variables
+            .into_iter()
+            .filter_map(|(variable, value)| {
+                let variable = variable.to_string_lossy().into_owned();
+                let name = variable.strip_prefix(VARIABLE_PREFIX)?.replace("__", ".").to_lowercase();
+                Some((name, variable, value.into_string().map_err(|_| "(not UTF-8)".to_owned())))
+            })
+            .collect();
+        // The environment has no order; what is reported about it has.
+        settings.sort();
+        for (name, variable, value) in settings {
+            self.assign(&name, Origin::Environment(variable), |setting| {
+                value.map(|text| setting.parse(text))
+            });
+        }
+    }
 
-fn written(value: &DeValue<'_>) -> Written {
-    match value {
-        DeValue::String(text) => Written::Text(text.to_string()),
-        DeValue::Boolean(value) => Written::Flag(*value),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| Written::Other(number.as_str().to_owned()), Written::Integer),
-        DeValue::Float(number) => Written::Other(number.as_str().to_owned()),
-        DeValue::Datetime(time) => Written::Other(time.to_string()),
-        DeValue::Array(_) => Written::Other("a list".to_owned()),
-        DeValue::Table(_) => Written::Other("a section".to_owned()),
+    fn flags(&mut self, args: &Args) {
+        let kind = |implied: &str| Some(implied.to_owned());
+        // Naming a file or a Redis implies the store.
+        for (flag, name, value) in [
+            ("--data", "store.kind", args.data.as_ref().and_then(|_| kind("embedded"))),
+            ("--data", "store.embedded.path", args.data.clone()),
+            ("--redis-url", "store.kind", args.redis_url.as_ref().and_then(|_| kind("redis"))),
+            ("--redis-url", URL, args.redis_url.clone()),
+            ("--store", "store.kind", args.store.clone()),
+            ("--listen", "server.listen", args.listen.clone()),
+            ("--admin-listen", "admin.listen", args.admin_listen.clone()),
+            ("--log-level", "log.level", args.log_level.clone()),
+        ] {
+            if let Some(value) = value {
+                self.assign(name, Origin::Flag(flag), |setting| Ok(setting.parse(value)));
+            }
+        }
+        for assignment in &args.set {
+            match assignment.split_once('=') {
+                Some((name, value)) => {
+                    self.assign(name, Origin::Flag("--set"), |setting| Ok(setting.parse(value.to_owned())));
+                }
+                None => {
+                    let written = redacted(assignment);
+                    self.problems.push(format!("--set {written}: write --set section.setting=value"));
+                }
+            }
+        }
+    }
+
+    /// Adds a value, or what is wrong with it. An `Err` is no value of any setting, as a message quotes it.
+    fn assign(&mut self, name: &str, origin: Origin, value: impl FnOnce(&Setting) -> Result<Value, String>) {
+        let shown = redacted(name);
+        let Some(setting) = Setting::find(name) else {
+            let hint = match Setting::suggest(name) {
+                _ if Setting::is_section(name) => {
+                    "this is a section, not a setting; `bank-server --print-config` lists its settings"
+                        .to_owned()
+                }
+                Some(meant) => format!("unknown setting; did you mean {meant}?"),
+                None => "unknown setting; `bank-server --print-config` lists all".to_owned(),
+            };
+            self.problems.push(format!("{shown} ({origin}): {hint}"));
+            return;
+        };
+        let found = match value(setting) {
+            Ok(value) if setting.accepts(&value) => {
+                self.assignments.push(Assignment { setting, value, origin });
+                return;
+            }
+            _ if setting.is_secret() => "(not shown)".to_owned(),
+            Ok(Value::String(text)) => format!("{:?}", redacted(&text)),
+            Ok(value) => value.to_string(),
+            Err(text) => text,
+        };
+        self.problems.push(format!("{name} = {found} ({origin}): must be {}", setting.allowed()));
+    }
+
+    /// Reads the URL of Redis from `store.redis.url_file`, unless a later layer sets the URL itself.
+    fn url_file(&mut self) {
+        let (Some((url_at, url)), Some((file_at, file))) = (self.last(URL), self.last(URL_FILE)) else {
+            return;
+        };
+        let path = file.value.as_str().unwrap_or_default().to_owned();
+        let origin = file.origin.clone();
+        if path.is_empty() {
+            return;
+        }
+        if mem::discriminant(&url.origin) == mem::discriminant(&origin) {
+            self.problems.push(format!("{URL} and {URL_FILE} ({origin}) are both set; set one"));
+        } else if url_at < file_at {
+            match fs::read_to_string(&path) {
+                Ok(url) => {
+                    let origin = Origin::File { path: path.into(), line: 1 };
+                    self.assign(URL, origin, |_| Ok(Value::String(url.trim().to_owned())));
+                }
+                Err(error) => {
+                    let path = redacted(&path);
+                    self.problems.push(format!("{URL_FILE} = {path:?} ({origin}): cannot be read: {error}"));
+                }
+            }
+        }
     }
 }

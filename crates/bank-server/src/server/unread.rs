@@ -4,7 +4,7 @@
 //! its time is up. HTTP/2 would reset it then, while the rest of its message is on its way. What
 //! arrives after HTTP/2 has forgotten the call, of which it remembers 50 for a second, it takes for a
 //! violation by the client, and closes the connection after some of them, with all other calls on it
-//! (`server.resets_by_server_max`). So the rest is taken in and thrown away, and the call is over once
+//! (100). So the rest is taken in and thrown away, and the call is over once
 //! its client has said all. Only what goes beyond the bounds is reset.
 
 use std::{

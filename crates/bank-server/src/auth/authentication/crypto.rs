@@ -1,7 +1,7 @@
-//! The cryptography of tokens, which is that of TLS: ring.
+//! Verifies tokens with ring, the cryptography of TLS.
 //!
-//! `jsonwebtoken` brings cryptography of its own only where it is asked to. Of its other back ends one
-//! would be a second library for the same, the other has an open advisory on its RSA (RUSTSEC-2023-0071).
+//! Of the backends of `jsonwebtoken` one would be a second cryptographic library, and the RSA of the other has an open
+//! advisory (RUSTSEC-2023-0071).
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind,
@@ -20,17 +20,17 @@ use ring::{
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: |algorithm, key| verifier(*algorithm, key),
-    // They make keys from others; the bank makes none.
+    // The bank derives no keys.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Lends it to `jsonwebtoken`, which takes it once for the whole process.
+/// Sets the provider of `jsonwebtoken`, once for the whole process.
 pub(super) fn install() {
-    // An error says that it has one already, which can only be this.
+    // An error means that it was set before.
     let _ = PROVIDER.install_default();
 }
 
-/// A key that signatures of one algorithm are held against.
+/// A key for signatures of one algorithm.
 struct VerifyingKey {
     algorithm: Algorithm,
     key: Key,

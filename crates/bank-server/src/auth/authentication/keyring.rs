@@ -1,222 +1,216 @@
-//! The keys in effect, kept up with their source.
+//! The keys in effect, refreshed from their source.
 //!
-//! The source is looked at every so often, and at once when a token names a key that is not known,
-//! but not more often than so. What cannot be read or used is told, and the keys before stay in effect:
-//! for as long as they may stand unconfirmed.
+//! The source is read at an interval, and at once when a token names an unknown key, but not more often than allowed.
+//! Contents that cannot be read or used are logged once, and the previous keys stay in effect, up to a maximum age.
 
-use std::{future::pending, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, timeout, timeout_at},
+    sync::{Mutex, watch},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    InvalidKeys, KeysError, TokenRejection, Unavailable, keys::KeySet, source::OpenSource,
-    verified::VerifiedTokens,
+    keys::{InvalidKeys, KeySet},
+    rejection::TokenRejection,
+    source::{Source, Unavailable},
 };
 use crate::files::Fingerprint;
 
-/// What a timer may be early by.
-const CLOCK_TICK: Duration = Duration::from_millis(1);
+/// How much earlier than asked for a timer may fire.
+const TIMER_TICK: Duration = Duration::from_millis(1);
 
-/// How keys are kept up with their source.
-#[derive(Clone, Debug)]
-pub struct Upkeep {
-    /// The pause between two looks at the source.
-    pub refresh_interval: Duration,
-    /// The least pause before a look that a token with an unknown key asks for.
-    pub refresh_pause_min: Duration,
-    /// How long keys are used whose source cannot be read.
-    pub unconfirmed_max: Duration,
-    /// How many tokens are remembered as good.
-    pub tokens_remembered_max: NonZeroUsize,
+/// Why tokens cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The source of the keys cannot be read.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The source has no usable keys.
+    #[error("{place} {reason}")]
+    Invalid {
+        /// The path or URL of the source.
+        place: String,
+        /// What is wrong with its contents.
+        reason: InvalidKeys,
+    },
 }
 
-/// A handle to the keys in effect; cheap to clone. They are kept up for as long as there is one.
+/// How keys are refreshed from their source.
+#[derive(Clone, Debug)]
+pub struct KeyRefreshOptions {
+    /// How long a read of the source may take.
+    pub read_timeout: Duration,
+    /// The pause between two reads.
+    pub refresh_interval: Duration,
+    /// The shortest pause between two reads that tokens with an unknown key cause.
+    pub refresh_pause_min: Duration,
+    /// How long keys are used while their source cannot be read.
+    pub unconfirmed_max: Duration,
+}
+
+/// A handle to the keys in effect; cheap to clone. They are refreshed while there is one.
 #[derive(Clone, Debug)]
 pub(super) struct Keyring {
-    state: watch::Receiver<State>,
-    wanted: Arc<Notify>,
-    upkeep: Upkeep,
-    _keeping: Arc<AbortOnDropHandle<()>>,
+    shared: Arc<Shared>,
+    _refreshing: Arc<AbortOnDropHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: KeyRefreshOptions,
+    state: watch::Sender<State>,
+    refresher: Mutex<KeyRefresher>,
 }
 
 #[derive(Clone, Debug)]
 struct State {
     keys: Arc<KeySet>,
-    /// When the source last had them.
+    /// When the source last had these keys.
     confirmed_at: Instant,
-    /// How many looks have begun and ended.
-    begun: u64,
-    ended: u64,
-    /// When the last look began that a token asked for.
-    asked_at: Option<Instant>,
 }
 
 impl Keyring {
-    /// Reads the keys, and keeps up with them from then on.
-    pub(super) async fn open(source: OpenSource, upkeep: Upkeep) -> Result<Self, KeysError> {
+    /// Reads the keys, and starts to refresh them.
+    pub(super) async fn open(source: Source, options: KeyRefreshOptions) -> Result<Self, KeysError> {
         let contents = source.read().await?;
         let invalid = |reason| KeysError::Invalid { place: source.place(), reason };
-        let (keys, unusable) = parse(&source, &upkeep, &contents).map_err(invalid)?;
+        let (keys, unusable) = parse(&source, &contents).map_err(invalid)?;
         if keys.is_empty() {
             return Err(invalid(InvalidKeys::NoneUsable(unusable)));
         }
-        let state =
-            State { keys: Arc::new(keys), confirmed_at: Instant::now(), begun: 0, ended: 0, asked_at: None };
-        let (sender, state) = watch::channel(state);
-        let wanted = Arc::new(Notify::new());
-        let keeping = Keeping {
+        let fingerprint = Fingerprint::of([contents.as_slice()]);
+        let refresher = KeyRefresher {
             source,
-            upkeep: upkeep.clone(),
-            state: sender,
-            wanted: Arc::clone(&wanted),
-            seen: Ok(Fingerprint::of([contents.as_slice()])),
-            in_effect: Fingerprint::of([contents.as_slice()]),
-            given_up: false,
+            last_read: Ok(fingerprint),
+            in_effect: fingerprint,
+            requested_at: None,
+            has_expired: false,
         };
-        let keeping = AbortOnDropHandle::new(tokio::spawn(keeping.run()));
-        Ok(Self { state, wanted, upkeep, _keeping: Arc::new(keeping) })
+        let state = State { keys: Arc::new(keys), confirmed_at: Instant::now() };
+        let shared =
+            Arc::new(Shared { options, state: watch::Sender::new(state), refresher: Mutex::new(refresher) });
+        let refreshing = Arc::clone(&shared);
+        let refreshing = tokio::spawn(async move {
+            loop {
+                sleep(refreshing.options.refresh_interval).await;
+                refreshing.refresher.lock().await.refresh(&refreshing).await;
+            }
+        });
+        Ok(Self { shared, _refreshing: Arc::new(AbortOnDropHandle::new(refreshing)) })
     }
 
-    /// The keys in effect; `None` if they have not been confirmed for too long.
+    /// The keys in effect; `None` if they have been unconfirmed for too long.
     pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
-        let state = self.state.borrow();
-        state.reliable(&self.upkeep).then(|| Arc::clone(&state.keys))
+        let state = self.shared.state.borrow();
+        self.shared.is_confirmed(&state).then(|| Arc::clone(&state.keys))
     }
 
-    /// Waits until a key does not verify tokens any more, and says why.
+    /// Waits until a key is no longer accepted, and returns why.
     pub(super) async fn withdrawn(&self, key: Fingerprint) -> TokenRejection {
-        let mut state = self.state.clone();
+        let mut state = self.shared.state.subscribe();
         loop {
             let confirmed_at = {
                 let state = state.borrow_and_update();
-                if !state.reliable(&self.upkeep) {
+                if !self.shared.is_confirmed(&state) {
                     return TokenRejection::KeysUnavailable;
                 }
-                if !state.keys.holds(key) {
+                if !state.keys.contains(key) {
                     return TokenRejection::KeyWithdrawn;
                 }
                 state.confirmed_at
             };
-            // Until the next look, or until the keys are too old to be relied on.
-            let unreliable_at = confirmed_at.checked_add(self.upkeep.unconfirmed_max + CLOCK_TICK);
-            let change = async {
-                // An error means that the upkeep has ended, which it does with the last handle.
-                if state.changed().await.is_err() {
-                    pending::<()>().await;
-                }
-            };
-            match unreliable_at {
-                Some(unreliable_at) => drop(timeout_at(unreliable_at, change).await),
-                None => change.await,
+            // Until the next read, or until the keys are too old. The sender lives as long as this.
+            match confirmed_at.checked_add(self.shared.options.unconfirmed_max + TIMER_TICK) {
+                Some(expires_at) => drop(timeout_at(expires_at, state.changed()).await),
+                None => drop(state.changed().await),
             }
         }
     }
 
-    /// Has the source looked at for a key that is not known, unless it was just now; waits until it was.
-    ///
-    /// A look that is under way is waited for first, and all who ask at a time share one.
+    /// Reads the source for an unknown key, unless that was just done, and waits for it. Concurrent callers share a
+    /// read.
     pub(super) async fn look_for(&self, id: &str) {
-        let mut state = self.state.clone();
-        let begun = state.borrow().begun;
-        // Waiting ends in error only with the upkeep, which ends with the last handle.
-        let _ = state.wait_for(|state| state.ended >= begun).await;
-        let begun = {
-            let state = state.borrow();
-            if state.keys.find(Some(id)).is_some() || state.asked_within(self.upkeep.refresh_pause_min) {
+        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
+        // A task, so that a caller who leaves does not cancel a read that others wait for.
+        let read = tokio::spawn(async move {
+            let mut refresher = shared.refresher.lock().await;
+            let is_known = shared.state.borrow().keys.find(Some(&id)).is_some();
+            let pause = shared.options.refresh_pause_min;
+            if is_known || refresher.requested_at.is_some_and(|at| at.elapsed() < pause) {
                 return;
             }
-            state.begun
-        };
-        self.wanted.notify_one();
-        let _ = state.wait_for(|state| state.ended > begun).await;
+            refresher.requested_at = Some(Instant::now());
+            refresher.refresh(&shared).await;
+        });
+        // An error means that the server stops.
+        let _ = read.await;
     }
 }
 
-impl State {
-    fn reliable(&self, upkeep: &Upkeep) -> bool {
-        self.confirmed_at.elapsed() <= upkeep.unconfirmed_max
-    }
-
-    fn asked_within(&self, pause: Duration) -> bool {
-        self.asked_at.is_some_and(|asked_at| asked_at.elapsed() < pause)
+impl Shared {
+    fn is_confirmed(&self, state: &State) -> bool {
+        state.confirmed_at.elapsed() <= self.options.unconfirmed_max
     }
 }
 
-/// The loop that keeps up.
-struct Keeping {
-    source: OpenSource,
-    upkeep: Upkeep,
-    state: watch::Sender<State>,
-    wanted: Arc<Notify>,
-    /// What the last look found, so that nothing is told twice.
-    seen: Result<Fingerprint, String>,
+#[derive(Debug)]
+struct KeyRefresher {
+    source: Source,
+    /// The result of the last read, so that nothing is logged twice.
+    last_read: Result<Fingerprint, String>,
     in_effect: Fingerprint,
-    /// Whether it has been told that the keys are too old to be used.
-    given_up: bool,
+    /// When a token with an unknown key last caused a read.
+    requested_at: Option<Instant>,
+    /// Whether it was logged that the keys are too old.
+    has_expired: bool,
 }
 
-impl Keeping {
-    async fn run(mut self) {
-        loop {
-            let asked = timeout(self.upkeep.refresh_interval, self.wanted.notified()).await.is_ok();
-            // Whoever asked while such a look was under way has waited for that one.
-            if asked && self.state.borrow().asked_within(self.upkeep.refresh_pause_min) {
-                continue;
-            }
-            self.state.send_modify(|state| {
-                state.begun += 1;
-                if asked {
-                    state.asked_at = Some(Instant::now());
-                }
-            });
-            self.look().await;
-        }
-    }
-
-    async fn look(&mut self) {
+impl KeyRefresher {
+    async fn refresh(&mut self, shared: &Shared) {
         let contents = self.source.read().await;
-        let found = contents.as_ref().map(|contents| Fingerprint::of([contents.as_slice()]));
-        let found = found.map_err(ToString::to_string);
-        let confirmed = found.as_ref() == Ok(&self.in_effect);
+        let read = match &contents {
+            Ok(contents) => Ok(Fingerprint::of([contents.as_slice()])),
+            Err(error) => Err(error.to_string()),
+        };
+        let is_same = read.as_ref() == Ok(&self.in_effect);
         let mut new = None;
-        if found != self.seen {
-            if confirmed {
+        if read != self.last_read {
+            if is_same {
                 tracing::info!(source = self.source.place(), "the keys can be read again");
             } else {
-                new = self.replaced(contents);
+                new = self.replace(contents);
             }
         }
-        if let (Some(_), Ok(fingerprint)) = (&new, &found) {
+        if let (Some(_), Ok(fingerprint)) = (&new, &read) {
             self.in_effect = *fingerprint;
         }
-        self.seen = found;
-        self.state.send_modify(|state| {
-            state.ended += 1;
-            if confirmed || new.is_some() {
+        self.last_read = read;
+        shared.state.send_modify(|state| {
+            if is_same || new.is_some() {
                 state.confirmed_at = Instant::now();
             }
             if let Some(keys) = new {
                 state.keys = Arc::new(keys);
             }
         });
-        let reliable = self.state.borrow().reliable(&self.upkeep);
-        if !reliable && !self.given_up {
-            tracing::error!("the keys have not been confirmed for too long: no token is good until they are");
+        let has_expired = !shared.is_confirmed(&shared.state.borrow());
+        if has_expired && !self.has_expired {
+            tracing::error!(
+                "the keys have not been confirmed for too long: no token is accepted until they are"
+            );
         }
-        self.given_up = !reliable;
+        self.has_expired = has_expired;
     }
 
-    /// What is in effect from now on, if it is something else.
-    fn replaced(&self, contents: Result<Vec<u8>, Unavailable>) -> Option<KeySet> {
+    /// The new keys, if they can be used.
+    fn replace(&self, contents: Result<Vec<u8>, Unavailable>) -> Option<KeySet> {
         let source = self.source.place();
         let invalid = |reason| KeysError::Invalid { place: source.clone(), reason };
         let parsed = contents
             .map_err(KeysError::from)
-            .and_then(|contents| parse(&self.source, &self.upkeep, &contents).map_err(invalid));
+            .and_then(|contents| parse(&self.source, &contents).map_err(invalid));
         match parsed {
             Ok((keys, _)) if keys.is_empty() => {
                 tracing::error!(source, "no key is left: every token is refused");
@@ -227,23 +221,18 @@ impl Keeping {
                 Some(keys)
             }
             Err(error) => {
-                tracing::error!("the keys before stay in effect for now: {error}");
+                tracing::error!("the previous keys stay in effect for now: {error}");
                 None
             }
         }
     }
 }
 
-/// The keys in contents, and why others of them cannot be used, which is told here.
-fn parse(
-    source: &OpenSource,
-    upkeep: &Upkeep,
-    contents: &[u8],
-) -> Result<(KeySet, Vec<String>), InvalidKeys> {
-    let verified = VerifiedTokens::new(upkeep.tokens_remembered_max);
-    let (keys, unusable) = KeySet::parse(source.format, contents, verified)?;
+/// The keys in contents, and why others cannot be used, which is logged here.
+fn parse(source: &Source, contents: &[u8]) -> Result<(KeySet, Vec<String>), InvalidKeys> {
+    let (keys, unusable) = KeySet::parse(source.format, contents)?;
     for reason in &unusable {
-        tracing::warn!(source = source.place(), reason, "a key is left out");
+        tracing::warn!(source = source.place(), reason, "a key is ignored");
     }
     Ok((keys, unusable))
 }

@@ -1,7 +1,6 @@
-//! The keys that tokens are signed with: what is read of them, and which one a token names.
+//! Parses the keys that verify tokens.
 //!
-//! A key has one algorithm, which follows from what it is and never from a token: else a public key
-//! could be passed off as a shared secret.
+//! The algorithm follows from the key and never from a token: otherwise a public key could be used as a shared secret.
 
 use std::{
     collections::HashMap,
@@ -29,55 +28,54 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// The sizes of an RSA modulus that are neither guessed nor a burden.
+/// The accepted sizes of an RSA modulus: neither insecure nor slow.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 2048 / 8..=8192 / 8;
 
-/// The least that a shared secret must have: as much as its hash.
+/// The shortest shared secret: as long as its hash.
 /// <https://datatracker.ietf.org/doc/html/rfc7518#section-3.2>
 const SECRET_BYTES_MIN: usize = 32;
 
-/// How keys are written down.
+/// The format of a source of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// A JSON Web Key Set of public keys, each with its id.
     Jwks,
     /// One public key in PEM form.
     Pem,
-    /// One secret that whoever issues tokens has too.
+    /// One secret that the issuer of tokens has too.
     Secret,
 }
 
-/// Why contents hold no keys. No variant quotes them: they may be secret.
+/// Why contents have no usable keys. No message quotes them: they may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeys {
-    /// It is not a JSON Web Key Set.
+    /// Not a JSON Web Key Set.
     #[error("is not a JSON Web Key Set (line {line}, column {column})")]
     Jwks {
-        /// Where it ceases to be one.
+        /// The line of the error.
         line: usize,
-        /// Where in the line.
+        /// The column of the error.
         column: usize,
     },
-    /// Two keys have one id: it would be chance which of them is used.
+    /// Two keys have the same id.
     #[error("has two keys with the id {id:?}")]
     DuplicateId {
-        /// The id.
+        /// The id of both.
         id: String,
     },
-    /// There is no key that tokens can be verified with. A server does not start so; one that runs
-    /// takes it at its word.
+    /// No key can be used. A server does not start then; a running one accepts no token any more.
     #[error("has no key that the bank can use: Ed25519, P-256, or RSA of 2048 to 8192 bits; {}", why(.0))]
     NoneUsable(Vec<String>),
-    /// It is not a public key in PEM form.
+    /// Not a public key in PEM form.
     #[error("holds no public key in PEM form (BEGIN PUBLIC KEY)")]
     Pem,
-    /// The key is of another kind.
+    /// The key has another algorithm or size.
     #[error("holds a key that the bank cannot use; it takes Ed25519, P-256, and RSA of 2048 to 8192 bits")]
     Unusable,
-    /// The secret can be guessed.
+    /// The secret is too short.
     #[error("holds a secret of {length} bytes; it must have at least {SECRET_BYTES_MIN}")]
     ShortSecret {
-        /// Its length.
+        /// Its length in bytes.
         length: usize,
     },
 }
@@ -87,12 +85,11 @@ pub enum InvalidKeys {
 pub(super) struct Key {
     pub(super) algorithm: Algorithm,
     pub(super) verifying: DecodingKey,
-    /// Of what the key is made of, and of its id if it has one.
+    /// The hash of the key, and of its id if it has one.
     pub(super) fingerprint: Fingerprint,
 }
 
-/// The keys that are in effect, and the tokens that were verified with them. Other keys come with
-/// another memory, so what a key has verified does not outlast it.
+/// A set of keys, and the tokens that were verified with them: the cache does not outlive its keys.
 pub(super) struct KeySet {
     keys: Keys,
     verified: Mutex<VerifiedTokens>,
@@ -105,12 +102,8 @@ enum Keys {
 }
 
 impl KeySet {
-    /// Reads keys. What is wrong with those that cannot be used is told apart.
-    pub(super) fn parse(
-        format: Format,
-        contents: &[u8],
-        verified: VerifiedTokens,
-    ) -> Result<(Self, Vec<String>), InvalidKeys> {
+    /// Parses keys. Also returns what is wrong with those that cannot be used.
+    pub(super) fn parse(format: Format, contents: &[u8]) -> Result<(Self, Vec<String>), InvalidKeys> {
         let (keys, unusable) = match format {
             Format::Jwks => {
                 let (keys, unusable) = jwks(contents)?;
@@ -119,7 +112,7 @@ impl KeySet {
             Format::Pem => (Keys::One(pem(contents)?), Vec::new()),
             Format::Secret => (Keys::One(secret(contents)?), Vec::new()),
         };
-        Ok((Self { keys, verified: Mutex::new(verified) }, unusable))
+        Ok((Self { keys, verified: Mutex::default() }, unusable))
     }
 
     /// The key that a token names.
@@ -130,15 +123,15 @@ impl KeySet {
         }
     }
 
-    /// Whether this key is among them.
-    pub(super) fn holds(&self, key: Fingerprint) -> bool {
+    /// Whether this key is in the set.
+    pub(super) fn contains(&self, key: Fingerprint) -> bool {
         match &self.keys {
             Keys::ById(keys) => keys.values().any(|it| it.fingerprint == key),
             Keys::One(it) => it.fingerprint == key,
         }
     }
 
-    /// Whether there is none, so that no token is good.
+    /// Whether there is no key, so that no token is valid.
     pub(super) fn is_empty(&self) -> bool {
         match &self.keys {
             Keys::ById(keys) => keys.is_empty(),
@@ -152,7 +145,7 @@ impl KeySet {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What they are called, for people.
+    /// The names of the keys, for the log.
     pub(super) fn names(&self) -> String {
         match &self.keys {
             Keys::ById(keys) => {
@@ -166,7 +159,7 @@ impl KeySet {
     }
 }
 
-/// A JSON Web Key as far as it matters. <https://datatracker.ietf.org/doc/html/rfc7517#section-4>
+/// The used members of a JSON Web Key. <https://datatracker.ietf.org/doc/html/rfc7517#section-4>
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -180,7 +173,7 @@ struct Jwk {
     y: Option<String>,
     n: Option<String>,
     e: Option<String>,
-    /// Of private keys only.
+    /// Only private keys have it.
     d: Option<serde::de::IgnoredAny>,
 }
 
@@ -298,7 +291,7 @@ fn p256(bytes: &[u8]) -> Option<Key> {
 }
 
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
-    // ring wants them without leading zeros, which some writers leave in.
+    // ring accepts no leading zeros, which some issuers write.
     let [modulus, exponent] = [modulus, exponent].map(|number| {
         let zeros = number.iter().take_while(|byte| **byte == 0).count();
         &number[zeros..]

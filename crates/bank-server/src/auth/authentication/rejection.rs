@@ -1,37 +1,36 @@
-//! Why a caller is not let in.
+//! Why a token is refused.
 
-/// Why a caller is not let in. What it says of itself is for the operator: callers are told no more
-/// than which of these it is.
+/// Why a token is refused. The messages are for the operator: callers get a reason without details.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRejection {
     /// There is no token.
     #[error("no token")]
     Missing,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It is longer than tokens may be.
+    /// The token is too long.
     #[error("the token is too long")]
     TooLong {
-        /// How long one may be.
+        /// The limit.
         bytes_max: usize,
     },
-    /// Its subject cannot own an account.
+    /// The subject cannot own an account.
     #[error("the subject of the token cannot own an account")]
     UnfitSubject,
-    /// It names no key that is known, or none at all.
+    /// The key is unknown, or the token names none.
     #[error("{}", .id.as_ref().map_or("the token names no key".to_owned(), |id| format!("there is no key with the id {id:?}")))]
     UnknownKey {
-        /// The beginning of what it names.
+        /// The id of the key, shortened.
         id: Option<String>,
     },
-    /// The key that it was verified with is no longer accepted.
+    /// The key that verified the token is no longer accepted.
     #[error("the key that the token was verified with was withdrawn")]
     KeyWithdrawn,
-    /// Anything else that is wrong with it.
+    /// Anything else is wrong.
     #[error("{0}")]
     Invalid(&'static str),
-    /// The keys that it would be verified with are too old to be relied on.
+    /// The keys have been unconfirmed for too long.
     #[error("the keys have not been confirmed for too long")]
     KeysUnavailable,
 }

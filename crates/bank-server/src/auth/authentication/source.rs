@@ -1,103 +1,107 @@
-//! Where keys come from.
+//! Where keys come from: a file or a URL.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use bank_domain::redacted;
 use http::Uri;
 use tokio::time::timeout;
 
 use super::{
-    fetch::{Endpoint, FetchError},
+    fetch::{FetchError, Fetcher},
     keys::Format,
 };
 use crate::files::{self, Unreadable};
 
-/// Where the keys come from that tokens are verified with.
+/// The source of the keys that verify tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// A file with a JSON Web Key Set.
     JwksFile(PathBuf),
-    /// A URL that answers with a JSON Web Key Set.
+    /// A URL of a JSON Web Key Set.
     JwksUrl(Uri),
     /// A file with one public key in PEM form.
     PublicKeyFile(PathBuf),
-    /// A file with a secret that whoever issues tokens has too; for development.
+    /// A file with a secret that the issuer of tokens has too; for development.
     DevelopmentSecretFile(PathBuf),
 }
 
-/// Why keys are not to be had.
+/// Why a source cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] Unreadable),
-    /// The URL does not answer with keys.
-    #[error("{}: {source}", redacted(&uri.to_string()))]
+    /// The URL does not return keys.
+    #[error("{place}: {source}")]
     Url {
-        /// Which.
-        uri: Uri,
-        /// Why.
+        /// The URL, without credentials.
+        place: String,
+        /// What went wrong.
         source: FetchError,
     },
-    /// It takes too long.
-    #[error("{place}: no answer within {within_ms} ms")]
-    TooSlow {
-        /// From where.
+    /// The timeout has passed.
+    #[error("{place}: no answer within {timeout_ms} ms")]
+    Timeout {
+        /// The path or URL.
         place: String,
-        /// How long it had.
-        within_ms: u128,
+        /// The timeout.
+        timeout_ms: u128,
     },
 }
 
-/// A source that is ready to be read.
-#[derive(Clone)]
-pub(super) struct OpenSource {
-    place: Place,
+/// A source that can be read.
+pub(super) struct Source {
+    location: Location,
     pub(super) format: Format,
-    patience: Duration,
+    read_timeout: Duration,
 }
 
-#[derive(Clone)]
-enum Place {
+enum Location {
     File(PathBuf),
-    Url(Uri, Endpoint),
+    Url(Uri, Box<Fetcher>),
 }
 
-impl OpenSource {
-    pub(super) fn open(source: &KeySource, patience: Duration) -> Result<Self, Unavailable> {
-        let (place, format) = match source {
-            KeySource::JwksFile(path) => (Place::File(path.clone()), Format::Jwks),
+impl Source {
+    pub(super) fn open(source: &KeySource, read_timeout: Duration) -> Result<Self, Unavailable> {
+        let (location, format) = match source {
+            KeySource::JwksFile(path) => (Location::File(path.clone()), Format::Jwks),
             KeySource::JwksUrl(uri) => {
-                let unavailable = |source| Unavailable::Url { uri: uri.clone(), source };
-                let endpoint = Endpoint::open(uri.clone()).map_err(unavailable)?;
-                (Place::Url(uri.clone(), endpoint), Format::Jwks)
+                let unavailable = |source| Unavailable::Url { place: redacted(&uri.to_string()), source };
+                (Location::Url(uri.clone(), Box::new(Fetcher::new().map_err(unavailable)?)), Format::Jwks)
             }
-            KeySource::PublicKeyFile(path) => (Place::File(path.clone()), Format::Pem),
-            KeySource::DevelopmentSecretFile(path) => (Place::File(path.clone()), Format::Secret),
+            KeySource::PublicKeyFile(path) => (Location::File(path.clone()), Format::Pem),
+            KeySource::DevelopmentSecretFile(path) => (Location::File(path.clone()), Format::Secret),
         };
-        Ok(Self { place, format, patience })
+        Ok(Self { location, format, read_timeout })
     }
 
-    /// What is there now.
+    /// Reads the current contents.
     pub(super) async fn read(&self) -> Result<Vec<u8>, Unavailable> {
         let read = async {
-            match &self.place {
-                Place::File(path) => Ok(files::read(path).await?),
-                Place::Url(uri, endpoint) => match endpoint.fetch().await {
-                    Ok(contents) => Ok(contents.into()),
-                    Err(source) => Err(Unavailable::Url { uri: uri.clone(), source }),
-                },
+            match &self.location {
+                Location::File(path) => Ok(files::read(path).await?),
+                Location::Url(uri, fetcher) => fetcher
+                    .fetch(uri)
+                    .await
+                    .map_err(|source| Unavailable::Url { place: self.place(), source }),
             }
         };
-        let too_slow = || Unavailable::TooSlow { place: self.place(), within_ms: self.patience.as_millis() };
-        timeout(self.patience, read).await.unwrap_or_else(|_| Err(too_slow()))
+        timeout(self.read_timeout, read).await.unwrap_or_else(|_| {
+            Err(Unavailable::Timeout { place: self.place(), timeout_ms: self.read_timeout.as_millis() })
+        })
     }
 
-    /// What it is called, for people.
+    /// The path or URL, without credentials.
     pub(super) fn place(&self) -> String {
-        match &self.place {
-            Place::File(path) => path.display().to_string(),
-            Place::Url(uri, _) => redacted(&uri.to_string()),
+        match &self.location {
+            Location::File(path) => path.display().to_string(),
+            Location::Url(uri, _) => redacted(&uri.to_string()),
         }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.place()).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! One token: where it is in a request, and what makes it good.
+//! Reads and verifies the token of a request.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::{TokenRejection, keys::KeySet, verified::Verified};
 use crate::auth::{Identity, Scope, Scopes};
 
-/// How much of a key id is written down.
+/// How much of a key id is logged.
 const LOGGED_ID_LENGTH_MAX: usize = 64;
 
-/// What a token must say.
+/// What a valid token contains.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) issuer: String,
@@ -21,11 +21,11 @@ pub(super) struct Rules {
     pub(super) token_bytes_max: usize,
 }
 
-/// What the bank reads of a token. The others that it must have are checked as it is decoded.
+/// The claims that the bank uses. Other required ones are checked by `jsonwebtoken`.
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    /// As text: a list of issuers, which is taken where this is not asked for, is none.
+    /// A string: `jsonwebtoken` by itself would also accept a list of issuers.
     #[serde(rename = "iss")]
     _iss: String,
     exp: serde_json::Number,
@@ -33,8 +33,8 @@ struct Claims {
     scp: Option<List>,
 }
 
-/// Scopes: a text with spaces between them (RFC 8693), or a list, as some issuers write it. An element of
-/// a list is one whole scope: an issuer that lets somebody choose `x bank.admin` has granted no `bank.admin`.
+/// Scopes: a string with spaces between them (RFC 8693), or a list, as some issuers write it. An element of a list is
+/// one scope: `["x bank.admin"]` does not grant `bank.admin`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum List {
@@ -43,12 +43,12 @@ enum List {
 }
 
 impl Rules {
-    /// The one token of a request.
+    /// The only token of a request.
     pub(super) fn bearer<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, TokenRejection> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(TokenRejection::Missing)?;
         if values.next().is_some() {
-            // Somebody between here and the caller may heed the other one.
+            // A proxy may have checked the other one.
             return Err(TokenRejection::Invalid("more than one authorization header"));
         }
         let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
@@ -63,12 +63,12 @@ impl Rules {
         Ok(token)
     }
 
-    /// Holds a token against the keys and the rules.
+    /// Verifies a token with the keys and the rules.
     pub(super) fn verify(&self, token: &str, keys: &KeySet) -> Result<Verified, TokenRejection> {
         let malformed = |_| TokenRejection::Invalid("not a signed token of a known algorithm");
         let header = decode_header(token).map_err(malformed)?;
         if header.crit.is_some() {
-            // It names what must be understood, and nothing of it is.
+            // It lists extensions that must be understood, and the bank knows none.
             return Err(TokenRejection::Invalid("the token has the header crit"));
         }
         let key = keys.find(header.kid.as_deref()).ok_or_else(|| unknown_key(header.kid))?;
@@ -81,8 +81,8 @@ impl Rules {
             None => Scopes::default(),
         };
         let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| TokenRejection::UnfitSubject)?;
-        let good_until = whole_seconds(&claims.exp).saturating_add(self.leeway_seconds);
-        Ok(Verified { identity, good_until, key: key.fingerprint })
+        let valid_until = whole_seconds(&claims.exp).saturating_add(self.leeway_seconds);
+        Ok(Verified { identity, valid_until, key: key.fingerprint })
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -104,7 +104,7 @@ fn unknown_key(id: Option<String>) -> TokenRejection {
     TokenRejection::UnknownKey { id }
 }
 
-/// Whole seconds since the Unix epoch; none for what is no time, as if it were long ago.
+/// Whole seconds since the Unix epoch; 0 for a number that is not a time.
 fn whole_seconds(time: &serde_json::Number) -> u64 {
     let since_epoch = time.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     since_epoch.unwrap_or_default().as_secs()

@@ -1,6 +1,6 @@
-//! The tokens that were found good of late, so that a call does not cost a signature each.
+//! A cache of verified tokens, so that a call does not cost a signature.
 //!
-//! They are known by their hash: what is in memory is no token that somebody could use.
+//! Tokens are identified by their hash: nothing in memory can be used as a token.
 
 use std::num::NonZeroUsize;
 
@@ -9,21 +9,25 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{auth::Identity, files::Fingerprint};
 
+/// How many tokens are cached. Each takes about 200 bytes, and a bank with more callers at a time than this verifies
+/// some signatures more than once.
+const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
 /// The tokens that were used last.
 pub(super) struct VerifiedTokens(LruCache<TokenHash, Verified>);
 
-/// What a token is known by.
+/// The hash of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenHash([u8; 32]);
 
-/// What a good token says.
+/// The contents of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Who it is of.
+    /// The caller.
     pub identity: Identity,
-    /// Until when it is good, in seconds since the Unix epoch; with the leeway.
-    pub good_until: u64,
-    /// The key that has verified it.
+    /// The last second in which the token is valid, since the Unix epoch and including the leeway.
+    pub valid_until: u64,
+    /// The key that verified the token.
     pub(super) key: Fingerprint,
 }
 
@@ -33,14 +37,16 @@ impl TokenHash {
     }
 }
 
-impl VerifiedTokens {
-    pub(super) fn new(tokens_max: NonZeroUsize) -> Self {
-        Self(LruCache::new(tokens_max))
+impl Default for VerifiedTokens {
+    fn default() -> Self {
+        Self(LruCache::new(TOKENS_MAX))
     }
+}
 
+impl VerifiedTokens {
     pub(super) fn get(&mut self, token: TokenHash, now: u64) -> Option<Verified> {
         let verified = self.0.get(&token)?;
-        if now > verified.good_until {
+        if now > verified.valid_until {
             self.0.pop(&token);
             return None;
         }
@@ -53,24 +59,4 @@ impl VerifiedTokens {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::Scopes;
-
-    #[test]
-    fn a_token_is_remembered_until_it_ends_or_others_take_its_place() {
-        let identity = |subject| Identity::try_new(subject, Scopes::ALL).unwrap();
-        let mut tokens = VerifiedTokens::new(NonZeroUsize::new(2).unwrap());
-        let found = |tokens: &mut VerifiedTokens, token, now| Some(tokens.get(token, now)?.identity);
-        let key = Fingerprint::of([]);
-        let [a, b, c] = ["a", "b", "c"].map(TokenHash::of);
-        tokens.put(a, Verified { identity: identity("a"), good_until: 100, key });
-        tokens.put(b, Verified { identity: identity("b"), good_until: 200, key });
-        assert_eq!(found(&mut tokens, a, 100), Some(identity("a")));
-        tokens.put(c, Verified { identity: identity("c"), good_until: 200, key });
-        assert_eq!(found(&mut tokens, b, 100), None, "it was used least recently");
-        assert_eq!(found(&mut tokens, a, 101), None);
-        assert_eq!(found(&mut tokens, a, 100), None, "it is gone for good");
-        assert_eq!(found(&mut tokens, c, 100), Some(identity("c")));
-    }
-}
+mod tests;

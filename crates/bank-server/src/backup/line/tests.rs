@@ -32,26 +32,28 @@ fn lines_are_as_they_have_always_been() {
         description: "all\\of it".parse::<Description>().unwrap(),
     });
     let paid = decide(|_| Some(&opened.account), &deposit, &context(2_000)).unwrap().primary;
-    let request = KeptRequest {
-        key: RequestKey {
-            account_id: "a:1".parse().unwrap(),
-            request_id: "r-1".parse().unwrap(),
-            caller: Caller::new("bob smith"),
-        },
+    let key = RequestKey {
+        account_id: "a:1".parse().unwrap(),
+        request_id: "r-1".parse().unwrap(),
+        caller: Caller::new("bob smith"),
+    };
+    let record = RequestRecord {
         fingerprint: Fingerprint::from_bits(0xab),
         attempt: Attempt(u64::MAX),
-        outcome: KeptOutcome::Entry(paid.entry.id()),
+        outcome: RecordedOutcome::Entry(paid.entry.id()),
         recorded_at: 2,
     };
     let rejection = Rejection::AccountFrozen { account_id: "a:1".parse().unwrap() };
-    let refused = KeptRequest { outcome: KeptOutcome::Rejected(Box::new(rejection)), ..request.clone() };
+    let outcome = RecordedOutcome::Rejected(Box::new(rejection));
+    let rejected = (key.clone(), RequestRecord { outcome, ..record.clone() });
+    let request = (key, record);
     let lines = [
         Line::Backup(Header { version: VERSION, partitions: 256 }),
         Line::Account(Box::new(Account::clone(&paid.account))),
         Line::Entry(Box::new(Entry::clone(&opened.entry))),
         Line::Entry(Box::new(Entry::clone(&paid.entry))),
         Line::Request(Box::new(request.clone().into())),
-        Line::Request(Box::new(refused.into())),
+        Line::Request(Box::new(rejected.into())),
         Line::End(End { accounts: 1, entries: 2, requests: 2, sha256: "00".to_owned() }),
     ];
     let text: Vec<_> = lines.iter().map(|line| String::from_utf8(line.to_bytes()).unwrap()).collect();
@@ -60,7 +62,7 @@ fn lines_are_as_they_have_always_been() {
         assert_eq!(Line::from_bytes(text.as_bytes()).as_ref(), Ok(line));
     }
     let Line::Request(read) = Line::from_bytes(text[4].as_bytes()).unwrap() else { panic!() };
-    assert_eq!(KeptRequest::try_from(*read), Ok(request));
+    assert_eq!(<(RequestKey, RequestRecord)>::try_from(*read), Ok(request));
 }
 
 #[test]
