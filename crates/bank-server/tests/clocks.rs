@@ -374,7 +374,7 @@ async fn a_server_that_is_slow_does_not_start_until_it_is_right() {
     let own = redis.flags();
     let process = moved(&files.path("time"), &own.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(process.wait_exit().await.code(), Some(1));
-    for part in ["behind that of redis at", "1500 ms are allowed (clock.offset_ms_max)", "NTP"] {
+    for part in ["behind that of Redis at", "1500 ms are allowed (clock.offset_ms_max)", "NTP"] {
         assert!(process.log().contains(part), "{part}: {}", process.log());
     }
     assert_eq!(redis.run(&["DBSIZE"]), "0");

@@ -92,11 +92,11 @@ async fn it_says_what_it_is_and_promises() {
     assert_eq!((store.kind.as_str(), store.name), ("redis", format!("redis at {}", redis.address())));
     assert_eq!(store.bank_id, redis.run(&["HGET", "bank:meta", "bank_id"]));
     assert_eq!(bank.said("the store is open").await["bank_id"], store.bank_id);
-    assert_eq!(bank.said("a new bank is founded").await["bank_id"], store.bank_id);
+    assert_eq!(bank.said("initialized a new bank").await["bank_id"], store.bank_id);
     assert_eq!(store.problem, "");
     let durability = store.durability.unwrap();
     assert_eq!((durability.level(), durability.replicas), (v1::DurabilityLevel::Always, 0));
-    assert_eq!(durability.description, "what is acknowledged is on redis's disk");
+    assert_eq!(durability.description, "every acknowledged write is on the disk of Redis");
     let limits = info.limits.unwrap();
     assert_eq!((limits.message_bytes_max, limits.page_size_max), (70_000, 1_000));
     assert_eq!(limits.request_retention.unwrap().seconds, 24 * 60 * 60);
@@ -106,7 +106,7 @@ async fn it_says_what_it_is_and_promises() {
     let again =
         Bank::on_redis_with(&redis, &["--set", &format!("store.redis.bank_id={}", store.bank_id)]).await;
     assert_eq!(again.said("the store is open").await["bank_id"], store.bank_id);
-    assert_eq!(times(&again, "a new bank is founded"), 0);
+    assert_eq!(times(&again, "initialized a new bank"), 0);
 }
 
 #[tokio::test]
@@ -123,14 +123,14 @@ async fn while_redis_keeps_too_little_changes_are_refused_and_reads_go_on() {
         let error = failed(client.deposit(deposit("a", 7)).await);
         assert_eq!((error.code, &*error.reason), (Code::Unavailable, "STORE_UNAVAILABLE"));
         assert!(error.details.retry_info().is_some());
-        let needed = "redis has appendfsync everysec, and store.redis.durability = \"always\" needs \
+        let needed = "Redis has appendfsync everysec, but store.redis.durability = \"always\" requires \
                       appendfsync always";
         assert!(error.message.ends_with(needed) && error.message.contains("nothing was done"), "{error:?}");
         assert_eq!(balance(&mut client, "a").await, 5);
     }
     let problem = info(&mut client).await.store.unwrap().problem;
     assert!(problem.contains("appendfsync everysec"), "{problem}");
-    let said = bank.said("redis is not fit for the bank").await;
+    let said = bank.said("Redis does not meet the requirements").await;
     assert_eq!((said["level"].as_str(), said["refused"].as_str()), (Some("ERROR"), Some("commits")));
     assert!(said["remedy"].as_str().unwrap().contains("CONFIG SET appendfsync always"), "{said}");
 
@@ -138,8 +138,8 @@ async fn while_redis_keeps_too_little_changes_are_refused_and_reads_go_on() {
     becomes(&bank, ServingStatus::Serving).await;
     client.deposit(deposit("a", 7)).await.unwrap();
     assert_eq!(balance(&mut client, "a").await, 12);
-    assert_eq!(times(&bank, "redis is not fit for the bank"), 1);
-    assert_eq!(times(&bank, "redis is fit for the bank again"), 1);
+    assert_eq!(times(&bank, "Redis does not meet the requirements"), 1);
+    assert_eq!(times(&bank, "Redis meets the requirements again"), 1);
     let errors = bank.lines().iter().filter(|line| line["level"] == "ERROR").count();
     assert_eq!(errors, 2, "that, and that it is not serving: {}", bank.log());
 }
@@ -158,19 +158,19 @@ async fn a_redis_that_restarts_empty_is_not_taken_for_the_bank() {
     fs::rename(&kept, &away).unwrap();
     redis.restart().await;
 
-    bank.said("redis is not fit for the bank").await;
+    bank.said("Redis does not meet the requirements").await;
     becomes(&bank, ServingStatus::NotServing).await;
     for number in 0..20 {
         let opened = client.create_account(savings(&format!("new-{number}"))).await;
         let read = v1::GetBalanceRequest { account_id: "a".to_owned(), as_of: None };
         for error in [failed(opened), failed(client.get_balance(read).await)] {
             assert_eq!((error.code, &*error.reason), (Code::Unavailable, "STORE_UNAVAILABLE"));
-            let told = format!("the bank {bank_id} is gone: redis holds none");
+            let told = format!("the bank {bank_id} is missing: Redis holds no bank");
             assert!(error.message.contains(&told), "{error:?}");
         }
     }
     assert_eq!(redis.run(&["DBSIZE"]), "0");
-    assert_eq!(times(&bank, "redis is not fit for the bank"), 1);
+    assert_eq!(times(&bank, "Redis does not meet the requirements"), 1);
 
     redis.kill();
     fs::rename(&away, &kept).unwrap();

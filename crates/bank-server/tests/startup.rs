@@ -95,7 +95,7 @@ async fn on_redis_it_says_where_and_what_that_promises() {
     let bank = Bank::on_redis(&redis).await;
     let line = bank.said("the store is open").await;
     assert_eq!(line["store"], format!("redis at {}", redis.address()));
-    assert_eq!(line["durability"], "what is acknowledged is on redis's disk");
+    assert_eq!(line["durability"], "every acknowledged write is on the disk of Redis");
     assert_serves(&bank, "a").await;
 }
 

@@ -1,20 +1,20 @@
-//! Records in order, and imports.
+//! Request records in order, and imports.
 //!
-//! A bank that is marked has `import:<id>` where its id should be, so whatever compares that refuses:
-//! every commit, every read and every watchdog, of every server. Its own id is beside it meanwhile.
+//! During an import `bank_id` is `import:<id>`, so whatever compares it refuses to work: every commit, every read
+//! and every watchdog, of every server. The id of the bank is in another field meanwhile.
 
-use std::ops::RangeInclusive;
+use std::{fmt::Display, iter::once, ops::RangeInclusive};
 
 use async_trait::async_trait;
-use bank_domain::{AccountId, Entry, EntryId};
-use fred::{
-    cmd,
-    interfaces::{ClientLike as _, HashesInterface as _, SortedSetsInterface as _, StreamsInterface as _},
-    types::Value,
-};
+use bank_domain::{AccountId, EntryId};
+use fred::types::Value;
 
 use super::{
-    PARTITIONS_PER_READ, RedisStore, codec, connection::Connection, errors::reply_code, records, reply,
+    PARTITIONS_PER_READ, RedisStore, codec,
+    connection::{Connection, command},
+    errors::reply_code,
+    keys::IMPORT_MARK,
+    records, replication, reply,
     script::clocks_apart,
 };
 use crate::{
@@ -23,36 +23,31 @@ use crate::{
     backup::{RequestsPage, taken_over, without_entry},
 };
 
-/// What the id of a bank begins with while it is half of an import; `begin.lua` has it too.
-pub(super) const MARK: &str = "import:";
-
 const BEGIN: &str = include_str!("backup/begin.lua");
 const WRITE: &str = include_str!("backup/write.lua");
 const END: &str = include_str!("backup/end.lua");
 
-/// About how many records a walk through them reads at a time from each hash.
+/// About how many records a scan reads at a time from each hash.
 const RECORDS_PER_SCAN: &str = "1000";
-/// How many accounts are removed at a time.
-const ACCOUNTS_PER_REMOVAL: i64 = 500;
-/// How many windows of records there can be before those that are looked at now, if records were kept
-/// for longer before.
-const WINDOWS_BEFORE_MAX: u64 = 31;
+const ACCOUNTS_PER_REMOVAL: u32 = 500;
+/// How many older windows of records there can be, if the retention was longer before.
+const OLDER_WINDOWS_MAX: u64 = 31;
 
-/// Commands for `write.lua`.
+/// Commands for `write.lua`: for each the number of its words, and its words.
 #[derive(Default)]
-struct Commands(Vec<Value>);
+struct Batch(Vec<Value>);
 
-impl Commands {
-    fn push(&mut self, words: impl IntoIterator<Item = Value>) {
+impl Batch {
+    fn push<W: Into<Value>>(&mut self, words: impl IntoIterator<Item = W>) {
         let place = self.0.len();
         self.0.push(Value::Null);
-        self.0.extend(words);
-        self.0[place] = Value::from((self.0.len() - place - 1).to_string());
+        self.0.extend(words.into_iter().map(Into::into));
+        self.0[place] = (self.0.len() - place - 1).to_string().into();
     }
 }
 
 fn mark(import: &ImportId) -> Value {
-    Value::from(format!("{MARK}{import}"))
+    Value::from(format!("{IMPORT_MARK}{import}"))
 }
 
 #[async_trait]
@@ -61,15 +56,16 @@ impl Backup for RedisStore {
         let partition = |id: &AccountId| self.keys.partition_of(id);
         let after = query.after.as_ref().map(|key| &key.account_id).or(query.after_account.as_ref());
         let first = after.map_or(0, partition);
-        let last = query.through_account.as_ref().map_or(self.keys.partitions() - 1, partition);
-        let windows = self.windows_now()?;
+        let partitions = self.keys.partitions();
+        let last = query.through_account.as_ref().map_or(partitions.count() - 1, partition);
+        let windows = self.windows()?;
 
-        let mut page = RequestsPage::new(query, self.keys.partitioning());
+        let mut page = RequestsPage::new(query, partitions);
         let mut next = first;
         while next <= last {
             let end = (next + PARTITIONS_PER_READ).min(last + 1);
             let hashes = (next..end).flat_map(|partition| {
-                windows.clone().map(move |window| self.keys.requests_of(partition, window))
+                windows.clone().map(move |window| self.keys.requests(partition, window))
             });
             self.scan(hashes.collect(), &mut page).await?;
             next = end;
@@ -78,56 +74,57 @@ impl Backup for RedisStore {
     }
 
     async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
-        self.guard.require_durable()?;
-        let connection = self.commits.connection()?;
-        let lists = (0..self.keys.partitions()).map(|partition| self.keys.accounts(partition));
-        let keys = std::iter::once(self.keys.meta()).chain(lists).map(Value::from).collect();
-        let arguments = vec![Value::from(self.guard.bank_id()), mark(import)];
+        self.primary.guard().require_durable()?;
+        let connection = self.primary.commits()?;
+        let keys: Vec<_> = once(self.keys.meta()).chain(self.keys.all_accounts()).collect();
+        let arguments = [Value::from(self.primary.guard().bank_id()), mark(import)];
         let answer = self.evaluate(&connection, BEGIN, keys, arguments).await?;
         if reply::integer(&answer)? == 0 {
             return Ok(ImportStart::NotEmpty);
         }
-        // So that nobody has to run into it first.
-        self.guard.look(&connection).await?;
+        // So that calls are refused from now on, not only once one of them has failed.
+        self.primary.guard().check(&connection).await?;
         self.clear(&connection, import).await?;
         Ok(ImportStart::Started)
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let connection = self.commits.connection()?;
-        let mut commands = Commands::default();
+        let connection = self.primary.commits()?;
+        let mut commands = Batch::default();
         for part in &batch.histories {
-            self.history(part, &mut commands);
+            self.push_history(part, &mut commands);
         }
-        let windows = self.windows_now()?;
-        for (request, record) in &batch.requests {
+        let windows = self.windows()?;
+        for (key, record) in &batch.requests {
             let window = (record.recorded_at / self.windows.window_seconds).min(*windows.end());
             if window < *windows.start() {
                 continue;
             }
-            let partition = self.keys.partition_of(&request.account_id);
-            let key = self.keys.requests_of(partition, window);
-            let begun = self.keys.requests(partition);
-            let record = records::record(record)?;
-            commands.push(["HSET", &key, &records::field(request), &record].map(Value::from));
-            commands.push(["SADD", &begun, &window.to_string()].map(Value::from));
+            let partition = self.keys.partition_of(&key.account_id);
+            let outcome = match &record.outcome {
+                RecordedOutcome::Entry(id) => Ok(*id),
+                RecordedOutcome::Rejected(rejection) => Err(&**rejection),
+            };
+            let text = records::encode(record.attempt, record.fingerprint, outcome, record.recorded_at)?;
+            let hash = self.keys.requests(partition, window);
+            commands.push(["HSET", &hash, &records::field(key), &text]);
+            commands.push(["SADD", &self.keys.windows(partition), &window.to_string()]);
         }
         self.write(&connection, import, commands).await?;
         self.require_entries(&connection, &batch.requests).await
     }
 
     async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        let connection = self.commits.connection()?;
-        let keys = vec![Value::from(self.keys.meta())];
-        self.evaluate(&connection, END, keys, vec![mark(import)]).await?;
-        // Else it would be refused until the watchdog looks again.
-        self.guard.look(&connection).await
+        let connection = self.primary.commits()?;
+        self.evaluate(&connection, END, vec![self.keys.meta()], [mark(import)]).await?;
+        // Otherwise calls would be refused until the next tick of the watchdog.
+        self.primary.guard().check(&connection).await
     }
 
     async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        let connection = self.commits.connection()?;
-        let over: Value = connection.run(connection.client().hget(self.keys.meta(), "import_over")).await?;
-        if over != mark(import) {
+        let connection = self.primary.commits()?;
+        let finished = connection.send(command("HGET", [self.keys.meta().as_str(), "import_over"])).await?;
+        if finished != mark(import) {
             self.clear(&connection, import).await?;
         }
         self.finish_import(import).await
@@ -135,22 +132,20 @@ impl Backup for RedisStore {
 }
 
 impl RedisStore {
-    /// Offers all records of some hashes, in whatever order Redis has them.
+    /// Offers all records of some hashes to a page, in whatever order Redis has them.
     async fn scan(&self, hashes: Vec<String>, page: &mut RequestsPage<'_>) -> Result<(), StoreError> {
         let mut cursors: Vec<_> = hashes.into_iter().map(|hash| (hash, "0".to_owned())).collect();
         while !cursors.is_empty() {
-            let reading = self.reading().await?;
-            for (hash, cursor) in &cursors {
-                let words = [hash, cursor, "COUNT", RECORDS_PER_SCAN].map(Value::from).to_vec();
-                reading.ask(reading.pipeline().custom(cmd!("HSCAN"), words)).await?;
-            }
-            let answers = reading.answers().await?;
+            let scans = cursors
+                .iter()
+                .map(|(hash, cursor)| command("HSCAN", [hash.as_str(), cursor, "COUNT", RECORDS_PER_SCAN]));
+            let replies = self.primary.read(scans.collect()).await?;
             let mut unfinished = Vec::new();
-            for ((hash, _), answer) in cursors.into_iter().zip(answers) {
-                let [cursor, fields] = reply::pair(answer)?;
+            for ((hash, _), reply) in cursors.into_iter().zip(replies) {
+                let [cursor, fields] = reply::pair(reply)?;
                 for (field, record) in reply::fields(fields)? {
                     let record = String::from_utf8_lossy(&record);
-                    page.offer(records::key(&field)?, |key| records::parse(key, &record))?;
+                    page.offer(records::key(&field)?, |key| records::decode(key, &record))?;
                 }
                 let cursor = reply::text(cursor)?;
                 if cursor != "0" {
@@ -162,37 +157,34 @@ impl RedisStore {
         Ok(())
     }
 
-    /// What writes entries of an account, and the account.
-    fn history(&self, part: &HistoryPart, commands: &mut Commands) {
+    /// Appends what writes entries of an account, and the account with its first entry.
+    fn push_history(&self, part: &HistoryPart, commands: &mut Batch) {
         let HistoryPart { account, entries } = part;
-        let id = &account.id;
-        let entries_key = self.keys.entries(id);
+        let entries_key = self.keys.entries(&account.id);
         for entry in entries {
             let (id, text) = (entry.id().to_string(), codec::EntryText(entry).to_string());
             let words = ["XADD", &entries_key, &id, codec::ENTRY, &text, codec::HASH].map(Value::from);
             commands.push(words.into_iter().chain([Value::from(entry.hash.as_bytes().as_slice())]));
         }
-        // Its first entry comes with all of its fields.
-        let Some(opening) = entries.first().filter(|entry: &&Entry| entry.sequence == 1) else { return };
+        let Some(opening) = entries.first().filter(|entry| entry.sequence == 1) else { return };
         let newest = EntryId { time: account.updated_at, sequence: account.version };
-        let always = [
-            ("HSET", self.keys.account(id)),
-            (codec::BALANCE, account.balance.minor_units.to_string()),
-            (codec::NEWEST, newest.to_string()),
-            (codec::HASH, account.head.to_string()),
-        ];
-        let mut others: Vec<Vec<u8>> = Vec::new();
-        codec::other_account_fields(account, opening, &mut others);
-        let words = always.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).map(Value::from);
-        commands.push(words.chain(others.iter().map(|word| Value::from(word.as_slice()))));
-        let list = self.keys.accounts(self.keys.partition_of(id));
-        commands.push(["ZADD", &list, "0", id.as_str()].map(Value::from));
+        let mut words = vec!["HSET".to_owned(), self.keys.account(&account.id)];
+        let mut push = |name: &str, value: &dyn Display| {
+            words.extend([name.to_owned(), value.to_string()]);
+        };
+        push(codec::BALANCE, &account.balance.minor_units);
+        push(codec::NEWEST, &newest);
+        push(codec::HASH, &account.head);
+        codec::other_account_fields(account, opening, push);
+        commands.push(words);
+        let index = self.keys.accounts(self.keys.partition_of(&account.id));
+        commands.push(["ZADD", &index, "0", account.id.as_str()]);
         if !account.owner.is_empty() {
-            commands.push(["ZADD", &self.keys.owner(&account.owner), "0", id.as_str()].map(Value::from));
+            commands.push(["ZADD", &self.keys.owner(&account.owner), "0", account.id.as_str()]);
         }
     }
 
-    /// Makes sure that the entries are there that records name.
+    /// Makes sure that the entries exist that records name.
     async fn require_entries(
         &self,
         connection: &Connection,
@@ -208,13 +200,11 @@ impl RedisStore {
         if named.is_empty() {
             return Ok(());
         }
-        let pipeline = connection.pipeline();
-        for (key, id) in &named {
-            let (stream, id) = (self.keys.entries(&key.account_id), id.to_string());
-            let asked = pipeline.xrange::<(), _, _, _>(stream, id.clone(), id, None).await;
-            asked.map_err(|error| connection.explain(&error))?;
-        }
-        let found: Vec<Value> = connection.run(pipeline.all()).await?;
+        let reads = named.iter().map(|(key, id)| {
+            let id = id.to_string();
+            command("XRANGE", [self.keys.entries(&key.account_id), id.clone(), id])
+        });
+        let found = connection.send_all(reads.collect()).await?;
         for ((key, id), found) in named.into_iter().zip(found) {
             if reply::list(found)?.is_empty() {
                 return Err(without_entry(key, id));
@@ -223,25 +213,25 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Removes all but what says which bank this is.
+    /// Removes everything except the identity of the bank.
     async fn clear(&self, connection: &Connection, import: &ImportId) -> Result<(), StoreError> {
-        let windows = self.windows_now()?;
-        let windows = windows.start().saturating_sub(WINDOWS_BEFORE_MAX)..=*windows.end();
-        for partition in 0..self.keys.partitions() {
-            let list = self.keys.accounts(partition);
+        let windows = self.windows()?;
+        let windows = windows.start().saturating_sub(OLDER_WINDOWS_MAX)..=*windows.end();
+        let last = (ACCOUNTS_PER_REMOVAL - 1).to_string();
+        for partition in 0..self.keys.partitions().count() {
+            let index = self.keys.accounts(partition);
             loop {
+                let ids = connection.send(command("ZRANGE", [index.as_str(), "0", &last])).await?;
                 let ids =
-                    connection.client().zrange(&list, 0, ACCOUNTS_PER_REMOVAL - 1, None, false, None, false);
-                let ids: Vec<String> = connection.run(ids).await?;
+                    reply::list(ids)?.into_iter().map(reply::account_id).collect::<Result<Vec<_>, _>>()?;
                 if ids.is_empty() {
                     break;
                 }
-                self.remove(connection, import, &list, &ids).await?;
+                self.remove(connection, import, &index, &ids).await?;
             }
-            let records = windows.clone().map(|window| Value::from(self.keys.requests_of(partition, window)));
-            let mut commands = Commands::default();
-            let begun = Value::from(self.keys.requests(partition));
-            commands.push([Value::from("UNLINK"), begun].into_iter().chain(records));
+            let records = windows.clone().map(|window| self.keys.requests(partition, window));
+            let mut commands = Batch::default();
+            commands.push(["UNLINK".to_owned(), self.keys.windows(partition)].into_iter().chain(records));
             self.write(connection, import, commands).await?;
         }
         Ok(())
@@ -251,26 +241,18 @@ impl RedisStore {
         &self,
         connection: &Connection,
         import: &ImportId,
-        list: &str,
-        ids: &[String],
+        index: &str,
+        ids: &[AccountId],
     ) -> Result<(), StoreError> {
-        let malformed =
-            |id: &str| StoreError::Corrupt(format!("an index holds {id:?}, which is no account id"));
-        let ids: Vec<AccountId> =
-            ids.iter().map(|id| id.parse().map_err(|_| malformed(id))).collect::<Result<_, _>>()?;
-        let pipeline = connection.pipeline();
-        for id in &ids {
-            let asked = pipeline.hget::<(), _, _>(self.keys.account(id), "owner").await;
-            asked.map_err(|error| connection.explain(&error))?;
-        }
-        let owners: Vec<Option<String>> = connection.run(pipeline.all()).await?;
-        let mut commands = Commands::default();
+        let reads = ids.iter().map(|id| command("HGET", [self.keys.account(id).as_str(), "owner"]));
+        let owners = connection.send_all(reads.collect()).await?;
+        let mut commands = Batch::default();
         for (id, owner) in ids.iter().zip(owners) {
-            if let Some(owner) = owner.and_then(|owner| owner.parse().ok()) {
-                commands.push(["ZREM", &self.keys.owner(&owner), id.as_str()].map(Value::from));
+            if let Some(owner) = owner.into_string().and_then(|owner| owner.parse().ok()) {
+                commands.push(["ZREM", &self.keys.owner(&owner), id.as_str()]);
             }
-            commands.push(["UNLINK", &self.keys.account(id), &self.keys.entries(id)].map(Value::from));
-            commands.push(["ZREM", list, id.as_str()].map(Value::from));
+            commands.push(["UNLINK", &self.keys.account(id), &self.keys.entries(id)]);
+            commands.push(["ZREM", index, id.as_str()]);
         }
         self.write(connection, import, commands).await
     }
@@ -279,11 +261,10 @@ impl RedisStore {
         &self,
         connection: &Connection,
         import: &ImportId,
-        commands: Commands,
+        commands: Batch,
     ) -> Result<(), StoreError> {
-        let keys = vec![Value::from(self.keys.meta())];
-        let arguments = std::iter::once(mark(import)).chain(commands.0).collect();
-        self.evaluate(connection, WRITE, keys, arguments).await.map(drop)
+        let arguments = once(mark(import)).chain(commands.0);
+        self.evaluate(connection, WRITE, vec![self.keys.meta()], arguments).await.map(drop)
     }
 
     /// Runs a script of an import, and waits for replicas as a commit does.
@@ -291,24 +272,24 @@ impl RedisStore {
         &self,
         connection: &Connection,
         script: &'static str,
-        keys: Vec<Value>,
-        arguments: Vec<Value>,
+        keys: Vec<String>,
+        arguments: impl IntoIterator<Item = Value>,
     ) -> Result<Value, StoreError> {
-        let mut words = vec![Value::from(script), Value::from(keys.len().to_string())];
-        words.extend(keys);
-        words.extend(arguments);
-        let answer = self.script.run(connection, cmd!("EVAL"), words).await?;
+        let script = [script.into(), Value::from(keys.len().to_string())];
+        let words = script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments);
+        let answer = replication::write(connection, command("EVAL", words)).await?;
         answer.map_err(|error| match reply_code(&error) {
             Some("TAKENOVER") => taken_over(),
             Some("WRONGBANK") => {
-                self.guard.other_bank(error.details().trim_start_matches("WRONGBANK").trim())
+                let found = error.details().trim_start_matches("WRONGBANK").trim();
+                self.primary.guard().other_bank(found)
             }
             _ => connection.explain(&error),
         })
     }
 
     /// The windows of records, while this clock and that of Redis agree on which they are.
-    fn windows_now(&self) -> Result<RangeInclusive<u64>, StoreError> {
+    fn windows(&self) -> Result<RangeInclusive<u64>, StoreError> {
         self.clock.now().map_err(|_| clocks_apart())?;
         Ok(self.windows.at(self.clock.estimate_seconds()))
     }

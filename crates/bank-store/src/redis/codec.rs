@@ -1,21 +1,19 @@
-//! Accounts, entries and request records as Redis holds them: legible fields, exact integers.
+//! Accounts and entries as Redis holds them: legible fields, exact integers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::{self, Display},
     str::{self, FromStr},
 };
 
 use bank_domain::{
-    Account, AccountId, AccountState, AccountType, Currency, Description, Entry, EntryHash, EntryId,
-    EntryKind, Labels, Money, RequestId, TransactionId, interest,
+    Account, AccountId, Currency, Description, Entry, EntryHash, EntryId, EntryKind, Labels, Money,
+    RequestId, Timestamp, TransactionId, interest,
 };
+use fred::types::Value;
 
-use super::packed::Words;
-use crate::{Proposal, StoreError, checks};
-
-/// The fields of a hash or of one stream entry. All are text but the hash of an entry.
-pub(super) type Fields = HashMap<String, Vec<u8>>;
+use super::reply::{self, Fields};
+use crate::{StoreError, checks};
 
 const LABEL: &str = "label:";
 
@@ -23,17 +21,17 @@ const LABEL: &str = "label:";
 pub(super) const BALANCE: &str = "balance";
 /// The id of the newest entry, which is the account's version and the time of its last change.
 pub(super) const NEWEST: &str = "newest";
-/// The hash of the newest entry of an account, as text; that of an entry, as bytes.
+/// Of an account: the hash of its newest entry, as text. Of an entry: its own hash, as bytes.
 pub(super) const HASH: &str = "hash";
-/// What an entry says, but for its hash.
+/// What an entry says, except its hash.
 pub(super) const ENTRY: &str = "entry";
 
-/// The fields of an account that only entries of some kinds change; all the rest for the first one.
-pub(super) fn other_account_fields(account: &Account, entry: &Entry, to: &mut impl Words) {
-    let mut push = |name: &str, value: &dyn Display| {
-        to.push(name.as_bytes());
-        to.print(&value);
-    };
+/// Writes the fields of an account that only entries of some kinds change; the first entry writes all of them.
+pub(super) fn other_account_fields(
+    account: &Account,
+    entry: &Entry,
+    mut write: impl FnMut(&str, &dyn Display),
+) {
     match entry.kind {
         EntryKind::Deposit
         | EntryKind::Withdrawal
@@ -45,20 +43,20 @@ pub(super) fn other_account_fields(account: &Account, entry: &Entry, to: &mut im
         | EntryKind::AccountUnfrozen
         | EntryKind::AccountClosed => {}
         EntryKind::AccountOpened { .. } => {
-            push("type", &account.account_type.as_str());
-            push("currency", &account.currency);
-            push("owner", &account.owner);
-            push("opened_at", &account.opened_at.unix_ms());
+            write("type", &account.account_type.as_str());
+            write("currency", &account.currency);
+            write("owner", &account.owner);
+            write("opened_at", &account.opened_at.unix_ms());
             for (key, value) in account.labels.iter() {
-                push(&format!("{LABEL}{key}"), &value);
+                write(&format!("{LABEL}{key}"), &value);
             }
         }
     }
-    push("state", &account.state.as_str());
-    push("overdraft_limit", &account.overdraft_limit.minor_units);
+    write("state", &account.state.as_str());
+    write("overdraft_limit", &account.overdraft_limit.minor_units);
 }
 
-/// An account from its hash; `None` where there is none.
+/// An account from its fields; `None` if there are none.
 pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>, StoreError> {
     if fields.is_empty() {
         return Ok(None);
@@ -72,19 +70,11 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
         .collect::<Result<_, StoreError>>()?;
     let account = Account {
         id: id.clone(),
-        account_type: read.one_of(
-            "type",
-            &[AccountType::Savings, AccountType::Checking],
-            AccountType::as_str,
-        )?,
+        account_type: read.parsed("type")?,
         currency,
         owner: read.parsed("owner")?,
         labels: Labels::try_from(labels).map_err(|_| read.damaged("label"))?,
-        state: read.one_of(
-            "state",
-            &[AccountState::Active, AccountState::Frozen, AccountState::Closed],
-            AccountState::as_str,
-        )?,
+        state: read.parsed("state")?,
         balance: Money { currency, minor_units: read.number(BALANCE)? },
         overdraft_limit: Money { currency, minor_units: read.number("overdraft_limit")? },
         version: newest.sequence,
@@ -99,8 +89,8 @@ pub(super) fn account(id: &AccountId, fields: &Fields) -> Result<Option<Account>
 }
 
 /// What an entry says, as one text: its kind, the amount, the balance after it, what only its kind has, `#`
-/// with the name of the request, and the description if there is one. None but the last has a
-/// space in it. Its id, account and currency are where it stands.
+/// with the request id, and the description if there is one. Only the description may contain spaces.
+/// The id, the account and the currency are not repeated: they are where the entry is.
 ///
 /// One text, since each field of a stream entry costs Redis about as much as the first.
 pub(super) struct EntryText<'a>(pub(super) &'a Entry);
@@ -140,14 +130,11 @@ impl Display for EntryText<'_> {
     }
 }
 
-/// An entry from its place in the stream of an account.
-pub(super) fn entry(
-    account_id: &AccountId,
-    currency: Currency,
-    id: &str,
-    fields: &Fields,
-) -> Result<Entry, StoreError> {
-    let read = Reader { what: "entry", id: account_id, fields };
+/// An entry from the stream of an account: its id and its fields.
+pub(super) fn entry(account_id: &AccountId, currency: Currency, entry: Value) -> Result<Entry, StoreError> {
+    let [id, fields] = reply::pair(entry)?;
+    let (id, fields) = (reply::text(id)?, reply::fields(fields)?);
+    let read = Reader { what: "entry", id: account_id, fields: &fields };
     let id: EntryId = id.parse().map_err(|_| read.damaged("id"))?;
     let mut words = EntryWords { read: &read, rest: Some(read.text(ENTRY)?) };
     let name = words.next("kind")?;
@@ -197,20 +184,7 @@ pub(super) fn entry(
     })
 }
 
-/// The record of a request: `<attempt> <fingerprint> <outcome> <recorded at>`, where the outcome is the
-/// id of the entry on the account that the request names first, or the rejection in JSON, and the time
-/// is in seconds.
-pub(super) fn request_record(proposal: &Proposal) -> Result<String, StoreError> {
-    let outcome = match &proposal.decision {
-        Ok(plan) => plan.primary.entry.id().to_string(),
-        Err(rejection) => serde_json::to_string(rejection)
-            .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
-    };
-    let recorded_at = proposal.decided_at_seconds();
-    Ok(format!("{} {} {outcome} {recorded_at}", proposal.attempt, proposal.fingerprint))
-}
-
-/// The words of an entry's text that are not read yet.
+/// The words of an entry that have not been read yet.
 struct EntryWords<'a> {
     read: &'a Reader<'a>,
     rest: Option<&'a str>,
@@ -248,13 +222,13 @@ impl<'a> EntryWords<'a> {
 
     fn description(self) -> Result<Description, StoreError> {
         let Some(text) = self.rest else { return Ok(Description::default()) };
-        // None is written as no word at all.
+        // An empty one is not written.
         let description = text.parse().ok().filter(|it: &Description| !it.is_empty());
         description.ok_or_else(|| self.read.damaged("description"))
     }
 }
 
-/// Reads fields, and says which one is not as this bank writes it.
+/// Reads fields, and names the one that is missing or malformed.
 struct Reader<'a> {
     what: &'static str,
     id: &'a AccountId,
@@ -267,7 +241,7 @@ impl Reader<'_> {
         str::from_utf8(bytes).map_err(|_| self.damaged(name))
     }
 
-    /// The hash of an entry: 32 bytes. As text it would take twice as many in every entry.
+    /// The hash of an entry: 32 bytes. Text would take twice as many.
     fn hash(&self) -> Result<EntryHash, StoreError> {
         let bytes = self.fields.get(HASH).and_then(|bytes| bytes.as_slice().try_into().ok());
         bytes.map(EntryHash::from_bytes).ok_or_else(|| self.damaged(HASH))
@@ -277,24 +251,14 @@ impl Reader<'_> {
         self.text(name)?.parse().map_err(|_| self.damaged(name))
     }
 
-    /// A number in the one spelling that this bank writes: the commit script compares it as text.
+    /// A number, only as the bank writes it: the commit script compares it as text.
     fn number<T: FromStr + ToString>(&self, name: &str) -> Result<T, StoreError> {
         let number: T = self.parsed(name)?;
         if number.to_string() == self.text(name)? { Ok(number) } else { Err(self.damaged(name)) }
     }
 
-    fn time(&self, name: &str) -> Result<bank_domain::Timestamp, StoreError> {
+    fn time(&self, name: &str) -> Result<Timestamp, StoreError> {
         self.number::<i64>(name)?.try_into().map_err(|_| self.damaged(name))
-    }
-
-    fn one_of<T: Copy>(
-        &self,
-        name: &str,
-        values: &[T],
-        spelled: fn(T) -> &'static str,
-    ) -> Result<T, StoreError> {
-        let text = self.text(name)?;
-        values.iter().copied().find(|value| spelled(*value) == text).ok_or_else(|| self.damaged(name))
     }
 
     fn damaged(&self, name: &str) -> StoreError {

@@ -1,68 +1,79 @@
 #!lua
--- Applies proposals to accounts that are still as they were when the proposals were decided.
+-- Applies proposals to accounts that have not changed since the proposals were decided.
 --
--- It does no arithmetic on money, reads none and compares nothing but text: Lua's numbers lose
--- integers past 2^53.
+-- It does no arithmetic on money and compares nothing but text: Lua's numbers lose integers past 2^53.
 --
--- KEYS  every key that is touched; the arguments name them by their number in this list. The history
---       of an account comes right after it
---       1  what says which bank this is
---       2  the barrier
+-- KEYS  Every key that is touched. The arguments refer to a key by its number in this list. The history of an
+--       account comes right after the account.
+--       1  bank:meta
+--       2  bank:barrier
 -- ARGV  1  how long request records are kept, in seconds
---       2  how long a window of request records is, in seconds
+--       2  the length of a window of request records, in seconds
 --       3  the id of the bank that the proposals are for
---       4  '1' to write the barrier: WAIT is sure to count only what its own connection has written,
---          and a commit may have nothing else to write
---       5  the time at the server as this was sent, in milliseconds like all that follow
---       6  when the proposals were decided
---       7  how far clocks may be off
+--       4  '1' to write the barrier: WAIT is sure to count only what its own connection has written, and a commit
+--          may have nothing else to write
+--       5  the time of the server when it sent this, in milliseconds like all that follow
+--       6  when the first of the proposals was decided
+--       7  how far clocks may be apart
 --       8  how long a commit may take
---       9  four lists in MessagePack, each flat, since what is nested costs more:
---          groups    for each partition: its requests key, its first request and its last
+--       9  four flat lists in MessagePack (nested ones cost more):
+--          groups    for each partition: the key of its windows, its first request and its last
 --          requests  the fields of all requests, those of one partition together
 --          starts    where each proposal begins in `words`
---          words     for each proposal, at its start
---                      +0 its request, by its place in `requests`
---                      +1 its record
---                      +2 PLAN, REFUSAL, or FORGOTTEN for a refusal that leaves no record
---                      +3 1 if it is linked to the next, else 0
---                      +4 how many accounts it was decided on; then for each
---                         its key, the stamp that was decided on
---                    then how many changes it has; then for each
---                      +0 the account's key
---                      +1 how many entries there are before
---                      +2 the id of the entry, +3 its text, +4 its hash
---                      +5 the balance of the account, +6 its stamp, both with the change
---                      +7 how many words follow: other fields of the account that change
---                      then how many words of indexes follow: their keys, and last the account's id
---                      as a member of them
--- Returns { outcomes, accounts, problem }, or one of these errors, and then nothing was done:
+--          words     the proposals, below
+--
+-- `words` is addressed by offsets; names for them would cost time. A proposal, at its start `p`:
+--
+--   p                        its request: a place in `requests`
+--   p + 1                    the record of its request
+--   p + 2                    0 a plan, 1 a rejection, 2 a rejection that leaves no record
+--   p + 3                    1 if it is linked to the next one: a chain is applied whole or not at all; else 0
+--   p + 4                    n, the number of accounts that it was decided on
+--   p + 5 ...                for each of them two words: its key, and its head when the proposal was decided
+--   p + 5 + 2 * n            the number of changes, and then the changes
+--
+-- A change, at its start `change`:
+--
+--   change                   the key of the account
+--   change + 1               the length of the history before this entry
+--   change + 2               the id of the entry
+--   change + 3               the text of the entry
+--   change + 4               the hash of the entry, as bytes
+--   change + 5               the balance of the account, with this change
+--   change + 6               the head of the account, with this change
+--   change + 7               n, the number of words that follow
+--   change + 8 ...           names and values of other fields of the account
+--   change + 8 + n           m, the number of words that follow, 0 or
+--   change + 8 + n + 1 ...   keys of indexes, and last the account id, which becomes a member of them
+--
+-- The head of an account is the hash of its newest entry, as text; empty if there is no account.
+--
+-- Returns { exceptions, accounts, problem }, or one of these errors, and then nothing was done:
 --       WRONGBANK   with the id of the bank that is here
---       CLOCKOFF    the server has another time; with that of this Redis
---       CLOCKBACK   this Redis has gone back in time; with that of the newest commit
---       outcomes  of the proposals that are not simply applied, the number and
---                   1 conflict, 2 request id reused, 3 abandoned, { outcome, entry } as recorded,
---                   or why it is damaged
---       accounts  { account key, fields } of every account of a proposal that did not apply
---       problem   what Redis refused half way through the writes; empty where it refused nothing
+--       CLOCKOFF    the clocks are too far apart; with the time of this Redis
+--       CLOCKBACK   the clock of this Redis is behind the newest commit; with the time of that
+--       exceptions  for each proposal that is not simply applied: its number, and
+--                   1 conflict, 2 request id reused, 3 abandoned, { outcome, entry } as recorded, or what is damaged
+--       accounts    { account key, fields } of every account of a proposal that did not apply
+--       problem     what Redis refused half way through the writes; empty if it refused nothing
 --
--- A stamp is the hash of the account's newest entry, which all of the account follows from; empty for
--- no account. An account holds it as text, an entry as bytes.
+-- A request record is `<attempt> <fingerprint> <outcome> <recorded at>`. Its outcome is the id of the entry that was
+-- written, or the rejection in JSON; the time is in seconds. Each partition has one hash of records for each window
+-- of time. Those windows are read that can hold a record that has not expired. A set lists the windows; the hash of
+-- one has the name of the set and the number of the window.
 --
--- A request record is `<attempt> <fingerprint> <outcome> <recorded at>`; its outcome is the id of the
--- entry that was written, or the refusal in JSON; the time is in seconds. Records live in one hash for
--- each partition and window of time; those are looked at that can hold a record which is not too old. Which
--- windows there are is in a set, under the name of the hashes without the window.
---
--- Redis does not roll a script back. What it could refuse is made sure of before: that an account and
--- an index are what they should be, that a history is as long as its account says and, where entries
--- go to several, that none has a later entry. The entries of a chain are written before all else of it.
--- One is still refused where somebody added a later entry by hand and removed it again, which leaves
--- its id behind. Those of the same chain are taken back then; their histories take the next entry a
--- millisecond later, for the same reason.
+-- Redis does not roll a script back. What it could refuse is checked before: that an account and an index have the
+-- right type, that a history is as long as its account says and, where entries go to several, that none has a later
+-- entry. The entries of a chain are written before the rest of it. One is still refused if somebody added a later
+-- entry by hand and removed it again, which leaves its id behind. Then the other entries of the chain are removed;
+-- their histories take the next entry a millisecond later, for the same reason.
 
+-- Why a proposal is not applied.
 local CONFLICT, REUSED, ABANDONED = 1, 2, 3
-local PLAN, FORGOTTEN = 0, 2
+
+-- Kinds of proposals; a rejection that leaves a record is 1.
+local PLAN, UNRECORDED = 0, 2
+
 local CLOCK_SKEW_SECONDS_MAX = 300
 local ARGUMENTS_MAX = 1000 -- of one command; Lua's stack holds no more than some 8000
 
@@ -76,8 +87,8 @@ if bank_id ~= ARGV[3] then
   return redis.error_reply('WRONGBANK ' .. (type(bank_id) == 'string' and bank_id or ''))
 end
 
--- Entries are dated by the servers, and records of requests age by the clock of this Redis. So both are held to the
--- other, here and now: whichever is wrong, nothing is dated or forgotten by it.
+-- Entries have the time of the server that decided them, and records expire by the clock of this Redis. So the two
+-- clocks are compared here and now: whichever is wrong, no entry is dated and no record is removed by it.
 local time = call('TIME')
 local now, now_ms = tonumber(time[1]), time[1] * 1000 + floor(time[2] / 1000)
 local sent_at, decided_at = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -88,7 +99,7 @@ end
 if committed_at and now_ms < committed_at - offset_max then
   return redis.error_reply(string.format('CLOCKBACK %.0f', committed_at))
 end
--- What was decided longer ago, or with a clock that was ahead, is decided again, so that nothing is dated so.
+-- What was decided longer ago, or by a clock that was ahead, has to be decided again: its entries would have a wrong time.
 local is_untimely = now_ms < decided_at - offset_max or now_ms > decided_at + offset_max + commit_max
 
 local retention = tonumber(ARGV[1])
@@ -98,7 +109,7 @@ local groups, requests, starts, words = cmsgpack.unpack(ARGV[9])
 local skew = math.min(CLOCK_SKEW_SECONDS_MAX, window_length)
 local window = floor(now / window_length)
 
--- 1. Read what is known of the requests.
+-- 1. Read the records of the requests.
 
 local records = {} -- request -> record
 for w = floor((now - retention) / window_length), floor((now + skew) / window_length) do
@@ -117,32 +128,44 @@ end
 
 -- 2. Find the outcome of each proposal, after those before it, and write entries.
 
-local stamp_of = {}   -- account -> stamp, or false where it cannot be read
+local heads = {}      -- account -> its head, or false if it cannot be read
 local is_sound = {}   -- account -> whether its history can be written to
-local tainted = {}    -- account -> whether it is of a proposal that does not apply
+local tainted = {}    -- account -> whether a proposal on it was not applied
 local outcomes = {}   -- proposal -> why it is not simply applied
 local is_new = {}     -- request -> whether its record is to be written
 local newest = {}     -- account -> its last change
 
-local function stamp(account)
-  local stored = try('HGET', KEYS[account], 'hash')
-  if not stored then
-    stored = ''
-  elseif type(stored) == 'table' then
-    stored = false
+local function read_head(account)
+  local head = try('HGET', KEYS[account], 'hash')
+  if not head then
+    head = ''
+  elseif type(head) == 'table' then
+    head = false
   end
-  stamp_of[account] = stored
-  return stored
+  heads[account] = head
+  return head
 end
 
--- What is wrong with a place that a change is to be written to, if anything.
+-- The place of the first change of a proposal, and how many there are.
+local function changes_of(p)
+  local at = p + 5 + 2 * words[p + 4]
+  return at + 1, words[at]
+end
+
+-- Where the change after this one begins.
+local function change_after(change)
+  local at = change + 8 + words[change + 7]
+  return at + words[at] + 1
+end
+
+-- What is wrong with the keys that a change writes to, if anything.
 local function damage(change, is_alone)
   local account = words[change]
   -- Once the first change of a commit is found to fit, those that build on it do.
   if is_sound[account] == nil then
     is_sound[account] = try('XLEN', KEYS[account + 1]) == words[change + 1]
   end
-  -- Redis would refuse what does not come last: one entry may be tried, of several all must fit.
+  -- Redis refuses an entry that is not the last: a single one may be tried, of several all must fit.
   if not is_alone and is_sound[account] and not newest[account] then
     local time = string.match(words[change + 2], '^%d+')
     local before = string.format('%s-%d', time, words[change + 1])
@@ -158,152 +181,141 @@ local function damage(change, is_alone)
   end
 end
 
--- Where the change after this one begins.
-local function after(change)
-  local indexes = change + 8 + words[change + 7]
-  return indexes + words[indexes] + 1
-end
-
--- Why a proposal is not applied, if there is a reason. Places to write to are looked at only if all of
--- its chain before it can be written: they would have changed by then.
+-- Why a proposal is not applied, if there is a reason. The keys that it writes to are checked only if all of its
+-- chain before it can be written: they would have changed by then.
 local function decide(p, is_alone, is_whole)
   local record = records[words[p]]
   if record then
     local own = words[p + 1]
-    if sub(record, 18, 33) ~= sub(own, 18, 33) then return REUSED end
-    if sub(record, 1, 16) == sub(own, 1, 16) then return nil end
+    if sub(record, 18, 33) ~= sub(own, 18, 33) then return REUSED end -- another fingerprint
+    if sub(record, 1, 16) == sub(own, 1, 16) then return nil end      -- the same attempt: it was applied
     return { string.match(record, '^(.+) %d+$', 35) }
   end
   if is_untimely then return CONFLICT end
-  local at = p + 5
-  for _ = 1, words[p + 4] do
+  for at = p + 5, p + 3 + 2 * words[p + 4], 2 do
     local account = words[at]
-    local stamp = stamp_of[account] or stamp(account)
-    if not stamp then return KEYS[account] .. ' is not an account' end
-    if stamp ~= words[at + 1] or tainted[account] then return CONFLICT end
-    at = at + 2
+    local head = heads[account] or read_head(account)
+    if not head then return KEYS[account] .. ' is not an account' end
+    if head ~= words[at + 1] or tainted[account] then return CONFLICT end
   end
   if not is_whole then return nil end
-  local change = at + 1
-  is_alone = is_alone and words[at] == 1
-  for _ = 1, words[at] do
+  local change, count = changes_of(p)
+  is_alone = is_alone and count == 1
+  for _ = 1, count do
     local message = damage(change, is_alone)
     if message then return message end
-    change = after(change)
+    change = change_after(change)
   end
-end
-
--- Where the first change of a proposal begins, and how many it has.
-local function changes(p)
-  local at = p + 5 + 2 * words[p + 4]
-  return at + 1, words[at]
 end
 
 -- Goes on as if a proposal were written.
-local function foresee(p)
-  local change, count = changes(p)
+local function assume_written(p)
+  local change, count = changes_of(p)
   for _ = 1, count do
-    stamp_of[words[change]] = words[change + 6]
-    change = after(change)
+    heads[words[change]] = words[change + 6]
+    change = change_after(change)
   end
 end
 
-local function add(change)
+local function add_entry(change)
   local history, id = KEYS[words[change] + 1], words[change + 2]
   return try('XADD', history, id, 'entry', words[change + 3], 'hash', words[change + 4])
 end
 
--- Takes back the entries of a chain from its first proposal up to the one whose entry was refused.
-local function take_back(first, last, refused)
+-- Removes the entries of a chain again, from its first proposal up to the one whose entry was refused.
+local function remove_entries(first, last, refused)
   for i = first, last do
-    local change, count = changes(starts[i])
+    local change, count = changes_of(starts[i])
     for _ = 1, count do
       if change == refused then return end
       local history = KEYS[words[change] + 1]
       call('XDEL', history, words[change + 2])
       if call('XLEN', history) == 0 then call('DEL', history) end
-      change = after(change)
+      change = change_after(change)
     end
   end
 end
 
 -- Writes the entries of a chain, all or none. Returns the proposal that has one refused, if any.
-local function append(first, last)
+local function add_entries(first, last)
   for i = first, last do
-    local change, count = changes(starts[i])
+    local change, count = changes_of(starts[i])
     for _ = 1, count do
-      local added = add(change)
+      local added = add_entry(change)
       if type(added) == 'table' then
         if not string.find(added.err, 'equal or smaller', 1, true) then error(added) end
-        take_back(first, i, change)
-        is_sound[words[change]] = false
-        outcomes[i] = KEYS[words[change] + 1] .. ' has taken a later entry than the newest of the account'
+        remove_entries(first, i, change)
+        local account = words[change]
+        is_sound[account] = false
+        outcomes[i] = KEYS[account + 1] .. ' has had a later entry than the newest of the account'
         return i
       end
-      change = after(change)
+      change = change_after(change)
     end
   end
 end
 
--- Keeps all of a proposal but its entries.
-local function keep(p)
-  local change, count = changes(p)
+-- Writes what else a proposal changes, except what is written once for the whole commit.
+local function apply(p)
+  local change, count = changes_of(p)
   for _ = 1, count do
-    local account, others = words[change], words[change + 7]
+    local account, fields = words[change], words[change + 7]
     newest[account] = change
-    if others > 0 then call('HSET', KEYS[account], unpack(words, change + 8, change + 7 + others)) end
-    local indexes = change + 8 + others
+    if fields > 0 then
+      call('HSET', KEYS[account], unpack(words, change + 8, change + 7 + fields))
+    end
+    local indexes = change + 8 + fields
     local member = indexes + words[indexes]
     for index = indexes + 1, member - 1 do call('ZADD', KEYS[words[index]], 0, words[member]) end
-    change = after(change)
+    change = change_after(change)
   end
-  if words[p + 2] ~= FORGOTTEN then
+  if words[p + 2] ~= UNRECORDED then
     records[words[p]] = words[p + 1]
     is_new[words[p]] = true
   end
 end
 
-local function take_back_stamps(stamps)
-  for account, before in pairs(stamps) do stamp_of[account] = before end
+local function restore_heads(heads_before)
+  for account, head in pairs(heads_before) do heads[account] = head end
 end
 
--- A chain of proposals, from the first to the last: most are of one.
+-- Decides and writes a chain of proposals, from the first to the last: most chains have one.
 local function settle(first, last)
-  local is_recorded, is_whole, refusal = false, true, nil
-  local stamps_before = last > first and {}
+  local is_recorded, is_whole, rejection = false, true, nil
+  local heads_before = last > first and {}
   for i = first, last do
     local p = starts[i]
-    if stamps_before then
+    if heads_before then
       for at = p + 5, p + 3 + 2 * words[p + 4], 2 do
         local account = words[at]
-        if stamps_before[account] == nil then stamps_before[account] = stamp_of[account] or stamp(account) end
+        if heads_before[account] == nil then heads_before[account] = heads[account] or read_head(account) end
       end
     end
-    outcomes[i] = decide(p, not stamps_before, is_whole)
+    outcomes[i] = decide(p, not heads_before, is_whole)
     if records[words[p]] then
       is_recorded = true
-    elseif stamps_before or not outcomes[i] then
-      foresee(p)
+    elseif heads_before or not outcomes[i] then
+      assume_written(p)
     end
     if outcomes[i] then is_whole = false end
-    if words[p + 2] ~= PLAN then refusal = refusal or i end
+    if words[p + 2] ~= PLAN then rejection = rejection or i end
   end
 
   if is_whole and not is_recorded then
-    if refusal and stamps_before then
-      take_back_stamps(stamps_before)
+    if rejection and heads_before then
+      restore_heads(heads_before)
       for i = first, last do
-        if i ~= refusal then outcomes[i] = ABANDONED end
+        if i ~= rejection then outcomes[i] = ABANDONED end
       end
-      return keep(starts[refusal])
+      return apply(starts[rejection])
     end
-    if not append(first, last) then
-      for i = first, last do keep(starts[i]) end
+    if not add_entries(first, last) then
+      for i = first, last do apply(starts[i]) end
       return
     end
   end
 
-  if stamps_before then take_back_stamps(stamps_before) end
+  if heads_before then restore_heads(heads_before) end
   local is_applied = true
   for i = first, last do
     if not records[words[starts[i]]] and (is_recorded or not outcomes[i]) then outcomes[i] = ABANDONED end
@@ -316,18 +328,18 @@ local function settle(first, last)
   end
 end
 
--- 3. Write what comes once for the whole commit: accounts, and the records of each partition.
+-- 3. Write what is written once for the whole commit: accounts, and the records of each partition.
 
 local function write_accounts()
   for account, change in pairs(newest) do
-    call('HSET', KEYS[account],
-      'balance', words[change + 5], 'newest', words[change + 2], 'hash', words[change + 6])
+    call('HSET', KEYS[account], 'balance', words[change + 5], 'newest', words[change + 2],
+      'hash', words[change + 6])
   end
 end
 
--- Removes the windows of a partition that are too old. Redis is not told to let them expire: it would as soon as its
+-- Removes the windows of a partition that have expired. Redis must not expire them by itself: it would as soon as its
 -- clock jumped, and requests that were carried out would be carried out again.
-local function forget(windows)
+local function remove_expired(windows)
   local oldest = floor((now - retention - skew) / window_length)
   for _, begun in ipairs(call('SMEMBERS', windows)) do
     if tonumber(begun) < oldest then
@@ -361,7 +373,7 @@ local function write_records()
     for i = 1, #list, ARGUMENTS_MAX do
       call('HSET', name, unpack(list, i, math.min(i + ARGUMENTS_MAX - 1, #list)))
     end
-    if known < #names and call('SADD', windows[n], window) == 1 then forget(windows[n]) end
+    if known < #names and call('SADD', windows[n], window) == 1 then remove_expired(windows[n]) end
   end
 end
 
@@ -376,30 +388,30 @@ local function write()
   end
   write_accounts()
   write_records()
-  -- Close enough, and most commits need not write it.
+  -- Precise enough, and most commits need not write it.
   if next(is_new) and (not committed_at or now_ms >= committed_at + 1000) then
     call('HSET', KEYS[1], 'committed_at', string.format('%.0f', now_ms))
   end
 end
 
--- Only a user without leave for one of these commands makes this fail.
+-- Only a user without permission for one of these commands makes this fail.
 local is_written, problem = pcall(write)
 if not is_written then
   return { {}, {}, type(problem) == 'table' and problem.err or tostring(problem) }
 end
 
--- 4. Answer.
+-- 4. Reply.
 
-local told = {}
+local exceptions = {}
 for i, outcome in pairs(outcomes) do
   if type(outcome) == 'table' then
-    local is_refusal = sub(outcome[1], 1, 1) == '{'
+    local is_rejection = sub(outcome[1], 1, 1) == '{'
     local history = KEYS[words[starts[i] + 5] + 1]
-    local found = not is_refusal and try('XRANGE', history, outcome[1], outcome[1])
+    local found = not is_rejection and try('XRANGE', history, outcome[1], outcome[1])
     outcome[2] = found and not found.err and found or {}
   end
-  told[#told + 1] = i
-  told[#told + 1] = outcome
+  exceptions[#exceptions + 1] = i
+  exceptions[#exceptions + 1] = outcome
 end
 
 local accounts = {}
@@ -408,4 +420,4 @@ for account in pairs(tainted) do
   if not fields.err then accounts[#accounts + 1] = { account, fields } end
 end
 
-return { told, accounts, '' }
+return { exceptions, accounts, '' }

@@ -1,20 +1,22 @@
-//! One connection to Redis, bounded in every direction, and what its errors mean.
+//! One connection to a server, with a limit on everything, and the meaning of its errors.
 
 use std::{
     future::Future,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use fred::{
-    clients::{Client, Pipeline},
+    clients::Client,
+    cmd,
     error::{Error as FredError, ErrorKind},
     interfaces::ClientLike as _,
+    types::{CustomCommand, Value},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
@@ -23,156 +25,150 @@ use tokio_util::sync::CancellationToken;
 use super::{
     errors::{Meaning, brief, reply_code},
     lease::{Lease, Verdict},
-    sentinel::{Place, Sentinels},
     target::Target,
 };
 use crate::StoreError;
 
-/// One connection, for as long as it lasts; it does not come back. It is closed with its last clone.
-#[derive(Clone, Debug)]
+/// A command with its arguments.
+pub(super) struct Command {
+    name: CustomCommand,
+    arguments: Vec<Value>,
+}
+
+pub(super) fn command<A: Into<Value>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Command {
+    Command { name: cmd!(name), arguments: arguments.into_iter().map(Into::into).collect() }
+}
+
+/// The reply to one command, or the error that came instead: of Redis, or of the client.
+pub(super) type Reply = Result<Value, FredError>;
+
+/// One connection, for as long as it lasts; it does not reconnect. It is closed when it is dropped.
+#[derive(Debug)]
 pub(super) struct Connection {
     client: Client,
-    address: Arc<str>,
-    /// A place for each command that may wait. The client's own bound is not used: once a command
-    /// was turned away by it, the client leaves later ones unsent until something else happens on
-    /// the connection.
-    places: Arc<Semaphore>,
-    driver: Arc<Driver>,
-}
-
-/// The task that reads and writes for a client. It would outlive the client.
-#[derive(Debug)]
-struct Driver {
-    task: AbortHandle,
+    target: Target,
+    /// One for each command in flight. The client's own limit is not used: after it has refused a
+    /// command, the client leaves later ones unsent until something else happens on the connection.
+    permits: Semaphore,
+    /// The task that reads and writes for the client. It would outlive the client.
+    driver: AbortHandle,
     ended: CancellationToken,
-    /// Why it was ended from here, if it was.
-    reason: OnceLock<String>,
+    /// Why it was closed by this process, if it was.
+    close_reason: OnceLock<String>,
     is_admitted: AtomicBool,
     lease: Lease,
-    /// Where it leads, and who says that the primary is there, if anybody does.
-    named: Option<(Place, Arc<Sentinels>)>,
 }
 
-/// What the client returns, which may be an answer or an error of its own.
-pub(super) trait Answer {
-    /// Whether the server has answered.
-    fn is_of_server(&self) -> bool;
-}
-
-impl<T> Answer for Result<T, FredError> {
-    fn is_of_server(&self) -> bool {
-        self.as_ref().err().is_none_or(|error| reply_code(error).is_some())
-    }
-}
-
-impl<T> Answer for Vec<Result<T, FredError>> {
-    fn is_of_server(&self) -> bool {
-        self.iter().any(Answer::is_of_server)
-    }
-}
-
-impl Drop for Driver {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.task.abort();
+        self.driver.abort();
     }
 }
 
 impl Connection {
-    /// Connects, to where the Sentinels say if they are asked.
+    /// Connects. `down_after_ms` is how soon Sentinels replace a silent primary, if there are any.
     ///
     /// # Errors
-    /// [`StoreError::Misconfigured`] if trying again cannot help as long as nobody changes anything;
+    /// [`StoreError::Misconfigured`] if it cannot succeed until somebody changes something;
     /// [`StoreError::Unavailable`] otherwise.
-    pub(super) async fn open(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
-        let Some(sentinels) = target.sentinels() else { return Self::dial(target, None, deadline).await };
-        let place = sentinels.primary().await?;
-        let target = target.at(&place);
-        let connection = Self::dial(&target, Some((place, Arc::clone(sentinels))), deadline).await?;
-        // One that was frozen may have been replaced before it let us in.
-        connection.confirm().await?;
-        Ok(connection)
+    pub(super) async fn open(
+        target: Target,
+        down_after_ms: Option<Arc<AtomicU64>>,
+        deadline: Instant,
+    ) -> Result<Arc<Self>, StoreError> {
+        let client = target.client()?;
+        let options = target.options();
+        let lease = Lease::new(&options.clock, options.command_timeout, down_after_ms);
+        let task = match timeout_at(deadline, client.init()).await {
+            Ok(Ok(task)) => task,
+            Ok(Err(error)) => {
+                return Err(match advice(&error) {
+                    Some(advice) => StoreError::Misconfigured(format!(
+                        "Redis at {} refuses the connection: {}; {advice}",
+                        target.address(),
+                        brief(&error)
+                    )),
+                    None => StoreError::Unavailable(brief(&error)),
+                });
+            }
+            Err(_) => {
+                // If it still connects, nobody else closes the connection.
+                tokio::spawn(async move { client.quit().await });
+                return Err(StoreError::Unavailable("it does not respond".to_owned()));
+            }
+        };
+        let ended = CancellationToken::new();
+        let permits = Semaphore::new(options.command_buffer_max);
+        let connection = Self {
+            client,
+            target,
+            permits,
+            driver: task.abort_handle(),
+            ended: ended.clone(),
+            close_reason: OnceLock::new(),
+            is_admitted: AtomicBool::new(false),
+            lease,
+        };
+        tokio::spawn(async move {
+            let _guard = ended.drop_guard();
+            // However it ended: the connection is gone.
+            let _ = task.await;
+        });
+        Ok(Arc::new(connection))
     }
 
-    /// Connects to a server.
-    pub(super) async fn dial(
-        target: &Target,
-        named: Option<(Place, Arc<Sentinels>)>,
-        deadline: Instant,
-    ) -> Result<Self, StoreError> {
-        let address: Arc<str> = target.address().into();
-        let client = target.client()?;
-        let lease = Lease::new(&target.options().clock, target.options().command_timeout);
-        match timeout_at(deadline, client.init()).await {
-            Ok(Ok(task)) => {
-                let places = Arc::new(Semaphore::new(target.options().command_buffer_max));
-                let ended = CancellationToken::new();
-                let driver = Arc::new(Driver {
-                    task: task.abort_handle(),
-                    ended: ended.clone(),
-                    reason: OnceLock::new(),
-                    is_admitted: AtomicBool::new(false),
-                    lease,
-                    named,
-                });
-                tokio::spawn(async move {
-                    let _guard = ended.drop_guard();
-                    // However it ended: the connection is gone.
-                    let _ = task.await;
-                });
-                Ok(Self { client, address, places, driver })
-            }
-            Ok(Err(error)) => Err(match is_final(&error) {
-                Some(advice) => StoreError::Misconfigured(format!(
-                    "redis at {address} refuses the connection: {}; {advice}",
-                    brief(&error)
-                )),
-                None => StoreError::Unavailable(brief(&error)),
-            }),
-            Err(_) => {
-                // Should it answer yet, nobody is there to close the connection.
-                tokio::spawn(async move { client.quit().await });
-                Err(StoreError::Unavailable("it does not answer".to_owned()))
-            }
-        }
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(super) fn address(&self) -> &str {
-        &self.address
+        self.target.address()
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.client
+    /// Sends a command.
+    pub(super) async fn send(&self, command: Command) -> Result<Value, StoreError> {
+        self.try_send(command).await?.map_err(|error| self.explain(&error))
     }
 
-    pub(super) fn pipeline(&self) -> Pipeline<Client> {
-        self.client.pipeline()
+    /// Sends commands in one round trip. The first error counts.
+    pub(super) async fn send_all(&self, commands: Vec<Command>) -> Result<Vec<Value>, StoreError> {
+        let replies = self.try_send_all(commands).await?;
+        replies.into_iter().map(|reply| reply.map_err(|error| self.explain(&error))).collect()
     }
 
-    /// Runs one command or pipeline.
-    pub(super) fn run<T>(
-        &self,
-        command: impl Future<Output = Result<T, FredError>>,
-    ) -> impl Future<Output = Result<T, StoreError>> {
-        let answer = self.attempt(command);
-        async { answer.await?.map_err(|error| self.explain(&error)) }
+    /// Sends a command, and leaves the meaning of an error reply to the caller.
+    pub(super) async fn try_send(&self, command: Command) -> Result<Reply, StoreError> {
+        let _permit = self.permit()?;
+        self.reply_to(self.client.custom(command.name, command.arguments)).await
     }
 
-    /// Runs one command or pipeline, and leaves it to the caller what an answer of Redis means.
-    pub(super) fn attempt<T: Answer>(
-        &self,
-        command: impl Future<Output = T>,
-    ) -> impl Future<Output = Result<T, StoreError>> {
-        let answer = self.attempt_at_once(command);
-        async {
-            let _place = self.places.try_acquire().map_err(|_| {
-                StoreError::Unavailable(format!("too many commands wait for redis at {}", self.address))
-            })?;
-            answer.await
+    /// Sends commands in one round trip, and leaves the meaning of error replies to the caller.
+    pub(super) async fn try_send_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+        let _permit = self.permit()?;
+        self.probe(commands).await
+    }
+
+    /// As [`Connection::try_send_all`], however many commands are in flight: for the watchdog.
+    pub(super) async fn probe(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+        let pipeline = self.client.pipeline();
+        for Command { name, arguments } in commands {
+            let queued: Result<(), FredError> = pipeline.custom(name, arguments).await;
+            queued.map_err(|error| self.explain(&error))?;
         }
+        self.reply_to(pipeline.try_all()).await
     }
 
-    /// As [`Connection::attempt`], however many commands wait: for those that look after the connection.
-    pub(super) fn attempt_at_once<T: Answer>(
+    fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.permits.try_acquire().map_err(|_| {
+            let max = self.target.options().command_buffer_max;
+            StoreError::Unavailable(format!(
+                "too many commands wait for Redis at {}; store.redis.command_buffer_max = {max}",
+                self.address()
+            ))
+        })
+    }
+
+    fn reply_to<T: FromServer>(
         &self,
         command: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, StoreError>> {
@@ -180,127 +176,113 @@ impl Connection {
         let command = Box::pin(command);
         async {
             if self.has_ended() {
-                let (address, reason) = (&self.address, self.reason());
-                let text = format!("not connected to redis at {address}: {reason}");
-                return Err(StoreError::Unavailable(text));
+                let (address, reason) = (self.address(), self.reason());
+                return Err(StoreError::Unavailable(format!(
+                    "not connected to Redis at {address}: {reason}"
+                )));
             }
             // It is sent no earlier.
-            let sent_at_ms = self.driver.lease.now_ms();
+            let sent_at_ms = self.lease.now_ms();
             tokio::select! {
-                // The driver answers all that is in flight before it ends; what came after has no answer.
+                // The driver replies to all that is in flight before it ends; what comes after has no reply.
                 biased;
-                answer = command => {
-                    if answer.is_of_server() {
+                reply = command => {
+                    if reply.is_from_server() {
                         self.require_in_time(sent_at_ms)?;
                     }
-                    Ok(answer)
+                    Ok(reply)
                 }
                 () = self.ended() => {
-                    let text = format!("the connection to redis at {} was lost", self.address);
+                    let text = format!("the connection to Redis at {} was lost", self.address());
                     Err(StoreError::OutcomeUnknown(text))
                 }
             }
         }
     }
 
-    /// The client gives up by itself after a while, but takes an answer that is there when it looks at
-    /// last: after this process was stopped, or starved.
+    /// The client has a timeout of its own, but accepts a reply that is there when it looks for the last time:
+    /// after this process was stopped, or starved.
     fn require_in_time(&self, sent_at_ms: u64) -> Result<(), StoreError> {
-        let silence_ms_max = self.driver.named.as_ref().map(|(_, sentinels)| sentinels.silence_ms_max());
-        let reason = match self.driver.lease.judge(sent_at_ms, silence_ms_max) {
+        let reason = match self.lease.judge(sent_at_ms) {
             Verdict::InTime => return Ok(()),
-            Verdict::Late => "its answer came too late to count",
-            Verdict::PerhapsReplaced => {
+            Verdict::Late => "the reply came after the command timeout, and was discarded",
+            Verdict::PossiblyReplaced => {
                 let reason = "it was silent for so long that another primary may have taken over";
                 self.close(reason);
                 reason
             }
         };
-        Err(StoreError::OutcomeUnknown(format!("redis at {}: {reason}", self.address)))
+        Err(StoreError::OutcomeUnknown(format!("Redis at {}: {reason}", self.address())))
     }
 
-    /// Asks the Sentinels, if there are any, whether this still leads to the primary; ends it if not.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] if it does not, or none of them answers.
-    pub(super) async fn confirm(&self) -> Result<(), StoreError> {
-        let Some((place, sentinels)) = &self.driver.named else { return Ok(()) };
-        let is_primary = sentinels.primaries().await?.contains(place);
-        let confirmed = match sentinels.require_patience() {
-            Ok(()) if !is_primary => {
-                Err(StoreError::Unavailable("the Sentinels name another primary".to_owned()))
-            }
-            patience => patience,
-        };
-        if let Err(error) = &confirmed {
-            self.close(&error.to_string());
-        }
-        confirmed
-    }
-
-    /// What an error means. One that says that there is a better Redis to ask ends the connection.
+    /// What an error means. One that says that another server has to be asked closes the connection.
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
-        let text = format!("redis at {}: {}", self.address, brief(error));
+        let text = format!("Redis at {}: {}", self.address(), brief(error));
         match Meaning::of(error) {
-            Meaning::Elsewhere => {
+            Meaning::WrongServer => {
                 self.close(error.details());
                 StoreError::Unavailable(text)
             }
-            Meaning::NotNow => StoreError::Unavailable(text),
+            Meaning::Transient => StoreError::Unavailable(text),
             // What has worked before is being changed, and may be changed back.
-            Meaning::Setup(_) if self.driver.is_admitted.load(Ordering::Relaxed) => {
+            Meaning::Misconfigured(_) if self.is_admitted.load(Ordering::Relaxed) => {
                 StoreError::Unavailable(text)
             }
-            Meaning::Setup(advice) => StoreError::Misconfigured(format!("{text}; {advice}")),
-            Meaning::Damage => StoreError::Corrupt(text),
-            Meaning::Unknown => StoreError::OutcomeUnknown(text),
+            Meaning::Misconfigured(advice) => StoreError::Misconfigured(format!("{text}; {advice}")),
+            Meaning::Corrupt => StoreError::Corrupt(text),
+            Meaning::OutcomeUnknown => StoreError::OutcomeUnknown(text),
         }
     }
 
-    /// It has been found to lead to what the bank needs.
+    /// Records that it leads to a server that meets the bank's requirements.
     pub(super) fn admit(&self) {
-        self.driver.is_admitted.store(true, Ordering::Relaxed);
+        self.is_admitted.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the connection; what is in flight has no answer any more.
+    /// Closes the connection; what is in flight gets no reply. The first reason counts.
     pub(super) fn close(&self, reason: &str) {
-        // The first one counts.
-        let _ = self.driver.reason.set(reason.to_owned());
-        self.driver.task.abort();
+        let _ = self.close_reason.set(reason.to_owned());
+        self.driver.abort();
     }
 
-    /// Why there is no connection any more.
+    /// Why the connection has ended.
     pub(super) fn reason(&self) -> &str {
-        self.driver.reason.get().map_or("the connection was lost", String::as_str)
-    }
-
-    /// Can end the connection, but does not keep it open.
-    pub(super) fn closer(&self) -> AbortHandle {
-        self.driver.task.clone()
+        self.close_reason.get().map_or("the connection was lost", String::as_str)
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.driver.ended.is_cancelled()
+        self.ended.is_cancelled()
     }
 
     /// Waits until the connection has ended.
     pub(super) async fn ended(&self) {
-        self.driver.ended.cancelled().await;
+        self.ended.cancelled().await;
     }
 }
 
-/// Whether trying again cannot help as long as nobody changes anything; with advice.
-fn is_final(error: &FredError) -> Option<&'static str> {
+/// What the client returns: a reply of Redis, or an error of the client.
+trait FromServer {
+    fn is_from_server(&self) -> bool;
+}
+
+impl FromServer for Reply {
+    fn is_from_server(&self) -> bool {
+        self.as_ref().err().is_none_or(|error| reply_code(error).is_some())
+    }
+}
+
+impl FromServer for Vec<Reply> {
+    fn is_from_server(&self) -> bool {
+        self.iter().any(FromServer::is_from_server)
+    }
+}
+
+/// What to do about an error that stays until somebody changes something.
+fn advice(error: &FredError) -> Option<&'static str> {
+    use ErrorKind::{Auth, Config, InvalidArgument, Tls, Url};
     match (Meaning::of(error), error.kind()) {
-        (Meaning::Setup(advice), _) => Some(advice),
-        (
-            _,
-            ErrorKind::Auth
-            | ErrorKind::Config
-            | ErrorKind::Url
-            | ErrorKind::InvalidArgument
-            | ErrorKind::Tls,
-        ) => Some("check store.redis.url"),
+        (Meaning::Misconfigured(advice), _) => Some(advice),
+        (_, Auth | Config | Url | InvalidArgument | Tls) => Some("check store.redis.url"),
         _ => None,
     }
 }

@@ -1,26 +1,25 @@
-//! Looks again and again whether Redis is fit for the bank, and says so once when that changes.
+//! Checks again and again whether Redis meets the bank's requirements, and logs once when that changes.
 //!
-//! Every new connection is looked at before anything is sent on it, and that of the commits again at
-//! each tick of the watchdog. While Redis does not give what was asked for, commits are refused;
+//! Every new connection is inspected before anything is sent on it, and that of the commits again at
+//! each tick of the watchdog. While Redis does not meet the requirements, commits are refused;
 //! while it holds another bank, or none, so are reads. All of that ends by itself.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bank_domain::Timestamp;
-use fred::interfaces::{ClientLike as _, KeysInterface as _};
 use tokio::{
     sync::watch,
-    task::AbortHandle,
-    time::{self, timeout},
+    time::{self, Instant, timeout},
 };
 
 use super::{
-    RedisOptions,
-    connection::Connection,
+    connection::{Connection, command},
     errors::reply_code,
-    fitness::{self, Demand, Shortfall},
-    inspection::{Inspection, inspect},
+    fitness::{self, Shortfall, shortfall},
+    inspection::{Inspection, inspect, ping},
     keys::Keys,
+    locator::Locator,
+    reply,
 };
 use crate::StoreError;
 
@@ -34,8 +33,7 @@ pub(super) enum Role {
 
 #[derive(Debug)]
 pub(super) struct Guard {
-    options: RedisOptions,
-    demand: Demand,
+    locator: Arc<Locator>,
     keys: Keys,
     bank_id: String,
     state: Mutex<State>,
@@ -44,75 +42,78 @@ pub(super) struct Guard {
 
 #[derive(Debug, Default)]
 struct State {
-    commits: Option<Place>,
-    reads: Option<Place>,
-    /// The run of Redis whose append-only file was seen to be kept.
+    /// By [`Role`].
+    connections: [Option<Admitted>; 2],
+    /// The run of Redis whose append-only file has been seen at rest.
     proven_run_id: Option<String>,
     shortfall: Option<Shortfall>,
     /// Why Redis refused the last commit, if it did.
-    rejection: Option<String>,
+    refusal: Option<String>,
 }
 
-/// Where a connection leads.
+/// A connection, and the run of Redis that it leads to.
 #[derive(Debug)]
-struct Place {
+struct Admitted {
     run_id: String,
-    closer: AbortHandle,
+    connection: Weak<Connection>,
 }
 
 impl Guard {
-    pub(super) fn new(options: &RedisOptions, keys: &Keys, bank_id: String) -> Self {
-        Self {
-            options: options.clone(),
-            demand: Demand::of(options),
-            keys: keys.clone(),
-            bank_id,
-            state: Mutex::default(),
-            epoch: watch::Sender::new(0),
-        }
+    pub(super) fn new(locator: Arc<Locator>, keys: &Keys, bank_id: String) -> Self {
+        Self { locator, keys: keys.clone(), bank_id, state: Mutex::default(), epoch: watch::Sender::new(0) }
+    }
+
+    pub(super) fn locator(&self) -> &Locator {
+        &self.locator
     }
 
     pub(super) fn bank_id(&self) -> &str {
         &self.bank_id
     }
 
-    /// Looks at a new connection, before anything else is sent on it.
+    /// Opens a connection that may be used.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it leads to no primary, or to another one than the commits go to.
-    pub(super) async fn admit(&self, role: Role, connection: &Connection) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, &self.options).await?;
-        require_usable(&inspection).map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
+    /// As [`Locator::connect`]; [`StoreError::Unavailable`] if it leads to no primary, or to another one than
+    /// the commits go to.
+    pub(super) async fn connect(&self, role: Role, deadline: Instant) -> Result<Arc<Connection>, StoreError> {
+        let connection = self.locator.connect(deadline).await?;
+        self.admit(role, &connection).await?;
+        Ok(connection)
+    }
+
+    /// Inspects a new connection, before anything else is sent on it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] as for [`Guard::connect`].
+    pub(super) async fn admit(&self, role: Role, connection: &Arc<Connection>) -> Result<(), StoreError> {
+        let inspection = inspect(connection, &self.keys, self.locator.options()).await?;
+        inspection.require_usable().map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
         if role == Role::Commits {
             self.judge(&inspection);
         }
         let run_id = inspection.run_id;
         let mut state = self.state();
-        let other = match role {
-            Role::Commits => &state.reads,
-            Role::Reads => &state.commits,
-        };
-        if let Some(other) = other.as_ref().filter(|other| other.run_id != run_id) {
-            // There has been a failover, or a restart. Who comes second is right, or finds out.
-            other.closer.abort();
-            if role == Role::Reads && !other.closer.is_finished() {
-                let text = "reads lead to another redis than commits; both look again".to_owned();
-                return Err(StoreError::Unavailable(text));
+        let other = state.connections[1 - role as usize].as_ref().filter(|other| other.run_id != run_id);
+        if let Some(other) = other.and_then(|other| other.connection.upgrade()) {
+            // There has been a failover, or a restart. Whichever connected second is right, or finds out.
+            let text = "reads and commits lead to different servers; both reconnect";
+            let was_open = !other.has_ended();
+            other.close(text);
+            if role == Role::Reads && was_open {
+                return Err(StoreError::Unavailable(text.to_owned()));
             }
         }
-        let place = Some(Place { run_id, closer: connection.closer() });
-        match role {
-            Role::Commits => state.commits = place,
-            Role::Reads => state.reads = place,
-        }
+        state.connections[role as usize] = Some(Admitted { run_id, connection: Arc::downgrade(connection) });
         connection.admit();
         Ok(())
     }
 
-    /// Watches over a connection until it has ended: one that does not answer, or leads to what is no
-    /// primary any more, is ended here. Steady writes can hide a frozen Redis from the client's own check.
+    /// Watches a connection until it has ended. One that does not respond, or no longer leads to a primary, is
+    /// closed here. Steady writes can hide a frozen Redis from the client's own check.
     pub(super) async fn watch(&self, role: Role, connection: &Connection) {
-        let mut ticks = time::interval(self.options.watchdog_interval);
+        let options = self.locator.options();
+        let mut ticks = time::interval(options.watchdog_interval);
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
@@ -120,53 +121,59 @@ impl Guard {
                 () = connection.ended() => return,
                 _ = ticks.tick() => {}
             }
-            let look = async {
-                let look = async {
-                    match role {
-                        Role::Commits => self.look(connection).await,
-                        Role::Reads => ping(connection).await,
-                    }
-                };
-                // Sentinels that do not answer take nothing away; those that name another end it.
-                let (answer, _) = tokio::join!(look, connection.confirm());
-                answer
+            let check = async {
+                match role {
+                    Role::Commits => self.check(connection).await,
+                    Role::Reads => self.ping(connection).await,
+                }
             };
-            // The client gives up on its own at about the same time as we do.
-            let answered = match timeout(self.options.command_timeout, look).await {
-                // A Redis that answers with an error is there.
-                Ok(answer) => !answer.is_err_and(|error| error.is_outcome_unknown()),
+            // Sentinels that do not respond change nothing; those that name another primary close it.
+            let checks = async { tokio::join!(check, self.locator.confirm(connection)).0 };
+            // The client gives up on its own at about the same time.
+            let is_there = match timeout(options.command_timeout, checks).await {
+                // A Redis that replies with an error is there.
+                Ok(result) => !result.is_err_and(|error| error.is_outcome_unknown()),
                 Err(_) => false,
             };
-            if !answered {
-                connection.close("redis does not answer");
+            if !is_there {
+                connection.close("Redis does not respond");
             }
         }
     }
 
-    /// Looks whether Redis is fit for the bank now.
-    pub(super) async fn look(&self, connection: &Connection) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, &self.options).await?;
-        if let Err(reason) = require_usable(&inspection) {
+    /// Checks whether Redis meets the requirements now.
+    pub(super) async fn check(&self, connection: &Connection) -> Result<(), StoreError> {
+        let inspection = inspect(connection, &self.keys, self.locator.options()).await?;
+        if let Err(reason) = inspection.require_usable() {
             connection.close(reason);
             return Err(StoreError::Unavailable(reason.to_owned()));
         }
         self.judge(&inspection);
-        if self.state().rejection.is_some() {
-            // A write that changes nothing tells whether there is still a reason.
-            let probe = connection.client().set(self.keys.barrier(), "probe", None, None, false);
-            match connection.attempt_at_once(probe).await? {
-                Ok(()) => self.accepted(),
+        if self.state().refusal.is_some() {
+            // A write that changes nothing shows whether there is still a reason.
+            let write = command("SET", [self.keys.barrier(), "probe".to_owned()]);
+            let [answer] = reply::array(connection.probe(vec![write]).await?)?;
+            match answer {
+                Ok(_) => self.accepted(),
                 Err(error) => {
-                    let is_reply = reply_code(&error).is_some();
-                    let error = connection.explain(&error);
-                    if !is_reply {
-                        return Err(error);
+                    let explained = connection.explain(&error);
+                    if reply_code(&error).is_none() {
+                        return Err(explained);
                     }
-                    self.refused(&error);
+                    self.refused(&explained);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Asks whether Redis is there, and could write.
+    ///
+    /// # Errors
+    /// [`StoreError::OutcomeUnknown`] if it does not respond; another if it replies with an error.
+    pub(super) async fn ping(&self, connection: &Connection) -> Result<(), StoreError> {
+        let [pong] = reply::array(connection.probe(vec![ping()]).await?)?;
+        pong.map(drop).map_err(|error| connection.explain(&error))
     }
 
     fn judge(&self, inspection: &Inspection) {
@@ -179,12 +186,11 @@ impl Guard {
             }
             state.proven_run_id.as_ref() == Some(&inspection.run_id)
         };
-        let shortfall = if inspection.bank_id == self.bank_id {
-            self.demand.shortfall(inspection, has_proof)
+        self.set_shortfall(if inspection.bank_id == self.bank_id {
+            shortfall(self.locator.options(), inspection, has_proof)
         } else {
             Some(fitness::other_bank(&inspection.bank_id, &self.bank_id))
-        };
-        self.set_shortfall(shortfall);
+        });
     }
 
     fn set_shortfall(&self, shortfall: Option<Shortfall>) {
@@ -196,45 +202,47 @@ impl Guard {
                     reason = now.found,
                     remedy = now.remedy,
                     refused,
-                    "redis is not fit for the bank"
+                    "Redis does not meet the requirements"
                 );
             }
-            (Some(before), None) => tracing::info!(reason = before.found, "redis is fit for the bank again"),
+            (Some(before), None) => {
+                tracing::info!(reason = before.found, "Redis meets the requirements again");
+            }
             _ => {}
         }
         state.shortfall = shortfall;
     }
 
-    /// Redis has answered with the id of another bank, or of none.
-    pub(super) fn other_bank(&self, found: &str) -> StoreError {
-        let shortfall = fitness::other_bank(found, &self.bank_id);
+    fn unfit(&self, shortfall: Shortfall) -> StoreError {
         let error = StoreError::Unfit(shortfall.found.clone());
         self.set_shortfall(Some(shortfall));
         error
+    }
+
+    /// Redis has replied with the id of another bank, or of none.
+    pub(super) fn other_bank(&self, found: &str) -> StoreError {
+        self.unfit(fitness::other_bank(found, &self.bank_id))
     }
 
     /// Redis has refused a commit since its clock is behind that of the newest one.
-    pub(super) fn went_back(&self, committed_at: Option<Timestamp>) -> StoreError {
-        let shortfall = fitness::went_back(committed_at.unwrap_or(Timestamp::MAX));
-        let error = StoreError::Unfit(shortfall.found.clone());
-        self.set_shortfall(Some(shortfall));
-        error
+    pub(super) fn clock_behind(&self, committed_at: Option<Timestamp>) -> StoreError {
+        self.unfit(fitness::clock_behind(committed_at.unwrap_or(Timestamp::MAX)))
     }
 
     /// # Errors
-    /// [`StoreError::Unfit`] if it is not the bank that it should be.
+    /// [`StoreError::Unfit`] if Redis holds another bank, or none.
     pub(super) fn require_bank(&self) -> Result<(), StoreError> {
         self.require(|shortfall| shortfall.is_other_bank)
     }
 
     /// # Errors
-    /// [`StoreError::Unfit`] if Redis does not give what was asked for.
+    /// [`StoreError::Unfit`] if Redis does not meet the requirements.
     pub(super) fn require_fit(&self) -> Result<(), StoreError> {
         self.require(|_| true)
     }
 
     /// # Errors
-    /// [`StoreError::Unfit`] if Redis keeps writes less firmly than was asked for, as far as is known.
+    /// [`StoreError::Unfit`] if Redis is less durable than required.
     pub(super) fn require_durable(&self) -> Result<(), StoreError> {
         self.require(|shortfall| !shortfall.is_other_bank)
     }
@@ -250,23 +258,23 @@ impl Guard {
     pub(super) fn refused(&self, error: &StoreError) {
         let mut state = self.state();
         let reason = error.to_string();
-        if state.rejection.as_ref() != Some(&reason) {
-            tracing::error!(reason, "redis refuses commits");
-            state.rejection = Some(reason);
+        if state.refusal.as_ref() != Some(&reason) {
+            tracing::error!(reason, "Redis refuses commits");
+            state.refusal = Some(reason);
         }
     }
 
-    /// Redis has taken a commit.
+    /// Redis has accepted a commit.
     pub(super) fn accepted(&self) {
-        if let Some(reason) = self.state().rejection.take() {
-            tracing::info!(reason, "redis takes commits again");
+        if let Some(reason) = self.state().refusal.take() {
+            tracing::info!(reason, "Redis accepts commits again");
         }
     }
 
     /// # Errors
     /// [`StoreError::Unavailable`] if Redis refused the last commit.
     pub(super) fn require_accepted(&self) -> Result<(), StoreError> {
-        self.state().rejection.clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
+        self.state().refusal.clone().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
     }
 
     /// A connection has been made anew: what was written before may be gone.
@@ -284,27 +292,4 @@ impl Guard {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Asks whether Redis is there, and could write.
-///
-/// # Errors
-/// [`StoreError::OutcomeUnknown`] if it does not answer; another if it answers with an error.
-pub(super) async fn ping(connection: &Connection) -> Result<(), StoreError> {
-    let answer = connection.attempt_at_once(connection.client().ping(None)).await?;
-    answer.map_err(|error| connection.explain(&error))
-}
-
-/// # Errors
-/// Why nothing can be done with it, if it is no primary, or not ready.
-pub(super) fn require_usable(inspection: &Inspection) -> Result<(), &'static str> {
-    if inspection.is_loading {
-        return Err("redis is still reading its files");
-    }
-    if !inspection.is_primary {
-        return Err(
-            "this redis is a replica, not the primary: give the address of the primary, or of its Sentinels",
-        );
-    }
-    Ok(())
 }

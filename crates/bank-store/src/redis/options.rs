@@ -1,4 +1,4 @@
-//! How to reach Redis, and within which bounds.
+//! Where Redis is, and the limits to use it within.
 
 use std::{fmt, time::Duration};
 
@@ -6,44 +6,43 @@ use bank_domain::redacted;
 
 use crate::{DurabilityLevel, StoreError, clock::Timekeeper, partition::PARTITIONS_DEFAULT};
 
-/// What a [`RedisStore`](super::RedisStore) is opened with.
+/// Options of a [`RedisStore`](super::RedisStore).
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS, or
     /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`.
     pub url: RedisUrl,
-    /// What every key begins with; two banks on one Redis differ in it.
+    /// The prefix of every key. Banks that share a Redis need different ones.
     pub key_prefix: String,
-    /// How many partitions the accounts are spread over. Fixed when the bank is founded.
+    /// How many partitions the accounts are spread over. Fixed when the bank is initialized.
     pub partitions: u32,
-    /// How long request records are kept at least.
+    /// The minimum time to keep request records.
     pub request_retention: Duration,
-    /// How long to try to connect at start, and each time after a connection was lost.
+    /// How long to try to connect, at start and at each reconnect.
     pub connect_timeout: Duration,
-    /// How long Redis has for one command.
+    /// The timeout of one command.
     pub command_timeout: Duration,
-    /// The pause before the first try to connect anew; it doubles with each.
+    /// The delay before the first attempt to reconnect; it doubles with each attempt.
     pub reconnect_delay_min: Duration,
-    /// The longest pause between two tries to connect anew.
+    /// The longest delay between two attempts to reconnect.
     pub reconnect_delay_max: Duration,
-    /// How many commands wait for the connection at most.
+    /// How many commands may be in flight on a connection.
     pub command_buffer_max: usize,
-    /// The pause between two looks at Redis: whether it answers, and is still fit for the bank.
+    /// The interval between two checks that Redis responds and still meets the bank's requirements.
     pub watchdog_interval: Duration,
-    /// How firmly Redis must keep what it acknowledges.
+    /// How durable Redis must make acknowledged writes.
     pub durability: DurabilityLevel,
     /// How many replicas must have a commit before it is acknowledged.
     pub replicas: u32,
-    /// How long they have for that; less than `command_timeout`.
+    /// The timeout for that; less than `command_timeout`.
     pub replicas_timeout: Duration,
-    /// The only bank to join, by its id; none is founded then.
+    /// The id of the only bank to use; none is initialized if it is set.
     pub bank_id: Option<String>,
-    /// Whether `CONFIG GET` is asked what Redis promises. Managed servers may hide it.
+    /// Whether to check Redis's settings with `CONFIG GET`. Managed services may disable it.
     pub check_config: bool,
-    /// What the store goes by for the time. It is held against the clock of Redis.
+    /// The clock of the store. It is compared with the clock of Redis.
     pub clock: Timekeeper,
-    /// Whether to use a bank that was last changed at a time which is yet to come: the clock was wrong then, and is
-    /// right now.
+    /// Whether to use a bank whose newest commit is in the future: the clock was wrong then, and is right now.
     pub entries_ahead_allowed: bool,
 }
 
@@ -72,32 +71,29 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Whole seconds, and no fewer than were asked for.
+    /// Rounded up to whole seconds.
     pub(super) fn request_retention_seconds(&self) -> u64 {
         let retention = self.request_retention;
         retention.as_secs() + u64::from(retention.subsec_nanos() > 0)
     }
 
     pub(super) fn validate(&self) -> Result<(), StoreError> {
-        let refuse = |what: &str| Err(StoreError::Misconfigured(what.to_owned()));
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-        if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(plain) {
-            return refuse("store.redis.key_prefix must be of A-Z a-z 0-9 . _ : - and not empty");
-        }
-        if self.request_retention < Duration::from_secs(1) {
-            return refuse("ledger.request_retention_seconds must be at least 1");
-        }
-        // Else a commit that waits for replicas looks like a Redis that does not answer.
-        if self.replicas > 0 && self.replicas_timeout >= self.command_timeout {
-            return refuse(
-                "store.redis.replicas_timeout_ms must be less than store.redis.command_timeout_ms",
-            );
-        }
-        Ok(())
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        let wrong = if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(is_allowed) {
+            "store.redis.key_prefix must not be empty, and may contain A-Z a-z 0-9 . _ : -"
+        } else if self.request_retention < Duration::from_secs(1) {
+            "ledger.request_retention_seconds must be at least 1"
+        } else if self.replicas > 0 && self.replicas_timeout >= self.command_timeout {
+            // Otherwise a commit that waits for replicas looks like a Redis that does not respond.
+            "store.redis.replicas_timeout_ms must be less than store.redis.command_timeout_ms"
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::Misconfigured(wrong.to_owned()))
     }
 }
 
-/// Where Redis is, with the password that it may take. It prints without it ([`redacted`]).
+/// A URL of Redis, perhaps with a password. It prints without it ([`redacted`]).
 #[derive(Clone)]
 pub struct RedisUrl(String);
 
@@ -107,7 +103,7 @@ impl RedisUrl {
         Self(url.into())
     }
 
-    /// The whole URL, password and all.
+    /// The whole URL, including the password.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
@@ -126,20 +122,4 @@ impl fmt::Debug for RedisUrl {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_print_without_their_passwords() {
-        for (url, shown) in [
-            ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
-            ("redis://user:s3cret@host:1/2", "redis://[redacted]@host:1/2"),
-            ("redis://:s3?cret@host:1", "redis://[redacted]"),
-            ("redis-sentinel://u:s3cret@a:1?sentinelPassword=s3@cret", "redis-sentinel://[redacted]"),
-        ] {
-            let url = RedisUrl::new(url);
-            assert_eq!(url.to_string(), shown);
-            assert_eq!(format!("{url:?}"), format!("RedisUrl({shown})"));
-        }
-    }
-}
+mod tests;

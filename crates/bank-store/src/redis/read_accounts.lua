@@ -1,9 +1,8 @@
 #!lua flags=no-writes
--- Reads accounts as they all are at one instant.
+-- Reads accounts at one instant.
 --
 -- KEYS  the accounts
--- Returns for each its fields and their values in turn, none where there is no account, or the error
--- of Redis where the key is something else.
+-- Returns for each its fields and values in turn: none if there is no account, or the error if the key has another type.
 
 local accounts = {}
 for number, key in ipairs(KEYS) do

@@ -1,12 +1,16 @@
-//! Records of requests as `commit.lua` writes them, read and written in other ways than by a commit.
+//! Request records: the outcome of each request, by which it is recognised when it is sent again.
 
-use super::RedisOptions;
+use std::ops::RangeInclusive;
+
+use bank_domain::{EntryId, Fingerprint, Rejection};
+
+use super::options::RedisOptions;
 use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError};
 
-/// By how much the clock of Redis may step back after a failover, at most; `commit.lua` has it too.
+/// How far the clock of Redis may step back in a failover; `commit.lua` has it too.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
 
-/// In which windows of time records are, and for how long.
+/// Records are kept in windows of time, so that old ones are removed together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
     pub(super) retention_seconds: u64,
@@ -18,24 +22,21 @@ impl Windows {
         Self { retention_seconds: options.request_retention_seconds(), window_seconds }
     }
 
-    /// The windows that can hold a record which is not too old, from the oldest on.
-    pub(super) fn at(self, now_seconds: u64) -> std::ops::RangeInclusive<u64> {
+    /// The windows that can hold a record that has not expired.
+    pub(super) fn at(self, now_seconds: u64) -> RangeInclusive<u64> {
+        let skew = CLOCK_SKEW_SECONDS_MAX.min(self.window_seconds);
         let oldest = now_seconds.saturating_sub(self.retention_seconds) / self.window_seconds;
-        oldest..=(now_seconds + self.skew()) / self.window_seconds
-    }
-
-    fn skew(self) -> u64 {
-        CLOCK_SKEW_SECONDS_MAX.min(self.window_seconds)
+        oldest..=(now_seconds + skew) / self.window_seconds
     }
 }
 
-/// The field of a request within its partition's records. Neither an account id nor a request id has a
-/// space in it; a caller's name comes last, since it may.
+/// The field of a request within its partition's records. Account and request ids contain no space; the name of
+/// the caller may, so it is last.
 pub(super) fn field(key: &RequestKey) -> String {
     format!("{} {} {}", key.account_id, key.request_id, key.caller.as_str())
 }
 
-/// The request that a field is of.
+/// The inverse of [`field`].
 pub(super) fn key(field: &str) -> Result<RequestKey, StoreError> {
     let mut parts = field.splitn(3, ' ');
     let mut next = || parts.next();
@@ -46,22 +47,27 @@ pub(super) fn key(field: &str) -> Result<RequestKey, StoreError> {
             caller: Caller::new(next()?),
         })
     })();
-    key.ok_or_else(|| StoreError::Corrupt(format!("there is a record of {field:?}, which names no request")))
+    key.ok_or_else(|| StoreError::Corrupt(format!("a request record has the malformed field {field:?}")))
 }
 
-/// The record of a request.
-pub(super) fn record(record: &RequestRecord) -> Result<String, StoreError> {
-    let RequestRecord { attempt, fingerprint, recorded_at, outcome } = record;
+/// A record: `<attempt> <fingerprint> <outcome> <recorded at>`, where the outcome is the id of the entry on the
+/// account of the request, or the rejection in JSON, and the time is in Unix seconds.
+pub(super) fn encode(
+    attempt: Attempt,
+    fingerprint: Fingerprint,
+    outcome: Result<EntryId, &Rejection>,
+    recorded_at: u64,
+) -> Result<String, StoreError> {
     let outcome = match outcome {
-        RecordedOutcome::Entry(id) => id.to_string(),
-        RecordedOutcome::Rejected(rejection) => serde_json::to_string(rejection)
+        Ok(entry_id) => entry_id.to_string(),
+        Err(rejection) => serde_json::to_string(rejection)
             .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
     };
     Ok(format!("{attempt} {fingerprint} {outcome} {recorded_at}"))
 }
 
-/// A request record from its text.
-pub(super) fn parse(key: &RequestKey, record: &str) -> Result<RequestRecord, StoreError> {
+/// The inverse of [`encode`].
+pub(super) fn decode(key: &RequestKey, record: &str) -> Result<RequestRecord, StoreError> {
     let parsed = (|| {
         let (attempt, rest) = record.split_once(' ')?;
         let (fingerprint, rest) = rest.split_once(' ')?;
@@ -72,7 +78,8 @@ pub(super) fn parse(key: &RequestKey, record: &str) -> Result<RequestRecord, Sto
         } else {
             RecordedOutcome::Entry(outcome.parse().ok()?)
         };
-        Some((Attempt(bits(attempt)?), bits(fingerprint)?, outcome, recorded_at.parse().ok()?))
+        let fingerprint = Fingerprint::from_bits(bits(fingerprint)?);
+        Some((Attempt(bits(attempt)?), fingerprint, outcome, recorded_at.parse().ok()?))
     })();
     let Some((attempt, fingerprint, outcome, recorded_at)) = parsed else {
         let RequestKey { account_id, request_id, .. } = key;
@@ -80,6 +87,5 @@ pub(super) fn parse(key: &RequestKey, record: &str) -> Result<RequestRecord, Sto
             "the record of request {request_id} of account {account_id} is malformed"
         )));
     };
-    let fingerprint = bank_domain::Fingerprint::from_bits(fingerprint);
     Ok(RequestRecord { fingerprint, attempt, recorded_at, outcome })
 }

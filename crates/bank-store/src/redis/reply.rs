@@ -1,72 +1,73 @@
-//! Reads the values that Redis answers.
+//! Converts the values that Redis returns.
 
-use bank_domain::Timestamp;
+use std::collections::HashMap;
+
+use bank_domain::{AccountId, Timestamp};
 use fred::types::Value;
 
-use super::codec::Fields;
 use crate::StoreError;
 
-pub(super) fn unexpected(what: &str) -> StoreError {
-    StoreError::Corrupt(what.to_owned())
+/// The fields of a hash or of a stream entry. All are text, except the hash of an entry.
+pub(super) type Fields = HashMap<String, Vec<u8>>;
+
+pub(super) fn unexpected(expected: &str) -> StoreError {
+    StoreError::Corrupt(format!("unexpected reply from Redis: expected {expected}"))
 }
 
 pub(super) fn list(value: Value) -> Result<Vec<Value>, StoreError> {
     match value {
         Value::Array(values) => Ok(values),
         Value::Null => Ok(Vec::new()),
-        _ => Err(unexpected("redis answered something else than a list")),
+        _ => Err(unexpected("a list")),
     }
 }
 
+/// A list of exactly so many values.
+pub(super) fn array<T, const N: usize>(values: Vec<T>) -> Result<[T; N], StoreError> {
+    values.try_into().map_err(|_| unexpected(&format!("{N} values")))
+}
+
 pub(super) fn pair(value: Value) -> Result<[Value; 2], StoreError> {
-    list(value)?.try_into().map_err(|_| unexpected("redis answered something else than a pair"))
+    array(list(value)?)
 }
 
 pub(super) fn integer(value: &Value) -> Result<i64, StoreError> {
-    value.as_i64().ok_or_else(|| unexpected("redis answered something else than an integer"))
+    value.as_i64().ok_or_else(|| unexpected("an integer"))
 }
 
 pub(super) fn text(value: Value) -> Result<String, StoreError> {
-    value.into_string().ok_or_else(|| unexpected("redis answered something else than text"))
+    value.into_string().ok_or_else(|| unexpected("text"))
 }
 
-/// Milliseconds since 1970 in digits; `None` for what is no time.
-pub(super) fn time(text: &str) -> Option<Timestamp> {
+/// Parses Unix milliseconds.
+pub(super) fn unix_ms(text: &str) -> Option<Timestamp> {
     text.parse().ok().and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok())
 }
 
-/// What `TIME` answers: seconds, and microseconds within the second.
-pub(super) fn told_time(value: Value) -> Result<Timestamp, StoreError> {
+/// The reply to `TIME`: Unix seconds, and microseconds within the second.
+pub(super) fn time(value: Value) -> Result<Timestamp, StoreError> {
     let [seconds, microseconds] = pair(value)?;
     let unix_ms = (|| {
         let milliseconds = microseconds.as_i64()? / 1_000;
         seconds.as_i64()?.checked_mul(1_000)?.checked_add(milliseconds)
     })();
     let time = unix_ms.and_then(|unix_ms| Timestamp::try_from_unix_ms(unix_ms).ok());
-    time.ok_or_else(|| unexpected("redis does not tell the time"))
+    time.ok_or_else(|| unexpected("the time"))
 }
 
-fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
-    value.into_owned_bytes().ok_or_else(|| unexpected("redis answered something else than a string"))
-}
-
-/// A flat list of names and values, as of a hash or of a stream entry.
+/// Names and values in turn, as of a hash or of a stream entry.
 pub(super) fn fields(value: Value) -> Result<Fields, StoreError> {
-    if let Value::Map(map) = value {
-        return map
-            .inner()
-            .into_iter()
-            .map(|(name, value)| {
-                let name = name.into_string().ok_or_else(|| unexpected("a field's name is not text"))?;
-                Ok((name, bytes(value)?))
-            })
-            .collect();
-    }
     let mut values = list(value)?.into_iter();
-    let mut fields = Fields::new();
+    let mut fields = Fields::with_capacity(values.len() / 2);
     while let Some(name) = values.next() {
-        let value = values.next().ok_or_else(|| unexpected("redis answered a field without a value"))?;
-        fields.insert(text(name)?, bytes(value)?);
+        let value = values.next().and_then(Value::into_owned_bytes);
+        fields.insert(text(name)?, value.ok_or_else(|| unexpected("a value for each field"))?);
     }
     Ok(fields)
+}
+
+/// A member of an index of accounts.
+pub(super) fn account_id(value: Value) -> Result<AccountId, StoreError> {
+    let id = text(value)?;
+    id.parse().map_err(|_| StoreError::Corrupt(format!("an index holds {id:?}, which is not an account id")))
 }

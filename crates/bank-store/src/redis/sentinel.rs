@@ -1,64 +1,48 @@
-//! What the Sentinels say: which Redis is the primary, and how soon they replace one that is silent.
+//! What the Sentinels report: which Redis is the primary, and how soon they replace one that is silent.
 //!
 //! The store asks all of them itself, before it connects and after, and at each tick of the watchdog.
-//! A single one may be behind: that of the newest failover counts.
+//! A single one may be behind: the one that knows of the newest failover counts.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
-use fred::{
-    cmd,
-    interfaces::ClientLike as _,
-    types::{
-        Value,
-        config::{Config, Server, ServerConfig},
-    },
-};
+use fred::types::{Value, config::Server};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-use super::{RedisOptions, connection::Connection, reply, target::Target};
+use super::{
+    connection::{Connection, command},
+    lease::FAILOVER_MARGIN,
+    options::RedisOptions,
+    reply,
+    target::Target,
+};
 use crate::StoreError;
-
-/// How much sooner than Sentinel we call a primary silent: for the way of its commands, and for what
-/// clocks and rounding differ in.
-const MARGIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Sentinels {
-    service_name: String,
-    each: Vec<Sentinel>,
-    /// The shortest `down-after-milliseconds` that was told.
-    down_after_ms: AtomicU64,
-    command_timeout: Duration,
-    watchdog_interval: Duration,
+    /// What the Sentinels call the primary.
+    service_name: Arc<str>,
+    all: Vec<Arc<Sentinel>>,
+    /// The shortest that any of them has reported.
+    down_after_ms: Arc<AtomicU64>,
+    options: Arc<RedisOptions>,
 }
 
 #[derive(Debug)]
 struct Sentinel {
     target: Target,
     /// Kept from one question to the next.
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<Option<Arc<Connection>>>,
 }
 
-/// Where the primary is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) host: String,
-    pub(super) port: u16,
-}
-
-/// What one Sentinel says.
 #[derive(Debug, PartialEq, Eq)]
 struct Report {
-    place: Place,
+    primary: Server,
     /// It grows with each failover.
     config_epoch: u64,
     down_after_ms: u64,
@@ -67,73 +51,46 @@ struct Report {
 }
 
 impl Sentinels {
-    /// Those of a URL, or `None` if it names a Redis itself.
-    pub(super) fn of(config: &Config, options: &RedisOptions) -> Option<Arc<Self>> {
-        let ServerConfig::Sentinel { hosts, service_name, username, password } = &config.server else {
-            return None;
-        };
-        let sentinel = |server: &Server| {
-            let config = Config {
-                server: ServerConfig::Centralized { server: server.clone() },
-                username: username.clone(),
-                password: password.clone(),
-                database: None,
-                ..config.clone()
-            };
-            Sentinel {
-                target: Target::plain(
-                    config,
-                    &format!("{}:{} (a Sentinel)", server.host, server.port),
-                    options,
-                ),
-                connection: Mutex::new(None),
-            }
-        };
-        Some(Arc::new(Self {
-            service_name: service_name.clone(),
-            each: hosts.iter().map(sentinel).collect(),
-            down_after_ms: AtomicU64::new(u64::MAX),
-            command_timeout: options.command_timeout,
-            watchdog_interval: options.watchdog_interval,
-        }))
+    /// The Sentinels of a URL; `None` if it names a Redis itself.
+    pub(super) fn of(target: &Target) -> Option<Self> {
+        let (service_name, targets) = target.sentinels()?;
+        let sentinel = |target| Arc::new(Sentinel { target, connection: Mutex::default() });
+        Some(Self {
+            service_name: service_name.into(),
+            all: targets.into_iter().map(sentinel).collect(),
+            down_after_ms: Arc::new(AtomicU64::new(u64::MAX)),
+            options: Arc::clone(target.options()),
+        })
     }
 
-    /// The primary, by the newest failover that any Sentinel knows of.
-    ///
-    /// # Errors
-    /// As [`Sentinels::primaries`]; [`StoreError::Unavailable`] while it is being replaced;
-    /// [`StoreError::Misconfigured`] if they replace one too soon.
-    pub(super) async fn primary(self: &Arc<Self>) -> Result<Place, StoreError> {
-        let place = self.primaries().await?.into_iter().next();
-        self.require_patience()?;
-        place.ok_or_else(|| StoreError::Unavailable("the Sentinels are replacing the primary".to_owned()))
+    /// How soon they replace a primary that is silent.
+    pub(super) fn down_after_ms(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.down_after_ms)
     }
 
-    /// What the primary is called, by all Sentinels that know of the newest failover; nothing while it is
-    /// being replaced.
+    /// The primary, by all Sentinels that know of the newest failover; none while it is being replaced.
     ///
     /// # Errors
-    /// [`StoreError::Misconfigured`] if they refuse to answer; [`StoreError::Unavailable`] if none answers.
-    pub(super) async fn primaries(self: &Arc<Self>) -> Result<Vec<Place>, StoreError> {
-        // Half, so that one that is gone does not use up the time of a look at Redis.
-        let deadline = Instant::now() + self.command_timeout / 2;
+    /// [`StoreError::Misconfigured`] if they refuse to reply; [`StoreError::Unavailable`] if none replies.
+    pub(super) async fn primaries(&self) -> Result<Vec<Server>, StoreError> {
+        // Half, so that one that is gone does not use up the time of a check of Redis.
+        let deadline = Instant::now() + self.options.command_timeout / 2;
         let mut asked = JoinSet::new();
-        for number in 0..self.each.len() {
-            let all = Arc::clone(self);
-            asked.spawn(async move { all.ask(&all.each[number], deadline).await });
+        for sentinel in &self.all {
+            let (sentinel, service_name) = (Arc::clone(sentinel), Arc::clone(&self.service_name));
+            asked.spawn(async move { sentinel.report(&service_name, deadline).await });
         }
         let (mut reports, mut error) = (Vec::new(), None);
-        while let Some(answer) = asked.join_next().await {
+        for answer in asked.join_all().await {
             match answer {
-                Ok(Ok(report)) => reports.push(report),
-                // One that refuses says more than one that cannot be reached.
-                Ok(Err(rejection @ StoreError::Misconfigured(_))) => error = Some(rejection),
-                Ok(Err(other)) => error = error.or(Some(other)),
-                Err(_) => {}
+                Ok(report) => reports.push(report),
+                // A refusal says more than a failed connection.
+                Err(refusal @ StoreError::Misconfigured(_)) => error = Some(refusal),
+                Err(other) => error = error.or(Some(other)),
             }
         }
         let Some(epoch) = reports.iter().map(|report| report.config_epoch).max() else {
-            return Err(error.unwrap_or_else(|| StoreError::Unavailable("no Sentinel answers".to_owned())));
+            return Err(error.unwrap_or_else(|| StoreError::Unavailable("no Sentinel responds".to_owned())));
         };
         let down_after_ms = reports.iter().map(|report| report.down_after_ms).min().unwrap_or(u64::MAX);
         self.down_after_ms.store(down_after_ms, Ordering::SeqCst);
@@ -141,86 +98,73 @@ impl Sentinels {
         if reports.iter().any(|report| report.is_failing_over) {
             return Ok(Vec::new());
         }
-        Ok(reports.into_iter().map(|report| report.place).collect())
+        Ok(reports.into_iter().map(|report| report.primary).collect())
     }
 
-    async fn ask(&self, sentinel: &Sentinel, deadline: Instant) -> Result<Report, StoreError> {
-        let kept = || sentinel.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = kept().clone().filter(|connection| !connection.has_ended());
-        let connection = match open {
-            Some(connection) => connection,
-            None => Connection::dial(&sentinel.target, None, deadline).await?,
-        };
-        *kept() = None;
-        let pipeline = connection.pipeline();
-        for question in ["MASTER", "GET-MASTER-ADDR-BY-NAME"] {
-            let words = vec![question, self.service_name.as_str()];
-            let queued = pipeline.custom::<(), _>(cmd!("SENTINEL"), words).await;
-            queued.map_err(|error| connection.explain(&error))?;
-        }
-        let answers = timeout_at(deadline, connection.run(pipeline.all::<Vec<Value>>())).await;
-        let silent = |_| StoreError::Unavailable(format!("{} does not answer", connection.address()));
-        let answers = answers.map_err(silent)??;
-        *kept() = Some(connection);
-        let [about, place] =
-            answers.try_into().map_err(|_| reply::unexpected("half an answer of a Sentinel"))?;
-        Report::read(about, place)
-    }
-
-    /// How long the primary may be silent before another can have been promoted.
-    pub(super) fn silence_ms_max(&self) -> u64 {
-        let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
-        self.down_after_ms.load(Ordering::SeqCst).saturating_sub(margin)
-    }
-
-    /// Refuses those that replace a primary too soon: between two signs of its life there may be the pause
-    /// between two looks, and a command that takes its time.
+    /// Refuses Sentinels that replace a primary too soon: between two signs of its life there may be the interval
+    /// of the watchdog, and a command that takes its time.
     ///
     /// # Errors
-    /// [`StoreError::Misconfigured`], saying what to change.
-    pub(super) fn require_patience(&self) -> Result<(), StoreError> {
+    /// [`StoreError::Misconfigured`], with what to change.
+    pub(super) fn require_slow_failover(&self) -> Result<(), StoreError> {
         let down_after_ms = self.down_after_ms.load(Ordering::SeqCst);
-        let needed_ms = (self.command_timeout + self.watchdog_interval + MARGIN).as_millis();
+        let RedisOptions { command_timeout, watchdog_interval, .. } = *self.options;
+        let needed_ms = (command_timeout + watchdog_interval + FAILOVER_MARGIN).as_millis();
         if u128::from(down_after_ms) >= needed_ms {
             return Ok(());
         }
         let name = &self.service_name;
         Err(StoreError::Misconfigured(format!(
             "Sentinel replaces the primary {name} once it is silent for {down_after_ms} ms \
-             (down-after-milliseconds), and store.redis.command_timeout_ms = {} with \
-             store.redis.watchdog_interval_ms = {} needs at least {needed_ms} ms, or one that was frozen could \
-             acknowledge what is lost; run `SENTINEL SET {name} down-after-milliseconds {needed_ms}` on each \
+             (down-after-milliseconds); store.redis.command_timeout_ms = {} with \
+             store.redis.watchdog_interval_ms = {} needs at least {needed_ms} ms, or a primary that was frozen could \
+             acknowledge writes that are lost; run `SENTINEL SET {name} down-after-milliseconds {needed_ms}` on each \
              Sentinel, or lower those settings",
-            self.command_timeout.as_millis(),
-            self.watchdog_interval.as_millis(),
+            command_timeout.as_millis(),
+            watchdog_interval.as_millis(),
         )))
     }
 }
 
+impl Sentinel {
+    async fn report(&self, service_name: &str, deadline: Instant) -> Result<Report, StoreError> {
+        let kept = || self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = kept().take().filter(|connection| !connection.has_ended());
+        let connection = match open {
+            Some(connection) => connection,
+            None => Connection::open(self.target.clone(), None, deadline).await?,
+        };
+        let questions = ["MASTER", "GET-MASTER-ADDR-BY-NAME"];
+        let questions = questions.map(|question| command("SENTINEL", [question, service_name]));
+        let replies = timeout_at(deadline, connection.send_all(questions.into())).await;
+        let replies = replies
+            .map_err(|_| StoreError::Unavailable(format!("{} does not respond", self.target.address())))??;
+        *kept() = Some(connection);
+        let [master, address] = reply::array(replies)?;
+        Report::read(master, address)
+    }
+}
+
 impl Report {
-    fn read(about: Value, place: Value) -> Result<Self, StoreError> {
-        let fields = reply::fields(about)?;
+    fn read(master: Value, address: Value) -> Result<Self, StoreError> {
+        let fields = reply::fields(master)?;
+        let missing = |name: &str| reply::unexpected(&format!("{name} from a Sentinel"));
         let field = |name: &str| {
             let value = fields.get(name).and_then(|value| std::str::from_utf8(value).ok());
-            value.ok_or_else(|| reply::unexpected("a Sentinel left a field out"))
+            value.ok_or_else(|| missing(name))
         };
-        let number = |name: &str| {
-            field(name)?.parse::<u64>().map_err(|_| reply::unexpected("a Sentinel told no number"))
-        };
-        // `MASTER` names the old one until a failover is complete; this, the new one once it is promoted.
-        let [host, port] = reply::pair(place)?;
+        let number = |name: &str| field(name)?.parse::<u64>().map_err(|_| missing(name));
+        // `MASTER` names the old primary until a failover is complete; this, the new one once it is promoted.
+        let [host, port] = reply::pair(address)?;
         let (host, port) = (reply::text(host)?, reply::text(port)?);
         let is_replaced = field("ip")? != host || field("port")? != port;
-        let flags = field("flags")?;
+        let is_flagged =
+            field("flags")?.split(',').any(|flag| matches!(flag, "o_down" | "failover_in_progress"));
         Ok(Self {
-            place: Place {
-                port: port.parse().map_err(|_| reply::unexpected("a Sentinel told no port"))?,
-                host,
-            },
+            primary: Server::new(host, port.parse().map_err(|_| missing("port"))?),
             config_epoch: number("config-epoch")?,
             down_after_ms: number("down-after-milliseconds")?,
-            is_failing_over: !is_replaced
-                && flags.split(',').any(|flag| matches!(flag, "o_down" | "failover_in_progress")),
+            is_failing_over: is_flagged && !is_replaced,
         })
     }
 }

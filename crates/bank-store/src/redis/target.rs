@@ -1,4 +1,4 @@
-//! Where Redis is, by its URL, and how the client is set up to speak with it.
+//! A server by its URL, and how the client is configured to talk to it.
 
 use std::{fmt, sync::Arc};
 
@@ -7,33 +7,30 @@ use fred::{
     clients::Client,
     types::{
         Builder,
-        config::{Config, ConnectionConfig, PerformanceConfig, ServerConfig, TcpConfig, UnresponsiveConfig},
+        config::{
+            Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
+        },
     },
 };
 
-use super::{
-    RedisOptions, RedisUrl,
-    sentinel::{Place, Sentinels},
-};
+use super::options::RedisOptions;
 use crate::StoreError;
 
-/// What a URL may begin with. That of a Cluster is known, to be told that it is not supported.
+/// The schemes of a URL. Those of a Cluster are known only to report that it is not supported.
 const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
-/// Where Redis is, and within which bounds to speak with it.
 #[derive(Clone)]
 pub(super) struct Target {
     config: Config,
     /// For messages; never with the password.
     address: Arc<str>,
-    options: RedisOptions,
-    sentinels: Option<Arc<Sentinels>>,
+    options: Arc<RedisOptions>,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's settings hold the password.
+        // The client's configuration holds the password.
         f.debug_struct("Target")
             .field("address", &self.address)
             .field("options", &self.options)
@@ -43,38 +40,79 @@ impl fmt::Debug for Target {
 
 impl Target {
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
-        let config = config(&options.url)?;
-        let address = address(&config.server)?.into();
-        let sentinels = Sentinels::of(&config, options);
-        Ok(Self { config, address, options: options.clone(), sentinels })
+        let refuse = |why: &str| {
+            Err(StoreError::Misconfigured(format!(
+                "store.redis.url is not a URL of Redis ({why}); use redis://host:port or \
+                 redis-sentinel://host:port?sentinelServiceName=name"
+            )))
+        };
+        let url = options.url.expose();
+        // The client accepts any scheme, so that `db.example:6379` would lead to this machine.
+        if !url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme)) {
+            return refuse(&format!("the scheme must be one of {}", SCHEMES[..4].join(", ")));
+        }
+        let config = match Config::from_url(url) {
+            Ok(config) => config,
+            Err(error) => return refuse(&redacted(error.details())),
+        };
+        let address = match &config.server {
+            ServerConfig::Centralized { server } => name(server),
+            ServerConfig::Sentinel { hosts, service_name, .. } => {
+                let hosts: Vec<_> = hosts.iter().map(name).collect();
+                format!("{service_name} by the sentinels {}", hosts.join(", "))
+            }
+            ServerConfig::Clustered { .. } => {
+                return Err(StoreError::Misconfigured(
+                    "Redis Cluster is not supported yet; use a stand-alone Redis or Sentinel".to_owned(),
+                ));
+            }
+        };
+        Ok(Self { config, address: address.into(), options: Arc::new(options.clone()) })
     }
 
-    /// A server by its settings, whoever it is.
-    pub(super) fn plain(config: Config, address: &str, options: &RedisOptions) -> Self {
-        Self { config, address: address.into(), options: options.clone(), sentinels: None }
+    /// The primary that the Sentinels of this URL name.
+    pub(super) fn primary(&self, server: Server) -> Self {
+        let server = ServerConfig::Centralized { server };
+        Self { config: Config { server, ..self.config.clone() }, ..self.clone() }
     }
 
-    /// The same, where the Sentinels say that the primary is.
-    pub(super) fn at(&self, place: &Place) -> Self {
-        let server = ServerConfig::new_centralized(place.host.as_str(), place.port);
-        Self { config: Config { server, ..self.config.clone() }, sentinels: None, ..self.clone() }
+    /// The name of the primary and the Sentinels that watch it, if the URL names Sentinels.
+    pub(super) fn sentinels(&self) -> Option<(String, Vec<Self>)> {
+        let ServerConfig::Sentinel { hosts, service_name, username, password } = &self.config.server else {
+            return None;
+        };
+        let sentinel = |server: &Server| Self {
+            config: Config {
+                server: ServerConfig::Centralized { server: server.clone() },
+                username: username.clone(),
+                password: password.clone(),
+                database: None,
+                ..self.config.clone()
+            },
+            address: format!("{} (a Sentinel)", name(server)).into(),
+            options: Arc::clone(&self.options),
+        };
+        Some((service_name.clone(), hosts.iter().map(sentinel).collect()))
+    }
+
+    /// Where this leads; `None` if the Sentinels have to be asked.
+    pub(super) fn server(&self) -> Option<&Server> {
+        match &self.config.server {
+            ServerConfig::Centralized { server } => Some(server),
+            _ => None,
+        }
     }
 
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Who says which Redis it is, if anybody does.
-    pub(super) fn sentinels(&self) -> Option<&Arc<Sentinels>> {
-        self.sentinels.as_ref()
-    }
-
-    pub(super) fn options(&self) -> &RedisOptions {
+    pub(super) fn options(&self) -> &Arc<RedisOptions> {
         &self.options
     }
 
-    /// The client's settings. It is given no leave to connect anew, so that every connection can be
-    /// looked at before it is used, and nothing queued for one is sent on the next.
+    /// A client that does not reconnect, so that every connection can be checked before it is used, and
+    /// nothing queued for one is sent on the next.
     pub(super) fn client(&self) -> Result<Client, StoreError> {
         let options = &self.options;
         let config = Config { fail_fast: true, ..self.config.clone() };
@@ -98,36 +136,12 @@ impl Target {
                 ..ConnectionConfig::default()
             })
             .build()
-            .map_err(|error| StoreError::Misconfigured(format!("redis client: {}", error.details())))
+            .map_err(|error| {
+                StoreError::Misconfigured(format!("cannot set up the Redis client: {}", error.details()))
+            })
     }
 }
 
-fn config(url: &RedisUrl) -> Result<Config, StoreError> {
-    let refuse = |why: &str| {
-        Err(StoreError::Misconfigured(format!(
-            "store.redis.url is not one ({why}); write redis://host:port or \
-             redis-sentinel://host:port?sentinelServiceName=name"
-        )))
-    };
-    // The client takes any scheme, so that `db.example:6379` would lead to this machine.
-    let scheme = url.expose().split_once("://").map_or("", |(scheme, _)| scheme);
-    if !SCHEMES.contains(&scheme) {
-        return refuse("it begins with none that is known");
-    }
-    Config::from_url(url.expose()).or_else(|error| refuse(&redacted(error.details())))
-}
-
-fn address(server: &ServerConfig) -> Result<String, StoreError> {
-    match server {
-        ServerConfig::Centralized { server } => Ok(format!("{}:{}", server.host, server.port)),
-        ServerConfig::Sentinel { hosts, service_name, .. } => {
-            let hosts: Vec<_> = hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect();
-            Ok(format!("{service_name} by the sentinels {}", hosts.join(", ")))
-        }
-        ServerConfig::Clustered { .. } => Err(StoreError::Misconfigured(
-            "Redis Cluster is not supported yet; use a stand-alone Redis or Sentinel".to_owned(),
-        )),
-        #[expect(unreachable_patterns, reason = "fred has more kinds with other features")]
-        _ => Err(StoreError::Misconfigured("this kind of redis URL is not supported".to_owned())),
-    }
+fn name(server: &Server) -> String {
+    format!("{}:{}", server.host, server.port)
 }

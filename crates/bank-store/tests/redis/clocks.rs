@@ -1,4 +1,4 @@
-//! The clocks of a server and of its Redis, held against each other.
+//! The clock of a server compared with that of Redis.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::server::{self, Server, connect, connect_error};
 const OFFSET_MAX: Duration = Duration::from_mins(2);
 const AN_HOUR_MS: i64 = 60 * 60 * 1_000;
 
-/// Nobody looks at Redis but the commits.
+/// Only commits contact Redis: the watchdog is slow.
 fn by(clock: &Arc<SimulatedClock>, server: &Server) -> RedisOptions {
     let clock = Timekeeper::new(Arc::clone(clock) as Arc<_>, OFFSET_MAX);
     RedisOptions { clock, watchdog_interval: Duration::from_hours(1), ..server.options() }
@@ -27,23 +27,23 @@ fn meta(options: &RedisOptions) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_with_another_time_does_not_start() {
+async fn a_server_whose_clock_is_wrong_does_not_start() {
     let server = server::shared().await;
     for (offset_ms, direction) in
-        [(-AN_HOUR_MS, "behind that of redis"), (AN_HOUR_MS, "ahead of that of redis")]
+        [(-AN_HOUR_MS, "behind that of Redis"), (AN_HOUR_MS, "ahead of that of Redis")]
     {
         let clock = Arc::new(SimulatedClock::new(SystemClock.wall()));
         clock.step(offset_ms);
         let options = by(&clock, &server);
         let error = connect_error(&options).await;
         assert!(matches!(&error, StoreError::Misconfigured(text) if text.contains(direction)), "{error}");
-        assert_eq!(server.run(&["EXISTS", &meta(&options)]), "0", "none is founded");
+        assert_eq!(server.run(&["EXISTS", &meta(&options)]), "0", "none is initialized");
     }
 }
 
-/// The script itself sees it: the server was stopped, or its clock or that of Redis has jumped, since anybody looked.
+/// The script notices it: the server was suspended, or a clock has jumped, since the last check.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_finds_the_clocks_apart_does_nothing() {
+async fn a_commit_does_nothing_when_the_clocks_are_too_far_apart() {
     let server = server::shared().await;
     let clock = Arc::new(SimulatedClock::new(SystemClock.wall()));
     let options = by(&clock, &server);
@@ -75,7 +75,7 @@ async fn a_commit_that_finds_the_clocks_apart_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_decided_long_ago_is_decided_again() {
+async fn a_proposal_decided_long_ago_conflicts() {
     let server = server::shared().await;
     let bank = Bank::new(Arc::new(connect(&server.options()).await));
     bank.open_with("1", 0).await;
@@ -93,7 +93,7 @@ async fn what_was_decided_long_ago_is_decided_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_has_gone_back_in_time_takes_no_commits() {
+async fn commits_are_refused_when_the_clock_of_redis_goes_back() {
     let server = server::shared().await;
     let options = server.options();
     let bank = Bank::new(Arc::new(connect(&options).await));
@@ -105,7 +105,7 @@ async fn a_redis_that_has_gone_back_in_time_takes_no_commits() {
     let proposal = bank.propose(deposit("1", 7)).await;
     let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::Unfit(text) if text.contains("the clock of redis is behind 20")),
+        matches!(&error, StoreError::Unfit(text) if text.contains("the clock of Redis is behind 20")),
         "{error}"
     );
     assert!(matches!(bank.store().health().await, Err(StoreError::Unfit(_))));

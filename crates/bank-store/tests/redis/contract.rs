@@ -9,7 +9,7 @@ use bank_store::{
 
 use super::server;
 
-/// Some ten outcomes of each kind, and more of most, in two or three seconds.
+/// Enough for at least ten outcomes of each kind, in two or three seconds.
 const DIFFERENTIAL_COMMITS: usize = 400;
 
 async fn on_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
@@ -20,7 +20,7 @@ async fn on_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
 bank_store::conformance_tests!(on_redis);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_answers_as_memory_does() {
+async fn it_gives_the_same_answers_as_the_memory_store() {
     let server = server::shared().await;
     let memory = Arc::new(MemoryStore::new(Duration::from_hours(24)));
     let redis = Arc::new(server.store().await);
@@ -28,7 +28,7 @@ async fn it_answers_as_memory_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_the_server_that_is_to_be_tested() {
+async fn the_server_has_the_expected_version() {
     let server = server::shared().await;
     let (info, version) = (server.run(&["INFO", "server"]), super::SERVER.version);
     assert!(info.lines().any(|line| line.starts_with(version)), "{version} is not in {info}");

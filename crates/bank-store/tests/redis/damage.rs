@@ -1,4 +1,4 @@
-//! Keys that somebody else has written to: told as damage, and nothing else is touched.
+//! Keys that were changed by hand are reported as damage, and nothing else is touched.
 
 use std::sync::Arc;
 
@@ -46,8 +46,8 @@ impl Scene {
         format!("{keys:?} {digests}")
     }
 
-    /// Commands decided before the damage was done, on each side of it, committed after it: each is
-    /// told as damage, and others of the same commit are applied.
+    /// Commits proposals that were decided before the damage: each is reported as damaged, and others of the same
+    /// commit are applied.
     async fn assert_damage_is_contained(&self, damage: impl FnOnce(&Self)) {
         let commands: [Command; 5] = [
             deposit("bad", 1),
@@ -76,7 +76,7 @@ impl Scene {
             let is_through = proposal.decided_on.iter().any(|(id, _)| id.as_str() == "good");
             assert!(is_through == (outcomes[2] == Outcome::Conflict), "{outcomes:?}");
         }
-        // It is not remembered as an outcome: once repaired, the same request can be carried out.
+        // Damage leaves no request record: once repaired, the same request can be carried out.
         assert_eq!(self.bank.balance("good").await, 100);
         assert_eq!(self.bank.balance("fine").await, 105);
         self.bank.apply(transfer("good", "fine", 1)).await;
@@ -88,7 +88,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_of_another_type_is_told() {
+async fn an_account_key_of_another_type_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -98,7 +98,7 @@ async fn an_account_of_another_type_is_told() {
         .await;
     let error = scene.store().load(&[id("good"), id("bad")]).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
-    // In a list, others are not hidden by it, and take its place on the page.
+    // In a list, other accounts are not affected, and fill the page.
     assert_eq!(scene.bank.all_accounts(None, 10).await.len(), 2);
     assert_eq!(scene.bank.accounts(&AccountsQuery { owner: None, after: None, limit: 2 }).await.len(), 2);
     let error = scene.store().entries(&EntriesQuery::all(id("bad"))).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn an_account_of_another_type_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_of_another_type_is_told() {
+async fn a_history_key_of_another_type_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -119,7 +119,7 @@ async fn a_history_of_another_type_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_with_an_entry_too_many_is_told() {
+async fn an_extra_entry_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -130,7 +130,7 @@ async fn a_history_with_an_entry_too_many_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_with_an_entry_too_few_is_told() {
+async fn a_missing_entry_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -141,7 +141,7 @@ async fn a_history_with_an_entry_too_few_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_that_is_gone_is_told() {
+async fn a_missing_history_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -152,7 +152,7 @@ async fn a_history_that_is_gone_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_from_the_future_is_told() {
+async fn an_entry_from_the_future_is_reported() {
     let scene = scene().await;
     scene
         .assert_damage_is_contained(|scene| {
@@ -163,9 +163,9 @@ async fn a_history_from_the_future_is_told() {
         .await;
 }
 
-/// What is removed from a history leaves its id behind, and Redis takes no earlier one.
+/// A removed entry leaves its id behind, and Redis accepts no earlier one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_that_had_an_entry_from_the_future_is_told() {
+async fn a_removed_entry_from_the_future_is_reported() {
     let scene = scene().await;
     let key = scene.entries_key("bad");
     scene.server.run(&["XADD", &key, "1767225699999-3", "entry", "deposit"]);
@@ -174,7 +174,7 @@ async fn a_history_that_had_an_entry_from_the_future_is_told() {
     for command in [deposit("bad", 1), transfer("bad", "good", 1), transfer("good", "bad", 1)] {
         let outcome = scene.bank.submit(command).await;
         assert!(matches!(outcome, Outcome::Damaged(_)), "{outcome:?}");
-        // The other side of a transfer was written, and is taken back.
+        // The other side of a transfer was written, and is removed again.
         assert_eq!(scene.everything(), before);
     }
     scene.bank.later(1).apply(transfer("good", "fine", 1)).await;
@@ -182,7 +182,7 @@ async fn a_history_that_had_an_entry_from_the_future_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_is_gone_is_not_opened_over_its_history() {
+async fn a_missing_account_is_not_opened_over_its_history() {
     let scene = scene().await;
     let key = scene.account_key("bad");
     scene.server.run(&["DEL", &key]);
@@ -196,7 +196,7 @@ async fn an_account_that_is_gone_is_not_opened_over_its_history() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_of_another_type_is_told() {
+async fn an_index_key_of_another_type_is_reported() {
     let scene = scene().await;
     let owner_key = format!("{}:{{231}}:owner:alice", scene.options.key_prefix);
     scene.server.run(&["SET", &owner_key, "what is this"]);
@@ -222,7 +222,7 @@ async fn request_records_of_another_type_stop_every_commit_of_the_partition() {
     let (partition, _) = account_key.split_once(":account:").unwrap();
     let records = scene.server.run(&["KEYS", &format!("{partition}:requests:*")]);
     scene.server.run(&["SET", &records, "what is this"]);
-    // Whether a request has been carried out cannot be told: nothing is.
+    // It cannot be known whether a request has been carried out, so nothing is done.
     let proposals =
         [scene.bank.propose(deposit("fine", 1)).await, scene.bank.propose(deposit("bad", 1)).await];
     let error = scene.store().commit(&proposals).await.unwrap_err();
@@ -232,7 +232,7 @@ async fn request_records_of_another_type_stop_every_commit_of_the_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_fields_are_told_by_name() {
+async fn malformed_fields_are_reported_by_name() {
     for (field, value) in [
         ("balance", "12.50"),
         ("balance", "9223372036854775808"),
@@ -257,7 +257,7 @@ async fn malformed_fields_are_told_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_whose_entry_is_gone_is_told() {
+async fn a_request_record_whose_entry_is_missing_is_reported() {
     let scene = scene().await;
     scene.bank.apply(named("r", deposit("bad", 1))).await;
     scene.bank.apply(deposit("bad", 1)).await;
@@ -273,7 +273,7 @@ async fn a_record_whose_entry_is_gone_is_told() {
 /// A Redis that lost its last writes, by a crash or a failover, counts the same versions again. A
 /// decision on what is lost took money that was not there, when versions alone were compared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_decision_on_a_history_that_was_lost_conflicts() {
+async fn a_decision_on_lost_entries_conflicts() {
     let Scene { server, options, bank } = scene().await;
     let stale = bank.propose(withdraw("bad", 100)).await;
     assert_eq!(bank.account("bad").await.version, 2);
@@ -292,7 +292,7 @@ async fn a_decision_on_a_history_that_was_lost_conflicts() {
 
 /// A setting that differs from server to server, or changes, forgot what had been recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_is_remembered_when_the_retention_changes() {
+async fn requests_are_recognized_when_the_retention_changes() {
     let Scene { server: _server, options, bank } = scene().await;
     bank.apply(named("once", deposit("good", 1))).await;
     for hours in [23, 48, 24 * 30] {
@@ -310,7 +310,7 @@ async fn a_request_is_remembered_when_the_retention_changes() {
 
 /// A user who may run some commands of the script and not others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_refused_half_way_is_not_said_to_have_done_nothing() {
+async fn a_commit_that_stops_half_way_has_an_unknown_outcome() {
     let server = Arc::new(Server::start(&[]));
     server.run(&["ACL", "SETUSER", "teller", "on", ">s3cret", "~*", "+@all", "-sadd"]);
     let url = format!("redis://teller:s3cret@{}", server.address());

@@ -1,4 +1,4 @@
-//! How firmly Redis keeps what it acknowledges, and what happens when that is less than asked for.
+//! Durability of acknowledged writes, and what happens when it is less than required.
 
 use std::{
     sync::Arc,
@@ -15,8 +15,8 @@ use tokio::time::sleep;
 
 use super::server::{Server, connect, connect_error, final_connect_error};
 
-/// Nothing here takes long; only a broken store is waited for until then.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Nothing here takes long; only a broken store takes until then.
+const WAIT_MAX: Duration = Duration::from_mins(1);
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Replicas follow at once.
 const PROMPT: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
@@ -31,17 +31,17 @@ async fn bank_with(options: &RedisOptions) -> Bank {
     bank
 }
 
-/// What a commit comes to, if it is sent but once.
+/// The result of a commit that is sent only once.
 async fn commit(bank: &Bank, proposal: &Proposal) -> Result<Outcome, StoreError> {
     let committed = bank.store().commit(std::slice::from_ref(proposal)).await;
     committed.map(|mut committed| committed.outcomes.pop().unwrap())
 }
 
-/// Waits until commits are refused for a reason, and sees that reads go on and nothing is done.
+/// Waits until commits are refused for a reason, and checks that reads go on and nothing is written.
 async fn assert_becomes_unfit(bank: &Bank, reason: &str) {
     let proposal = bank.propose(deposit("1", 1)).await;
     let version = bank.account("1").await.version;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let health = loop {
         match bank.store().health().await {
             Err(StoreError::Unfit(health)) if health.contains(reason) => break health,
@@ -57,7 +57,7 @@ async fn assert_becomes_unfit(bank: &Bank, reason: &str) {
 }
 
 async fn assert_becomes_fit(bank: &Bank) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     while let Err(error) = bank.store().health().await {
         assert!(Instant::now() < deadline, "{error}");
         sleep(Duration::from_millis(5)).await;
@@ -66,7 +66,7 @@ async fn assert_becomes_fit(bank: &Bank) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_keeps_less_than_asked_for_is_refused() {
+async fn settings_that_are_less_durable_than_required_are_refused_at_start() {
     let server = Server::start(&DURABLE);
     let options = server.options();
     for (settings, level, hints) in [
@@ -102,7 +102,7 @@ async fn a_redis_that_keeps_less_than_asked_for_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_set_to_less_while_it_runs_takes_no_commits_until_it_is_put_right() {
+async fn commits_are_refused_while_settings_are_less_durable_than_required() {
     let server = Server::start(&DURABLE);
     let bank = bank_with(&at(Always, server.options())).await;
     for (name, wrong, right) in [
@@ -119,10 +119,10 @@ async fn a_redis_that_is_set_to_less_while_it_runs_takes_no_commits_until_it_is_
     bank.assert_sound().await;
 }
 
-/// After `CONFIG SET appendonly yes` nothing is kept until the file is written for the first time:
-/// what was acknowledged meanwhile was lost with a crash.
+/// After `CONFIG SET appendonly yes` nothing is durable until the file is written for the first time: a crash lost
+/// what was acknowledged meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_is_still_being_written_for_the_first_time_keeps_nothing() {
+async fn commits_are_refused_until_the_first_append_only_file_is_written() {
     let server = Server::start(&DURABLE);
     let options = at(Always, server.options());
     let bank = bank_with(&options).await;
@@ -132,17 +132,20 @@ async fn a_file_that_is_still_being_written_for_the_first_time_keeps_nothing() {
     server.run(&["CONFIG", "SET", "rdb-key-save-delay", "10000000"]);
     server.run(&["CONFIG", "SET", "appendonly", "yes"]);
     assert!(server.run(&["INFO", "persistence"]).contains("aof_rewrite_in_progress:1"));
-    assert_becomes_unfit(&bank, "anew").await;
-    // Nor does a server begin on it.
+    assert_becomes_unfit(&bank, "rewriting").await;
+    // Nor does a server start on it.
     let connect_timeout = Duration::from_secs(2);
     let error = connect_error(&RedisOptions { connect_timeout, ..options }).await;
-    assert!(matches!(&error, StoreError::Misconfigured(message) if message.contains("anew")), "{error:?}");
+    assert!(
+        matches!(&error, StoreError::Misconfigured(message) if message.contains("rewriting")),
+        "{error:?}"
+    );
 
     server.run(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
     server.run(&["CONFIG", "SET", "appendonly", "no"]);
     server.run(&["CONFIG", "SET", "appendonly", "yes"]);
     assert_becomes_fit(&bank).await;
-    // Once it is there, it may be written anew as often as Redis likes.
+    // Once it exists, Redis may rewrite it at any time.
     server.run(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
     server.run(&["BGREWRITEAOF"]);
     sleep(Duration::from_millis(300)).await;
@@ -150,9 +153,9 @@ async fn a_file_that_is_still_being_written_for_the_first_time_keeps_nothing() {
     bank.apply(deposit("1", 1)).await;
 }
 
-/// What a connection leads to is known before the first commit is sent on it.
+/// A connection is inspected before the first commit is sent on it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_commit_is_sent_on_a_new_connection_before_redis_was_asked() {
+async fn no_commit_is_sent_on_a_new_connection_before_it_is_inspected() {
     let server = Server::start(&DURABLE);
     let watchdog_interval = Duration::from_mins(1);
     let options = RedisOptions { watchdog_interval, ..at(Always, server.options()) };
@@ -160,7 +163,7 @@ async fn no_commit_is_sent_on_a_new_connection_before_redis_was_asked() {
     let proposal = bank.propose(deposit("1", 1)).await;
     server.run(&["CONFIG", "SET", "appendfsync", "everysec"]);
     server.run(&["CLIENT", "KILL", "TYPE", "normal"]);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     loop {
         match commit(&bank, &proposal).await {
             Err(StoreError::Unfit(reason)) => {
@@ -177,7 +180,7 @@ async fn no_commit_is_sent_on_a_new_connection_before_redis_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_that_are_needed_have_each_commit_before_it_is_answered() {
+async fn required_replicas_have_each_commit_before_it_is_acknowledged() {
     let primary = Server::start(&PROMPT);
     let options = RedisOptions { replicas: 1, ..primary.options() };
     let too_few = RedisOptions { connect_timeout: Duration::from_secs(2), ..options.clone() };
@@ -199,7 +202,7 @@ async fn replicas_that_are_needed_have_each_commit_before_it_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_replay() {
+async fn a_commit_and_its_replay_are_unknown_while_a_replica_lags() {
     let primary = Server::start(&PROMPT);
     let replica = Server::start_replica(&primary, &PROMPT);
     let replicas_timeout = Duration::from_millis(300);
@@ -219,7 +222,7 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
     let error = commit(&bank, &proposal).await.unwrap_err();
     assert!(error.is_outcome_unknown() && error.to_string().contains("0 of 1 replicas"), "{error}");
     assert!(started.elapsed() >= replicas_timeout, "{:?}", started.elapsed());
-    // It is there, and so is the record; but nobody is told before the replica has them.
+    // The primary has the entry and the record; but nothing is acknowledged before the replica has them.
     assert_eq!(bank.balance("1").await, 101);
     for _ in 0..4 {
         let error = commit(&bank, &proposal).await.unwrap_err();
@@ -227,8 +230,7 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
     }
     let again = bank.propose(named("r", deposit("1", 1))).await;
     assert!(commit(&bank, &again).await.unwrap_err().is_outcome_unknown());
-    // A connection that waits for replicas is not taken for one to a Redis that does not answer. The
-    // one that there was more is that which counts them.
+    // A wait for replicas does not close the connection. The additional connection is that of `connections()`.
     assert_eq!(connections(), before + 1);
 
     replica.thaw();
@@ -241,7 +243,7 @@ async fn a_commit_that_a_replica_does_not_get_in_time_is_unknown_and_so_is_its_r
 /// Since Redis 7.2 `WAIT` counts only what its own connection has written: the second answer was OK,
 /// as there was nothing left to write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_that_a_replica_does_not_get_is_unknown_however_often_it_is_sent() {
+async fn an_import_is_unknown_while_a_replica_lags_however_often_it_is_sent() {
     let primary = Server::start(&PROMPT);
     let replica = Server::start_replica(&primary, &PROMPT);
     let replicas_timeout = Duration::from_millis(200);
@@ -255,7 +257,7 @@ async fn an_import_that_a_replica_does_not_get_is_unknown_however_often_it_is_se
         ImportBatch { histories: vec![part], requests: Vec::new() }
     };
     let import = ImportId::random();
-    // A replica on a busy machine may take its time.
+    // A replica on a busy machine may be slow.
     while backup.begin_import(&import).await != Ok(ImportStart::Started) {}
     while backup.import(&import, &batch(0)).await.is_err() {}
 
@@ -276,7 +278,7 @@ async fn an_import_that_a_replica_does_not_get_is_unknown_however_often_it_is_se
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_there_are_too_few_replicas_nothing_is_begun() {
+async fn commits_are_refused_while_there_are_too_few_replicas() {
     let primary = Server::start(&PROMPT);
     let mut replica = Server::start_replica(&primary, &PROMPT);
     let bank = bank_with(&RedisOptions { replicas: 1, ..primary.options() }).await;

@@ -1,4 +1,4 @@
-//! How long a request is remembered.
+//! Expiry of request records.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::server::{self, Server, connect};
 
-/// Long enough that a slow machine still looks in time.
+/// Long enough for a slow machine.
 const RETENTION: Duration = Duration::from_secs(2);
 const RETENTION_MS: u64 = 2_000;
 
@@ -33,17 +33,17 @@ async fn sleep_until(server: &Server, unix_ms: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+async fn a_request_record_expires_after_its_retention() {
     for _ in 0..10 {
-        if remembers_and_forgets().await.is_some() {
+        if try_expiry().await.is_some() {
             return;
         }
     }
     panic!("the machine is too slow for this test");
 }
 
-/// Whether it is so; `None` if the machine is too slow to tell.
-async fn remembers_and_forgets() -> Option<()> {
+/// `None` if the machine is too slow for a conclusion.
+async fn try_expiry() -> Option<()> {
     let server = server::shared().await;
     let (options, bank) = bank_on(&server).await;
     bank.open_with("1", 0).await;
@@ -63,11 +63,11 @@ async fn remembers_and_forgets() -> Option<()> {
         assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?} after {age_ms} ms");
     }
 
-    // After two windows it is forgotten, whenever in its window it was written.
+    // After two windows it has expired, wherever in its window it was written.
     sleep_until(&server, window_end + RETENTION_MS + 20).await;
     assert_eq!(bank.submit(request()).await, Outcome::Applied);
     assert_eq!(bank.balance("1").await, 10);
-    // Redis is not told to let them expire, whatever its clock may come to say.
+    // Redis must not expire them by its own clock.
     let windows = || {
         let keys = server.run(&["KEYS", &format!("{}:*:requests:*", options.key_prefix)]);
         keys.lines().map(str::to_owned).collect::<Vec<_>>()
@@ -77,7 +77,7 @@ async fn remembers_and_forgets() -> Option<()> {
     for key in &old {
         assert_eq!(server.run(&["PTTL", key]), "-1", "{key}");
     }
-    // Those that are too old go when another begins.
+    // Expired windows are removed when another begins.
     sleep_until(&server, now_ms(&server) + 4 * RETENTION_MS).await;
     assert_eq!(windows(), old);
     bank.apply(deposit("1", 5)).await;
@@ -90,14 +90,14 @@ async fn remembers_and_forgets() -> Option<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_sent_again_after_it_was_forgotten_conflicts() {
+async fn a_commit_sent_again_after_its_record_expired_conflicts() {
     let server = server::shared().await;
     let (_, bank) = bank_on(&server).await;
     bank.open_with("1", 0).await;
     let proposal = bank.propose(deposit("1", 5)).await;
     bank.commit_one(&proposal).await;
     sleep_until(&server, now_ms(&server) + 2 * RETENTION_MS + 20).await;
-    // What it was decided on is long past.
+    // The account has changed since.
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict);
     assert_eq!(bank.balance("1").await, 5);
 }

@@ -18,7 +18,7 @@ async fn on_failing_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
 bank_store::conformance_tests!(on_failing_redis);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_done_twice_while_it_fails() {
+async fn nothing_is_lost_or_done_twice_while_calls_fail() {
     let server = server::shared().await;
     faults::trial(Arc::new(server.store().await), seed_from_environment(), 100).await;
 }

@@ -1,4 +1,4 @@
-//! A Redis that has lost the bank, or holds another, is not taken for it.
+//! A Redis that has lost the bank, or holds another, is refused.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ async fn bank_with(options: &RedisOptions) -> Bank {
     bank
 }
 
-/// Everything that a store can be asked is refused, for a reason that says these things.
+/// Every operation is refused, with a reason that contains these hints.
 async fn assert_refused(bank: &Bank, hints: &[&str]) {
     let store = bank.store();
     let unnamed = AccountsQuery { limit: 10, ..AccountsQuery::default() };
@@ -42,13 +42,13 @@ async fn assert_refused(bank: &Bank, hints: &[&str]) {
     }
 }
 
-/// The watchdog is slow here, so it is the calls themselves that notice.
+/// The watchdog is slow here, so the calls themselves have to notice.
 fn unwatched(options: RedisOptions) -> RedisOptions {
     RedisOptions { watchdog_interval: Duration::from_mins(1), ..options }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_was_emptied_is_noticed_by_the_next_commit_and_not_written_to() {
+async fn the_next_commit_notices_an_emptied_redis_and_writes_nothing() {
     let server = Server::start(&[]);
     let bank = bank_with(&unwatched(server.options())).await;
     let (proposal, opening) = (bank.propose(deposit("1", 1)).await, bank.propose(open("2")).await);
@@ -56,24 +56,24 @@ async fn a_redis_that_was_emptied_is_noticed_by_the_next_commit_and_not_written_
     for proposal in [proposal, opening] {
         let error = bank.store().commit(&[proposal]).await.unwrap_err();
         assert!(error.is_retryable() && !error.is_outcome_unknown(), "{error:?}");
-        assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is gone")), "{error:?}");
+        assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is missing")), "{error:?}");
     }
-    assert_refused(&bank, &["the bank", bank.store().bank_id(), "is gone"]).await;
+    assert_refused(&bank, &["the bank", bank.store().bank_id(), "is missing"]).await;
     assert_eq!(server.run(&["DBSIZE"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_was_emptied_is_noticed_by_the_next_read() {
+async fn the_next_read_notices_an_emptied_redis() {
     let server = Server::start(&[]);
     let bank = bank_with(&unwatched(server.options())).await;
     server.run(&["FLUSHALL"]);
     let error = bank.store().load(&[id("1")]).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is gone")), "{error:?}");
-    assert_refused(&bank, &["is gone"]).await;
+    assert!(matches!(&error, StoreError::Unfit(reason) if reason.contains("is missing")), "{error:?}");
+    assert_refused(&bank, &["is missing"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_bank_in_the_same_place_is_not_touched() {
+async fn another_bank_at_the_same_address_is_not_touched() {
     let server = Server::start(&[]);
     let options = unwatched(server.options());
     let bank = bank_with(&options).await;
@@ -89,7 +89,7 @@ async fn another_bank_in_the_same_place_is_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_restarts_empty_is_refused_until_its_data_is_back() {
+async fn an_empty_redis_is_refused_until_its_data_is_restored() {
     let mut server = Server::start(&[]);
     let bank = bank_with(&server.options()).await;
     let proposal = bank.propose(deposit("1", 1)).await;
@@ -106,7 +106,7 @@ async fn a_redis_that_restarts_empty_is_refused_until_its_data_is_back() {
     while !refused().await {
         sleep(Duration::from_millis(5)).await;
     }
-    assert_refused(&bank, &["is gone"]).await;
+    assert_refused(&bank, &["is missing"]).await;
     let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
     assert!(matches!(error, StoreError::Unfit(_)), "{error:?}");
     assert_eq!(server.run(&["DBSIZE"]), "0");
@@ -116,13 +116,16 @@ async fn a_redis_that_restarts_empty_is_refused_until_its_data_is_back() {
     server.start_again();
     let started = Instant::now();
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
-    assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
-    bank.store().health().await.unwrap();
+    // Reads have a connection of their own, which may be back later.
+    while let Err(error) = bank.store().health().await {
+        assert!(started.elapsed() < BACK_WITHIN, "{error}");
+        sleep(Duration::from_millis(5)).await;
+    }
     bank.assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_may_be_told_which_bank_it_is_for() {
+async fn only_the_configured_bank_is_used() {
     let server = server::shared().await;
     let options = server.options();
     let named = |bank_id: &str| RedisOptions { bank_id: Some(bank_id.to_owned()), ..options.clone() };
@@ -130,7 +133,7 @@ async fn a_server_may_be_told_which_bank_it_is_for() {
     assert!(matches!(&error, StoreError::Misconfigured(message)
         if message.contains("no bank") && message.contains("store.redis.bank_id = \"b\"")));
     let meta = format!("{}:meta", options.key_prefix);
-    assert_eq!(server.run(&["EXISTS", &meta]), "0", "none is founded");
+    assert_eq!(server.run(&["EXISTS", &meta]), "0", "none is initialized");
 
     let bank_id = connect(&options).await.bank_id().to_owned();
     let error = connect_error(&named("b")).await;
@@ -139,7 +142,7 @@ async fn a_server_may_be_told_which_bank_it_is_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_bank_is_founded_over_the_accounts_of_another() {
+async fn no_bank_is_initialized_over_the_accounts_of_another() {
     let server = server::shared().await;
     let options = server.options();
     let bank = bank_with(&options).await;
@@ -157,7 +160,7 @@ async fn no_bank_is_founded_over_the_accounts_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_servers_of_a_bank_have_one_secret_also_where_an_earlier_version_has_founded_it() {
+async fn all_servers_of_a_bank_share_one_secret_even_if_an_earlier_version_initialized_it() {
     let server = server::shared().await;
     let options = server.options();
     let meta = format!("{}:meta", options.key_prefix);

@@ -1,4 +1,4 @@
-//! What a person finds who looks into Redis with `redis-cli`.
+//! The layout, as `redis-cli` shows it.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ async fn accounts_and_entries_are_legible() {
         .flat_map(|(place, words)| words.map(str::to_owned).into_iter().chain(hash(place)))
         .collect();
     assert_eq!(entries(&server, "1", "bank:{27}:entries:123"), expected);
-    // The other side says where it came from, and which movement it is part of.
+    // The other side names its source and its transaction.
     let other_side = bank.newest("456").await;
     assert_eq!(
         entries(&server, "1", "bank:{60}:entries:456")[5..],
@@ -161,7 +161,7 @@ async fn request_records_are_legible_and_in_windows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bank_has_few_kinds_of_keys() {
+async fn a_bank_has_no_other_kinds_of_keys() {
     let server = server::shared().await;
     let bank = bank_in(&server, "3").await;
     for number in 0..40 {

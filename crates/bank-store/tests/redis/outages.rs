@@ -1,4 +1,4 @@
-//! What happens to Redis while a bank is kept in it, and how the store goes on by itself.
+//! Outages of Redis and of the network, and how the store recovers.
 
 use std::{
     sync::{
@@ -21,8 +21,7 @@ use tokio::{
 use super::server::{self, Server, connect, options};
 use crate::proxy::{Proxy, Towards};
 
-/// How soon the store is back once Redis is. It takes moments; only one that does not come back by
-/// itself needs that long.
+/// The maximum time to recover once Redis is back. It takes moments; only a store that does not recover takes longer.
 pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// A bank on a Redis, with the account `1` of 100.
@@ -37,7 +36,7 @@ pub(crate) async fn commit_error(bank: &Bank, proposal: &Proposal) -> StoreError
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_script_is_loaded_again() {
+async fn a_flushed_script_is_loaded_again() {
     let server = server::shared().await;
     let bank = bank_with(&server.options()).await;
     for _ in 0..3 {
@@ -49,12 +48,12 @@ async fn a_forgotten_script_is_loaded_again() {
     assert_eq!(bank.balance("1").await, 103);
 }
 
-/// Before its effect or after it, at its first byte or in its middle.
+/// Before its effect or after it, at the first byte or in the middle.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_is_cut_is_an_unknown_outcome_that_is_found_out() {
+async fn a_commit_whose_connection_breaks_is_unknown_and_is_resolved_by_a_retry() {
     let server = server::shared().await;
     let proxy = Proxy::start(server.address()).await;
-    // The watchdog's answers would be cut instead.
+    // Otherwise the replies to the watchdog would be cut instead.
     let watchdog_interval = Duration::from_mins(1);
     let bank = bank_with(&RedisOptions { watchdog_interval, ..options(proxy.url()) }).await;
     let cuts = [(Towards::Redis, 0), (Towards::Redis, 100), (Towards::Store, 0), (Towards::Store, 5)];
@@ -72,7 +71,7 @@ async fn a_commit_that_is_cut_is_an_unknown_outcome_that_is_found_out() {
     bank.assert_sound().await;
 }
 
-/// A network that comes back delivers what was sent before, on a connection that was given up since.
+/// A network that recovers delivers what was sent before, on a connection that has been closed since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_arrives_late_is_applied_once() {
     let server = server::shared().await;
@@ -93,10 +92,9 @@ async fn a_commit_that_arrives_late_is_applied_once() {
     bank.assert_sound().await;
 }
 
-/// Nobody closes a connection to a machine that is gone. Steady commands keep the client from
-/// noticing by itself.
+/// A dead machine closes no connection. Steady commands keep the client from noticing by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_passes_nothing_on_is_replaced() {
+async fn a_stalled_connection_is_replaced() {
     let server = server::shared().await;
     let proxy = Proxy::start(server.address()).await;
     let command_timeout = Duration::from_millis(400);
@@ -123,7 +121,7 @@ async fn a_connection_that_passes_nothing_on_is_replaced() {
 /// The Redis client had two faults once its buffer had been full: it never came back from a broken
 /// connection, or it left each command unsent until the watchdog's next `PING`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_connections_come_back_under_too_much_load() {
+async fn killed_connections_recover_under_overload() {
     let server = Server::start(&[]);
     let bank = bank_with(&RedisOptions {
         command_buffer_max: 16,
@@ -172,7 +170,7 @@ async fn killed_connections_come_back_under_too_much_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_crashes_and_restarts_is_found_again() {
+async fn a_redis_that_crashes_and_restarts_is_used_again() {
     let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
     let bank = bank_with(&server.options()).await;
     let before = bank.propose(named("r", deposit("1", 1))).await;
@@ -181,16 +179,17 @@ async fn a_redis_that_crashes_and_restarts_is_found_again() {
     let proposal = bank.propose(deposit("1", 1)).await;
 
     server.kill();
-    let mut is_told = false;
+    let mut is_reported = false;
     for _ in 0..20 {
         let started = Instant::now();
         let error = commit_error(&bank, &proposal).await;
         assert!(error.is_retryable(), "{error:?}");
-        // Once it is known that there is no connection, it is said at once, and for certain.
-        is_told |= matches!(error, StoreError::Unavailable(_)) && started.elapsed() < Duration::from_secs(1);
+        // Once the loss of the connection is known, errors come at once and are certain.
+        is_reported |=
+            matches!(error, StoreError::Unavailable(_)) && started.elapsed() < Duration::from_secs(1);
         sleep(Duration::from_millis(20)).await;
     }
-    assert!(is_told);
+    assert!(is_reported);
     assert!(bank.store().health().await.is_err());
     assert!(bank.store().entries(&EntriesQuery::all(id("1"))).await.is_err());
 
@@ -206,7 +205,7 @@ async fn a_redis_that_crashes_and_restarts_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_freezes_is_given_up_and_found_again() {
+async fn a_redis_that_freezes_is_disconnected_and_used_again() {
     let server = Server::start(&[]);
     let command_timeout = Duration::from_millis(400);
     let bank = bank_with(&RedisOptions { command_timeout, ..server.options() }).await;
@@ -215,7 +214,7 @@ async fn a_redis_that_freezes_is_given_up_and_found_again() {
     let frozen_at = Instant::now();
     let error = commit_error(&bank, &proposal).await;
     assert!(error.is_outcome_unknown(), "{error:?}");
-    // Soon nothing is sent to it any more, and nothing in doubt.
+    // Soon nothing is sent to it any more, so no outcome is unknown.
     while commit_error(&bank, &proposal).await.is_outcome_unknown() {
         assert!(frozen_at.elapsed() < BACK_WITHIN, "{:?}", frozen_at.elapsed());
     }
@@ -237,10 +236,10 @@ async fn two_servers_share_a_bank() {
     let one = bank_with(&options).await;
     let other = Bank::new(Arc::new(connect(&options).await));
 
-    // Each sees at once what the other was answered.
+    // Each sees at once what the other has acknowledged.
     one.apply(deposit("1", 1)).await;
     assert_eq!(other.balance("1").await, 101);
-    // Of two decisions on one version, one is made true.
+    // Of two decisions on one head, one is applied.
     let [first, second] = [one.propose(withdraw("1", 101)).await, other.propose(withdraw("1", 101)).await];
     let (first, second) = tokio::join!(one.commit_one(&first), other.commit_one(&second));
     let mut outcomes = [first, second];
@@ -252,7 +251,7 @@ async fn two_servers_share_a_bank() {
         tellers.spawn(async move {
             let mut conflicts = 0;
             for number in 0..EACH {
-                // Both servers are sent the same requests, as by a caller who tries one and then the other.
+                // Both servers get the same requests, as from a caller who retries on another server.
                 let request = || named(&format!("r{number}"), deposit("1", 1));
                 loop {
                     match bank.submit(request()).await {

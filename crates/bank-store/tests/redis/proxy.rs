@@ -1,4 +1,4 @@
-//! A connection to Redis that can be made to break, in every way that a network breaks.
+//! A proxy that breaks connections to Redis in every way that a network can.
 
 use std::{
     future::pending,
@@ -25,7 +25,7 @@ pub(crate) struct Proxy {
     listener: AbortHandle,
 }
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Towards {
     Redis,
@@ -35,26 +35,26 @@ pub(crate) enum Towards {
 #[derive(Default)]
 struct Faults {
     cut: Mutex<Option<Cut>>,
-    /// So many connections there have been.
+    /// How many connections have been made.
     connections: AtomicUsize,
     network: watch::Sender<Network>,
 }
 
-/// After so many bytes in a direction the connection breaks that they go by.
+/// Breaks the connection that passes so many bytes in this direction.
 #[derive(Clone, Copy)]
 struct Cut {
     towards: Towards,
     bytes_left: usize,
 }
 
-/// What becomes of connections. They are numbered from 0.
+/// The state of connections, by their number from 0.
 #[derive(Clone, Copy, Default)]
 struct Network {
-    /// Those below this number pass nothing on any more.
+    /// Connections below this number forward nothing any more.
     stalled: usize,
-    /// Those below this number are reset.
+    /// Connections below this number are reset.
     reset: usize,
-    /// All pass nothing on for now.
+    /// No connection forwards anything for now.
     is_held: bool,
 }
 
@@ -69,7 +69,7 @@ impl Proxy {
             let mut connections = JoinSet::new();
             loop {
                 let (store, _) = listener.accept().await.unwrap();
-                // Redis may be away: so is the connection, then.
+                // Redis may be down: then the connection is closed.
                 let Ok(redis) = TcpStream::connect(&upstream).await else { continue };
                 connections.spawn(forward(store, redis, Arc::clone(&shared)));
             }

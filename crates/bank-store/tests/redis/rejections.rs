@@ -1,5 +1,4 @@
-//! What Redis says no to, and why: nothing is done, and once the reason has passed, all is well again
-//! by itself.
+//! Commits that Redis refuses: nothing is done, and once the cause is over, the store recovers by itself.
 
 use std::{
     fs,
@@ -14,8 +13,8 @@ use super::{
     server::{Server, free_port, options},
 };
 
-/// Redis says no, for a reason that passes: nothing is done, and once it has passed, all is well.
-async fn assert_turned_away(server: &Server, reason: &str, from: &[&str], back: &[&str]) {
+/// Redis refuses a commit for a while: nothing is done, and once the cause is over, the store recovers.
+async fn assert_commits_refused(server: &Server, reason: &str, from: &[&str], back: &[&str]) {
     let bank = bank_with(&server.options()).await;
     let replayed = bank.propose(named("r", deposit("1", 1))).await;
     bank.commit_one(&replayed).await;
@@ -23,14 +22,14 @@ async fn assert_turned_away(server: &Server, reason: &str, from: &[&str], back: 
     server.run(from);
     let error = commit_error(&bank, &proposal).await;
     assert!(matches!(&error, StoreError::Unavailable(message) if message.contains(reason)), "{error:?}");
-    // Neither is what would write nothing.
+    // So is a commit that would write nothing.
     let error = commit_error(&bank, &replayed).await;
     assert!(error.is_retryable(), "{error:?}");
     assert!(bank.store().health().await.is_err());
 
     server.run(back);
     let started = Instant::now();
-    // It is well again although nothing has been committed.
+    // It recovers although nothing has been committed.
     while bank.store().health().await.is_err() {
         assert!(started.elapsed() < BACK_WITHIN, "{:?}", started.elapsed());
         sleep(Duration::from_millis(10)).await;
@@ -42,31 +41,31 @@ async fn assert_turned_away(server: &Server, reason: &str, from: &[&str], back: 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_out_of_memory_turns_commits_away() {
+async fn commits_are_refused_when_redis_is_out_of_memory() {
     let server = Server::start(&[]);
     let full = ["CONFIG", "SET", "maxmemory", "1"];
-    assert_turned_away(&server, "OOM", &full, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_commits_refused(&server, "OOM", &full, &["CONFIG", "SET", "maxmemory", "0"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_without_its_replicas_turns_commits_away() {
+async fn commits_are_refused_when_redis_misses_replicas() {
     let server = Server::start(&[]);
     let lonely = ["CONFIG", "SET", "min-replicas-to-write", "1"];
     let content = ["CONFIG", "SET", "min-replicas-to-write", "0"];
-    assert_turned_away(&server, "NOREPLICAS", &lonely, &content).await;
+    assert_commits_refused(&server, "NOREPLICAS", &lonely, &content).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_becomes_a_replica_turns_commits_away() {
+async fn commits_are_refused_when_redis_becomes_a_replica() {
     let server = Server::start(&["--replica-serve-stale-data", "yes"]);
     let port = free_port().to_string();
     let demoted = ["REPLICAOF", "127.0.0.1", &port];
-    assert_turned_away(&server, "replica", &demoted, &["REPLICAOF", "NO", "ONE"]).await;
+    assert_commits_refused(&server, "replica", &demoted, &["REPLICAOF", "NO", "ONE"]).await;
 }
 
-/// Reads went on at what was the primary, behind what was acknowledged elsewhere, without end.
+/// Reads continued on the former primary, and missed what was acknowledged elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_becomes_a_replica_is_not_read_from() {
+async fn reads_are_refused_when_redis_becomes_a_replica() {
     let server = Server::start(&["--replica-serve-stale-data", "yes"]);
     let bank = bank_with(&server.options()).await;
     bank.account("1").await;
@@ -84,7 +83,7 @@ async fn a_redis_that_becomes_a_replica_is_not_read_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_cannot_save_turns_commits_away() {
+async fn commits_are_refused_when_redis_cannot_save() {
     let server = Server::start(&["--save", "3600 1000000"]);
     let bank = bank_with(&server.options()).await;
     let proposal = bank.propose(deposit("1", 1)).await;
@@ -99,9 +98,9 @@ async fn a_redis_that_cannot_save_turns_commits_away() {
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
 }
 
-/// Somebody else's script that does not end holds up everybody.
+/// A script of another client that does not end blocks everybody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_busy_turns_commits_away() {
+async fn commits_are_refused_while_a_script_blocks_redis() {
     let server = Server::start(&["--busy-reply-threshold", "50"]);
     let bank = bank_with(&server.options()).await;
     let proposal = bank.propose(deposit("1", 1)).await;
@@ -120,15 +119,14 @@ async fn a_redis_that_is_busy_turns_commits_away() {
     bank.assert_sound().await;
 }
 
-/// The Redis client gave up for good when it was not let in: the bank stayed away until it was
-/// started again.
+/// The Redis client gave up for good when its password was refused: the bank was unavailable until it was restarted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_is_changed_keeps_the_bank_out_until_it_is_put_right() {
+async fn a_changed_password_disconnects_the_bank_until_it_is_corrected() {
     let server = Server::start(&[]);
     let bank = bank_with(&server.options()).await;
     let proposal = bank.propose(deposit("1", 1)).await;
     server.run(&["CONFIG", "SET", "requirepass", "other"]);
-    // Who is in stays in.
+    // Open connections are not affected.
     bank.apply(deposit("1", 1)).await;
     server.run(&["-a", "other", "CLIENT", "KILL", "TYPE", "normal"]);
     let started = Instant::now();
@@ -151,10 +149,10 @@ async fn a_password_that_is_changed_keeps_the_bank_out_until_it_is_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_reads_its_files_is_waited_for() {
-    // Each key takes 10 ms, and after each KiB it looks whether there are calls.
+async fn a_redis_that_is_loading_is_waited_for() {
+    // Each key takes 10 ms, and Redis serves clients after each KiB.
     let slow = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"];
-    // Without a password the client itself asks first; with one, it is let in, and the store asks.
+    // Without a password the client notices; with one, it connects, and the store notices.
     for (password, told) in [("", "LOADING"), ("right", "still reading its files")] {
         let settings = [&["--rdbcompression", "no", "--requirepass", password], &slow[..]].concat();
         let mut server = Server::start(&settings);
@@ -165,15 +163,15 @@ async fn a_redis_that_reads_its_files_is_waited_for() {
         let proposal = bank.propose(deposit("1", 1)).await;
         server.kill();
         server.start_again_loading();
-        let mut is_told = false;
+        let mut is_reported = false;
         let started = Instant::now();
         while let Err(error) = bank.store().commit(std::slice::from_ref(&proposal)).await {
             assert!(error.is_retryable(), "{error:?}");
-            is_told |= error.to_string().contains(told);
+            is_reported |= error.to_string().contains(told);
             assert!(started.elapsed() < 2 * BACK_WITHIN, "{error}");
             sleep(Duration::from_millis(5)).await;
         }
-        assert!(is_told);
+        assert!(is_reported);
         assert_eq!(bank.balance("1").await, 101);
         bank.assert_sound().await;
     }

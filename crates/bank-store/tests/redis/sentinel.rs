@@ -1,4 +1,4 @@
-//! A primary with a replica, watched over by three Sentinels.
+//! A primary with a replica and three Sentinels.
 
 use std::{
     fmt::Write as _,
@@ -20,11 +20,11 @@ use tokio::time::sleep;
 use super::server::{Server, connect, connect_error, final_connect_error, options};
 
 const DOWN_AFTER_MS: u64 = 1_500;
-/// With the watchdog's interval and a margin just as long as Sentinel waits.
+/// With the interval of the watchdog and the margin, as long as Sentinel waits.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(900);
 const FAILOVER_WITHIN: Duration = Duration::from_mins(1);
 
-/// Waits as a whole process does that stands still: nothing else runs in this thread.
+/// Waits like a suspended process: nothing else runs in this thread.
 fn block_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + FAILOVER_WITHIN;
     while !is_so() {
@@ -75,8 +75,7 @@ impl Scene {
         RedisOptions { connect_timeout, command_timeout: COMMAND_TIMEOUT, ..options(url) }
     }
 
-    /// A bank whose account `1` has 100, on the replica as well: what that has not got is lost with a
-    /// primary, and this is not about that.
+    /// A bank whose account `1` has 100, on the replica as well.
     async fn bank(&self) -> Bank {
         let bank = Bank::new(Arc::new(connect(&self.options()).await));
         bank.open_with("1", 100).await;
@@ -84,7 +83,7 @@ impl Scene {
         bank
     }
 
-    /// Redis's own `WAIT` would do only on the connection that has written, since Redis 7.2.
+    /// `WAIT` counts only writes of its own connection, since Redis 7.2.
     fn block_until_replicated(&self, balance: &str) {
         block_until("the replica has not got it", || balance_on(&self.replica) == balance);
     }
@@ -109,7 +108,7 @@ async fn a_failover_is_followed() {
     let proposal = bank.propose(named("r", withdraw("1", 60))).await;
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     let before = bank.history("1").await;
-    // What the replica has not got is lost with the primary; this is about what it has.
+    // Anything else would be lost with the primary.
     scene.block_until_replicated("40");
 
     scene.primary.kill();
@@ -127,11 +126,11 @@ async fn a_failover_is_followed() {
     bank.assert_sound().await;
 }
 
-/// A primary that stood still for longer than a failover takes carries out what waits for it, says OK,
-/// calls itself the primary for some eight seconds more, and throws it all away. What it said was
-/// believed when this process had not been able to look at the clock meanwhile.
+/// A primary that was frozen for longer than a failover takes carries out what waits for it, replies OK, calls
+/// itself the primary for some eight seconds more, and then drops all of that. Its replies were believed if this
+/// process had been suspended as well.
 #[tokio::test]
-async fn what_a_replaced_primary_answers_late_does_not_count() {
+async fn late_replies_of_a_replaced_primary_are_discarded() {
     let scene = Scene::begin();
     let bank = scene.bank().await;
     let proposal = bank.propose(deposit("1", 5)).await;
@@ -144,7 +143,7 @@ async fn what_a_replaced_primary_answers_late_does_not_count() {
         async move { store.commit(&sent).await }
     });
     let read = tokio::spawn(async move { store.load(&ids).await });
-    // They are on their way.
+    // Both have been sent.
     sleep(Duration::from_millis(50)).await;
     scene.block_until_failed_over();
     scene.primary.thaw();
@@ -158,9 +157,9 @@ async fn what_a_replaced_primary_answers_late_does_not_count() {
     assert_is_on_the_new_primary(&scene, &bank, &proposal).await;
 }
 
-/// The same, where nothing was sent while it stood still, and it answers at once.
+/// The same, if nothing was sent while it was frozen, and it replies at once.
 #[tokio::test]
-async fn what_a_replaced_primary_answers_at_once_does_not_count() {
+async fn prompt_replies_of_a_replaced_primary_are_discarded() {
     let scene = Scene::begin();
     let bank = scene.bank().await;
     let proposal = bank.propose(deposit("1", 5)).await;
@@ -186,9 +185,9 @@ async fn assert_is_on_the_new_primary(scene: &Scene, bank: &Bank, proposal: &Pro
     bank.assert_sound().await;
 }
 
-/// Under load, without anybody looking away.
+/// Under load, while this process runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_is_acknowledged_is_lost_with_a_primary_that_freezes() {
+async fn no_acknowledged_write_is_lost_when_a_primary_freezes() {
     let scene = Scene::begin();
     let bank = scene.bank().await;
     scene.primary.freeze();
@@ -221,10 +220,10 @@ async fn nothing_that_is_acknowledged_is_lost_with_a_primary_that_freezes() {
     bank.assert_sound().await;
 }
 
-/// As by hand, or by Sentinels that cannot reach a primary which the bank still can: it would have been
-/// written to for as long as it was not told.
+/// By hand, or by Sentinels that cannot reach a primary that the bank still reaches. The bank wrote to it until it
+/// learned of the failover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_the_sentinels_have_replaced_is_left() {
+async fn the_connection_to_a_replaced_primary_is_closed() {
     let scene = Scene::begin();
     let bank = scene.bank().await;
     assert_eq!(scene.sentinels[0].run(&["SENTINEL", "FAILOVER", "bank"]), "OK");
@@ -238,7 +237,7 @@ async fn a_primary_that_the_sentinels_have_replaced_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_that_replace_a_primary_too_soon_are_refused() {
+async fn sentinels_with_too_short_a_timeout_are_refused() {
     let scene = Scene::begin();
     let set = |milliseconds: &str| {
         for sentinel in &scene.sentinels {
@@ -260,7 +259,7 @@ async fn sentinels_that_replace_a_primary_too_soon_are_refused() {
     set("2600");
     let store = connect(&options).await;
     store.health().await.unwrap();
-    // While it runs, too.
+    // Also while the store runs.
     set("2599");
     let deadline = Instant::now() + FAILOVER_WITHIN;
     loop {
@@ -277,7 +276,7 @@ async fn sentinels_that_replace_a_primary_too_soon_are_refused() {
     }
 }
 
-/// One that is gone, or stands still, does not keep the bank from its primary.
+/// A Sentinel that is down or frozen does not prevent a connection to the primary.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_sentinel_is_enough() {
     let mut scene = Scene::begin();
@@ -285,7 +284,7 @@ async fn one_sentinel_is_enough() {
     scene.sentinels[0].kill();
     scene.sentinels[1].freeze();
     connect(&scene.options()).await.health().await.unwrap();
-    // Nor does a bank that is connected need any.
+    // A bank that is connected needs none.
     scene.sentinels[2].kill();
     sleep(Duration::from_millis(500)).await;
     bank.apply(deposit("1", 5)).await;
@@ -293,7 +292,7 @@ async fn one_sentinel_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_in_the_place_of_a_sentinel_is_told() {
+async fn a_redis_in_place_of_a_sentinel_is_refused() {
     let server = Server::start(&[]);
     let url = format!("redis-sentinel://{}?sentinelServiceName=bank", server.address());
     let error = final_connect_error(&options(url)).await;
@@ -302,7 +301,7 @@ async fn a_redis_in_the_place_of_a_sentinel_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_final() {
+async fn a_wrong_password_is_not_retried() {
     let primary = Server::start(&["--requirepass", "right"]);
     let sentinel = Server::start_sentinel(&format!("sentinel monitor bank 127.0.0.1 {} 1\n", primary.port()));
     let place = format!("{}?sentinelServiceName=bank", sentinel.address());
@@ -310,7 +309,7 @@ async fn a_wrong_password_is_final() {
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
     connect(&options(format!("redis-sentinel://:right@{place}"))).await.health().await.unwrap();
 
-    // A name that the Sentinels do not know may become known.
+    // The Sentinels may be told of an unknown name.
     let place = format!("{}?sentinelServiceName=other", sentinel.address());
     let connect_timeout = Duration::from_millis(500);
     let options = RedisOptions { connect_timeout, ..options(format!("redis-sentinel://:s3cret@{place}")) };

@@ -1,5 +1,5 @@
-//! Real Redis servers for the tests: child processes, each in a directory of its own, which end and
-//! go when they are dropped.
+//! Real Redis servers for the tests: child processes, each with its own directory, which are removed when they are
+//! dropped.
 
 use std::{
     fs::{self, File},
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::{sync::Mutex, time::timeout};
 
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// However slow the machine is, nothing comes too late to be committed.
+/// However slow the machine is, no commit comes too late.
 const CLOCK_OFFSET_MAX: Duration = Duration::from_mins(10);
 /// How often another port is tried, where somebody else was faster.
 const STARTS_MAX: usize = 5;
@@ -52,9 +52,9 @@ pub(crate) async fn shared() -> Arc<Server> {
 }
 
 impl Server {
-    /// A Redis of one's own, with settings as on its command line: `&["--appendonly", "yes"]`.
+    /// A Redis for one test, with settings as on its command line: `&["--appendonly", "yes"]`.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        // What a test does not ask for is not written to disk.
+        // Nothing is written to disk unless a test asks for it.
         Self::start_in(
             TempDir::new().unwrap(),
             &[&["--save", "", "--enable-debug-command", "yes"], settings].concat(),
@@ -98,18 +98,18 @@ impl Server {
         );
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, like a crash.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Stops it from doing anything; its connections stay open.
+    /// Freezes it; its connections stay open.
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(crate) fn thaw(&self) {
         self.signal("CONT");
     }
@@ -158,12 +158,12 @@ impl Server {
         connect(&self.options()).await
     }
 
-    /// What Redis answers to a command, as text.
+    /// Runs a command and returns its reply as text.
     pub(crate) fn run(&self, words: &[&str]) -> String {
         self.run_in("0", words)
     }
 
-    /// Asks Redis something without waiting for the answer.
+    /// Runs a command without waiting for the reply.
     pub(crate) fn spawn(&self, words: &[&str]) -> Child {
         self.cli("0", words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect(INSTALL)
     }
@@ -175,7 +175,7 @@ impl Server {
         command
     }
 
-    /// What Redis answers to a command in one of its databases, as text.
+    /// Runs a command in one of the databases and returns its reply as text.
     pub(crate) fn run_in(&self, database: &str, words: &[&str]) -> String {
         let output = self.cli(database, words).output().expect(INSTALL);
         String::from_utf8(output.stdout).unwrap().trim_end_matches('\n').to_owned()
@@ -188,7 +188,7 @@ impl Server {
         keys
     }
 
-    /// Whether it answers in time, and is not somebody else's.
+    /// Whether it replies in time, and is the one that was started.
     fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline && self.child.try_wait().unwrap().is_none() {
@@ -228,8 +228,7 @@ fn ping(port: u16) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// A port that nobody listens on. It is below those that the system gives away, so that nobody is given
-/// it while a server is down and about to be started again.
+/// A free port. It is below the range that the system assigns, so that nobody gets it while a server is down.
 pub(crate) fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);
@@ -239,7 +238,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// How to reach a Redis, with short times and an empty bank. What a test does not ask for is not kept.
+/// Options for a Redis, with short timeouts and an empty bank that is not durable.
 pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
     static BANKS: AtomicUsize = AtomicUsize::new(1);
     RedisOptions {
@@ -264,7 +263,7 @@ pub(crate) async fn connect_error(options: &RedisOptions) -> StoreError {
     RedisStore::connect(options).await.unwrap_err()
 }
 
-/// The same, where it is said at once, and not tried again.
+/// The same, for an error that comes at once, without retries.
 pub(crate) async fn final_connect_error(options: &RedisOptions) -> StoreError {
     let options = RedisOptions { connect_timeout: Duration::from_mins(10), ..options.clone() };
     timeout(Duration::from_mins(1), connect_error(&options)).await.expect("it is not tried again")

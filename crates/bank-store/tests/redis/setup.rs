@@ -1,4 +1,4 @@
-//! Which Redis a bank is kept in, and what is said of one that it is not.
+//! Which servers can hold a bank, and how others are refused.
 
 use std::{
     sync::Arc,
@@ -29,12 +29,12 @@ fn assert_misconfigured(error: &StoreError, hints: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_throws_accounts_away_is_refused() {
+async fn a_redis_that_evicts_keys_is_refused() {
     let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
     let options = server.options();
     let error = connect_error(&options).await;
     assert_misconfigured(&error, &[&server.address(), "allkeys-lru", "noeviction"]);
-    // Nothing was founded on it.
+    // No bank was initialized.
     assert_eq!(server.run(&["DBSIZE"]), "0");
 
     server.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
@@ -42,14 +42,14 @@ async fn a_redis_that_throws_accounts_away_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hides_its_settings_is_taken_at_its_operators_word() {
+async fn hidden_settings_are_accepted_only_without_check_config() {
     let server = Server::start(&["--rename-command", "CONFIG", ""]);
     let options = server.options();
     let error = connect_error(&options).await;
     assert_misconfigured(&error, &["maxmemory-policy", "noeviction", "store.redis.check_config = false"]);
 
     let store = connect(&RedisOptions { check_config: false, ..options }).await;
-    assert!(store.durability().description.contains("so says the operator"), "{}", store.durability());
+    assert!(store.durability().description.contains("is not checked"), "{}", store.durability());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn a_bank_keeps_its_partitions() {
     let options = RedisOptions { partitions: 16, ..server.options() };
     connect(&options).await;
     let error = connect_error(&RedisOptions { partitions: 256, ..options.clone() }).await;
-    assert_misconfigured(&error, &["16 partitions", "store.partitions is 256"]);
+    assert_misconfigured(&error, &["16 partitions", "store.partitions = 256"]);
     connect(&options).await;
 }
 
@@ -87,7 +87,7 @@ async fn every_number_of_partitions_holds_a_bank() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_that_start_at_once_found_one_bank() {
+async fn servers_that_start_together_initialize_one_bank() {
     let server = server::shared().await;
     let options = server.options();
     let mut founders = JoinSet::new();
@@ -106,7 +106,7 @@ async fn servers_that_start_at_once_found_one_bank() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn options_that_make_no_sense_are_refused() {
+async fn invalid_options_are_refused() {
     let good = options("redis://127.0.0.1:1");
     let too_short = Duration::from_millis(999);
     for (options, hint) in [
@@ -131,9 +131,9 @@ async fn options_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_is_not_there_is_told_within_the_time() {
+async fn an_unreachable_redis_is_reported_after_the_connect_timeout() {
     let port = free_port();
-    // One that takes connections but never answers.
+    // It accepts connections but never replies.
     let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     for port in [port, silent.local_addr().unwrap().port()] {
         let options = RedisOptions {
@@ -151,7 +151,7 @@ async fn a_redis_that_is_not_there_is_told_within_the_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_comes_late_is_waited_for() {
+async fn a_redis_that_starts_late_is_waited_for() {
     let mut server = Server::start(&[]);
     let options = server.options();
     server.kill();
@@ -162,7 +162,7 @@ async fn a_redis_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wrong_password_is_final() {
+async fn a_wrong_password_is_not_retried() {
     let server = Server::start(&["--requirepass", "right"]);
     for credentials in ["", ":s3cret@", "stranger:s3cret@"] {
         let error = final_connect_error(&options(format!("redis://{credentials}{}", server.address()))).await;
@@ -178,9 +178,9 @@ async fn a_wrong_password_is_final() {
     }
 }
 
-/// All of these were told as damage: "the store holds what the bank did not write".
+/// All of these were reported as damaged data.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_cannot_be_used_is_told_what_it_is_or_lacks() {
+async fn an_unusable_server_is_refused_with_the_reason() {
     let cluster = Server::start(&["--cluster-enabled", "yes"]);
     let sentinel = Server::start_sentinel("sentinel monitor bank 127.0.0.1 1 1\n");
     let renamed = Server::start(&["--rename-command", "SCRIPT", ""]);
@@ -204,12 +204,12 @@ async fn a_server_that_cannot_be_used_is_told_what_it_is_or_lacks() {
         let place = url.rsplit('@').next().unwrap().trim_start_matches("redis://");
         assert_misconfigured(&error, &[hints, &[place.split('/').next().unwrap()]].concat());
     }
-    assert_eq!(open.run(&["DBSIZE"]), "0", "no bank was founded");
+    assert_eq!(open.run(&["DBSIZE"]), "0", "no bank was initialized");
 }
 
-/// It may become the primary, or may be about to: it is tried again, then told.
+/// It may become the primary, so the connection is retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_told_as_such() {
+async fn a_replica_is_refused_with_advice() {
     let primary = Server::start(&[]);
     let replica = Server::start_replica(&primary, &[]);
     let connect_timeout = Duration::from_secs(1);
@@ -218,25 +218,24 @@ async fn a_replica_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_only_speaks_like_redis_is_told_what_it_lacks() {
+async fn a_server_that_only_resembles_redis_is_refused_with_what_it_lacks() {
     for (info, hints) in [
         ("redis_version:6.2.14\r\nrun_id:1\r\n", &["6.2.14", "7.0"][..]),
-        // Without it, neither a restart nor a failover is noticed.
+        // Without a run_id, neither a restart nor a failover is noticed.
         ("redis_version:7.4.0\r\nlikeness_version:1.2\r\n", &["likeness 1.2", "run_id"]),
     ] {
-        let (address, _server) = pretend_to_be_redis(Answers::Info(info)).await;
+        let (address, _server) = fake_redis(Answers::Info(info)).await;
         let error = final_connect_error(&options(format!("redis://{address}"))).await;
         assert_misconfigured(&error, &[hints, &[&address]].concat());
     }
     let denied = "-DENIED Redis is running in protected mode because protected mode is enabled and no \
                   password is set for the default user.\r\n";
-    let (address, _server) = pretend_to_be_redis(Answers::Everything(denied)).await;
+    let (address, _server) = fake_redis(Answers::Everything(denied)).await;
     let error = final_connect_error(&options(format!("redis://{address}"))).await;
     assert_misconfigured(&error, &["DENIED", "give the server a password", &address]);
 
-    // A server that is full for the moment is waited for.
-    let (address, _server) =
-        pretend_to_be_redis(Answers::Everything("-ERR max number of clients reached\r\n")).await;
+    // A server with too many clients is waited for.
+    let (address, _server) = fake_redis(Answers::Everything("-ERR max number of clients reached\r\n")).await;
     let options =
         RedisOptions { connect_timeout: Duration::from_secs(1), ..options(format!("redis://{address}")) };
     let error = connect_error(&options).await;
@@ -246,17 +245,17 @@ async fn what_only_speaks_like_redis_is_told_what_it_lacks() {
     );
 }
 
-/// What a server answers that is none.
+/// What a fake server replies.
 #[derive(Clone, Copy)]
 enum Answers {
-    /// Just enough to be taken for a Redis, with this for `INFO`.
+    /// Just enough to resemble Redis, with this for `INFO`.
     Info(&'static str),
     /// The same to everything.
     Everything(&'static str),
 }
 
-/// Answers one command for each read, by its first word, for as long as what it returns is kept.
-async fn pretend_to_be_redis(answers: Answers) -> (String, JoinSet<()>) {
+/// Replies to one command for each read, by its first word, until the returned set is dropped.
+async fn fake_redis(answers: Answers) -> (String, JoinSet<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let mut server = JoinSet::new();
@@ -286,13 +285,13 @@ async fn pretend_to_be_redis(answers: Answers) -> (String, JoinSet<()>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_dropped_leaves_no_connection() {
+async fn a_dropped_store_closes_its_connections() {
     let server = Server::start(&[]);
     let connections = || server.run(&["CLIENT", "LIST"]).lines().count();
     let store = server.store().await;
     assert_eq!(connections(), 3, "two of the store, and the one that asks");
     drop(store);
-    // So does one that was refused.
+    // So does a store that refused to start.
     server.run(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     connect_error(&server.options()).await;
 

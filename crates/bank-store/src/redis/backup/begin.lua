@@ -1,11 +1,11 @@
 #!lua
--- Marks an empty bank, or one that is marked already, with an import.
+-- Marks a bank with an import, if it is empty or marked already.
 --
--- KEYS  1    what says which bank this is
---       2..  the lists of accounts
+-- KEYS  1    bank:meta
+--       2..  the indexes of accounts
 -- ARGV  1    the id of the bank
 --       2    the mark
--- Returns 1, or 0 where there are accounts, or an error WRONGBANK with the id of the bank that is here
+-- Returns 1, or 0 if there are accounts, or an error WRONGBANK with the id of the bank that is here.
 
 local found = redis.pcall('HGET', KEYS[1], 'bank_id')
 local is_marked = type(found) == 'string' and string.sub(found, 1, 7) == 'import:'

@@ -1,9 +1,9 @@
 #!lua
--- Takes the mark of an import away.
+-- Removes the mark of an import.
 --
--- KEYS  1  what says which bank this is
+-- KEYS  1  bank:meta
 -- ARGV  1  the mark
--- Returns 1, or an error TAKENOVER
+-- Returns 1, or an error TAKENOVER.
 
 local bank_id = redis.pcall('HGET', KEYS[1], 'bank_id')
 if bank_id == ARGV[1] then
@@ -12,8 +12,8 @@ if bank_id == ARGV[1] then
   return 1
 end
 if redis.pcall('HGET', KEYS[1], 'import_over') == ARGV[1] then
-  -- It is written again: WAIT may count only what its own connection has written.
+  -- Written again: WAIT may count only what its own connection has written.
   redis.call('HSET', KEYS[1], 'import_over', ARGV[1])
   return 1
 end
-return redis.error_reply('TAKENOVER another import has taken the place of this one')
+return redis.error_reply('TAKENOVER another import has replaced this one')
