@@ -94,7 +94,11 @@ fn a_bank_goes_from_redis_to_a_file_to_a_store_and_back_without_a_byte_changed()
         assert!(stderr(&again).contains("carried out before"), "{name}: {}", stderr(&again));
         let refused = run(&server, "withdraw alice 99999 --request-id much");
         assert_eq!(refused.status.code(), Some(3), "{name}");
-        assert!(stderr(&refused).contains("this is the answer it got before"), "{}", stderr(&refused));
+        assert!(
+            stderr(&refused).contains("this is the answer to an earlier request with this id"),
+            "{}",
+            stderr(&refused)
+        );
         let reused = run(&server, "transfer alice shop 251.00 --request-id rent");
         assert!(stderr(&reused).contains("was used on account alice before"), "{}", stderr(&reused));
     }
@@ -144,7 +148,7 @@ fn what_cannot_be_done_is_said_and_has_its_exit_code() {
     // What is there already is left alone, and nothing half written is left.
     let output = run(&original, &format!("export {}", files.path("bank.jsonl")));
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("is there already, and is left as it is"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("already exists and is not overwritten"), "{}", stderr(&output));
     let output = run(&original, &format!("export {}", files.path("no/such/place")));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert_eq!(fs::read_dir(files.0.path()).unwrap().count(), 1);

@@ -132,7 +132,10 @@ fn a_load_keeps_to_what_the_server_allows_one_caller_and_names_the_setting() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("is more than server.batch_operations_max = 1000 of the server"), "{errors}");
+    assert!(
+        errors.contains("--batch 1001 exceeds server.batch_operations_max = 1000 of the server"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn an_audit_ends_with_a_code_of_its_own_if_something_is_wrong() {
             "account_changed: account 123: the account has the balance $10000.00, its entries come to $10.00\n\
              money_unbalanced: $10000.00 are held, $9990.00 more than came in and did not go out"
         ));
-        assert_eq!(stderr(&output), "error: the audit has found 2 things that are wrong\n");
+        assert_eq!(stderr(&output), "error: the audit has 2 findings\n");
     }
 
     // What cannot be audited at all ends differently.
@@ -221,7 +221,7 @@ fn a_watch_shows_entries_as_they_come_until_ctrl_c() {
     run(&server, "deposit 123 10.00 --description 'first of all'");
     assert_eq!(watch.line(), "<time>  123  deposit  $10.00  $10.00  first of all");
     let notes = watch.interrupt();
-    let token = notes.strip_prefix("note: to go on from here, add --resume-token ").unwrap().trim_end();
+    let token = notes.strip_prefix("note: to continue from here, add --resume-token ").unwrap().trim_end();
 
     run(&server, "withdraw 123 4.00");
     let watch = Watching::start(&server, &format!("watch 123 --output json --resume-token {token}"));
@@ -245,7 +245,7 @@ fn a_watch_shows_entries_as_they_come_until_ctrl_c() {
     // It tries again until it is told to stop.
     let notes = watch.interrupt_after("note: ");
     assert!(notes.contains("; trying again\n"), "{notes}");
-    assert!(notes.contains("note: to go on from here, add --resume-token "), "{notes}");
+    assert!(notes.contains("note: to continue from here, add --resume-token "), "{notes}");
 }
 
 #[test]

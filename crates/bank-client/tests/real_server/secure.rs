@@ -102,7 +102,7 @@ fn the_five_documented_commands_start_a_secure_server() {
     let (code, complaint) = shell.complains(&call.replace("--token-file alice.token ", ""));
     assert_eq!(code, 8);
     assert!(complaint.contains("this call needs a token"), "{complaint}");
-    assert!(complaint.contains("hint: name the file of a token with --token-file"), "{complaint}");
+    assert!(complaint.contains("hint: pass a token with --token-file"), "{complaint}");
     let (code, complaint) = shell.complains(&call.replace("--ca-file tls.pem ", ""));
     assert_eq!(code, 6);
     assert!(complaint.contains("invalid peer certificate"), "{complaint}");
@@ -129,7 +129,7 @@ fn keys_are_made_once_and_are_for_their_owner() {
     let before = shell.read("k.pem");
     assert_eq!(
         shell.complains("bank keygen k"),
-        (2, "error: k.pem: is there already, and is left as it is\n".into())
+        (2, "error: k.pem: already exists and is not overwritten\n".into())
     );
     assert_eq!(shell.prints("bank keygen k --keep"), "");
     assert_eq!(shell.read("k.pem"), before);
@@ -138,7 +138,7 @@ fn keys_are_made_once_and_are_for_their_owner() {
     let (code, complaint) = shell.complains("bank keygen k");
     assert_eq!(
         (code, complaint.as_str()),
-        (2, "error: k.jwks.json: is there already, and is left as it is\n")
+        (2, "error: k.jwks.json: already exists and is not overwritten\n")
     );
     assert!(!shell.0.path().join("k.pem").exists(), "no key without its key set");
     assert_eq!(shell.complains("bank keygen nowhere/k").0, 2);

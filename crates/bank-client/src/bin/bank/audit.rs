@@ -1,43 +1,47 @@
-//! `bank audit`: findings as they come, a summary, and a bar while it runs.
+//! `bank audit`.
 
-use std::time::Duration;
-
-use bank_client::{AuditNews, AuditProgress, AuditSummary, BankClient, Error, TryStreamExt as _};
+use bank_client::{AccountId, AuditNews, AuditProgress, AuditSummary, BankClient, Error, TryStreamExt as _};
 use futures::Stream;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::{args, failure::Failure, output::Output, table};
+use crate::{
+    failure::{Exit, Failure},
+    json::Json as _,
+    output::Output,
+    progress, table,
+};
 
-/// How often the bar moves while nothing is told.
-const TICK: Duration = Duration::from_millis(100);
-
-pub(crate) async fn run(client: &BankClient, args: args::Audit, output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    client: &BankClient,
+    account: Option<AccountId>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let mut call = client.audit_accounts();
-    if let Some(account) = args.account {
+    if let Some(account) = account {
         call = call.account(account);
     }
-    tell(call.stream(), output).await
+    report(call.stream(), output).await
 }
 
-/// Tells the news of an audit, and fails if there are findings.
-pub(crate) async fn tell(
+/// Reports findings as they arrive and then the summary. Fails if there are findings.
+pub(crate) async fn report(
     news: impl Stream<Item = Result<AuditNews, Error>> + Unpin,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    // It is drawn on a terminal only.
-    let bar = ProgressBar::no_length();
-    bar.enable_steady_tick(TICK);
+    let bar = progress::bar(None, "{spinner} {human_pos} accounts, {msg} entries, {elapsed}");
     let summary = follow(news, &bar, output).await;
     bar.finish_and_clear();
     let summary = summary?;
-    output.result(&summary, table::audit(&summary));
+    output.result(summary.json(), table::audit(&summary));
     match summary.findings {
         0 => Ok(()),
-        findings => Err(Failure::Findings(findings)),
+        findings => {
+            let message = format!("the audit has {findings} findings");
+            Err(Failure::new(Exit::AuditFindings, "AUDIT_FINDINGS", message))
+        }
     }
 }
 
-/// Tells the news up to the last.
 async fn follow(
     mut news: impl Stream<Item = Result<AuditNews, Error>> + Unpin,
     bar: &ProgressBar,
@@ -48,7 +52,7 @@ async fn follow(
             AuditNews::Progress(progress) => show(bar, progress),
             AuditNews::Finding(finding) => {
                 bar.suspend(|| {
-                    output.result(&finding, table::finding(&finding));
+                    output.result(finding.json(), table::finding(&finding));
                     output.flush();
                 });
             }
@@ -57,18 +61,12 @@ async fn follow(
             _ => {}
         }
     }
-    Err(Failure::Bank(Error::InvalidReply { problem: "the audit has no summary".to_owned() }))
+    Err(Error::InvalidReply { problem: "the audit has no summary".to_owned() }.into())
 }
 
 fn show(bar: &ProgressBar, progress: AuditProgress) {
-    let template = match progress.accounts_total {
-        Some(_) => "{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}",
-        None => "{spinner} {human_pos} accounts, {msg} entries, {elapsed}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
     if let Some(total) = progress.accounts_total {
+        progress::set_style(bar, "{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
         bar.set_length(total.max(progress.accounts_checked));
     }
     bar.set_position(progress.accounts_checked);

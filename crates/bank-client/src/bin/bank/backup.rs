@@ -1,69 +1,54 @@
-//! `bank export` and `bank import`: a bank as a file, with a bar while it runs.
+//! `bank export` and `bank import`.
 
 use std::{
     fs::File,
     io::{self, Read},
     path::Path,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use bank_client::{
     BackupCounts, BankClient, Error, ExportNews, ExportSummary, ImportNews, TryStreamExt as _,
 };
 use futures::stream::{self, Stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::spawn_blocking;
 
-use crate::{
-    args,
-    failure::{Failure, Unusable},
-    files,
-    json::Imported,
-    output::Output,
-    table,
-};
+use crate::{failure::Failure, files, json::Json as _, output::Output, progress, table};
 
-/// How often the bar moves while nothing is told.
-const TICK: Duration = Duration::from_millis(100);
-/// How much of a file is read at a time, in bytes.
+/// How much of a file is read at a time.
 const READ_BYTES: usize = 256 * 1024;
 /// The name of standard output and standard input.
 const STANDARD: &str = "-";
 
-pub(crate) async fn export(
-    client: &BankClient,
-    args: args::Export,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let is_standard = args.file == Path::new(STANDARD);
-    let bar = bar("{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
+pub(crate) async fn export(client: &BankClient, path: &Path, output: &mut Output) -> Result<(), Failure> {
+    let is_standard = path == Path::new(STANDARD);
+    let bar = progress::bar(None, "{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
     let written = if is_standard {
         write(client, &bar, |data| {
             output.bytes(data);
-            output.is_taken()
+            output.ensure_written()
         })
         .await
     } else {
-        write_file(client, &bar, &args.file).await
+        write_file(client, &bar, path).await
     };
     bar.finish_and_clear();
     let summary = written?;
     if is_standard {
         output.note(&table::counts("exported", &summary.counts).to_string());
     } else {
-        output.result(&summary, table::counts("Exported", &summary.counts));
+        output.result(summary.json(), table::counts("Exported", &summary.counts));
     }
     if !summary.of_one_instant {
         output.note(
-            "accounts have changed meanwhile: each is as it was at some instant, and a transfer may be there with \
-             one side only; export again while nothing changes, for a copy of one instant",
+            "accounts changed during the export: each is as it was when it was read, and a transfer may be there \
+             with one side only; for a copy of one instant, export again while nothing changes",
         );
     }
     Ok(())
 }
 
-/// Writes a file that takes its place once it is whole and on the disk.
 async fn write_file(client: &BankClient, bar: &ProgressBar, path: &Path) -> Result<ExportSummary, Failure> {
     let mut file = files::Unfinished::create(path)?;
     let summary = write(client, bar, |data| file.write(data)).await?;
@@ -71,7 +56,7 @@ async fn write_file(client: &BankClient, bar: &ProgressBar, path: &Path) -> Resu
     Ok(summary)
 }
 
-/// Writes all of a bank somewhere.
+/// Passes the contents of the export file to `write`, piece by piece.
 async fn write(
     client: &BankClient,
     bar: &ProgressBar,
@@ -93,16 +78,11 @@ async fn write(
             _ => {}
         }
     }
-    Err(Failure::Bank(Error::InvalidReply { problem: "the export has no summary".to_owned() }))
+    Err(Error::InvalidReply { problem: "the export has no summary".to_owned() }.into())
 }
 
-pub(crate) async fn import(
-    client: &BankClient,
-    args: args::Import,
-    output: &mut Output,
-) -> Result<(), Failure> {
-    let path = &args.file;
-    let unreadable = |error| Unusable::Unreadable(error).of(path);
+pub(crate) async fn import(client: &BankClient, path: &Path, output: &mut Output) -> Result<(), Failure> {
+    let unreadable = |error| Failure::unreadable(path, &error);
     let (reader, length): (Box<dyn Read + Send>, _) = if path == Path::new(STANDARD) {
         (Box::new(io::stdin()), None)
     } else {
@@ -110,10 +90,8 @@ pub(crate) async fn import(
         let length = file.metadata().map_err(unreadable)?.len();
         (Box::new(file), Some(length))
     };
-    let bar = bar("{wide_bar} {binary_bytes}/{binary_total_bytes}, {msg} entries, {elapsed}");
-    if let Some(length) = length {
-        bar.set_length(length);
-    }
+    let bar =
+        progress::bar(length, "{wide_bar} {binary_bytes}/{binary_total_bytes}, {msg} entries, {elapsed}");
     let failed = Arc::new(OnceLock::new());
     let imported = read(client, &bar, pieces(reader, Arc::clone(&failed))).await;
     bar.finish_and_clear();
@@ -121,11 +99,11 @@ pub(crate) async fn import(
         return Err(unreadable(error));
     }
     let counts = imported?;
-    output.result(&Imported(counts), table::counts("Imported", &counts));
+    output.result(counts.json(), table::counts("Imported", &counts));
     Ok(())
 }
 
-/// The file piece by piece, up to its end or the first error.
+/// The contents of a file piece by piece, up to its end or the first error.
 fn pieces(
     reader: Box<dyn Read + Send>,
     failed: Arc<OnceLock<io::Error>>,
@@ -143,7 +121,7 @@ fn pieces(
             Ok((piece, _)) if piece.is_empty() => None,
             Ok((piece, reader)) => Some((piece, (reader, failed))),
             Err(error) => {
-                // The bank finds the file cut, and refuses it; this is why.
+                // The bank refuses the truncated file; this is the cause.
                 let _ = failed.set(error);
                 None
             }
@@ -151,14 +129,13 @@ fn pieces(
     })
 }
 
-/// Fills a bank.
 async fn read(
     client: &BankClient,
     bar: &ProgressBar,
     file: impl Stream<Item = Vec<u8>> + Send + 'static,
 ) -> Result<BackupCounts, Failure> {
     let mut news = client.import_bank(file);
-    while let Some(news) = news.try_next().await.map_err(Failure::Import)? {
+    while let Some(news) = news.try_next().await.map_err(Failure::import)? {
         match news {
             ImportNews::Progress(progress) => {
                 bar.set_position(progress.bytes);
@@ -169,15 +146,5 @@ async fn read(
             _ => {}
         }
     }
-    Err(Failure::Import(Error::InvalidReply { problem: "the import has no summary".to_owned() }))
-}
-
-/// It is drawn on a terminal only.
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    bar.enable_steady_tick(TICK);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
+    Err(Failure::import(Error::InvalidReply { problem: "the import has no summary".to_owned() }))
 }

@@ -1,96 +1,109 @@
-//! What each command does.
+//! Runs a command.
 
 use std::collections::BTreeSet;
 
-use bank_client::{Account, BankClient, Call, Money, Route, TransactionId, methods};
+use bank_client::{BankClient, Call, Money, Receipt, Route, TransactionId, methods};
 use clap::CommandFactory as _;
+use serde_json::json;
 
 use crate::{
     apply,
-    args::{self, ChangeState, Cli, Command, Completions},
+    args::{self, ChangeState, Cli, Command},
     audit, backup, bench,
     connect::connect,
     demo,
-    failure::Failure,
-    json, keys,
+    failure::{Exit, Failure},
+    json::Json as _,
+    keys,
     output::Output,
     table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
-    match &cli.command {
-        Command::Completions(completions) => {
-            print_completions(completions, output);
-            return Ok(());
-        }
-        Command::Keygen(args) => return keys::keygen(args, output),
-        Command::Token(args) => return keys::token(args, output),
-        Command::Bench(args) => return bench::run(&cli.global, args, output).await,
-        _ => {}
-    }
-    let client = connect(&cli.global).await?;
+    let global = &cli.global;
     match cli.command {
-        Command::Create(args) => create(&client, args, output).await?,
-        Command::Show(args) => {
-            let account = client.account(&args.account).await?;
-            output.result(&account, table::account(&account));
+        Command::Create(args) => create(&connect(global).await?, args, output).await,
+        Command::Show { account } => {
+            let account = connect(global).await?.account(&account).await?;
+            output.result(account.json(), table::account(&account));
+            Ok(())
         }
         Command::Balance(args) => {
-            let call = client.balance(&args.account);
+            let client = connect(global).await?;
             let as_of = args.as_of.map(|as_of| args.zone.until(&as_of)).transpose()?;
-            let balance = with(call, as_of, Call::as_of).await?;
-            output.result(&balance, &balance.message);
+            let balance = with(client.balance(&args.account), as_of, Call::as_of).await?;
+            output.result(balance.json(), &balance.message);
+            Ok(())
         }
         Command::Deposit(args) => {
+            let client = connect(global).await?;
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.deposit(&args.account, amount));
-            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
+            change(call, &args.mutation, output).await
         }
         Command::Withdraw(args) => {
+            let client = connect(global).await?;
             let amount = args.amount.resolve(&client, &args.account).await?;
             let call = args.description.apply(client.withdraw(&args.account, amount));
-            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
+            change(call, &args.mutation, output).await
         }
         Command::Transfer(args) => {
+            let client = connect(global).await?;
             let amount = args.amount.resolve(&client, &args.from).await?;
             let route = Route { from: &args.from, to: &args.to };
             let call = args.description.apply(client.transfer(route, amount));
-            output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
+            change(call, &args.mutation, output).await
         }
-        Command::Interest(args) => interest(&client, args, output).await?,
-        Command::History(args) => history(&client, args, output).await?,
-        Command::Accounts(args) => accounts(&client, args, output).await?,
-        Command::Transaction(args) => {
-            let transaction = client.transaction(TransactionId::from(args.transaction)).await?;
-            output.result(&transaction, table::transaction(&transaction));
+        Command::Interest(args) => interest(&connect(global).await?, args, output).await,
+        Command::History(args) => history(&connect(global).await?, args, output).await,
+        Command::Accounts(args) => accounts(&connect(global).await?, args, output).await,
+        Command::Transaction { transaction } => {
+            let call = connect(global).await?.transaction(TransactionId::from(transaction));
+            let transaction = call.await?;
+            output.result(transaction.json(), table::transaction(&transaction));
+            Ok(())
         }
         Command::Overdraft(args) => {
+            let client = connect(global).await?;
             let limit = args.limit.resolve(&client, &args.account).await?;
-            let call = args.mutation.apply(client.set_overdraft_limit(&args.account, limit));
-            output.answer(&mut call.await?, &args.mutation);
+            change(client.set_overdraft_limit(&args.account, limit), &args.mutation, output).await
         }
-        Command::Freeze(args) => change_state(client.freeze_account(&args.account), &args, output).await?,
+        Command::Freeze(args) => {
+            change_state(connect(global).await?.freeze_account(&args.account), &args, output).await
+        }
         Command::Unfreeze(args) => {
-            change_state(client.unfreeze_account(&args.account), &args, output).await?;
+            change_state(connect(global).await?.unfreeze_account(&args.account), &args, output).await
         }
-        Command::Close(args) => change_state(client.close_account(&args.account), &args, output).await?,
+        Command::Close(args) => {
+            change_state(connect(global).await?.close_account(&args.account), &args, output).await
+        }
         Command::Info => {
-            let info = client.server_info().await?;
-            output.result(&info, table::server_info(&info));
+            let info = connect(global).await?.server_info().await?;
+            output.result(info.json(), table::server_info(&info));
+            Ok(())
         }
-        Command::Apply(args) => apply::run(&client, &cli.global, args, output).await?,
-        Command::Audit(args) => audit::run(&client, args, output).await?,
-        Command::Export(args) => backup::export(&client, args, output).await?,
-        Command::Import(args) => backup::import(&client, args, output).await?,
-        Command::Watch(args) => watch::run(&client, args, output).await?,
+        Command::Apply(args) => apply::run(&connect(global).await?, global, args, output).await,
+        Command::Audit { account } => audit::run(&connect(global).await?, account, output).await,
+        Command::Export { file } => backup::export(&connect(global).await?, &file, output).await,
+        Command::Import { file } => backup::import(&connect(global).await?, &file, output).await,
+        Command::Watch(args) => watch::run(&connect(global).await?, args, output).await,
+        Command::Bench(args) => bench::run(global, args, output).await,
         Command::Health => {
-            client.health().await?;
-            output.result(&json::Serving, "serving");
+            connect(global).await?.health().await?;
+            // As `grpc.health.v1` spells it.
+            output.result(json!({"status": "SERVING"}), "serving");
+            Ok(())
         }
-        Command::Demo => demo::run(&client, output).await?,
-        Command::Completions(_) | Command::Keygen(_) | Command::Token(_) | Command::Bench(_) => {}
+        Command::Demo => demo::run(&connect(global).await?, output).await,
+        Command::Keygen(args) => keys::keygen(&args, output),
+        Command::Token(args) => keys::token(&args, output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bank", &mut script);
+            output.bytes(&script);
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 async fn create(client: &BankClient, args: args::Create, output: &mut Output) -> Result<(), Failure> {
@@ -100,7 +113,8 @@ async fn create(client: &BankClient, args: args::Create, output: &mut Output) ->
     };
     let mut labels = BTreeSet::new();
     if let Some((key, _)) = args.labels.iter().find(|(key, _)| !labels.insert(key)) {
-        return Err(Failure::LabelRepeated(key.clone()));
+        let message = format!("the label {key} is given twice; a label has one value");
+        return Err(Failure::new(Exit::Usage, "LABEL_REPEATED", message));
     }
     let mut call = client.create_account(&args.account, args.account_type).owner(args.owner);
     call = with(call, args.currency, Call::currency);
@@ -108,7 +122,8 @@ async fn create(client: &BankClient, args: args::Create, output: &mut Output) ->
     for (key, value) in args.labels {
         call = call.label(key, value);
     }
-    output.answer(&mut args.mutation.apply(call).await?, &args.mutation);
+    let receipt = args.mutation.apply(call).await?;
+    output.answer(receipt.json(), &receipt.message, receipt.replayed, &args.mutation);
     Ok(())
 }
 
@@ -121,8 +136,8 @@ async fn interest(client: &BankClient, args: args::Interest, output: &mut Output
     if let (Some(from), Some(to)) = (args.from, args.to) {
         call = call.period(from..to);
     }
-    let mut receipt = args.mutation.apply(args.description.apply(call)).await?;
-    output.answer(&mut receipt, &args.mutation);
+    let receipt = args.mutation.apply(args.description.apply(call)).await?;
+    output.answer(receipt.json(), &receipt.message, receipt.replayed, &args.mutation);
     if args.explain {
         output.detail(table::breakdown(&receipt.breakdown));
     }
@@ -144,15 +159,22 @@ async fn accounts(client: &BankClient, args: args::Accounts, output: &mut Output
     let mut call = client.accounts().owner(args.owner).page_size(args.limit.page_size());
     call = with(call, args.account_type, Call::account_type);
     call = with(call, args.state, Call::state);
-    output.list::<Account>(call.stream(), &args.limit).await
+    output.list(call.stream(), &args.limit).await
 }
 
 async fn change_state<M>(call: Call<M>, args: &ChangeState, output: &mut Output) -> Result<(), Failure>
 where
-    M: methods::Method<Reply = bank_client::Receipt> + methods::Mutation + methods::Described,
+    M: methods::Method<Reply = Receipt> + methods::Mutation + methods::Described,
 {
-    let call = args.mutation.apply(args.description.apply(call));
-    output.answer(&mut call.await?, &args.mutation);
+    change(args.description.apply(call), &args.mutation, output).await
+}
+
+async fn change<M>(call: Call<M>, mutation: &args::Mutation, output: &mut Output) -> Result<(), Failure>
+where
+    M: methods::Method<Reply = Receipt> + methods::Mutation,
+{
+    let receipt = mutation.apply(call).await?;
+    output.answer(receipt.json(), &receipt.message, receipt.replayed, mutation);
     Ok(())
 }
 
@@ -162,10 +184,4 @@ fn with<M, T>(call: Call<M>, value: Option<T>, set: impl FnOnce(Call<M>, T) -> C
         Some(value) => set(call, value),
         None => call,
     }
-}
-
-fn print_completions(completions: &Completions, output: &mut Output) {
-    let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut Cli::command(), "bank", &mut script);
-    output.bytes(&script);
 }

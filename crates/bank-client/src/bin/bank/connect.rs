@@ -1,16 +1,16 @@
-//! A connection to the bank, as the command line and the environment say.
+//! Connections to the bank, set up from the command line and the environment.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, future, path::Path};
 
 use bank_client::{BankClient, Builder, TokenError, tls};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{
     args::{Credentials, Global},
-    failure::{Failure, Unusable},
+    failure::Failure,
 };
 
-/// Holds a token for who has no file for it. It is no flag: other users of the machine can read those.
+/// Holds a token if there is no file for it. There is no option: other users of the machine can read those.
 const TOKEN: &str = "BANK_TOKEN";
 
 pub(crate) async fn connect(global: &Global) -> Result<BankClient, Failure> {
@@ -39,8 +39,8 @@ fn secured(builder: Builder, credentials: &Credentials) -> Result<Builder, Failu
     config = match (cert_file, key_file) {
         (Some(cert), Some(key)) => config.identity(tls::Identity::from_pem(certificates(cert)?, read(key)?)),
         (None, None) => config,
-        (Some(_), None) => return Err(Failure::Incomplete { given: "--cert-file", missing: "--key-file" }),
-        (None, Some(_)) => return Err(Failure::Incomplete { given: "--key-file", missing: "--cert-file" }),
+        (Some(_), None) => return Err(Failure::incomplete("--cert-file", "--key-file")),
+        (None, Some(_)) => return Err(Failure::incomplete("--key-file", "--cert-file")),
     };
     if let Some(name) = server_name {
         config = config.domain_name(name);
@@ -49,43 +49,41 @@ fn secured(builder: Builder, credentials: &Credentials) -> Result<Builder, Failu
 }
 
 fn authenticated(builder: Builder, credentials: &Credentials) -> Result<Builder, Failure> {
-    let builder = match (credentials.token_file.clone(), env::var(TOKEN)) {
-        (Some(path), _) => {
-            // Once now, so that a file that is not there is told as such; then for each call, so that a
-            // token is renewed by writing another one.
-            read(&path)?;
-            builder.token_source(move || {
-                let token = fs::read_to_string(&path).map(|text| text.trim().to_owned());
-                std::future::ready(token.map_err(TokenError::from))
-            })
+    // Read once now even if it is in a file, so that a missing file is a usage error.
+    let Some(token) = token(credentials)? else { return Ok(builder) };
+    let builder = match credentials.token_file.clone() {
+        // Then read for each call, so that a token is renewed by writing another one.
+        Some(path) => {
+            builder.token_source(move || future::ready(read_token(&path).map_err(TokenError::from)))
         }
-        (None, Ok(token)) if !token.is_empty() => builder.token(token.trim()),
-        (None, _) => return Ok(builder),
+        None => builder.token(token),
     };
     Ok(if credentials.allow_token_without_tls { builder.allow_token_without_tls() } else { builder })
 }
 
-/// The token that calls carry now, if they carry one.
+/// The access token that calls carry now, if any.
 pub(crate) fn token(credentials: &Credentials) -> Result<Option<String>, Failure> {
-    match (&credentials.token_file, env::var(TOKEN)) {
-        (Some(path), _) => {
-            let text = fs::read_to_string(path).map_err(|error| Unusable::Unreadable(error).of(path))?;
-            Ok(Some(text.trim().to_owned()))
+    match &credentials.token_file {
+        Some(path) => read_token(path).map(Some).map_err(|error| Failure::unreadable(path, &error)),
+        None => {
+            Ok(env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(|token| token.trim().to_owned()))
         }
-        (None, Ok(token)) if !token.is_empty() => Ok(Some(token.trim().to_owned())),
-        (None, _) => Ok(None),
     }
+}
+
+fn read_token(path: &Path) -> std::io::Result<String> {
+    fs::read_to_string(path).map(|text| text.trim().to_owned())
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, Failure> {
     let contents = read(path)?;
     let mut found = CertificateDer::pem_slice_iter(&contents).peekable();
     if found.peek().is_none() || found.any(|certificate| certificate.is_err()) {
-        return Err(Unusable::NoCertificate.of(path));
+        return Err(Failure::file(path, "contains no certificate in PEM form"));
     }
     Ok(contents)
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Unusable::Unreadable(error).of(path))
+    fs::read(path).map_err(|error| Failure::unreadable(path, &error))
 }

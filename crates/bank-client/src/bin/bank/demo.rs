@@ -1,12 +1,11 @@
-//! `bank demo`: the session of the original client, on any server, any number of times.
+//! `bank demo`: a short session that can be run any number of times.
 //!
-//! Every line that it prints is the bank's answer to a call. The calls on account 123 have fixed
-//! request ids, so a second run gets the answers of the first again: the account *was* created, the
-//! money *was* deposited, once. A session that broke off is finished by the next run. The balance is
-//! asked for as of the deposit, when it was what the line says.
+//! Every line that it prints is the bank's answer to a call. The calls on account 123 have fixed request ids, so a
+//! second run gets the answers of the first, and an interrupted session is completed by the next run. The balance is
+//! read as of the deposit, so that it does not depend on later calls.
 //!
-//! Where that cannot be, a new account takes the place of 123: when 123 is somebody else's, and when
-//! the bank no longer keeps the answers of the first run.
+//! A new account is used instead of 123 if 123 belongs to somebody else, or if the bank no longer keeps the answers of
+//! the first run.
 
 use std::time::Duration;
 
@@ -16,14 +15,14 @@ use bank_client::{
 };
 use uuid::Uuid;
 
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, json::Json as _, output::Output};
 
 const ACCOUNT: &str = "123";
 const DEPOSIT: Money = Money { currency: Currency::USD, minor_units: 100_000 };
 const WITHDRAWAL: Money = Money { currency: Currency::USD, minor_units: 50_000 };
 const ANNUAL_INTEREST_RATE: &str = "2.5";
 
-/// What the bank answers in a session.
+/// The answers of the bank in a session.
 struct Answers {
     opening: AccountReceipt,
     deposit: Receipt,
@@ -37,21 +36,30 @@ pub(crate) async fn run(client: &BankClient, output: &mut Output) -> Result<(), 
         Err(error) if error.is_rejection() => {
             let (unique, _) = Uuid::new_v4().as_u64_pair();
             let account = format!("{ACCOUNT}-{unique:016x}");
-            output.note(&format!("{error}, and not by this demo of late; opening {account} instead"));
+            output.note(&format!("{error} and is not the account of this demo; opening {account} instead"));
             session(client, &account).await
         }
         result => result,
     };
-    let answers = answers.map_err(Failure::Demo)?;
-    output.result(&answers.opening, &answers.opening.message);
-    output.result(&answers.deposit, &answers.deposit.message);
-    output.result(&answers.balance, &answers.balance.message);
-    output.result(&answers.withdrawal, &answers.withdrawal.message);
-    output.result(&answers.interest, &answers.interest.message);
+    let Answers { opening, deposit, balance, withdrawal, interest } = answers.map_err(|error| {
+        // The request ids of the session are fixed.
+        let is_unknown = error.outcome_unknown();
+        let failure = Failure::from(error);
+        if is_unknown {
+            failure.with_hint("run the demo again: it continues where it stopped")
+        } else {
+            failure
+        }
+    })?;
+    output.result(opening.json(), &opening.message);
+    output.result(deposit.json(), &deposit.message);
+    output.result(balance.json(), &balance.message);
+    output.result(withdrawal.json(), &withdrawal.message);
+    output.result(interest.json(), &interest.message);
     Ok(())
 }
 
-/// Has the session on an account, or gets its answers again.
+/// Runs the session on an account, or gets its answers again.
 async fn session(client: &BankClient, account: &str) -> Result<Answers, Error> {
     let opening = client
         .create_account(account, AccountType::Savings)
@@ -60,13 +68,13 @@ async fn session(client: &BankClient, account: &str) -> Result<Answers, Error> {
         .await?;
     let deposit = client.deposit(account, DEPOSIT).request_id(request_id("deposit")).await?;
     if deposit.balance != DEPOSIT {
-        // Somebody paid in between, or the bank has just forgotten the deposit of an earlier session.
+        // Another payment came in between, or the bank has forgotten the deposit of an earlier session.
         return Err(Error::AccountAlreadyExists { account_id: deposit.account_id, replayed: false });
     }
     let balance = client.balance(account).as_of(deposit.entry.created_at).await?;
     if !deposit.replayed {
-        // History is in milliseconds: the withdrawal must not share one with the deposit, or the
-        // balance as of the deposit would have it in.
+        // Entries have times in milliseconds. A withdrawal in the millisecond of the deposit would count in the balance
+        // as of the deposit.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let withdrawal = client.withdraw(account, WITHDRAWAL).request_id(request_id("withdraw")).await?;

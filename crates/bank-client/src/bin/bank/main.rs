@@ -13,6 +13,7 @@ mod files;
 mod json;
 mod keys;
 mod output;
+mod progress;
 mod table;
 mod text;
 mod value;
@@ -25,12 +26,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{args::Cli, output::Output};
 
-/// SIGXFSZ: a write went beyond the file size limit of the process (`ulimit -f`).
+/// SIGXFSZ: a write exceeded the file size limit of the process (`ulimit -f`).
 const FILE_SIZE_EXCEEDED: SignalKind = SignalKind::from_raw(25);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // It would end the process. With a handler, the write fails instead, and the command says so.
+    // By default the signal ends the process. With a handler, the write fails instead and the command reports it.
     let _file_size_exceeded = signal(FILE_SIZE_EXCEEDED);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -1,64 +1,37 @@
-//! Where results, notes and failures go.
+//! Writes results, notes and failures.
 //!
-//! A command ends with its own exit code whatever becomes of its output. So writing a result gives no error to
-//! handle on the spot: [`Output`] remembers the first, drops what comes after it, and tells when the command has ended
-//! ([`Output::finish`]). A command that is of no use without a reader asks [`Output::is_taken`] as it goes on.
+//! A command ends with its own exit code whatever happens to its output. So writing a result returns no error:
+//! [`Output`] remembers the first error, drops what comes after it, and reports it when the command has ended
+//! ([`Output::finish`]). A command that is useless without a reader calls [`Output::ensure_written`] as it goes on.
 
 use std::{
+    fmt::Display,
     io::{self, BufWriter, Write},
     process::ExitCode,
 };
 
-use bank_client::{
-    AccountReceipt, Entry, EntryKind, InterestReceipt, Money, Receipt, TryStreamExt as _, WatchNews,
-};
+use bank_client::{TryStreamExt as _, WatchNews};
 use bank_domain::{redacted, visible};
 use futures::stream::BoxStream;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     args::{Format, Limit, Mutation},
-    failure::{Exit, Failure},
+    failure::{self, Exit, Failure},
     json::Json,
     table::{self, Row},
     text::Text,
 };
 
-/// Results go to standard output, notes and failures to standard error.
+/// Writes results to standard output, notes and failures to standard error.
 pub(crate) struct Output {
     format: Format,
     results: Box<dyn Write>,
     notes: Box<dyn Write>,
-    /// Why results could not be written. None is written after that: a gap would look like all of them.
+    /// The first error of writing results. Nothing is written after it: results with a gap would look complete.
     lost: Option<io::Error>,
 }
-
-/// What the bank answers to a change.
-pub(crate) trait Answer: Json {
-    fn message_mut(&mut self) -> &mut String;
-    fn entry(&self) -> &Entry;
-    fn replayed(&self) -> bool;
-}
-
-macro_rules! answers {
-    ($($receipt:ident),+) => {$(
-        impl Answer for $receipt {
-            fn message_mut(&mut self) -> &mut String {
-                &mut self.message
-            }
-
-            fn entry(&self) -> &Entry {
-                &self.entry
-            }
-
-            fn replayed(&self) -> bool {
-                self.replayed
-            }
-        }
-    )+};
-}
-
-answers! { Receipt, AccountReceipt, InterestReceipt }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
@@ -66,31 +39,31 @@ impl Output {
         Self { format, results, notes: Box::new(io::stderr()), lost: None }
     }
 
-    /// One result: for people the text.
-    pub(crate) fn result(&mut self, result: &impl Json, text: impl Into<Text>) {
+    /// One result, as JSON or as text.
+    pub(crate) fn result(&mut self, json: impl Serialize, text: impl Into<Text>) {
         match self.format {
             Format::Text => self.text(text),
-            Format::Json => self.json(result),
+            Format::Json => self.json(&json),
         }
     }
 
     /// The answer to a change, with a note if nothing changed.
-    pub(crate) fn answer(&mut self, answer: &mut impl Answer, mutation: &Mutation) {
-        // The bank answers as if it had been done.
-        if mutation.validate_only {
-            *answer.message_mut() = would(answer.entry());
-        }
-        let message = Text::from(&*answer.message_mut());
-        self.result(answer, message);
-        if answer.replayed() {
-            self.note("this request was carried out before; this is the answer it got then");
+    pub(crate) fn answer(
+        &mut self,
+        json: impl Serialize,
+        message: &str,
+        replayed: bool,
+        mutation: &Mutation,
+    ) {
+        self.result(json, message);
+        if replayed {
+            self.note("this request was carried out before; this is its original answer");
         } else if mutation.validate_only {
-            self.note("only checked, nothing was changed");
+            self.note("dry run: nothing was changed");
         }
     }
 
-    /// The items of a list: a table for people, which is aligned when all of them are known; a line of
-    /// JSON for each as it comes.
+    /// The items of a list: one table, once all of them are known, or one line of JSON for each as it arrives.
     pub(crate) async fn list<T: Row + Json>(
         &mut self,
         mut items: BoxStream<'static, Result<T, bank_client::Error>>,
@@ -98,117 +71,109 @@ impl Output {
     ) -> Result<(), Failure> {
         let mut rows = Vec::new();
         let mut count = 0;
-        let mut cut = false;
         while let Some(item) = items.try_next().await? {
-            self.is_taken()?;
-            if count == limit.items_max() {
-                cut = true;
+            self.ensure_written()?;
+            count += 1;
+            if count > limit.items_max() {
                 break;
             }
-            count += 1;
             match self.format {
                 Format::Text => rows.push(item),
-                Format::Json => self.json(&item),
+                Format::Json => self.json(&item.json()),
             }
         }
         if !rows.is_empty() {
-            self.text(table::list(&rows));
+            self.text(table::list(T::COLUMNS, &rows));
         }
-        if cut {
+        if count > limit.items_max() {
             self.note("there are more; raise --limit, or use --all");
         } else if count == 0 {
-            self.note("there are none");
+            self.note("none found");
         }
         Ok(())
     }
 
-    /// News of a watch, shown at once: a row for each entry for people, one line of JSON.
+    /// New entries of a watch, shown at once: a row for each entry, or one line of JSON for all.
     pub(crate) fn watched(&mut self, news: &WatchNews) {
         match self.format {
-            Format::Text => {
-                for entry in &news.entries {
-                    self.text(table::watched(entry));
-                }
-            }
-            Format::Json => self.json(news),
+            Format::Text => news.entries.iter().for_each(|entry| self.text(table::watched(entry))),
+            Format::Json => self.json(&news.json()),
         }
         self.flush();
     }
 
-    /// Text for people about a result that JSON has whole.
+    /// Text that adds to a result; its JSON has this already.
     pub(crate) fn detail(&mut self, text: impl Into<Text>) {
-        match self.format {
-            Format::Text => self.text(text),
-            Format::Json => {}
+        if self.format == Format::Text {
+            self.text(text);
         }
     }
 
-    /// Text as it is, whatever the format.
+    /// Text, whatever the format.
     pub(crate) fn text(&mut self, text: impl Into<Text>) {
         let text = text.into();
         self.write(|results| writeln!(results, "{text}"));
     }
 
-    /// A part of a result that is neither text nor JSON.
+    /// A part of a result, as it is.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.write(|results| results.write_all(bytes));
     }
 
-    /// Writes out what there is so far.
+    /// Writes what is buffered.
     pub(crate) fn flush(&mut self) {
         self.write(|results| results.flush());
     }
 
-    /// Fails once results have been lost, for commands that then have nothing left to do.
-    pub(crate) fn is_taken(&self) -> Result<(), Failure> {
-        if self.lost.is_some() { Err(Failure::NotTaken) } else { Ok(()) }
+    /// Fails once results could not be written, for commands that have nothing left to do then.
+    pub(crate) fn ensure_written(&self) -> Result<(), Failure> {
+        self.lost.as_ref().map_or(Ok(()), |error| Err(Failure::output(error)))
     }
 
-    /// Something that people may want to know.
+    /// Additional information for people.
     pub(crate) fn note(&mut self, note: &str) {
         if self.format == Format::Text {
-            self.complain(&Text::line(&format!("note: {note}")));
+            self.complain(Text::line(&format!("note: {note}")));
         }
     }
 
-    /// Says what went wrong, and gives the exit code: that of the command if it failed, else that of its output.
+    /// Reports the failures of the command and of its output. The exit code is that of the command if it failed.
     pub(crate) fn finish(mut self, ended: Result<(), Failure>) -> ExitCode {
         self.flush();
-        let lost = self.lost.take().map(Failure::Output);
-        let exit = ended.as_ref().err().or(lost.as_ref()).map(Failure::exit);
+        let lost = self.lost.take().map(|error| Failure::output(&error));
+        let exit = ended.as_ref().err().or(lost.as_ref()).map(|failure| failure.exit);
         let Some(exit) = exit else { return ExitCode::SUCCESS };
-        let failures = [lost, ended.err().filter(|failure| !matches!(failure, Failure::NotTaken))];
-        for failure in failures.into_iter().flatten() {
+        let failed = ended.err().filter(|failure| failure.reason != failure::OUTPUT);
+        for failure in [lost, failed].into_iter().flatten() {
             self.fail(&failure, exit);
         }
         ExitCode::from(exit as u8)
     }
 
-    /// Says why the command failed and what to do.
     fn fail(&mut self, failure: &Failure, exit: Exit) {
         match self.format {
             Format::Text => {
-                self.complain(&Text::lines(&format!("error: {}", failure.text())));
-                if let Some(hint) = failure.hint() {
-                    self.complain(&Text::line(&format!("  hint: {hint}")));
+                self.complain(format!("error: {}", failure.text()));
+                if let Some(hint) = &failure.hint {
+                    self.complain(Text::line(&format!("  hint: {hint}")));
                 }
             }
             Format::Json => {
                 let error = json!({"error": {
-                    "reason": failure.reason(),
+                    "reason": failure.reason,
                     "message": failure.to_string(),
-                    "hint": failure.hint(),
-                    "request_id": failure.request_id(),
-                    "replayed": failure.replayed(),
+                    "hint": failure.hint,
+                    "request_id": failure.request_id,
+                    "replayed": failure.replayed,
                     "exit_code": exit as u8,
                 }});
-                self.complain(&visible::json(&error.to_string()));
+                self.complain(visible::json(&error.to_string()));
             }
         }
     }
 
-    fn json(&mut self, result: &impl Json) {
-        let document = serde_json::to_string(&result.json()).map_err(io::Error::from);
+    fn json(&mut self, result: &impl Serialize) {
+        let document = serde_json::to_string(result).map_err(io::Error::from);
         self.write(|results| writeln!(results, "{}", visible::json(&document?)));
     }
 
@@ -218,50 +183,18 @@ impl Output {
         }
     }
 
-    /// A line on standard error, after the results so far. If it cannot be written, there is nobody to tell.
-    fn complain(&mut self, line: &impl ToString) {
+    /// A line on standard error, after the results so far. An error of that is ignored: there is no place to report it.
+    fn complain(&mut self, line: impl Display) {
         self.flush();
-        let _ = writeln!(self.notes, "{}", line.to_string());
+        let _ = writeln!(self.notes, "{line}");
     }
 }
 
-/// What would be done, for people.
-fn would(entry: &Entry) -> String {
-    let Entry { account_id, amount, .. } = entry;
-    let magnitude = amount.to_string();
-    let magnitude = magnitude.trim_start_matches('-');
-    match entry.kind {
-        EntryKind::AccountOpened => format!("Would open account {account_id}"),
-        EntryKind::Deposit => format!("Would deposit {magnitude}"),
-        EntryKind::Withdrawal => format!("Would withdraw {magnitude}"),
-        EntryKind::TransferOut => {
-            let to = entry.counterparty.as_ref().map(ToString::to_string).unwrap_or_default();
-            format!("Would transfer {magnitude} to account {to}")
-        }
-        EntryKind::Interest => {
-            let rate = entry.interest_terms.as_ref().map(|terms| &*terms.annual_interest_rate);
-            let principal = entry.balance_after.minor_units.saturating_sub(amount.minor_units);
-            let principal = Money { minor_units: principal, ..*amount };
-            format!("Would book interest of {amount} on {principal} at {} % a year", rate.unwrap_or_default())
-        }
-        EntryKind::OverdraftLimitSet => {
-            let limit = entry.overdraft_limit.map(|limit| limit.to_string()).unwrap_or_default();
-            format!("Would set the overdraft limit of account {account_id} to {limit}")
-        }
-        EntryKind::AccountFrozen => format!("Would freeze account {account_id}"),
-        EntryKind::AccountUnfrozen => format!("Would unfreeze account {account_id}"),
-        EntryKind::AccountClosed => format!("Would close account {account_id}"),
-        // From a newer server.
-        kind => format!("Would change account {account_id}: {kind}"),
-    }
-}
-
-/// Prints the help or the version that was asked for, or what is wrong with the command line.
+/// Prints the help, the version, or the usage error that parsing the command line has ended with.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     let mut output = Output::new(Format::Text);
     if error.use_stderr() {
-        let text = Text::lines(redacted(&error.render().to_string()).trim_end());
-        output.complain(&text);
+        output.complain(Text::lines(redacted(&error.render().to_string()).trim_end()));
         return ExitCode::from(Exit::Usage as u8);
     }
     output.write(|_| error.print());
@@ -269,4 +202,4 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,131 +1,138 @@
-//! Results as aligned columns.
+//! Results as text: tables, and lists of names and values.
 
 use std::time::Duration;
 
 use bank_client::{
-    Account, AccountId, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry,
-    InterestBreakdown, ServerInfo, Transaction,
+    Account, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry, InterestBreakdown,
+    ServerInfo, Transaction,
 };
+use bank_domain::visible;
 use comfy_table::{
     CellAlignment::{self, Left, Right},
     Table, TableStyle,
 };
 
-use bank_domain::visible;
+use crate::text::Text;
 
-use crate::{apply::Tally, bench, text::Text};
+/// A column of a table: its title, its alignment, and its cell in the row of an item. Numbers are aligned right.
+pub(crate) type Column<T> = (&'static str, CellAlignment, fn(&T) -> String);
 
-/// An item of a list, as the cells of a row.
-pub(crate) trait Row {
-    /// The titles of the columns, with those of numbers aligned to the right.
-    const COLUMNS: &'static [(&'static str, CellAlignment)];
-
-    fn cells(&self) -> Vec<String>;
+/// An item of a list that is shown as a row of a table.
+pub(crate) trait Row: Sized + 'static {
+    const COLUMNS: &'static [Column<Self>];
 }
 
-impl Row for Entry {
-    const COLUMNS: &'static [(&'static str, CellAlignment)] = &[
-        ("TIME", Left),
-        ("TRANSACTION", Left),
-        ("KIND", Left),
-        ("AMOUNT", Right),
-        ("BALANCE", Right),
-        ("COUNTERPARTY", Left),
-        ("DESCRIPTION", Left),
-    ];
+const TIME: Column<Entry> = ("TIME", Left, |entry| entry.created_at.to_string());
+const TRANSACTION: Column<Entry> = ("TRANSACTION", Left, |entry| entry.transaction_id.to_string());
+const ACCOUNT: Column<Entry> = ("ACCOUNT", Left, |entry| entry.account_id.to_string());
+const KIND: Column<Entry> = ("KIND", Left, |entry| entry.kind.to_string());
+const AMOUNT: Column<Entry> = ("AMOUNT", Right, |entry| entry.amount.to_string());
+const BALANCE: Column<Entry> = ("BALANCE", Right, |entry| entry.balance_after.to_string());
+const COUNTERPARTY: Column<Entry> =
+    ("COUNTERPARTY", Left, |entry| entry.counterparty.as_ref().map(ToString::to_string).unwrap_or_default());
+const DESCRIPTION: Column<Entry> = ("DESCRIPTION", Left, |entry| entry.description.clone());
 
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.created_at.to_string(),
-            self.transaction_id.to_string(),
-            self.kind.to_string(),
-            self.amount.to_string(),
-            self.balance_after.to_string(),
-            self.counterparty.as_ref().map(ToString::to_string).unwrap_or_default(),
-            self.description.clone(),
-        ]
-    }
+/// The columns of `bank watch`, with their widths: later rows are not known when one is printed.
+const WATCH_COLUMNS: [(usize, Column<Entry>); 7] = [
+    (24, TIME),
+    (16, ACCOUNT),
+    (19, KIND),
+    (14, AMOUNT),
+    (14, BALANCE),
+    (16, COUNTERPARTY),
+    (0, DESCRIPTION),
+];
+
+const BOOKS_COLUMNS: [Column<AuditBooks>; 7] = [
+    ("CURRENCY", Left, |books| books.held.currency.to_string()),
+    ("IN", Right, |books| books.money_in.to_string()),
+    ("OUT", Right, |books| books.money_out.to_string()),
+    ("INTEREST", Right, |books| books.interest.to_string()),
+    ("TRANSFERRED", Right, |books| books.transferred.to_string()),
+    ("HELD", Right, |books| books.held.to_string()),
+    ("BALANCED", Left, |books| if books.balanced { "yes" } else { "no" }.to_owned()),
+];
+
+impl Row for Entry {
+    const COLUMNS: &'static [Column<Self>] =
+        &[TIME, TRANSACTION, KIND, AMOUNT, BALANCE, COUNTERPARTY, DESCRIPTION];
 }
 
 impl Row for Account {
-    const COLUMNS: &'static [(&'static str, CellAlignment)] = &[
-        ("ACCOUNT", Left),
-        ("TYPE", Left),
-        ("STATE", Left),
-        ("BALANCE", Right),
-        ("OVERDRAFT", Right),
-        ("OWNER", Left),
-        ("UPDATED", Left),
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("ACCOUNT", Left, |account| account.account_id.to_string()),
+        ("TYPE", Left, |account| account.account_type.to_string()),
+        ("STATE", Left, |account| account.state.to_string()),
+        ("BALANCE", Right, |account| account.balance.to_string()),
+        ("OVERDRAFT", Right, |account| account.overdraft_limit.to_string()),
+        ("OWNER", Left, |account| account.owner.clone()),
+        ("UPDATED", Left, |account| account.updated_at.to_string()),
     ];
+}
 
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.account_id.to_string(),
-            self.account_type.to_string(),
-            self.state.to_string(),
-            self.balance.to_string(),
-            self.overdraft_limit.to_string(),
-            self.owner.clone(),
-            self.updated_at.to_string(),
-        ]
+/// A table of items under the titles of its columns; empty if there are no items.
+pub(crate) fn list<T>(columns: &[Column<T>], items: &[T]) -> Text {
+    if items.is_empty() {
+        return Text::default();
     }
+    let mut table = Table::new();
+    table.set_header(columns.iter().map(|&(title, ..)| title));
+    for item in items {
+        // Escaped before the layout, so that columns are as wide as what is shown.
+        table.add_row(columns.iter().map(|(.., cell)| visible::line(&cell(item)).into_owned()));
+    }
+    render(table, columns.iter().map(|&(_, alignment, _)| alignment))
 }
 
-/// The rows under the titles of their columns.
-pub(crate) fn list<R: Row>(rows: &[R]) -> Text {
-    titled(R::COLUMNS, rows.iter().map(Row::cells))
+/// How often each reason occurred.
+pub(crate) fn reasons<'a>(
+    title: &'static str,
+    reasons: impl IntoIterator<Item = (&'a str, &'a u64)>,
+) -> Text {
+    let items: Vec<_> = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), *count)).collect();
+    let columns: [Column<(String, u64)>; 2] =
+        [("REASON", Left, |(reason, _)| reason.clone()), (title, Right, |(_, count)| count.to_string())];
+    list(&columns, &items)
 }
 
-/// The titles above [`watched`] entries.
+/// Names and values, without those whose value is empty.
+pub(crate) fn facts<const N: usize>(facts: [(&str, String); N]) -> Text {
+    let mut table = Table::new();
+    for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
+        table.add_row([name, &visible::line(&value)]);
+    }
+    render(table, [Left, Left])
+}
+
+/// Lays a table out without lines, with two blanks between columns and none at the end of a line.
+fn render(mut table: Table, alignments: impl IntoIterator<Item = CellAlignment>) -> Text {
+    table.load_style(TableStyle::new());
+    for (column, alignment) in table.column_iter_mut().zip(alignments) {
+        column.set_padding((0, 2)).set_cell_alignment(alignment);
+    }
+    Text::lines(&table.trim_fmt())
+}
+
 pub(crate) fn watch_titles() -> Text {
-    live_row(["TIME", "ACCOUNT", "KIND", "AMOUNT", "BALANCE", "COUNTERPARTY", "DESCRIPTION"])
+    watch_row(|&(title, ..)| title.to_owned())
 }
 
-/// An entry as it comes: nobody knows how wide those after it are.
 pub(crate) fn watched(entry: &Entry) -> Text {
-    live_row([
-        &entry.created_at.to_string(),
-        entry.account_id.as_str(),
-        entry.kind.as_str(),
-        &entry.amount.to_string(),
-        &entry.balance_after.to_string(),
-        entry.counterparty.as_ref().map_or("", AccountId::as_str),
-        &entry.description,
-    ])
+    watch_row(|(.., cell)| visible::line(&cell(entry)).into_owned())
 }
 
-fn live_row([time, account, kind, amount, balance, counterparty, description]: [&str; 7]) -> Text {
-    let description = visible::line(description);
-    let row = format!(
-        "{time:<24}  {account:<16}  {kind:<19}  {amount:>14}  {balance:>14}  {counterparty:<16}  {description}"
-    );
-    Text::line(row.trim_end())
+fn watch_row(cell: impl Fn(&Column<Entry>) -> String) -> Text {
+    let cells = WATCH_COLUMNS.map(|(width, column)| match column.1 {
+        Right => format!("{:>width$}", cell(&column)),
+        _ => format!("{:<width$}", cell(&column)),
+    });
+    Text::line(cells.join("  ").trim_end())
 }
 
-/// What a movement did to each account.
 pub(crate) fn transaction(transaction: &Transaction) -> Text {
-    let cells = |entry: &Entry| {
-        vec![
-            entry.account_id.to_string(),
-            entry.kind.to_string(),
-            entry.amount.to_string(),
-            entry.balance_after.to_string(),
-            entry.created_at.to_string(),
-            entry.description.clone(),
-        ]
-    };
-    let columns = [
-        ("ACCOUNT", Left),
-        ("KIND", Left),
-        ("AMOUNT", Right),
-        ("BALANCE", Right),
-        ("TIME", Left),
-        ("DESCRIPTION", Left),
-    ];
-    titled(&columns, transaction.entries.iter().map(cells))
+    list(&[ACCOUNT, KIND, AMOUNT, BALANCE, TIME, DESCRIPTION], &transaction.entries)
 }
 
-/// An account with all that is known of it, a line for each.
 pub(crate) fn account(account: &Account) -> Text {
     let labels = account.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
     facts([
@@ -140,11 +147,10 @@ pub(crate) fn account(account: &Account) -> Text {
         ("Entries", account.version.to_string()),
         ("Created", account.created_at.to_string()),
         ("Updated", account.updated_at.to_string()),
-        ("Newest hash", account.head_hash.to_string()),
+        ("Head hash", account.head_hash.to_string()),
     ])
 }
 
-/// Something that an audit has found: where, and what.
 pub(crate) fn finding(finding: &AuditFinding) -> Text {
     match &finding.account_id {
         Some(account_id) => format!("{}: account {account_id}: {}", finding.kind, finding.message),
@@ -153,108 +159,27 @@ pub(crate) fn finding(finding: &AuditFinding) -> Text {
     .into()
 }
 
-/// What came of a load.
-pub(crate) fn bench(report: &bench::Report) -> Text {
-    let per_second = |rate: u32| format!(", {rate} a second");
-    let latency = |latency: Duration| format!("{:.3} ms", latency.as_secs_f64() * 1e3);
-    let facts = facts([
-        (
-            "Load",
-            format!(
-                "{}{}, {} connections, {} in flight on each{}",
-                report.op(),
-                if report.batch > 1 { format!(" in batches of {}", report.batch) } else { String::new() },
-                report.connections,
-                report.in_flight,
-                report.rate.map(per_second).unwrap_or_default()
-            ),
-        ),
-        ("Accounts", format!("{}, skew {}", report.accounts, report.skew)),
-        ("Operations", format!("{} in {:.3} s", report.operations, report.took.as_secs_f64())),
-        ("A second", format!("{:.1}", report.operations_per_second())),
-        ("Latency p50", latency(report.p50)),
-        ("p90", latency(report.p90)),
-        ("p99", latency(report.p99)),
-        ("p99.9", latency(report.p999)),
-        ("max", latency(report.max)),
-        ("Never begun", report.rate.map(|_| report.never_begun.to_string()).unwrap_or_default()),
-        ("Limited by", report.limited_by.join(", ")),
-        ("Errors", report.errors.values().sum::<u64>().to_string()),
-    ]);
-    if report.errors.is_empty() {
-        return facts;
-    }
-    let rows = report.errors.iter().map(|(reason, count)| vec![(*reason).to_owned(), count.to_string()]);
-    Text::stack([facts, titled(&[("REASON", Left), ("COUNT", Right)], rows)])
-}
-
-/// What an audit came to, and the books of each currency.
+/// The totals of an audit, and the books of each currency.
 pub(crate) fn audit(summary: &AuditSummary) -> Text {
     let facts = facts([
         ("Accounts", summary.accounts_checked.to_string()),
         ("Entries", summary.entries_checked.to_string()),
         ("Findings", summary.findings.to_string()),
     ]);
-    let columns = [
-        ("CURRENCY", Left),
-        ("IN", Right),
-        ("OUT", Right),
-        ("INTEREST", Right),
-        ("TRANSFERRED", Right),
-        ("HELD", Right),
-        ("BALANCED", Left),
-    ];
-    let cells = |books: &AuditBooks| {
-        let sums = [books.money_in, books.money_out, books.interest, books.transferred, books.held];
-        let balanced = if books.balanced { "yes" } else { "no" };
-        std::iter::once(books.held.currency.to_string())
-            .chain(sums.iter().map(ToString::to_string))
-            .chain([balanced.to_owned()])
-            .collect()
-    };
-    if summary.books.is_empty() {
-        return facts;
-    }
-    Text::stack([facts, titled(&columns, summary.books.iter().map(cells))])
+    Text::stack([facts, list(&BOOKS_COLUMNS, &summary.books)])
 }
 
-/// What became of the lines of a file, and why.
-pub(crate) fn tally(tally: &Tally) -> Text {
-    let Tally { dry_run, lines, applied, already_applied, rejected, unknown, not_attempted, reasons, .. } =
-        tally;
-    let names = match dry_run {
-        true => ["Would be applied", "Would be rejected", "Not checked"],
-        false => ["Applied", "Rejected", "Not attempted"],
-    };
-    let facts = facts([
-        ("Lines", lines.to_string()),
-        (names[0], applied.to_string()),
-        ("Already applied", already_applied.to_string()),
-        (names[1], rejected.to_string()),
-        ("Unknown", unknown.to_string()),
-        (names[2], not_attempted.to_string()),
-    ]);
-    if reasons.is_empty() {
-        return facts;
-    }
-    let columns = [("REASON", Left), ("LINES", Right)];
-    let rows = reasons.iter().map(|(reason, count)| vec![reason.clone(), count.to_string()]);
-    Text::stack([facts, titled(&columns, rows)])
-}
-
-/// What is in the file of a bank.
+/// What an export or import file contains.
 pub(crate) fn counts(done: &str, counts: &BackupCounts) -> Text {
     let BackupCounts { accounts, entries, requests } = counts;
-    format!("{done} {accounts} accounts with {entries} entries, and {requests} records of requests").into()
+    format!("{done} {accounts} accounts with {entries} entries, and {requests} request records").into()
 }
 
-/// How an amount of interest came about, a line for each step.
+/// How an amount of interest was calculated, step by step.
 pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> Text {
     let terms = &breakdown.terms;
     let period = match &terms.period {
-        Some(period) => {
-            format!("{} up to, not including, {} ({} days)", period.start, period.end, breakdown.days)
-        }
+        Some(period) => format!("{} to {}, exclusive ({} days)", period.start, period.end, breakdown.days),
         None => "one year".to_owned(),
     };
     let compounding = match terms.compounding {
@@ -268,32 +193,32 @@ pub(crate) fn breakdown(breakdown: &InterestBreakdown) -> Text {
         ("Day count", terms.day_count.to_string()),
         ("Years", breakdown.year_fraction.clone()),
         ("Compounding", compounding),
-        ("Growth", breakdown.growth_factor.clone()),
+        ("Growth factor", breakdown.growth_factor.clone()),
         ("Exact interest", breakdown.exact_interest.clone()),
         ("Rounding", terms.rounding_mode.to_string()),
         ("Interest", breakdown.interest.to_string()),
     ])
 }
 
-/// What a server is and what it promises, a line for each.
 pub(crate) fn server_info(info: &ServerInfo) -> Text {
     let ServerInfo { store, limits, lost_writes, .. } = info;
     let caller = [
-        (limits.calls_per_second_max, "calls a second"),
-        (limits.calls_burst_max, "at once"),
+        (limits.calls_per_second_max, "calls per second"),
+        (limits.calls_burst_max, "burst"),
         (limits.calls_in_flight_max, "in flight"),
         (limits.concurrent_batches_max, "batches in flight"),
     ];
     let caller = caller.into_iter().filter_map(|(max, what)| Some(format!("{} {what}", max?)));
     let caller = caller.collect::<Vec<_>>().join(", ");
     let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
-    let lost = match lost_writes.found_at {
-        None => "none that it knows of".to_owned(),
-        Some(time) => format!(
-            "at least {} entries of {} accounts, found {time}: see its log",
-            lost_writes.entries_min, lost_writes.accounts
-        ),
-    };
+    let lost = lost_writes.found_at.map_or("none found".to_owned(), |time| {
+        let (entries, accounts) = (lost_writes.entries_min, lost_writes.accounts);
+        format!("at least {entries} entries of {accounts} accounts, found {time}; see the server's log")
+    });
+    let batch = format!(
+        "{} operations, {} bytes, {} in flight on a stream",
+        limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
+    );
     facts([
         ("Version", info.version.clone()),
         ("Started", info.started_at.to_string()),
@@ -302,52 +227,25 @@ pub(crate) fn server_info(info: &ServerInfo) -> Text {
         ("Store", store.name.clone()),
         ("Durability", store.durability.level.to_string()),
         ("Replicas", store.durability.replicas.to_string()),
-        ("That means", store.durability.description.clone()),
+        ("Guarantee", store.durability.description.clone()),
         ("Problem", store.problem.clone().unwrap_or_default()),
         ("Lost writes", lost),
-        ("Request", format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max))),
         (
-            "Batch",
-            format!(
-                "{} operations, {} bytes, {} at once on a stream",
-                limits.batch_operations_max, limits.batch_bytes_max, limits.stream_batches_max
-            ),
+            "Request limit",
+            format!("{} bytes, {}", limits.message_bytes_max, seconds(limits.request_timeout_max)),
         ),
-        ("Caller", caller),
+        ("Batch limit", batch),
+        ("Caller limit", caller),
         (
-            "Amount",
-            limits.amount_minor_units_max.map_or_else(String::new, |max| format!("{max} minor units")),
+            "Amount limit",
+            limits.amount_minor_units_max.map(|max| format!("{max} minor units")).unwrap_or_default(),
         ),
-        ("Page", format!("{} items, {} at most", limits.page_size_default, limits.page_size_max)),
-        ("Queue", format!("{} changes, {} a commit", limits.queue_commands_max, limits.batch_commands_max)),
-        ("Unknown after", seconds(limits.outcome_timeout)),
+        ("Page size", format!("{} items, at most {}", limits.page_size_default, limits.page_size_max)),
+        (
+            "Queue limit",
+            format!("{} commands, {} per commit", limits.queue_commands_max, limits.batch_commands_max),
+        ),
+        ("Outcome timeout", seconds(limits.outcome_timeout)),
         ("Request ids kept", seconds(limits.request_retention)),
     ])
-}
-
-/// Names and values, less those without a value.
-fn facts<const N: usize>(facts: [(&str, String); N]) -> Text {
-    let mut table = Table::new();
-    for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
-        table.add_row([name, &visible::line(&value)]);
-    }
-    render(table, [Left, Left])
-}
-
-fn titled(columns: &[(&str, CellAlignment)], rows: impl Iterator<Item = Vec<String>>) -> Text {
-    let mut table = Table::new();
-    // Before they are laid out, so that a cell stays on its line and columns are as wide as what is shown.
-    let rows =
-        rows.map(|cells| cells.iter().map(|cell| visible::line(cell).into_owned()).collect::<Vec<_>>());
-    table.set_header(columns.iter().map(|&(title, _)| title)).add_rows(rows);
-    render(table, columns.iter().map(|&(_, alignment)| alignment))
-}
-
-/// Without lines, two blanks between columns and none at the end.
-fn render(mut table: Table, alignments: impl IntoIterator<Item = CellAlignment>) -> Text {
-    table.load_style(TableStyle::new());
-    for (column, alignment) in table.column_iter_mut().zip(alignments) {
-        column.set_padding((0, 2)).set_cell_alignment(alignment);
-    }
-    Text::lines(&table.trim_fmt())
 }

@@ -4,24 +4,23 @@ use std::fmt;
 
 use bank_domain::visible;
 
-/// Text that can be shown as it is: characters that are not seen, or steer the terminal, have been escaped
-/// ([`visible`]). Results and complaints are made of it, so nothing that a stranger or a server has written
-/// reaches a terminal otherwise.
+/// Text that is safe to show: hidden characters and those that control a terminal have been escaped ([`visible`]).
+/// All results and errors are made of it, so text from a server or a file reaches a terminal only in this form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text(String);
 
 impl Text {
-    /// A text from anywhere, which stays on one line.
+    /// Text from anywhere; line breaks are escaped too.
     pub(crate) fn line(text: &str) -> Self {
         Self(visible::line(text).into_owned())
     }
 
-    /// A text that was laid out in lines. What it was made of cannot have brought newlines along.
+    /// Text that has been laid out in lines. The texts in it must have been escaped before.
     pub(crate) fn lines(text: &str) -> Self {
         Self(visible::lines(text).into_owned())
     }
 
-    /// One below the other, less those that are empty.
+    /// Texts below each other, without the empty ones.
     pub(crate) fn stack(texts: impl IntoIterator<Item = Self>) -> Self {
         let texts: Vec<_> =
             texts.into_iter().map(|Self(text)| text).filter(|text| !text.is_empty()).collect();
@@ -29,21 +28,9 @@ impl Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self::line(text)
-    }
-}
-
-impl From<&String> for Text {
-    fn from(text: &String) -> Self {
-        Self::line(text)
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self::line(&text)
+impl<T: AsRef<str>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self::line(text.as_ref())
     }
 }
 
@@ -52,3 +39,6 @@ impl fmt::Display for Text {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

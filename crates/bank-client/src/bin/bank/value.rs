@@ -1,10 +1,10 @@
-//! How single values are read.
+//! Parsers of single values.
 
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-/// One of the names that the type goes by.
+/// One of the names of a type.
 pub(crate) fn choice<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: Display + Send + Sync + std::error::Error + 'static> + Clone + Send + Sync + 'static,
@@ -30,15 +30,4 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_more_than_nothing() {
-        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
-        assert_eq!(duration("1m 30s").unwrap(), Duration::from_secs(90));
-        for text in ["", "10", "0s", "-1s", "soon"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

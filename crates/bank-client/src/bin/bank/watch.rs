@@ -1,13 +1,18 @@
-//! `bank watch`: entries as they happen, until Ctrl-C.
+//! `bank watch`.
 
 use std::pin::pin;
 
 use bank_client::{BankClient, TryStreamExt as _};
 use tokio::{signal, sync::mpsc};
 
-use crate::{args, failure::Failure, output::Output, table};
+use crate::{
+    args,
+    failure::{Exit, Failure},
+    output::Output,
+    table,
+};
 
-/// How many interruptions wait to be told; those beyond it are not.
+/// How many interruptions may wait to be reported; further ones are dropped.
 const INTERRUPTIONS_WAITING_MAX: usize = 16;
 
 pub(crate) async fn run(client: &BankClient, args: args::Watch, output: &mut Output) -> Result<(), Failure> {
@@ -21,18 +26,20 @@ pub(crate) async fn run(client: &BankClient, args: args::Watch, output: &mut Out
     if let Some(token) = args.resume_token {
         call = call.resume_token(token);
     }
-    let (teller, mut interruptions) = mpsc::channel(INTERRUPTIONS_WAITING_MAX);
+    let (sender, mut interruptions) = mpsc::channel(INTERRUPTIONS_WAITING_MAX);
     let call = call.on_interruption(move |error| {
-        let _ = teller.try_send(error.to_string());
+        let _ = sender.try_send(error.to_string());
     });
     let mut stop = pin!(signal::ctrl_c());
     let mut news = call.stream();
     let mut resume_token = None;
     let ended = loop {
         tokio::select! {
-            // It must be listened for before anything is shown.
+            // The signal handler must be installed before anything is shown.
             biased;
-            stopped = &mut stop => break stopped.map_err(Failure::Interrupt),
+            stopped = &mut stop => break stopped.map_err(|error| {
+                Failure::new(Exit::Failed, "INTERRUPT", format!("cannot handle Ctrl-C: {error}"))
+            }),
             Some(problem) = interruptions.recv() => output.note(&format!("{problem}; trying again")),
             next = news.try_next() => match next {
                 Ok(Some(news)) => {
@@ -40,8 +47,8 @@ pub(crate) async fn run(client: &BankClient, args: args::Watch, output: &mut Out
                         output.detail(table::watch_titles());
                     }
                     output.watched(&news);
-                    // What nobody has taken is not passed over by whoever goes on.
-                    if let Err(failure) = output.is_taken() {
+                    // The token of entries that could not be written is not reported: they would be skipped.
+                    if let Err(failure) = output.ensure_written() {
                         break Err(failure);
                     }
                     resume_token = Some(news.resume_token);
@@ -52,7 +59,7 @@ pub(crate) async fn run(client: &BankClient, args: args::Watch, output: &mut Out
         }
     };
     if let Some(token) = resume_token {
-        output.note(&format!("to go on from here, add --resume-token {token}"));
+        output.note(&format!("to continue from here, add --resume-token {token}"));
     }
     ended
 }

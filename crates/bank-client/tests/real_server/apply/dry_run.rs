@@ -27,7 +27,7 @@ INSUFFICIENT_FUNDS    500
     let said = stderr(&output);
     assert!(
         said.contains(
-            "note: nothing was changed\nerror: 500 lines would be rejected\n  line 502: account a has"
+            "note: dry run: nothing was changed\nerror: 500 lines would be rejected\n  line 502: account a has"
         ),
         "{said}"
     );

@@ -23,7 +23,7 @@ deposit,a
     assert_eq!(output.status.code(), Some(5));
     let said = stderr(&output);
     for line in [
-        "error: f.csv: nothing was sent, since it is malformed\n",
+        "error: f.csv: malformed, so nothing was sent\n",
         "line 3: account_id has '{' at position 0; allowed are A-Z a-z 0-9 . _ : -\n",
         "line 4: amount 25.0000 has 4 decimals; USD has 2\n",
         "line 5: amount ",
@@ -64,7 +64,7 @@ fn what_is_no_file_of_operations_is_an_error_of_its_first_line() {
         let output = scene.apply(contents, &[]);
         let said = stderr(&output);
         assert!(output.status.code() == Some(5) && said.contains(what), "{contents:?}: {said}");
-        assert_eq!(said.matches("\n  line ").count(), 1, "told once: {said}");
+        assert_eq!(said.matches("\n  line ").count(), 1, "one problem: {said}");
     }
     assert_eq!(scene.counts(HEADER, &[]), [0, 0, 0], "no operations are none");
 }

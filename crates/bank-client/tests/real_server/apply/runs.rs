@@ -81,7 +81,7 @@ fn edits_leave_the_other_lines_alone() {
         "{notes}"
     );
     assert!(
-        notes.contains("every line was applied before; new payments that are the same need another --name\n"),
+        notes.contains("every line was applied before; identical new payments need another --name\n"),
         "{notes}"
     );
 }
@@ -132,10 +132,7 @@ fn a_run_needs_a_name_unless_every_line_has_its_own_request_id() {
     assert!(scene.run(&["apply", "f.csv"]).status.success());
     let output = scene.run(&["apply", "f.csv"]);
     assert!(output.status.success(), "{output:?}");
-    assert!(
-        stderr(&output).contains("new payments that are the same need request ids of their own"),
-        "{output:?}"
-    );
+    assert!(stderr(&output).contains("identical new payments need request ids of their own"), "{output:?}");
     assert_eq!(scene.balance("a"), "1.00");
     let single = scene.run(&["deposit", "a", "1", "--request-id", "d1"]);
     assert!(stderr(&single).contains("carried out before"), "{single:?}");
@@ -239,7 +236,7 @@ fn an_atomic_batch_is_the_same_lines_in_every_run() {
     let output = scene.apply(&shifted, &atomic);
     assert_eq!(output.status.code(), Some(5));
     assert!(
-        stderr(&output).contains("lines 2 to 3 are one atomic batch now, and were not when"),
+        stderr(&output).contains("lines 2 to 3 are one atomic batch now, but were not when"),
         "{output:?}"
     );
     scene.run(&["deposit", "a", "100"]);
@@ -257,12 +254,9 @@ fn an_atomic_batch_that_was_rejected_is_sent_again_when_a_line_of_it_is_correcte
     let pair = |to: &str| format!("{HEADER}transfer,a,b,1,USD\ntransfer,a,{to},2,USD\n");
     let output = scene.apply(&pair("nobody"), &atomic);
     assert_eq!(output.status.code(), Some(3));
-    assert!(
-        stderr(&output).contains("line 2: line 3 failed, and both are of one atomic batch"),
-        "{output:?}"
-    );
+    assert!(stderr(&output).contains("line 2: line 3 of the same atomic batch failed"), "{output:?}");
     let dry_run = scene.apply(&pair("nowhere"), &[&atomic[..], &["--dry-run"]].concat());
-    assert!(stderr(&dry_run).contains("line 2: line 3 failed"), "{dry_run:?}");
+    assert!(stderr(&dry_run).contains("line 2: line 3 of the same atomic batch failed"), "{dry_run:?}");
     assert_eq!(scene.counts(&pair("nowhere"), &atomic), [0, 0, 2]);
     assert_eq!(scene.counts(&pair("nowhere"), &atomic), [0, 0, 2]);
     assert_eq!(scene.counts(&pair("b"), &atomic), [2, 0, 0]);

@@ -1,4 +1,4 @@
-//! What a line asks for, read from its columns, in one spelling whatever the file's.
+//! What a line asks for: its columns, validated and in a canonical spelling.
 
 use std::{
     fmt::{Display, Write as _},
@@ -20,7 +20,10 @@ use super::row::{self, Row};
 /// A valid operation without its request id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instruction {
+    /// The name of the operation in files.
+    pub(super) name: &'static str,
     pub(super) account_id: AccountId,
+    pub(super) content: Content,
     kind: Kind,
     description: Description,
 }
@@ -58,13 +61,18 @@ struct NewAccount {
     overdraft_limit: Option<Money>,
 }
 
-/// Which columns an operation has besides `operation`, `account_id` and `request_id`.
-pub(crate) const OPERATIONS: &[(&str, &[&str])] = &[
-    ("deposit", &["amount", "currency_code", "description"]),
-    ("withdraw", &["amount", "currency_code", "description"]),
-    ("transfer", &["destination_account_id", "amount", "currency_code", "description"]),
+/// Each operation with the kind of entry that it makes, and its columns besides [`COMMON_COLUMNS`].
+pub(crate) const OPERATIONS: &[(&str, EntryKind, &[&str])] = &[
+    ("deposit", EntryKind::Deposit, &["amount", "currency_code", "description"]),
+    ("withdraw", EntryKind::Withdrawal, &["amount", "currency_code", "description"]),
+    (
+        "transfer",
+        EntryKind::TransferOut,
+        &["destination_account_id", "amount", "currency_code", "description"],
+    ),
     (
         "calculate_interest",
+        EntryKind::Interest,
         &[
             "annual_interest_rate",
             "start_date",
@@ -75,71 +83,71 @@ pub(crate) const OPERATIONS: &[(&str, &[&str])] = &[
             "description",
         ],
     ),
-    ("create_account", &["account_type", "currency_code", "owner", "labels", "overdraft_limit"]),
-    ("set_overdraft_limit", &["overdraft_limit", "currency_code"]),
-    ("freeze_account", &["description"]),
-    ("unfreeze_account", &["description"]),
-    ("close_account", &["description"]),
+    (
+        "create_account",
+        EntryKind::AccountOpened,
+        &["account_type", "currency_code", "owner", "labels", "overdraft_limit"],
+    ),
+    ("set_overdraft_limit", EntryKind::OverdraftLimitSet, &["overdraft_limit", "currency_code"]),
+    ("freeze_account", EntryKind::AccountFrozen, &["description"]),
+    ("unfreeze_account", EntryKind::AccountUnfrozen, &["description"]),
+    ("close_account", EntryKind::AccountClosed, &["description"]),
 ];
 
 /// Columns that every operation has.
-const ALWAYS: [&str; 3] = ["operation", "account_id", "request_id"];
+const COMMON_COLUMNS: [&str; 3] = ["operation", "account_id", "request_id"];
+
+/// The kind of entry that an operation of this name makes on its account.
+pub(super) fn entry_kind(name: &str) -> Option<EntryKind> {
+    OPERATIONS.iter().find(|(operation, ..)| *operation == name).map(|(_, kind, _)| *kind)
+}
 
 impl Instruction {
     /// Reads a row.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem of the row.
     pub(super) fn read(row: &Row, default_currency: Option<Currency>) -> Result<Self, String> {
-        let Some((operation, columns)) = OPERATIONS.iter().find(|(name, _)| *name == row.operation) else {
-            return Err(unknown_operation(&row.operation));
+        let name = row.get("operation");
+        let Some(&(name, _, columns)) = OPERATIONS.iter().find(|(operation, ..)| *operation == name) else {
+            return Err(unknown_operation(name));
         };
-        if let Some((column, _)) =
-            row.given().find(|(column, _)| !ALWAYS.contains(column) && !columns.contains(column))
+        let mut given = row.given().map(|(column, _)| column);
+        if let Some(column) =
+            given.find(|column| !COMMON_COLUMNS.contains(column) && !columns.contains(column))
         {
-            return Err(format!("{column} does not apply to {operation}; leave it empty"));
+            return Err(format!("{column} does not apply to {name}; leave it empty"));
         }
-        let account_id = value("account_id", &row.account_id)?;
-        let amount = || amount(row, default_currency);
-        let kind = match *operation {
-            "deposit" => Kind::Deposit(amount()?),
-            "withdraw" => Kind::Withdraw(amount()?),
+        let mut reader = Reader { row, default_currency, canonical: Row::default() };
+        reader.keep("operation", name)?;
+        let account_id = reader.value("account_id")?;
+        let kind = match name {
+            "deposit" => Kind::Deposit(reader.amount()?),
+            "withdraw" => Kind::Withdraw(reader.amount()?),
             "transfer" => {
-                let to = value("destination_account_id", &row.destination_account_id)?;
+                let to = reader.value("destination_account_id")?;
                 if to == account_id {
                     return Err("destination_account_id is the source; they must differ".to_owned());
                 }
-                Kind::Transfer { to, amount: amount()? }
+                Kind::Transfer { to, amount: reader.amount()? }
             }
-            "calculate_interest" => Kind::CalculateInterest(Box::new(interest(row)?)),
-            "create_account" => Kind::CreateAccount(Box::new(new_account(row, default_currency)?)),
+            "calculate_interest" => Kind::CalculateInterest(Box::new(reader.interest()?)),
+            "create_account" => Kind::CreateAccount(Box::new(reader.new_account()?)),
             "set_overdraft_limit" => {
-                Kind::SetOverdraftLimit(overdraft_limit(row, currency(row, default_currency)?)?)
+                let currency = reader.required_currency()?;
+                Kind::SetOverdraftLimit(reader.overdraft_limit(currency)?)
             }
             "freeze_account" => Kind::FreezeAccount,
             "unfreeze_account" => Kind::UnfreezeAccount,
             _ => Kind::CloseAccount,
         };
-        Ok(Self { account_id, kind, description: value("description", &row.description)? })
+        let description: Description = reader.parse("description")?;
+        reader.keep("description", description.as_str())?;
+        Ok(Self { name, account_id, content: Content::of(&reader.canonical), kind, description })
     }
 
-    /// Its name in files.
-    pub(super) fn name(&self) -> &'static str {
-        match self.kind {
-            Kind::Deposit(_) => "deposit",
-            Kind::Withdraw(_) => "withdraw",
-            Kind::Transfer { .. } => "transfer",
-            Kind::CalculateInterest(_) => "calculate_interest",
-            Kind::CreateAccount(_) => "create_account",
-            Kind::SetOverdraftLimit(_) => "set_overdraft_limit",
-            Kind::FreezeAccount => "freeze_account",
-            Kind::UnfreezeAccount => "unfreeze_account",
-            Kind::CloseAccount => "close_account",
-        }
-    }
-
-    /// What of the entry that it leaves on its account is known beforehand: the amount, if it has one, and the
-    /// other account of a transfer.
+    /// What is known in advance of the entry that it makes: the amount, if it has one, and the destination of a
+    /// transfer.
     pub(super) fn entry(&self) -> (Option<Money>, Option<&AccountId>) {
         let minus = |amount: Money| amount.with_minor_units(-amount.minor_units);
         match &self.kind {
@@ -154,19 +162,19 @@ impl Instruction {
     pub(super) fn operation(&self, client: &BankClient, request_id: &RequestId) -> Operation {
         let account = &self.account_id;
         match &self.kind {
-            Kind::Deposit(amount) => self.described(client.deposit(account, *amount), request_id).into(),
-            Kind::Withdraw(amount) => self.described(client.withdraw(account, *amount), request_id).into(),
+            Kind::Deposit(amount) => self.described(client.deposit(account, *amount), request_id),
+            Kind::Withdraw(amount) => self.described(client.withdraw(account, *amount), request_id),
             Kind::Transfer { to, amount } => {
-                self.described(client.transfer(Route { from: account, to }, *amount), request_id).into()
+                self.described(client.transfer(Route { from: account, to }, *amount), request_id)
             }
             Kind::CalculateInterest(interest) => {
                 let Interest { rate, period, day_count, compounding, rounding_mode } = &**interest;
                 let mut call = client.calculate_interest(account, rate.to_string());
-                if let Some(period) = period {
-                    call = call.period(&*period.0..&*period.1);
+                if let Some((start, end)) = period {
+                    call = call.period(start..end);
                 }
                 let call = call.day_count(*day_count).compounding(*compounding).rounding_mode(*rounding_mode);
-                self.described(call, request_id).into()
+                self.described(call, request_id)
             }
             Kind::CreateAccount(new) => {
                 let NewAccount { account_type, currency, owner, labels, overdraft_limit } = &**new;
@@ -185,105 +193,160 @@ impl Instruction {
             Kind::SetOverdraftLimit(limit) => {
                 client.set_overdraft_limit(account, *limit).request_id(request_id.clone()).into()
             }
-            Kind::FreezeAccount => self.described(client.freeze_account(account), request_id).into(),
-            Kind::UnfreezeAccount => self.described(client.unfreeze_account(account), request_id).into(),
-            Kind::CloseAccount => self.described(client.close_account(account), request_id).into(),
+            Kind::FreezeAccount => self.described(client.freeze_account(account), request_id),
+            Kind::UnfreezeAccount => self.described(client.unfreeze_account(account), request_id),
+            Kind::CloseAccount => self.described(client.close_account(account), request_id),
         }
     }
 
-    fn described<M>(&self, call: Call<M>, request_id: &RequestId) -> Call<M>
+    fn described<M>(&self, call: Call<M>, request_id: &RequestId) -> Operation
     where
         M: methods::Mutation + methods::Described,
+        Operation: From<Call<M>>,
     {
-        call.description(self.description.as_str()).request_id(request_id.clone())
-    }
-
-    /// The columns of the line in one spelling, in the order of [`row::COLUMNS`]: the same for every way to write
-    /// the same operation. What is empty is left out, so a column that is added to the format later changes nothing.
-    fn canonical(&self) -> Row {
-        let mut row = Row {
-            operation: self.name().to_owned(),
-            account_id: self.account_id.to_string(),
-            description: self.description.as_str().to_owned(),
-            ..Row::default()
-        };
-        let mut set_amount = |amount: Money| {
-            row.amount = amount.to_decimal();
-            row.currency_code = amount.currency.to_string();
-        };
-        match &self.kind {
-            Kind::Deposit(amount) | Kind::Withdraw(amount) => set_amount(*amount),
-            Kind::Transfer { to, amount } => {
-                set_amount(*amount);
-                row.destination_account_id = to.to_string();
-            }
-            Kind::CalculateInterest(interest) => {
-                let Interest { rate, period, day_count, compounding, rounding_mode } = &**interest;
-                row.annual_interest_rate = rate.to_string();
-                if let Some(period) = period {
-                    (row.start_date, row.end_date) = period.clone();
-                }
-                row.day_count = day_count.to_string();
-                row.compounding = compounding.to_string();
-                row.rounding_mode = rounding_mode.to_string();
-            }
-            Kind::CreateAccount(new) => {
-                let NewAccount { account_type, currency, owner, labels, overdraft_limit } = &**new;
-                row.account_type = account_type.to_string();
-                row.currency_code = currency.map(|currency| currency.to_string()).unwrap_or_default();
-                owner.as_str().clone_into(&mut row.owner);
-                let labels: serde_json::Map<_, _> =
-                    labels.iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-                if !labels.is_empty() {
-                    row.labels = serde_json::Value::Object(labels).to_string();
-                }
-                row.overdraft_limit = overdraft_limit.map(Money::to_decimal).unwrap_or_default();
-            }
-            Kind::SetOverdraftLimit(limit) => {
-                row.overdraft_limit = limit.to_decimal();
-                row.currency_code = limit.currency.to_string();
-            }
-            Kind::FreezeAccount | Kind::UnfreezeAccount | Kind::CloseAccount => {}
-        }
-        row
-    }
-
-    /// Tells operations apart: the SHA-256 of the names and texts of all columns of [`Self::canonical`].
-    pub(super) fn content(&self) -> Content {
-        let row = self.canonical();
-        Content(hash(row.given().flat_map(|(column, text)| [column, text])))
-    }
-
-    /// The kind of entry that an operation of this name leaves on its account.
-    pub(super) fn entry_kind(name: &str) -> Option<EntryKind> {
-        Some(match name {
-            "deposit" => EntryKind::Deposit,
-            "withdraw" => EntryKind::Withdrawal,
-            "transfer" => EntryKind::TransferOut,
-            "calculate_interest" => EntryKind::Interest,
-            "create_account" => EntryKind::AccountOpened,
-            "set_overdraft_limit" => EntryKind::OverdraftLimitSet,
-            "freeze_account" => EntryKind::AccountFrozen,
-            "unfreeze_account" => EntryKind::AccountUnfrozen,
-            "close_account" => EntryKind::AccountClosed,
-            _ => return None,
-        })
+        call.description(self.description.as_str()).request_id(request_id.clone()).into()
     }
 }
 
-/// What a line asks for, as a hash.
+/// Reads the columns of a row, and keeps each in the one spelling that all spellings of the same value have.
+struct Reader<'a> {
+    row: &'a Row,
+    default_currency: Option<Currency>,
+    canonical: Row,
+}
+
+impl Reader<'_> {
+    fn is_empty(&self, column: &str) -> bool {
+        self.row.get(column).is_empty()
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&self, column: &str) -> Result<T, String> {
+        self.row.get(column).parse().map_err(|error| format!("{column} {error}"))
+    }
+
+    fn keep(&mut self, column: &str, text: impl Into<String>) -> Result<(), String> {
+        self.canonical.set(column, text)
+    }
+
+    fn value<T: FromStr<Err: Display> + Display>(&mut self, column: &str) -> Result<T, String> {
+        let value: T = self.parse(column)?;
+        self.keep(column, value.to_string())?;
+        Ok(value)
+    }
+
+    fn value_or<T: FromStr<Err: Display> + Display>(
+        &mut self,
+        column: &str,
+        default: T,
+    ) -> Result<T, String> {
+        let value = if self.is_empty(column) { default } else { self.parse(column)? };
+        self.keep(column, value.to_string())?;
+        Ok(value)
+    }
+
+    fn currency(&mut self) -> Result<Option<Currency>, String> {
+        match self.default_currency {
+            _ if !self.is_empty("currency_code") => self.value("currency_code").map(Some),
+            Some(currency) => self.value_or("currency_code", currency).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn required_currency(&mut self) -> Result<Currency, String> {
+        let problem = || "currency_code is empty; name one, or one for all lines with --currency".to_owned();
+        self.currency()?.ok_or_else(problem)
+    }
+
+    fn decimal(&mut self, column: &str, currency: Currency) -> Result<Money, String> {
+        if self.is_empty(column) {
+            let example = Money { currency, minor_units: 100_000 }.to_decimal();
+            return Err(format!("{column} is empty; write it like {example}"));
+        }
+        let money = Money::parse_decimal(self.row.get(column), currency)
+            .map_err(|error| format!("{column} {error}"))?;
+        self.keep(column, money.to_decimal())?;
+        Ok(money)
+    }
+
+    fn amount(&mut self) -> Result<Money, String> {
+        let currency = self.required_currency()?;
+        let money = self.decimal("amount", currency)?;
+        Amount::try_new(Some(currency), money.minor_units).map_err(|error| format!("amount {error}"))?;
+        Ok(money)
+    }
+
+    fn overdraft_limit(&mut self, currency: Currency) -> Result<Money, String> {
+        let money = self.decimal("overdraft_limit", currency)?;
+        OverdraftLimit::try_new(Some(currency), money.minor_units)
+            .map_err(|error| format!("overdraft_limit {error}"))?;
+        Ok(money)
+    }
+
+    fn interest(&mut self) -> Result<Interest, String> {
+        let (start, end) = (self.row.get("start_date").to_owned(), self.row.get("end_date").to_owned());
+        let period = if start.is_empty() && end.is_empty() {
+            None
+        } else {
+            DateRange::parse(&start, &end).map_err(|error| format!("start_date and end_date: {error}"))?;
+            // A date has only one spelling.
+            self.keep("start_date", &*start)?;
+            self.keep("end_date", &*end)?;
+            Some((start, end))
+        };
+        Ok(Interest {
+            rate: self.value("annual_interest_rate")?,
+            period,
+            day_count: self.value_or("day_count", DayCount::Act365Fixed)?,
+            compounding: self.value_or("compounding", Compounding::Simple)?,
+            rounding_mode: self.value_or("rounding_mode", RoundingMode::HalfEven)?,
+        })
+    }
+
+    fn new_account(&mut self) -> Result<NewAccount, String> {
+        let currency = self.currency()?;
+        let overdraft_limit = match currency {
+            _ if self.is_empty("overdraft_limit") => None,
+            None => return Err("overdraft_limit needs a currency_code".to_owned()),
+            Some(currency) => Some(self.overdraft_limit(currency)?).filter(|limit| limit.minor_units != 0),
+        };
+        if overdraft_limit.is_none() {
+            // Zero is the default.
+            self.keep("overdraft_limit", "")?;
+        }
+        let pairs = row::labels(self.row.get("labels"))?;
+        if !pairs.is_empty() {
+            let text = serde_json::to_string(&pairs).map_err(|error| error.to_string())?;
+            self.keep("labels", text)?;
+        }
+        let labels = Labels::try_from(pairs).map_err(|error| format!("labels {error}"))?;
+        let account_type = self.value("account_type")?;
+        if overdraft_limit.is_some() && account_type == AccountType::Savings {
+            return Err("overdraft_limit does not apply to savings accounts".to_owned());
+        }
+        let owner: Owner = self.parse("owner")?;
+        self.keep("owner", owner.as_str())?;
+        Ok(NewAccount { account_type, currency, owner, labels, overdraft_limit })
+    }
+}
+
+/// A hash of what a line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Content([u8; 32]);
 
 impl Content {
-    /// In hexadecimal digits.
+    /// The SHA-256 of the names and texts of all columns that are not empty, so a column that is added to the format
+    /// later changes nothing.
+    fn of(canonical: &Row) -> Self {
+        Self(hash(canonical.given().flat_map(|(column, text)| [column, text])))
+    }
+
     pub(super) fn hex(self) -> String {
         hex(&self.0)
     }
 }
 
-/// The SHA-256 of texts, each after its length in bytes as 8 bytes, little-endian: so no two lists of texts are
-/// the same to it.
+/// The SHA-256 of texts, each preceded by its length in bytes as 8 bytes, little-endian, so that different lists of
+/// texts have different hashes.
 pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     for text in texts {
@@ -297,98 +360,19 @@ pub(super) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Memory takes whatever is written.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
 fn unknown_operation(name: &str) -> String {
-    let names: Vec<_> = OPERATIONS.iter().map(|(name, _)| *name).collect();
-    match name {
-        "" => format!("operation is empty; it must be one of {}", names.join(", ")),
-        name => {
-            let shown: String = name.chars().take(32).collect();
-            format!("operation is {shown:?}; it must be one of {}", names.join(", "))
-        }
-    }
-}
-
-fn currency(row: &Row, default: Option<Currency>) -> Result<Currency, String> {
-    match &*row.currency_code {
-        "" => default.ok_or_else(|| {
-            "currency_code is empty; name one, or one for all lines with --currency".to_owned()
-        }),
-        given => value("currency_code", given),
-    }
-}
-
-fn amount(row: &Row, default_currency: Option<Currency>) -> Result<Money, String> {
-    let currency = currency(row, default_currency)?;
-    let money = decimal("amount", &row.amount, currency)?;
-    Amount::try_new(Some(currency), money.minor_units).map_err(|error| format!("amount {error}"))?;
-    Ok(money)
-}
-
-fn overdraft_limit(row: &Row, currency: Currency) -> Result<Money, String> {
-    let money = decimal("overdraft_limit", &row.overdraft_limit, currency)?;
-    OverdraftLimit::try_new(Some(currency), money.minor_units)
-        .map_err(|error| format!("overdraft_limit {error}"))?;
-    Ok(money)
-}
-
-fn decimal(column: &str, text: &str, currency: Currency) -> Result<Money, String> {
-    if text.is_empty() {
-        return Err(format!(
-            "{column} is empty; write it like {}",
-            Money { currency, minor_units: 100_000 }.to_decimal()
-        ));
-    }
-    Money::parse_decimal(text, currency).map_err(|error| format!("{column} {error}"))
-}
-
-fn interest(row: &Row) -> Result<Interest, String> {
-    let period = match (&*row.start_date, &*row.end_date) {
-        ("", "") => None,
-        (start, end) => {
-            DateRange::parse(start, end).map_err(|error| format!("start_date and end_date: {error}"))?;
-            // There is one way to write a date.
-            Some((start.to_owned(), end.to_owned()))
-        }
+    let names: Vec<_> = OPERATIONS.iter().map(|(name, ..)| *name).collect();
+    let shown = match name {
+        "" => "empty".to_owned(),
+        name => format!("{:?}", name.chars().take(32).collect::<String>()),
     };
-    Ok(Interest {
-        rate: value("annual_interest_rate", &row.annual_interest_rate)?,
-        period,
-        day_count: or("day_count", &row.day_count, DayCount::Act365Fixed)?,
-        compounding: or("compounding", &row.compounding, Compounding::Simple)?,
-        rounding_mode: or("rounding_mode", &row.rounding_mode, RoundingMode::HalfEven)?,
-    })
-}
-
-fn new_account(row: &Row, default_currency: Option<Currency>) -> Result<NewAccount, String> {
-    let currency = match &*row.currency_code {
-        "" => default_currency,
-        given => Some(value("currency_code", given)?),
-    };
-    let overdraft_limit = match (&*row.overdraft_limit, currency) {
-        ("", _) => None,
-        (_, None) => return Err("overdraft_limit needs a currency_code".to_owned()),
-        (_, Some(currency)) => Some(overdraft_limit(row, currency)?).filter(|limit| limit.minor_units != 0),
-    };
-    let labels = Labels::try_from(row::labels(&row.labels)?).map_err(|error| format!("labels {error}"))?;
-    let account_type = value("account_type", &row.account_type)?;
-    if overdraft_limit.is_some() && account_type == AccountType::Savings {
-        return Err("overdraft_limit does not apply to savings accounts".to_owned());
-    }
-    Ok(NewAccount { account_type, currency, owner: value("owner", &row.owner)?, labels, overdraft_limit })
-}
-
-fn value<T: FromStr<Err: Display>>(column: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("{column} {error}"))
-}
-
-fn or<T: FromStr<Err: Display>>(column: &str, text: &str, default: T) -> Result<T, String> {
-    if text.is_empty() { Ok(default) } else { value(column, text) }
+    format!("operation is {shown}; it must be one of {}", names.join(", "))
 }
 
 #[cfg(test)]

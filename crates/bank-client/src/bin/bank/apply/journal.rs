@@ -1,10 +1,9 @@
-//! The results file: what is about to be sent, and what became of it.
+//! The records of a results file, and the state of all requests that follows from them.
 //!
-//! It is lines of JSON that are only ever appended. The first says which run the file belongs to. Before a batch is
-//! sent, its request ids are written and synced to disk; when it is answered, so are the results. So whatever was
-//! sent is in the file, and after a crash at any moment the next run knows which lines have no result.
+//! A results file is lines of JSON that are only ever appended. The first says which run the file belongs to. Before a
+//! batch is sent, its request ids are written and synced to disk; once it is answered, so are the results. So whatever
+//! was sent is in the file, and after a crash at any moment the next run knows which lines have no result.
 
-mod file;
 mod record;
 
 use std::{
@@ -14,50 +13,46 @@ use std::{
 
 use bank_client::{AccountId, RequestId};
 
-pub(crate) use self::file::Unavailable;
-pub(super) use self::{
-    file::{Place, ResultsFile},
-    record::{Caller, Record, Rejection, Run, Sending, Sent, SentLine, Status, StoredResult},
+pub(super) use self::record::{
+    Caller, Record, Rejection, Run, Sending, Sent, SentLine, Status, StoredResult,
 };
-
-use super::input::said;
+use crate::json;
 
 /// The longest line, in bytes. A batch of 10,000 operations takes about 2 MB.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What a request is known by: the account that it names first, and its id.
+/// What identifies a request: the account that it names first, and its id.
 pub(super) type Key = (AccountId, RequestId);
 
-/// Where records go. What has been synced survives a crash.
+/// A place to append records to.
 pub(super) trait Disk {
-    /// Appends bytes, and returns once they are on the disk.
+    /// Appends bytes, and returns once they are synced to disk.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// What a results file says of all requests.
+/// The state of all requests of a results file.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) run: Option<Run>,
     pub(super) requests: HashMap<Key, Request>,
-    /// How long the file is up to its last whole line, in bytes. What is behind was cut by a crash.
-    length: u64,
-    /// How many records it has.
+    /// The length of the file up to its last complete line, in bytes. What follows was cut by a crash.
+    pub(super) length: u64,
     records: u64,
 }
 
-/// A request that was sent, or about to be.
+/// A request that was sent or is about to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) line: u64,
     pub(super) operation: String,
-    /// What a line with a given id asked for.
+    /// What a line with its own request id asked for.
     pub(super) content: Option<String>,
     pub(super) state: State,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It may have been sent, and its result is not recorded.
+    /// It may have been sent, and has no result.
     Pending(Pending),
     Applied,
     Rejected(Rejection),
@@ -65,68 +60,54 @@ pub(super) enum State {
     NotApplied,
 }
 
-/// When and how a request was first sent that has no result.
+/// The first sending of a request that has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
-    /// Which batch it was sent in, by the number of its record, and how many lines that had.
+    /// The number of the record of its batch.
     pub(super) batch: u64,
     pub(super) batch_lines: usize,
     pub(super) atomic: bool,
     pub(super) sent: Sent,
 }
 
-/// Why a results file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("is not a results file of `bank apply`: {0}")]
-    Foreign(String),
-    #[error("is damaged at line {line}: {what}")]
-    Damaged { line: u64, what: String },
-}
-
 impl History {
-    /// Reads a results file. A last line without an end was cut by a crash: what it was to say was not synced, so
-    /// nothing was done that depends on it.
-    pub(super) fn read(mut file: impl BufRead) -> Result<Self, Unreadable> {
+    /// Reads a results file. A last line without an end was cut by a crash: it was not synced, so nothing was done that
+    /// depends on it.
+    ///
+    /// # Errors
+    /// The problem of the file.
+    pub(super) fn read(mut file: impl BufRead) -> Result<Self, String> {
         let mut history = Self::default();
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let length = io::Read::take(&mut file, LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+            let read = io::Read::take(&mut file, LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            let length = read.map_err(|error| format!("cannot be read: {error}"))? as u64;
+            let unreadable = |problem: &str| match number {
+                1 => format!("is not a results file of `bank apply`: {problem}"),
+                _ => format!("is damaged at line {number}: {problem}"),
+            };
             if line.last() != Some(&b'\n') {
                 if number == 1 && !record::may_be_run(&line) {
-                    return Err(Unreadable::Foreign("its first line is not one".to_owned()));
+                    return Err(unreadable("its first line does not name a run"));
                 }
-                if length as u64 == LINE_BYTES_MAX {
-                    return Err(Unreadable::Damaged { line: number, what: "it is too long".to_owned() });
+                if length == LINE_BYTES_MAX {
+                    return Err(unreadable("the line is too long"));
                 }
                 break;
             }
-            let record: Record = serde_json::from_slice(&line).map_err(|error| match number {
-                1 => Unreadable::Foreign(said(&error)),
-                _ => Unreadable::Damaged { line: number, what: said(&error) },
-            })?;
-            history
-                .add(record)
-                .map_err(|what| Unreadable::Damaged { line: number, what: what.to_owned() })?;
-            history.length += length as u64;
+            let record = serde_json::from_slice(&line).map_err(|error| unreadable(&json::problem(&error)))?;
+            history.add(record).map_err(unreadable)?;
+            history.length += length;
         }
         Ok(history)
-    }
-
-    /// How long the file is up to the end of its last whole line, in bytes.
-    #[cfg(test)]
-    pub(super) fn whole(&self) -> u64 {
-        self.length
     }
 
     fn add(&mut self, record: Record) -> Result<(), &'static str> {
         match (record, &self.run) {
             (Record::Run(run), None) => self.run = Some(run),
             (Record::Run(_), Some(_)) => return Err("it names its run again"),
-            (_, None) => return Err("it does not say which run it belongs to"),
+            (_, None) => return Err("it does not name its run first"),
             (Record::Sending(sending), Some(_)) => self.sent(sending),
             (Record::Result(result), Some(_)) => self.resulted(result)?,
         }
@@ -134,8 +115,8 @@ impl History {
         Ok(())
     }
 
-    /// A request that is sent again while its result is unknown keeps the time at which it was sent first: the bank
-    /// may have recorded it then.
+    /// A request that is sent again while its result is unknown keeps the time of its first sending: the bank may have
+    /// recorded it then.
     fn sent(&mut self, sending: Sending) {
         let Sending { sent, atomic, lines } = sending;
         let batch_lines = lines.len();
@@ -162,7 +143,7 @@ impl History {
         Ok(())
     }
 
-    /// Adds records to the file, and then to what is known of it.
+    /// Appends records to the file, and then to this state.
     pub(super) fn append(&mut self, disk: &mut impl Disk, records: Vec<Record>) -> io::Result<()> {
         let mut bytes = Vec::new();
         for record in &records {
@@ -178,4 +159,4 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

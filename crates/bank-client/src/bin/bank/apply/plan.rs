@@ -1,4 +1,4 @@
-//! What is to be done about each line, given what the results file says. Pure.
+//! Decides from the results file what to do with each line. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,19 +10,19 @@ use super::{
     lines::{Identity, Line, Problems},
 };
 
-/// The reason of a request whose id was used before, for another request. Such a line is never sent under a new id:
-/// what was done under the old one may have been this line.
+/// The reason of a request whose id was used before for another request. Such a line is never sent under a new id: what
+/// was carried out under the old one may have been this line.
 pub(super) const ID_REUSED: &str = "REQUEST_ID_REUSED";
 
-/// What is to be done about a line.
+/// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Under which it is sent, or was.
+    /// The id under which the line is or was sent.
     pub(super) request_id: RequestId,
     pub(super) action: Action,
-    /// That of its line, but for identical lines of which some were removed.
+    /// That of its line, unless some of several identical lines were removed.
     pub(super) identity: Identity,
-    /// How often it was rejected before under other ids.
+    /// How often the line was rejected under other ids.
     attempt: u32,
 }
 
@@ -30,36 +30,36 @@ pub(super) struct Step {
 pub(super) enum Action {
     /// An earlier run has applied it.
     AlreadyApplied,
-    /// The bank rejected it in an earlier run.
+    /// An earlier run has sent it, and the bank rejected it.
     StaysRejected(Rejection),
-    /// It is sent for the first time under this id, or was certainly not carried out under it.
+    /// Send it. It was never sent under this id, or certainly not carried out.
     Send,
-    /// An earlier run may have sent it under this id.
+    /// An earlier run may have sent it under this id; its result is unknown.
     Settle(Pending),
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options<'a> {
-    /// Of the run; of no use where every line has its own request id.
+    /// The name of the run; not used for lines with their own request id.
     pub(super) name: &'a str,
     pub(super) retry_rejected: bool,
-    /// How many lines at a time are all or nothing.
+    /// The number of lines of an atomic batch.
     pub(super) atomic: Option<usize>,
 }
 
-/// What is to be done about each line.
+/// A step for each line.
 ///
 /// # Errors
-/// Lines that cannot be those that the results file tells of.
+/// Lines that contradict the results file.
 pub(super) fn plan(lines: &[Line], history: &History, options: Options<'_>) -> Result<Vec<Step>, Problems> {
     let mut problems = Problems::default();
     let mut steps: Vec<_> = identities(lines, history, options.name)
         .zip(lines)
         .map(|(identity, line)| {
             if is_another_operation(line, history) {
-                let what =
+                let problem =
                     "request_id was sent before for another operation; give the changed line a new one";
-                problems.add(line.number, what.to_owned());
+                problems.add(line.number, problem.to_owned());
             }
             step(line, identity, history, options.name)
         })
@@ -72,8 +72,8 @@ pub(super) fn plan(lines: &[Line], history: &History, options: Options<'_>) -> R
             problems.add(
                 first,
                 format!(
-                    "lines {first} to {last} are one atomic batch now, and were not when some of them were sent; \
-                     put them back, and add new lines at the end"
+                    "lines {first} to {last} are one atomic batch now, but were not when some of them were sent; \
+                     restore their order, and add new lines at the end"
                 ),
             );
         }
@@ -84,16 +84,16 @@ pub(super) fn plan(lines: &[Line], history: &History, options: Options<'_>) -> R
     problems.none_or(steps)
 }
 
-/// How large a batch may be.
+/// The size limits of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchSize {
-    /// An atomic batch is exactly so many lines of the file, but for the last.
+    /// The maximum; of atomic batches except the last, the exact number.
     pub(super) lines: usize,
-    /// An atomic batch is not divided.
+    /// The maximum, except of atomic batches, which are not split.
     pub(super) bytes: usize,
 }
 
-/// The lines that are to be sent or settled, batch by batch, by their indexes.
+/// The indexes of the lines to send or to settle, batch by batch.
 pub(super) fn batches(lines: &[Line], steps: &[Step], size: BatchSize, atomic: bool) -> Vec<Vec<usize>> {
     let mut batches = Vec::new();
     let mut batch = Vec::new();
@@ -119,19 +119,20 @@ pub(super) fn batches(lines: &[Line], steps: &[Step], size: BatchSize, atomic: b
     batches
 }
 
-/// What the results file tells of, and the file of operations has no more.
+/// Requests in the results file whose lines are no longer in the file of operations.
 #[derive(Debug, Default)]
 pub(super) struct Removed {
-    /// Requests whose results are not known.
+    /// Requests without a result.
     pub(super) pending: Vec<(Key, Request, Pending)>,
+    /// The number of applied requests.
     pub(super) applied: u64,
 }
 
 pub(super) fn removed(lines: &[Line], steps: &[Step], history: &History) -> Removed {
-    let there: HashSet<Key> =
+    let present: HashSet<Key> =
         lines.iter().zip(steps).map(|(line, step)| key(line, &step.request_id)).collect();
     let mut removed = Removed::default();
-    for (key, request) in history.requests.iter().filter(|(key, _)| !there.contains(*key)) {
+    for (key, request) in history.requests.iter().filter(|(key, _)| !present.contains(*key)) {
         match &request.state {
             State::Pending(pending) => removed.pending.push((key.clone(), request.clone(), pending.clone())),
             State::Applied => removed.applied += 1,
@@ -142,7 +143,7 @@ pub(super) fn removed(lines: &[Line], steps: &[Step], history: &History) -> Remo
     removed
 }
 
-pub(super) fn key(line: &Line, request_id: &RequestId) -> Key {
+fn key(line: &Line, request_id: &RequestId) -> Key {
     (line.instruction.account_id.clone(), request_id.clone())
 }
 
@@ -150,7 +151,7 @@ fn request<'a>(line: &Line, request_id: &RequestId, history: &'a History) -> Opt
     history.requests.get(&key(line, request_id))
 }
 
-/// Whether the line's own request id was sent for something else. If that was not carried out, the id is free.
+/// Whether the line's own request id was sent for another operation. If that was not carried out, the id is free.
 fn is_another_operation(line: &Line, history: &History) -> bool {
     let content = line.identity.content_of_given();
     content.is_some()
@@ -158,9 +159,9 @@ fn is_another_operation(line: &Line, history: &History) -> bool {
             .is_some_and(|request| request.content != content && request.state != State::NotApplied)
 }
 
-/// Under which identity each line goes on. Where the results file tells of more identical lines than the file has,
-/// some were removed: those that were applied, or may have been, are the ones that stay. Otherwise a line that stays
-/// rejected could be sent again although the payment that it asks for was made as the line that was removed.
+/// The identity of each line. If the results file has more identical lines than the file, some were removed; those
+/// that were or may have been applied are taken to be the remaining ones. Otherwise a rejected line could be sent again
+/// although its payment was made by the line that was removed.
 fn identities<'a>(
     lines: &'a [Line],
     history: &History,
@@ -175,7 +176,7 @@ fn identities<'a>(
     let mut kept: HashMap<Content, std::vec::IntoIter<u32>> = HashMap::new();
     for (content, (line, count)) in alike {
         let identity = |ordinal| Identity::Derived { content, ordinal };
-        // They were sent in their order, so their ordinals have no gaps.
+        // They were sent in order, so their ordinals have no gaps.
         let mut sent: Vec<u32> = (1..u32::MAX)
             .take_while(|&ordinal| request(line, &identity(ordinal).request_id(name, 0), history).is_some())
             .collect();
@@ -199,7 +200,7 @@ fn identities<'a>(
     })
 }
 
-/// What is to be done about a line unless rejected lines are sent again: it goes on where its last attempt was.
+/// The step of a line, if rejected lines are not sent again: it follows from the last attempt.
 fn step(line: &Line, identity: Identity, history: &History, name: &str) -> Step {
     let mut attempt = 0;
     let mut request_id = identity.request_id(name, attempt);
@@ -221,7 +222,7 @@ fn step(line: &Line, identity: Identity, history: &History, name: &str) -> Step 
     }
 }
 
-/// Whether the lines of an atomic batch were sent as one before, or none of them was.
+/// Whether the lines of an atomic batch were sent as one batch before, or none of them was sent.
 fn is_whole(steps: &[Step]) -> bool {
     let same = |one: &Action, other: &Action| match (one, other) {
         (Action::Settle(one), Action::Settle(other)) => {
@@ -232,7 +233,7 @@ fn is_whole(steps: &[Step]) -> bool {
     steps.iter().all(|step| same(&step.action, &steps[0].action))
 }
 
-/// Whether a batch was rejected, and some of its lines are others now: it is another batch, of which nothing was done.
+/// Whether a batch was rejected and some of its lines were changed since: it is a new batch.
 fn is_corrected(steps: &[Step]) -> bool {
     let new = steps.iter().filter(|step| step.action == Action::Send).count();
     0 < new
@@ -244,7 +245,7 @@ fn may_be_sent_again(step: &Step) -> bool {
     matches!(&step.action, Action::StaysRejected(rejection) if rejection.reason != ID_REUSED)
 }
 
-/// Gives lines that were rejected the ids of their next attempt: a line by itself, or all of an atomic batch.
+/// Gives rejected lines the ids of their next attempt: a single line, or all of an atomic batch.
 fn retry(steps: &mut [Step], name: &str) {
     if steps.iter().all(|step| step.action == Action::Send || may_be_sent_again(step)) {
         for step in steps.iter_mut().filter(|step| step.action != Action::Send) {

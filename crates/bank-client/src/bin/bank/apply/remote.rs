@@ -12,27 +12,26 @@ use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    engine::{Bank, Found, Now, Wanted},
+    bank::{Bank, Found, Now, Wanted},
     lines::Line,
 };
 
-/// How long a bank may turn a batch away that has no room for it, before the run ends.
+/// How long a batch is sent again to an overloaded bank before the run ends.
 pub(super) const OVERLOADED_MAX: Duration = Duration::from_mins(1);
-/// The pause before it is sent again, where the bank names none.
+/// The pause before a batch is sent again, if the bank names none.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many entries of a history are read at a time.
 const PAGE_SIZE: u16 = 1_000;
 
 pub(super) struct Remote<'a> {
     client: &'a BankClient,
     bar: &'a ProgressBar,
     stop: &'a AtomicBool,
-    /// The time of the bank at an instant.
+    /// The time of the bank, and when it was that.
     bank_time: (Timestamp, Instant),
 }
 
 impl<'a> Remote<'a> {
-    /// `info` was got just now.
+    /// `info` must be recent: it tells the time of the bank.
     pub(super) fn new(
         client: &'a BankClient,
         info: &ServerInfo,
@@ -45,18 +44,18 @@ impl<'a> Remote<'a> {
 }
 
 impl Bank for Remote<'_> {
-    #[expect(clippy::disallowed_methods, reason = "the clock of this machine is one of two")]
+    #[expect(clippy::disallowed_methods, reason = "one of two clocks is that of this machine")]
     fn now(&self) -> Now {
         let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (bank, at) = self.bank_time;
         Now { here: later(Timestamp::UNIX_EPOCH, here), bank: later(bank, at.elapsed()) }
     }
 
-    fn is_to_stop(&self) -> bool {
+    fn is_interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Sends a batch, again and again while the bank has no room for it.
+    /// Sends a batch, repeatedly while the bank is overloaded.
     async fn send(&self, batch: &[(&Line, &RequestId)], atomic: bool) -> Result<Results, Error> {
         let operation =
             |&(line, request_id): &(&Line, &RequestId)| line.instruction.operation(self.client, request_id);
@@ -65,7 +64,7 @@ impl Bank for Remote<'_> {
         loop {
             match batch.clone().send().await {
                 Err(Error::Overloaded { retry_after, .. })
-                    if Instant::now() < give_up_at && !self.is_to_stop() =>
+                    if Instant::now() < give_up_at && !self.is_interrupted() =>
                 {
                     sleep(retry_after.unwrap_or(PAUSE).min(OVERLOADED_MAX)).await;
                 }
@@ -101,7 +100,7 @@ impl Bank for Remote<'_> {
     }
 }
 
-/// A batch that is answered in brief.
+/// A batch with brief answers.
 pub(super) fn batch(client: &BankClient, operations: impl Iterator<Item = Operation>, atomic: bool) -> Batch {
     let mut batch = client.batch().brief();
     if atomic {

@@ -6,51 +6,51 @@ use clap::{Args, ValueEnum, value_parser};
 
 use crate::value;
 
-/// What is done over and over.
+/// The calls of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Op {
-    /// Pay in
+    /// Pay money in
     Deposit,
-    /// Pay out
+    /// Pay money out
     Withdraw,
     /// Move money between two accounts
     Transfer,
-    /// Read the balance
+    /// Read a balance
     Balance,
-    /// Of ten calls, three deposits, two withdrawals, two transfers and three balances
+    /// 30 % deposits, 20 % withdrawals, 20 % transfers, 30 % balances
     Mixed,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Bench {
-    /// What is done
+    /// Operation to load the bank with
     #[arg(long, value_enum, default_value_t = Op::Deposit)]
     pub(crate) op: Op,
-    /// How many connections there are
+    /// Number of connections
     #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1_000))]
     pub(crate) connections: u16,
-    /// How many calls each of them has in flight
+    /// Number of calls in flight on each connection
     #[arg(long, default_value_t = 16, value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1_000))]
     pub(crate) inflight: u16,
-    /// How long it is measured
+    /// Duration of the measurement
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub(crate) seconds: u32,
-    /// How long the same is done before that
+    /// Duration of the same load before the measurement
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = value::duration)]
     pub(crate) warm_up: Duration,
-    /// How many accounts it is about
+    /// Number of accounts
     #[arg(long, default_value_t = 1_000, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=9_999_999))]
     pub(crate) accounts: u32,
-    /// How unevenly: the exponent of Zipf's law, 0 for evenly, 0.99 for a few accounts with most calls
+    /// Exponent of Zipf's law by which accounts are chosen: 0 is even, at 0.99 a few get most calls
     #[arg(long, default_value_t = 0.0, value_name = "EXPONENT", value_parser = skew)]
     pub(crate) skew: f64,
-    /// How many operations go together in a call
+    /// Number of operations per call
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: u32,
-    /// How many operations fall due a second, however fast the bank is; as fast as it can unless given
+    /// Operations per second that are due, whatever the bank's speed [default: as many as possible]
     ///
-    /// What takes long is then measured from when it was due, so that waiting for the calls before it
-    /// counts, as it does for callers who do not know of each other.
+    /// Latency is then measured from when a call was due: it includes the wait for earlier calls, as it does for
+    /// independent callers.
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) rate: Option<u32>,
 }

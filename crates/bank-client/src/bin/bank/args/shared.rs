@@ -1,17 +1,16 @@
-//! What several commands take.
+//! Arguments of several commands.
 
 use bank_client::{AccountId, BankClient, Call, Currency, Money, RequestId, methods};
 use clap::Args;
 
 use crate::failure::Failure;
 
-/// An amount of money as people write it.
 #[derive(Debug, Args)]
 pub(crate) struct Amount {
-    /// How much: 1000.00
+    /// Amount as a decimal: 1000.00
     #[arg(value_name = "AMOUNT", allow_negative_numbers = true)]
     pub(crate) decimal: String,
-    /// In which currency, as an ISO 4217 code; that of the account unless given
+    /// Currency as an ISO 4217 code [default: that of the account]
     #[arg(value_name = "CURRENCY")]
     pub(crate) currency: Option<Currency>,
     /// The same as CURRENCY
@@ -20,7 +19,7 @@ pub(crate) struct Amount {
 }
 
 impl Amount {
-    /// The amount in its currency. If none was given, the account is asked for its own.
+    /// The amount as money. Without a currency on the command line, that of the account is looked up.
     pub(crate) async fn resolve(&self, client: &BankClient, account: &AccountId) -> Result<Money, Failure> {
         let currency = match self.currency.or(self.currency_option) {
             Some(currency) => currency,
@@ -30,14 +29,13 @@ impl Amount {
     }
 }
 
-/// What every change takes.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Safety")]
 pub(crate) struct Mutation {
-    /// The name of the request: the same one again is carried out once [default: a new UUID]
+    /// Idempotency key: requests with the same id are carried out once [default: a new UUID]
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<RequestId>,
-    /// Check and answer as if, but change nothing
+    /// Dry run: check and show the result, without changing anything
     #[arg(long, visible_alias = "dry-run")]
     pub(crate) validate_only: bool,
 }
@@ -52,10 +50,9 @@ impl Mutation {
     }
 }
 
-/// What it is for.
 #[derive(Debug, Args)]
 pub(crate) struct Description {
-    /// What it is for; kept in the history
+    /// Description of the entry, kept in the history
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) description: String,
 }
@@ -66,13 +63,12 @@ impl Description {
     }
 }
 
-/// How much of a list is shown.
 #[derive(Debug, Args)]
 pub(crate) struct Limit {
-    /// At most so many
+    /// Maximum number of items
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     limit: usize,
-    /// All there are
+    /// Show all items
     #[arg(long, conflicts_with = "limit")]
     all: bool,
 }
@@ -82,7 +78,7 @@ impl Limit {
         if self.all { usize::MAX } else { self.limit }
     }
 
-    /// Pages as large as they need to be, with one item more to see whether there are more.
+    /// Enough for the items to show and one more, which tells whether there are more.
     pub(crate) fn page_size(&self) -> u16 {
         const PAGE_SIZE_MAX: u16 = 1_000;
         u16::try_from(self.items_max().saturating_add(1))

@@ -49,11 +49,11 @@ fn amounts_take_a_currency_beside_or_as_an_option() {
         assert_eq!(currency, Some("EUR".parse().unwrap()));
     }
     let Command::Withdraw(args) = parse("bank withdraw 123 -5").unwrap().command else { panic!() };
-    assert_eq!(args.amount.decimal, "-5", "the bank says what is wrong with it");
+    assert_eq!(args.amount.decimal, "-5", "the bank rejects it");
 }
 
 #[test]
-fn nonsense_is_a_usage_error_that_names_it() {
+fn usage_errors_name_the_wrong_argument() {
     for (line, complaint) in [
         ("bank deposit 123", "<AMOUNT>"),
         ("bank deposit 'a b' 10", "allowed are A-Z a-z 0-9 . _ : -"),

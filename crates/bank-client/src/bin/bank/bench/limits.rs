@@ -1,4 +1,4 @@
-//! What the server allows one caller: the load keeps to it, and says so, rather than measure rejections.
+//! Keeps a load within what the server allows one caller.
 
 use std::{
     sync::{
@@ -16,36 +16,45 @@ use tokio::{
 
 use crate::{args::Bench, failure::Failure};
 
-const CALLS_PER_SECOND: &str = "callers.calls_per_second_max";
-/// How much of the rate is used, in percent: clocks differ, and callers do more than the load.
+/// The part of the rate that is used, in percent: clocks differ, and the caller may do other things.
 const SHARE_PERCENT: u128 = 99;
-const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 
-/// Bounds that a server has told of. One that it has not told of is none.
+/// The limits that a server has reported. One that it has not reported does not apply.
 pub(super) struct Limits {
-    rate: Option<Rate>,
-    in_flight: Option<InFlight>,
+    rate: Option<Limit<Mutex<Instant>>>,
+    in_flight: Option<Limit<Semaphore>>,
 }
 
-struct Rate {
-    operations_per_second_max: u64,
-    /// When the next operation may be asked for.
-    free_at: Mutex<Instant>,
-    was_reached: AtomicBool,
-}
-
-struct InFlight {
+/// A setting of the server, its value, and what keeps to it.
+struct Limit<T> {
     setting: &'static str,
-    max: usize,
-    places: Semaphore,
+    max: u64,
+    /// For the rate, when the next operation may start; for calls in flight, their permits.
+    state: T,
     was_reached: AtomicBool,
+}
+
+impl<T> Limit<T> {
+    fn new(setting: &'static str, max: u64, state: T) -> Self {
+        Self { setting, max, state, was_reached: AtomicBool::new(false) }
+    }
+
+    fn if_reached(&self) -> Option<String> {
+        self.was_reached.load(Relaxed).then(|| self.to_string())
+    }
+}
+
+impl<T> std::fmt::Display for Limit<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} = {}", self.setting, self.max)
+    }
 }
 
 impl Limits {
-    /// Those of a load.
+    /// The limits for a load.
     ///
     /// # Errors
-    /// If the server would never carry out such a batch.
+    /// If the server never accepts a batch of this size.
     pub(super) fn of(server: &ServerLimits, args: &Bench) -> Result<Self, Failure> {
         let batch_max = [
             ("server.batch_operations_max", Some(server.batch_operations_max)),
@@ -53,44 +62,40 @@ impl Limits {
         ];
         for (setting, max) in batch_max {
             if let Some(max) = max.filter(|&max| u64::from(args.batch) > max) {
-                return Err(Failure::BatchTooLarge { batch: args.batch.into(), setting, max });
+                return Err(Failure::batch_too_large(args.batch.into(), setting, max));
             }
         }
         let (setting, max) = match args.batch {
             1 => ("callers.calls_in_flight_max", server.calls_in_flight_max),
             _ => ("callers.concurrent_batches_max", server.concurrent_batches_max),
         };
-        let in_flight = max.and_then(|max| usize::try_from(max).ok()).map(|max| InFlight {
-            setting,
-            max,
-            places: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
-            was_reached: AtomicBool::new(false),
-        });
-        let rate = server.calls_per_second_max.map(|operations_per_second_max| Rate {
-            operations_per_second_max,
-            free_at: Mutex::new(Instant::now()),
-            was_reached: AtomicBool::new(false),
-        });
-        Ok(Self { rate, in_flight })
+        let permits =
+            |max| Semaphore::new(usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        let now = || Mutex::new(Instant::now());
+        Ok(Self {
+            rate: server
+                .calls_per_second_max
+                .map(|max| Limit::new("callers.calls_per_second_max", max, now())),
+            in_flight: max.map(|max| Limit::new(setting, max, permits(max))),
+        })
     }
 
-    /// What a rate that was asked for exceeds.
+    /// The limit that a requested rate exceeds.
     pub(super) fn exceeded_by(&self, rate: u32) -> Option<String> {
-        let max = self.rate.as_ref()?.operations_per_second_max;
-        (u64::from(rate) > max).then(|| format!("{CALLS_PER_SECOND} = {max}"))
+        self.rate.as_ref().filter(|limit| u64::from(rate) > limit.max).map(ToString::to_string)
     }
 
-    /// A place for a call, once there is one.
-    pub(super) async fn place(&self) -> Option<SemaphorePermit<'_>> {
-        let InFlight { places, was_reached, .. } = self.in_flight.as_ref()?;
-        if let Ok(place) = places.try_acquire() {
-            return Some(place);
+    /// Waits for a permit to make a call.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        let Limit { state: permits, was_reached, .. } = self.in_flight.as_ref()?;
+        if let Ok(permit) = permits.try_acquire() {
+            return Some(permit);
         }
         was_reached.store(true, Relaxed);
-        places.acquire().await.ok()
+        permits.acquire().await.ok()
     }
 
-    /// Waits until so many operations may be asked for; `false`, at once, if that is not before the end.
+    /// Waits until so many operations may start. Returns `false` at once if that is not before the end.
     pub(super) async fn turn(&self, operations: u32, ends_at: Option<Instant>) -> bool {
         let Some(rate) = &self.rate else { return true };
         let turn = rate.reserve(operations);
@@ -106,21 +111,18 @@ impl Limits {
 
     /// The settings that the load had to wait for, with their values.
     pub(super) fn reached(&self) -> Vec<String> {
-        let rate = self.rate.as_ref().filter(|rate| rate.was_reached.load(Relaxed));
-        let rate = rate.map(|rate| format!("{CALLS_PER_SECOND} = {}", rate.operations_per_second_max));
-        let in_flight = self.in_flight.as_ref().filter(|in_flight| in_flight.was_reached.load(Relaxed));
-        let in_flight = in_flight.map(|InFlight { setting, max, .. }| format!("{setting} = {max}"));
-        rate.into_iter().chain(in_flight).collect()
+        let rate = self.rate.as_ref().and_then(Limit::if_reached);
+        rate.into_iter().chain(self.in_flight.as_ref().and_then(Limit::if_reached)).collect()
     }
 }
 
-impl Rate {
-    /// When so many operations may be asked for. Those who ask later get a later time.
+impl Limit<Mutex<Instant>> {
+    /// When so many operations may start. Later reservations get later times.
     fn reserve(&self, operations: u32) -> Instant {
-        let per_second = u128::from(self.operations_per_second_max.max(1)) * SHARE_PERCENT / 100;
-        let takes = u128::from(operations) * NANOSECONDS_PER_SECOND / per_second.max(1);
-        let takes = Duration::from_nanos(u64::try_from(takes).unwrap_or(u64::MAX));
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_second = u128::from(self.max.max(1)) * SHARE_PERCENT / 100;
+        let nanoseconds = u128::from(operations) * 1_000_000_000 / per_second.max(1);
+        let takes = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        let mut free_at = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*free_at).max(Instant::now());
         *free_at = turn + takes;
         turn
@@ -128,49 +130,4 @@ impl Rate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rate(operations_per_second_max: u64) -> Limits {
-        let free_at = Mutex::new(Instant::now());
-        let was_reached = AtomicBool::new(false);
-        Limits { rate: Some(Rate { operations_per_second_max, free_at, was_reached }), in_flight: None }
-    }
-
-    #[tokio::test]
-    async fn turns_are_as_far_apart_as_the_rate_asks_for() {
-        let limits = rate(1_000);
-        let first = limits.rate.as_ref().unwrap().reserve(100);
-        let second = limits.rate.as_ref().unwrap().reserve(1);
-        assert!(second - first >= Duration::from_millis(100), "{:?}", second - first);
-        assert!(limits.reached().is_empty());
-        let far = limits.rate.as_ref().unwrap().reserve(1_000);
-        assert!(!limits.turn(1, Some(far)).await, "it is over by then");
-    }
-
-    #[tokio::test]
-    async fn what_had_to_be_waited_for_is_named() {
-        let mut limits = rate(1_000_000);
-        let free_at = Instant::now() + Duration::from_millis(5);
-        *limits.rate.as_ref().unwrap().free_at.lock().unwrap() = free_at;
-        assert!(limits.turn(1, None).await);
-        assert!(Instant::now() >= free_at);
-        limits.in_flight = Some(InFlight {
-            setting: "callers.concurrent_batches_max",
-            max: 1,
-            places: Semaphore::new(1),
-            was_reached: AtomicBool::new(false),
-        });
-        let place = limits.place().await;
-        assert_eq!(limits.reached(), ["callers.calls_per_second_max = 1000000"]);
-        let (second, ()) = tokio::join!(limits.place(), async { drop(place) });
-        assert!(second.is_some());
-        assert_eq!(limits.reached()[1], "callers.concurrent_batches_max = 1");
-    }
-
-    #[test]
-    fn a_rate_that_is_too_high_is_told_of() {
-        assert_eq!(rate(10).exceeded_by(10), None);
-        assert_eq!(rate(10).exceeded_by(11).unwrap(), "callers.calls_per_second_max = 10");
-    }
-}
+mod tests;

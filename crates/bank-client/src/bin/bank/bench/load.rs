@@ -17,61 +17,33 @@ use super::{
     limits::Limits,
     pace::Pace,
     prepare::{CURRENCY, account_id},
-    report::{Report, Tally},
+    report::{Booked, Report, Tally},
 };
 use crate::args::{Bench, Op};
 
-/// What is moved at a time.
+/// The amount of each operation.
 const CENT: Money = Money { currency: CURRENCY, minor_units: 1 };
-/// How long a caller waits after an error that does not say how long: else one that comes at once
-/// would be all that is measured.
+/// How long a caller pauses after an error, if the bank does not say how long. Otherwise errors that come at once would
+/// be most of what is measured.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// One call.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Deposit,
-    Withdraw,
-    Transfer,
-    Balance,
-}
 
 pub(super) struct Load {
     args: Bench,
     zipf: Option<Zipf<f64>>,
     limits: Limits,
-    /// Counts what was booked, warm-up and all.
-    pub(super) booked: Booked,
+    booked: Booked,
 }
 
-/// What the books of the bank have more.
-#[derive(Default)]
-pub(super) struct Booked {
-    pub(super) deposits: AtomicU64,
-    pub(super) withdrawals: AtomicU64,
-    pub(super) transfers: AtomicU64,
+/// One operation. `op` is not [`Op::Mixed`].
+struct Draw {
+    op: Op,
+    account: u32,
+    /// The destination of a transfer.
+    to: u32,
 }
 
-impl Booked {
-    fn count(&self, kind: Kind) {
-        let count = match kind {
-            Kind::Deposit => &self.deposits,
-            Kind::Withdraw => &self.withdrawals,
-            Kind::Transfer => &self.transfers,
-            Kind::Balance => return,
-        };
-        count.fetch_add(1, Relaxed);
-    }
-}
-
-/// What came of a call that was answered.
-#[derive(Default)]
-pub(super) struct Answer {
-    /// How many operations were carried out.
-    pub(super) operations: u64,
-    /// Why each of the others was not.
-    pub(super) failed: Vec<&'static str>,
-}
+/// The reasons of operations that failed in a call that was answered.
+type Failed = Vec<&'static str>;
 
 impl Load {
     pub(super) fn new(args: Bench, limits: Limits) -> Self {
@@ -79,8 +51,8 @@ impl Load {
         Self { args, zipf, limits, booked: Booked::default() }
     }
 
-    /// Lets callers work on each connection for as long as the load lasts, and reports.
-    pub(super) async fn run(self: Arc<Self>, clients: Vec<BankClient>) -> Report {
+    /// Runs the callers of each connection until the load ends.
+    pub(super) async fn run(self: &Arc<Self>, clients: Vec<BankClient>) -> Report<'_> {
         let measured = Duration::from_secs(self.args.seconds.into());
         let pace = Arc::new(Pace::begin(self.args.rate, self.args.batch, self.args.warm_up + measured));
         let mut tallies = Vec::with_capacity(clients.len());
@@ -88,9 +60,9 @@ impl Load {
         for client in clients {
             let tally = Arc::new(Mutex::new(Tally::default()));
             for _ in 0..self.args.inflight {
-                let (load, client, pace) = (Arc::clone(&self), client.clone(), Arc::clone(&pace));
+                let (load, client, pace) = (Arc::clone(self), client.clone(), Arc::clone(&pace));
                 let tally = Arc::clone(&tally);
-                callers.spawn(async move { load.call_over_and_over(&client, &pace, &tally).await });
+                callers.spawn(async move { load.call_repeatedly(&client, &pace, &tally).await });
             }
             tallies.push(tally);
         }
@@ -99,16 +71,23 @@ impl Load {
         for tally in tallies {
             total.merge(&tally.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        Report::new(&self.args, &total, &pace, &self.booked, self.limits.reached())
+        Report {
+            args: &self.args,
+            tally: total,
+            measured_from: pace.began_at + self.args.warm_up,
+            not_started: pace.not_started() * u64::from(self.args.batch),
+            limited_by: self.limits.reached(),
+            booked: &self.booked,
+        }
     }
 
-    async fn call_over_and_over(&self, client: &BankClient, pace: &Pace, tally: &Mutex<Tally>) {
-        let measured_from = pace.began_at() + self.args.warm_up;
+    async fn call_repeatedly(&self, client: &BankClient, pace: &Pace, tally: &Mutex<Tally>) {
+        let measured_from = pace.began_at + self.args.warm_up;
         while let Some(mut due_at) = pace.next().await {
-            let _place = self.limits.place().await;
-            // At a fixed rate it is the bank that is too slow, or the rate too high: that is measured.
+            let _permit = self.limits.permit().await;
+            // At a fixed rate, rejections of a rate that is too high are measured.
             if self.args.rate.is_none() {
-                if !self.limits.turn(self.args.batch, Some(pace.ends_at())).await {
+                if !self.limits.turn(self.args.batch, Some(pace.ends_at)).await {
                     break;
                 }
                 due_at = Instant::now();
@@ -116,13 +95,19 @@ impl Load {
             let result = if self.args.batch > 1 {
                 self.call_batch(client).await
             } else {
-                self.call(client).await.map(|()| Answer { operations: 1, failed: Vec::new() })
+                self.call(client).await.map(|()| Failed::new())
             };
             let now = Instant::now();
             if due_at >= measured_from {
                 let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
                 match &result {
-                    Ok(answer) => tally.answered(answer, now - due_at, now),
+                    Ok(failed) => {
+                        tally.operations += u64::from(self.args.batch) - failed.len() as u64;
+                        tally.answered(now - due_at, now);
+                        for reason in failed {
+                            tally.failed(reason, 1);
+                        }
+                    }
                     Err(error) => tally.failed(error.reason(), self.args.batch.into()),
                 }
             }
@@ -133,75 +118,72 @@ impl Load {
     }
 
     async fn call(&self, client: &BankClient) -> Result<(), Error> {
-        let (kind, account, other) = self.draw(&mut rand::rng());
+        let Draw { op, account, to } = self.draw(&mut rand::rng());
         let account = account_id(account);
-        match kind {
-            Kind::Balance => {
-                client.balance(account).await?;
-            }
-            Kind::Deposit => {
-                client.deposit(account, CENT).await?;
-            }
-            Kind::Withdraw => {
-                client.withdraw(account, CENT).await?;
-            }
-            Kind::Transfer => {
-                client.transfer(Route { from: account, to: account_id(other) }, CENT).await?;
-            }
+        match op {
+            Op::Deposit => drop(client.deposit(account, CENT).await?),
+            Op::Withdraw => drop(client.withdraw(account, CENT).await?),
+            Op::Transfer => drop(client.transfer(Route { from: account, to: account_id(to) }, CENT).await?),
+            Op::Balance | Op::Mixed => drop(client.balance(account).await?),
         }
-        self.booked.count(kind);
+        self.count(op);
         Ok(())
     }
 
-    async fn call_batch(&self, client: &BankClient) -> Result<Answer, Error> {
-        let mut kinds = Vec::new();
+    async fn call_batch(&self, client: &BankClient) -> Result<Failed, Error> {
+        let mut ops = Vec::new();
         let mut batch = client.batch().brief();
         for _ in 0..self.args.batch {
-            let (kind, account, other) = self.draw(&mut rand::rng());
+            let Draw { op, account, to } = self.draw(&mut rand::rng());
             let account = account_id(account);
-            batch = match kind {
-                Kind::Deposit => batch.deposit(account, CENT),
-                Kind::Withdraw => batch.withdraw(account, CENT),
-                Kind::Transfer => batch.transfer(Route { from: account, to: account_id(other) }, CENT),
-                // Is no part of batches, and not asked for.
-                Kind::Balance => continue,
+            batch = match op {
+                Op::Deposit => batch.deposit(account, CENT),
+                Op::Withdraw => batch.withdraw(account, CENT),
+                Op::Transfer => batch.transfer(Route { from: account, to: account_id(to) }, CENT),
+                // A batch has no balances, and the command line allows none.
+                Op::Balance | Op::Mixed => continue,
             };
-            kinds.push(kind);
+            ops.push(op);
         }
-        let mut answer = Answer::default();
-        for (result, kind) in batch.await?.into_iter().zip(kinds) {
+        let mut failed = Failed::new();
+        for (result, op) in batch.await?.into_iter().zip(ops) {
             match result {
-                Ok(_) => {
-                    answer.operations += 1;
-                    self.booked.count(kind);
-                }
-                Err(error) => answer.failed.push(error.reason()),
+                Ok(_) => self.count(op),
+                Err(error) => failed.push(error.reason()),
             }
         }
-        Ok(answer)
+        Ok(failed)
     }
 
-    /// What is done next, on which account, and on which other one if that is needed.
-    fn draw(&self, random: &mut impl Rng) -> (Kind, u32, u32) {
-        let kind = match self.args.op {
-            Op::Deposit => Kind::Deposit,
-            Op::Withdraw => Kind::Withdraw,
-            Op::Transfer => Kind::Transfer,
-            Op::Balance => Kind::Balance,
+    fn count(&self, op: Op) {
+        let count: &AtomicU64 = match op {
+            Op::Deposit => &self.booked.deposits,
+            Op::Withdraw => &self.booked.withdrawals,
+            Op::Transfer => &self.booked.transfers,
+            Op::Balance | Op::Mixed => return,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    fn draw(&self, random: &mut impl Rng) -> Draw {
+        let op = match self.args.op {
             Op::Mixed => match random.random_range(0..10) {
-                0..3 => Kind::Deposit,
-                3..5 => Kind::Withdraw,
-                5..7 => Kind::Transfer,
-                _ => Kind::Balance,
+                0..3 => Op::Deposit,
+                3..5 => Op::Withdraw,
+                5..7 => Op::Transfer,
+                _ => Op::Balance,
             },
+            op => op,
         };
         let account = self.draw_account(random);
-        let other = match kind {
-            Kind::Transfer => self.draw_account(random),
-            Kind::Deposit | Kind::Withdraw | Kind::Balance => account,
-        };
-        let other = if other == account { (account + 1) % self.args.accounts } else { other };
-        (kind, account, other)
+        let mut to = account;
+        if op == Op::Transfer {
+            to = self.draw_account(random);
+            if to == account {
+                to = (account + 1) % self.args.accounts;
+            }
+        }
+        Draw { op, account, to }
     }
 
     fn draw_account(&self, random: &mut impl Rng) -> u32 {

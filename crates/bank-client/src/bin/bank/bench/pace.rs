@@ -1,4 +1,4 @@
-//! When calls are due.
+//! Says when calls are due: at once, or evenly spaced.
 
 use std::{
     sync::{
@@ -11,120 +11,82 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-/// The pause between two looks at the clock. Tokio's own timers go by whole milliseconds.
+/// How often the clock is read. Tokio's timers have a resolution of a millisecond, which is too coarse.
 const TICK: Duration = Duration::from_micros(50);
 
-const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
-
-/// Says when each call is due: at once, or evenly over time.
 pub(super) struct Pace {
-    began_at: Instant,
-    ends_at: Instant,
-    clock: Option<Clock>,
+    pub(super) began_at: Instant,
+    pub(super) ends_at: Instant,
+    schedule: Option<Schedule>,
 }
 
-/// Calls that fall due whether or not anybody has time for them.
-struct Clock {
-    /// How long after one the next is due: this many nanoseconds divided by the other.
-    interval: (u128, u128),
-    /// As many as are due and not begun.
+/// Calls that are due whether or not a caller is free.
+struct Schedule {
+    interval: Interval,
+    /// A permit for each call that is due and was not started.
     due: Arc<Semaphore>,
-    begun: AtomicU64,
+    started: AtomicU64,
+}
+
+/// The time between calls: `nanoseconds / calls`.
+#[derive(Clone, Copy)]
+struct Interval {
+    nanoseconds: u128,
+    calls: u128,
 }
 
 impl Pace {
-    /// Begins now, and lets go of the last call after so long. The rate is one of operations, of which
-    /// each call has so many.
+    /// Begins now and lasts so long. The rate is in operations per second, `batch` of them in each call.
     pub(super) fn begin(rate: Option<u32>, batch: u32, lasts: Duration) -> Self {
         let began_at = Instant::now();
         let ends_at = began_at + lasts;
-        let clock = rate.map(|rate| {
-            let interval = (u128::from(batch) * NANOSECONDS_PER_SECOND, u128::from(rate));
-            Clock::begin(interval, began_at, ends_at)
+        let schedule = rate.map(|rate| {
+            let interval = Interval { nanoseconds: u128::from(batch) * 1_000_000_000, calls: rate.into() };
+            Schedule::begin(interval, began_at, ends_at)
         });
-        Self { began_at, ends_at, clock }
+        Self { began_at, ends_at, schedule }
     }
 
-    pub(super) fn began_at(&self) -> Instant {
-        self.began_at
-    }
-
-    pub(super) fn ends_at(&self) -> Instant {
-        self.ends_at
-    }
-
-    /// Waits until the next call is due, and says when it was; `None` if it is over.
+    /// Waits until the next call is due, and returns when that was. None after the end.
     pub(super) async fn next(&self) -> Option<Instant> {
-        let Some(clock) = &self.clock else {
+        let Some(schedule) = &self.schedule else {
             return Some(Instant::now()).filter(|&now| now < self.ends_at);
         };
-        clock.due.acquire().await.ok()?.forget();
+        schedule.due.acquire().await.ok()?.forget();
         if Instant::now() >= self.ends_at {
             return None;
         }
-        let number = clock.begun.fetch_add(1, Relaxed);
-        Some(self.began_at + clock.due_after(number))
+        let Interval { nanoseconds, calls } = schedule.interval;
+        let after = u128::from(schedule.started.fetch_add(1, Relaxed)) * nanoseconds / calls;
+        Some(self.began_at + Duration::from_nanos(u64::try_from(after).unwrap_or(u64::MAX)))
     }
 
-    /// How many calls fell due, and were not begun before the end.
-    pub(super) fn never_begun(&self) -> u64 {
-        self.clock.as_ref().map_or(0, |clock| {
-            let (nanoseconds, number) = clock.interval;
-            let all = ((self.ends_at - self.began_at).as_nanos() * number).div_ceil(nanoseconds);
-            u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(clock.begun.load(Relaxed))
-        })
+    /// The number of calls that were due and not started before the end.
+    pub(super) fn not_started(&self) -> u64 {
+        let Some(Schedule { interval, started, .. }) = &self.schedule else { return 0 };
+        let all = ((self.ends_at - self.began_at).as_nanos() * interval.calls).div_ceil(interval.nanoseconds);
+        u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(started.load(Relaxed))
     }
 }
 
-impl Clock {
-    fn begin(interval: (u128, u128), began_at: Instant, ends_at: Instant) -> Self {
-        let clock = Self { interval, due: Arc::new(Semaphore::new(0)), begun: AtomicU64::new(0) };
-        let due = Arc::clone(&clock.due);
+impl Schedule {
+    fn begin(interval: Interval, began_at: Instant, ends_at: Instant) -> Self {
+        let schedule = Self { interval, due: Arc::new(Semaphore::new(0)), started: AtomicU64::new(0) };
+        let due = Arc::clone(&schedule.due);
         thread::spawn(move || {
-            let (nanoseconds, number) = interval;
-            let mut let_go = 0;
+            let mut released = 0;
             while Instant::now() < ends_at {
-                // The first is due at once.
-                let now_due = began_at.elapsed().as_nanos() * number / nanoseconds + 1;
-                due.add_permits(usize::try_from(now_due - let_go).unwrap_or(0));
-                let_go = now_due;
+                // The first call is due at once.
+                let now_due = began_at.elapsed().as_nanos() * interval.calls / interval.nanoseconds + 1;
+                due.add_permits(usize::try_from(now_due - released).unwrap_or(0));
+                released = now_due;
                 thread::sleep(TICK);
             }
             due.close();
         });
-        clock
-    }
-
-    /// How long after the first a call is due.
-    fn due_after(&self, call: u64) -> Duration {
-        let (nanoseconds, number) = self.interval;
-        Duration::from_nanos(u64::try_from(u128::from(call) * nanoseconds / number).unwrap_or(u64::MAX))
+        schedule
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn calls_are_due_evenly_and_those_nobody_had_time_for_are_counted() {
-        let pace = Pace::begin(Some(4_000), 4, Duration::from_millis(50));
-        for number in 0..10 {
-            let due_at = pace.next().await.unwrap();
-            assert_eq!(due_at - pace.began_at(), Duration::from_millis(number));
-            assert!(due_at <= Instant::now(), "none is begun before its time");
-        }
-        thread::sleep(Duration::from_millis(60));
-        assert_eq!(pace.next().await, None, "it is over");
-        assert_eq!(pace.never_begun(), 40);
-    }
-
-    #[tokio::test]
-    async fn without_a_rate_each_is_due_at_once() {
-        let pace = Pace::begin(None, 1, Duration::from_millis(5));
-        let due_at = pace.next().await.unwrap();
-        assert!(due_at >= pace.began_at());
-        thread::sleep(Duration::from_millis(10));
-        assert_eq!((pace.next().await, pace.never_begun()), (None, 0));
-    }
-}
+mod tests;

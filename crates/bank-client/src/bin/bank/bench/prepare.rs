@@ -1,50 +1,38 @@
-//! The accounts of a load, opened and funded if they are not yet.
+//! Opens and funds the accounts of a load.
 
 use bank_client::{AccountType, BankClient, Currency, Error, Money, RequestId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::limits::Limits;
 use crate::{
     args::{Bench, Op},
     failure::Failure,
+    progress,
 };
 
-/// What the accounts hold.
 pub(super) const CURRENCY: Currency = Currency::USD;
-/// What is paid into each: more than a load takes out, a cent at a time.
+/// What is paid into each account: more than a load takes out, a cent at a time.
 const FUNDS: Money = Money { currency: CURRENCY, minor_units: 100_000_000_000 };
-/// How many accounts are opened at a time.
+/// How many accounts are opened concurrently.
 const IN_FLIGHT: usize = 64;
-/// After how many accounts the bar moves.
-const BAR_STEP: u64 = 64;
 
-/// The id of an account by its number.
 pub(super) fn account_id(number: u32) -> String {
     format!("bank-bench-{number:07}")
 }
 
-/// Sees to it that the accounts are there, and have what they need.
+/// Makes sure that the accounts exist and have the funds that they need.
 pub(super) async fn accounts(client: &BankClient, limits: &Limits, args: &Bench) -> Result<(), Failure> {
     let funded = matches!(args.op, Op::Withdraw | Op::Transfer | Op::Mixed);
-    let bar = ProgressBar::new(args.accounts.into());
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} accounts, {elapsed}")
-    {
-        bar.set_style(style);
-    }
+    let bar =
+        progress::bar(Some(args.accounts.into()), "{wide_bar} {human_pos}/{human_len} accounts, {elapsed}");
     let prepared = stream::iter(0..args.accounts).map(|number| prepare(client, limits, number, funded));
-    let result = prepared
-        .buffer_unordered(IN_FLIGHT)
-        .try_fold(0, |count, ()| {
-            if count % BAR_STEP == 0 {
-                bar.set_position(count);
-            }
-            std::future::ready(Ok(count + 1))
-        })
-        .await;
+    let result = prepared.buffer_unordered(IN_FLIGHT).try_for_each(|()| {
+        bar.inc(1);
+        std::future::ready(Ok(()))
+    });
+    let result = result.await;
     bar.finish_and_clear();
-    result?;
-    Ok(())
+    Ok(result?)
 }
 
 async fn prepare(client: &BankClient, limits: &Limits, number: u32, funded: bool) -> Result<(), Error> {
@@ -56,7 +44,7 @@ async fn prepare(client: &BankClient, limits: &Limits, number: u32, funded: bool
         .label("purpose", "bank-bench")
         .request_id(request_id("open"));
     match opening.await {
-        // From a run whose requests the bank has forgotten by now.
+        // It exists already if the bank has forgotten the request of an earlier run.
         Ok(_) | Err(Error::AccountAlreadyExists { .. }) => {}
         Err(error) => return Err(error),
     }

@@ -1,4 +1,4 @@
-//! What came of a load.
+//! The results of a load test.
 
 use std::{
     collections::BTreeMap,
@@ -8,23 +8,23 @@ use std::{
 
 use clap::ValueEnum as _;
 use hdrhistogram::Histogram;
+use serde::Serialize;
+use serde_json::json;
 
-use super::{
-    load::{Answer, Booked},
-    pace::Pace,
-};
-use crate::args::{Bench, Op};
+use crate::{args::Bench, json::Json, table, text::Text};
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+/// The longest latency that is told apart from longer ones: an hour.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
-/// How many digits of a latency are kept.
+/// How many significant digits of a latency are kept.
 const DIGITS: u8 = 3;
 
-/// Counts the operations of one connection.
+/// The counts of one connection, or of all.
 pub(super) struct Tally {
-    operations: u64,
-    /// Of calls.
+    /// Operations that were carried out.
+    pub(super) operations: u64,
+    /// The latency of calls that were answered.
     latencies_ns: Histogram<u64>,
+    /// The number of failed operations by reason.
     errors: BTreeMap<&'static str, u64>,
     last_at: Option<Instant>,
 }
@@ -38,11 +38,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub(super) fn answered(&mut self, answer: &Answer, took: Duration, at: Instant) {
-        self.operations += answer.operations;
-        for reason in &answer.failed {
-            self.failed(reason, 1);
-        }
+    pub(super) fn answered(&mut self, took: Duration, at: Instant) {
         self.latencies_ns.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.last_at = self.last_at.max(Some(at));
     }
@@ -53,89 +49,120 @@ impl Tally {
 
     pub(super) fn merge(&mut self, other: &Self) {
         self.operations += other.operations;
-        // Both have the same bounds.
+        // Both have the same bounds, so this cannot fail.
         let _ = self.latencies_ns.add(&other.latencies_ns);
         for (reason, count) in &other.errors {
-            *self.errors.entry(reason).or_default() += count;
+            self.failed(reason, *count);
         }
         self.last_at = self.last_at.max(other.last_at);
     }
-}
 
-/// What came of a load.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) op: Op,
-    pub(crate) connections: u16,
-    pub(crate) in_flight: u16,
-    pub(crate) accounts: u32,
-    pub(crate) skew: f64,
-    pub(crate) batch: u32,
-    pub(crate) rate: Option<u32>,
-    /// From the end of the warm-up to the last reply.
-    pub(crate) took: Duration,
-    /// That were carried out, of those that fell due after the warm-up.
-    pub(crate) operations: u64,
-    /// How long calls took, of those that were answered.
-    pub(crate) p50: Duration,
-    pub(crate) p90: Duration,
-    pub(crate) p99: Duration,
-    pub(crate) p999: Duration,
-    pub(crate) max: Duration,
-    /// How many of those failed, by their reason.
-    pub(crate) errors: BTreeMap<&'static str, u64>,
-    /// How many fell due, at a fixed rate, and were never begun.
-    pub(crate) never_begun: u64,
-    /// The settings of the server that kept the load from being larger, with their values.
-    pub(crate) limited_by: Vec<String>,
-    /// What was booked in all, in the warm-up too.
-    pub(crate) deposits: u64,
-    pub(crate) withdrawals: u64,
-    pub(crate) transfers: u64,
-}
-
-impl Report {
-    pub(super) fn new(
-        args: &Bench,
-        tally: &Tally,
-        pace: &Pace,
-        booked: &Booked,
-        limited_by: Vec<String>,
-    ) -> Self {
-        let measured_from = pace.began_at() + args.warm_up;
-        let latency = |quantile| Duration::from_nanos(tally.latencies_ns.value_at_quantile(quantile));
-        let count = |count: &AtomicU64| count.load(Relaxed);
-        Self {
-            op: args.op,
-            connections: args.connections,
-            in_flight: args.inflight,
-            accounts: args.accounts,
-            skew: args.skew,
-            batch: args.batch,
-            rate: args.rate,
-            took: tally.last_at.unwrap_or(measured_from).saturating_duration_since(measured_from),
-            operations: tally.operations,
-            p50: latency(0.5),
-            p90: latency(0.9),
-            p99: latency(0.99),
-            p999: latency(0.999),
-            max: Duration::from_nanos(tally.latencies_ns.max()),
-            errors: tally.errors.clone(),
-            never_begun: pace.never_begun() * u64::from(args.batch),
-            limited_by,
-            deposits: count(&booked.deposits),
-            withdrawals: count(&booked.withdrawals),
-            transfers: count(&booked.transfers),
-        }
+    fn latency(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.latencies_ns.value_at_quantile(quantile))
     }
 
-    /// As the command line spells it.
-    pub(crate) fn op(&self) -> String {
-        self.op.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    fn latency_max(&self) -> Duration {
+        Duration::from_nanos(self.latencies_ns.max())
+    }
+}
+
+/// The numbers of booked operations, including those of the warm-up.
+#[derive(Default)]
+pub(super) struct Booked {
+    pub(super) deposits: AtomicU64,
+    pub(super) withdrawals: AtomicU64,
+    pub(super) transfers: AtomicU64,
+}
+
+pub(super) struct Report<'a> {
+    pub(super) args: &'a Bench,
+    /// The operations that were due after the warm-up.
+    pub(super) tally: Tally,
+    pub(super) measured_from: Instant,
+    /// The number of operations that were due at a fixed rate and were not started.
+    pub(super) not_started: u64,
+    /// The settings of the server that limited the load, with their values.
+    pub(super) limited_by: Vec<String>,
+    pub(super) booked: &'a Booked,
+}
+
+impl Report<'_> {
+    fn op(&self) -> String {
+        self.args.op.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// From the end of the warm-up to the last reply.
+    fn took(&self) -> Duration {
+        self.tally.last_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.measured_from))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    pub(crate) fn operations_per_second(&self) -> f64 {
-        if self.took.is_zero() { 0.0 } else { self.operations as f64 / self.took.as_secs_f64() }
+    fn operations_per_second(&self) -> f64 {
+        let took = self.took();
+        if took.is_zero() { 0.0 } else { self.tally.operations as f64 / took.as_secs_f64() }
+    }
+
+    pub(super) fn table(&self) -> Text {
+        let Self { args, tally, .. } = self;
+        let batches = if args.batch > 1 { format!(" in batches of {}", args.batch) } else { String::new() };
+        let rate = args.rate.map(|rate| format!(", {rate}/s")).unwrap_or_default();
+        let load = format!(
+            "{}{batches}, {} connections, {} in flight on each{rate}",
+            self.op(),
+            args.connections,
+            args.inflight
+        );
+        let ms = |latency: Duration| format!("{:.3} ms", latency.as_secs_f64() * 1e3);
+        let facts = table::facts([
+            ("Load", load),
+            ("Accounts", format!("{}, skew {}", args.accounts, args.skew)),
+            ("Operations", format!("{} in {:.3} s", tally.operations, self.took().as_secs_f64())),
+            ("Throughput", format!("{:.1}/s", self.operations_per_second())),
+            ("Latency p50", ms(tally.latency(0.5))),
+            ("Latency p90", ms(tally.latency(0.9))),
+            ("Latency p99", ms(tally.latency(0.99))),
+            ("Latency p99.9", ms(tally.latency(0.999))),
+            ("Latency max", ms(tally.latency_max())),
+            ("Not started", args.rate.map(|_| self.not_started.to_string()).unwrap_or_default()),
+            ("Limited by", self.limited_by.join(", ")),
+            ("Errors", tally.errors.values().sum::<u64>().to_string()),
+        ]);
+        let errors = tally.errors.iter().map(|(reason, count)| (*reason, count));
+        Text::stack([facts, table::reasons("COUNT", errors)])
+    }
+}
+
+impl Json for Report<'_> {
+    fn json(&self) -> impl Serialize {
+        let Self { args, tally, booked, .. } = self;
+        let us = |latency: Duration| latency.as_secs_f64() * 1e6;
+        let count = |count: &AtomicU64| count.load(Relaxed);
+        json!({
+            "op": self.op(),
+            "connections": args.connections,
+            "inflight": args.inflight,
+            "accounts": args.accounts,
+            "skew": args.skew,
+            "batch": args.batch,
+            "rate": args.rate,
+            "operations": tally.operations,
+            "seconds": self.took().as_secs_f64(),
+            "operations_per_second": self.operations_per_second(),
+            "latency_us": {
+                "p50": us(tally.latency(0.5)),
+                "p90": us(tally.latency(0.9)),
+                "p99": us(tally.latency(0.99)),
+                "p99.9": us(tally.latency(0.999)),
+                "max": us(tally.latency_max()),
+            },
+            "errors": tally.errors,
+            "never_begun": self.not_started,
+            "limited_by": self.limited_by,
+            "booked": {
+                "deposits": count(&booked.deposits),
+                "withdrawals": count(&booked.withdrawals),
+                "transfers": count(&booked.transfers),
+            },
+        })
     }
 }

@@ -1,23 +1,21 @@
-//! Recorded outputs: what is printed for what the bank answers.
+//! Recorded output for answers of the bank.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use bank_client::{
     Account, AccountState, AccountType, AuditBooks, AuditFinding, AuditFindingKind, AuditNews, AuditProgress,
     AuditSummary, Compounding, Currency, DayCount, Durability, DurabilityLevel, Entry, EntryHash, EntryKind,
-    Error, InterestBreakdown, InterestTerms, LostWrites, Money, MoneySum, RoundingMode, ServerInfo,
-    ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
+    Error, InterestBreakdown, InterestReceipt, InterestTerms, LostWrites, Money, MoneySum, Receipt,
+    RoundingMode, ServerInfo, ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
 };
 use futures::stream;
 
 use super::*;
 use crate::audit;
 
-mod deceit;
-
 /// What was written, shared with the test.
 #[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
+pub(crate) struct Written(Rc<RefCell<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -30,28 +28,28 @@ impl Write for Written {
 }
 
 impl Written {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.take()).unwrap()
     }
 }
 
-/// An output, what it writes as results, and what as notes.
-fn record(format: Format) -> (Output, Written, Written) {
+/// An output, its results and its notes.
+pub(crate) fn record(format: Format) -> (Output, Written, Written) {
     let (results, notes) = (Written::default(), Written::default());
     let output =
         Output { format, results: Box::new(results.clone()), notes: Box::new(notes.clone()), lost: None };
     (output, results, notes)
 }
 
-fn usd(minor_units: i64) -> Money {
+pub(crate) fn usd(minor_units: i64) -> Money {
     Money { currency: Currency::USD, minor_units }
 }
 
-fn time(second: i64) -> Timestamp {
+pub(crate) fn time(second: i64) -> Timestamp {
     Timestamp::try_from_unix_ms(1_767_225_600_000 + second * 1_000).unwrap()
 }
 
-fn entry(sequence: u64, kind: EntryKind, amount: i64, balance_after: i64) -> Entry {
+pub(crate) fn entry(sequence: u64, kind: EntryKind, amount: i64, balance_after: i64) -> Entry {
     let second = i64::try_from(sequence).unwrap();
     Entry {
         transaction_id: format!("123/{}-{sequence}", time(second).unix_ms()).into(),
@@ -77,7 +75,7 @@ fn history() -> Vec<Entry> {
     vec![transfer, entry(2, EntryKind::Deposit, 100_000, 100_000), entry(1, EntryKind::AccountOpened, 0, 0)]
 }
 
-fn account(account_id: &str, currency: &str, balance: i64) -> Account {
+pub(crate) fn account(account_id: &str, currency: &str, balance: i64) -> Account {
     let currency: Currency = currency.parse().unwrap();
     Account {
         account_id: account_id.parse().unwrap(),
@@ -95,7 +93,7 @@ fn account(account_id: &str, currency: &str, balance: i64) -> Account {
     }
 }
 
-fn receipt() -> Receipt {
+pub(crate) fn receipt() -> Receipt {
     Receipt {
         account_id: "123".parse().unwrap(),
         message: "Successfully deposited $1000.00".into(),
@@ -105,12 +103,12 @@ fn receipt() -> Receipt {
     }
 }
 
-fn parsed<A: clap::Args>(arguments: &[&str]) -> A {
+pub(crate) fn parsed<A: clap::Args>(arguments: &[&str]) -> A {
     let command = A::augment_args(clap::Command::new("test").no_binary_name(true));
     A::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
 }
 
-async fn list<T: Row + Json + Send + 'static>(
+pub(crate) async fn list<T: Row + Json + Send + 'static>(
     format: Format,
     items: Vec<T>,
     limit: &[&str],
@@ -159,7 +157,7 @@ async fn a_list_says_when_it_is_cut_or_empty() {
     let (results, notes) = list(Format::Text, history(), &["--limit", "3"]).await;
     assert_eq!((results.lines().count(), &*notes), (4, ""));
     let (results, notes) = list::<Account>(Format::Text, vec![], &[]).await;
-    assert_eq!((&*results, &*notes), ("", "note: there are none\n"));
+    assert_eq!((&*results, &*notes), ("", "note: none found\n"));
 }
 
 #[tokio::test]
@@ -198,23 +196,24 @@ async fn json_is_a_line_for_each_result() {
 
 #[test]
 fn an_answer_is_the_message_of_the_bank() {
-    let (mut output, results, notes) = record(Format::Text);
-    output.answer(&mut receipt(), &parsed(&[]));
-    assert_eq!(results.text(), "Successfully deposited $1000.00\n");
-    assert_eq!(notes.text(), "");
+    let answered = |format, replayed, arguments: &[&str]| {
+        let (mut output, results, notes) = record(format);
+        let receipt = Receipt { replayed, ..receipt() };
+        output.answer(receipt.json(), &receipt.message, replayed, &parsed(arguments));
+        output.flush();
+        (results.text(), notes.text())
+    };
+    let message = "Successfully deposited $1000.00\n";
+    assert_eq!(answered(Format::Text, false, &[]), (message.to_owned(), String::new()));
+    let (results, notes) = answered(Format::Text, true, &[]);
+    assert_eq!(results, message);
+    assert_eq!(notes, "note: this request was carried out before; this is its original answer\n");
+    let (results, notes) = answered(Format::Text, false, &["--dry-run"]);
+    assert_eq!((&*results, &*notes), (message, "note: dry run: nothing was changed\n"));
 
-    output.answer(&mut Receipt { replayed: true, ..receipt() }, &parsed(&[]));
-    assert_eq!(notes.text(), "note: this request was carried out before; this is the answer it got then\n");
-
-    results.text();
-    output.answer(&mut receipt(), &parsed(&["--dry-run"]));
-    assert_eq!(results.text(), "Would deposit $1000.00\n");
-    assert_eq!(notes.text(), "note: only checked, nothing was changed\n");
-
-    let (mut output, results, notes) = record(Format::Json);
-    output.answer(&mut Receipt { replayed: true, ..receipt() }, &parsed(&[]));
-    assert_eq!(notes.text(), "");
-    let json: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
+    let (results, notes) = answered(Format::Json, true, &[]);
+    assert_eq!(notes, "");
+    let json: serde_json::Value = serde_json::from_str(&results).unwrap();
     assert_eq!(json["message"], "Successfully deposited $1000.00");
     assert_eq!(json["balance"]["amount"], "1000.00");
     assert_eq!(json["entry"]["sequence"], 2);
@@ -222,7 +221,7 @@ fn an_answer_is_the_message_of_the_bank() {
     assert!(json.get("interest").is_none());
 }
 
-fn server_info() -> ServerInfo {
+pub(crate) fn server_info() -> ServerInfo {
     let second = Duration::from_secs(1);
     ServerInfo {
         version: "0.1.0".into(),
@@ -237,7 +236,7 @@ fn server_info() -> ServerInfo {
                 replicas: 2,
                 description: "somewhat".into(),
             },
-            problem: Some("it is away".into()),
+            problem: Some("it is unavailable".into()),
         },
         limits: ServerLimits {
             message_bytes_max: 1,
@@ -268,7 +267,7 @@ fn server_info() -> ServerInfo {
 fn a_server_that_has_lost_writes_says_so() {
     let info = server_info();
     let (mut output, results, _) = record(Format::Text);
-    output.result(&info, table::server_info(&info));
+    output.result(info.json(), table::server_info(&info));
     assert_eq!(
         results.text(),
         "\
@@ -279,25 +278,25 @@ Bank              b
 Store             redis at h:1
 Durability        everysec
 Replicas          2
-That means        somewhat
-Problem           it is away
-Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z: see its log
-Request           1 bytes, 9 s
-Batch             12 operations, 13 bytes, 14 at once on a stream
-Caller            15 calls a second, 16 at once, 17 in flight
-Amount            19 minor units
-Page              5 items, 6 at most
-Queue             7 changes, 8 a commit
-Unknown after     0.5 s
+Guarantee         somewhat
+Problem           it is unavailable
+Lost writes       at least 3 entries of 1 accounts, found 2026-01-01T00:00:02Z; see the server's log
+Request limit     1 bytes, 9 s
+Batch limit       12 operations, 13 bytes, 14 in flight on a stream
+Caller limit      15 calls per second, 16 burst, 17 in flight
+Amount limit      19 minor units
+Page size         5 items, at most 6
+Queue limit       7 commands, 8 per commit
+Outcome timeout   0.5 s
 Request ids kept  11 s
 "
     );
 
     let (mut output, results, _) = record(Format::Json);
-    output.result(&info, "");
+    output.result(info.json(), "");
     let shown: serde_json::Value = serde_json::from_str(&results.text()).unwrap();
     assert_eq!(shown["store"]["durability"]["level"], "everysec");
-    assert_eq!(shown["store"]["problem"], "it is away");
+    assert_eq!(shown["store"]["problem"], "it is unavailable");
     assert_eq!(shown["limits"]["outcome_timeout_ms"], 500);
     assert_eq!(shown["limits"]["batch_operations_max"], 12);
     assert_eq!(shown["lost_writes"]["found_time"], "2026-01-01T00:00:02Z");
@@ -335,11 +334,11 @@ fn interest_is_explained() {
         "\
 Principal       $500.00
 Rate            2.5 % a year
-Period          2026-01-01 up to, not including, 2026-07-01 (181 days)
+Period          2026-01-01 to 2026-07-01, exclusive (181 days)
 Day count       act_365_fixed
 Years           181/365
 Compounding     simple
-Growth          1.012397260273972602
+Growth factor   1.012397260273972602
 Exact interest  6.198630136986301369
 Rounding        half_even
 Interest        $6.20"
@@ -366,7 +365,7 @@ Labels           branch=north
 Entries          3
 Created          2026-01-01T00:00:01Z
 Updated          2026-01-01T00:00:03Z
-Newest hash      a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
+Head hash        a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
     );
 }
 
@@ -382,7 +381,7 @@ fn a_transaction_is_one_document() {
 #[test]
 fn a_failure_says_what_to_do() {
     let failure = || {
-        Failure::Bank(Error::InsufficientFunds {
+        Failure::from(Error::InsufficientFunds {
             account_id: "123".parse().unwrap(),
             requested: usd(50_000),
             available: usd(1_250),
@@ -400,7 +399,7 @@ fn a_failure_says_what_to_do() {
     assert_eq!(output.finish(Err(not_found.into())), ExitCode::from(4));
     assert_eq!(
         notes.text(),
-        "error: account 9 does not exist\n  hint: `bank accounts` lists what there is, `bank create 9` opens it\n"
+        "error: account 9 does not exist\n  hint: list accounts with `bank accounts`, or open this one with `bank create 9`\n"
     );
 
     let (output, _, notes) = record(Format::Json);
@@ -437,27 +436,28 @@ fn a_command_whose_results_are_lost_keeps_its_exit_code_and_does_not_succeed() {
         let (mut output, _, notes) = record(format);
         output.results = Box::new(Full(7, kind));
         output.text("first");
-        assert!(output.is_taken().is_ok());
+        assert!(output.ensure_written().is_ok());
         output.text("second");
         output.text("third");
-        let not_taken = output.is_taken();
-        assert!(matches!(not_taken, Err(Failure::NotTaken)));
+        let written = output.ensure_written();
+        assert_eq!(written.as_ref().unwrap_err().reason, failure::OUTPUT);
         let ended = match ended {
             Some(failure) => Err(failure),
-            None => not_taken,
+            None => written,
         };
         (output.finish(ended), notes.text())
     };
+    let findings = || Failure::new(Exit::AuditFindings, "AUDIT_FINDINGS", "the audit has 2 findings");
     let full = "error: cannot write the results: no storage space\n";
     assert_eq!(lost(Format::Text, io::ErrorKind::StorageFull, None), (ExitCode::from(1), full.into()));
-    let gone = "error: cannot write the results: whatever reads them has ended\n";
+    let gone = "error: cannot write the results: the reader has closed the pipe\n";
     assert_eq!(lost(Format::Text, io::ErrorKind::BrokenPipe, None), (ExitCode::from(1), gone.into()));
 
-    let (exit, notes) = lost(Format::Text, io::ErrorKind::StorageFull, Some(Failure::Findings(2)));
+    let (exit, notes) = lost(Format::Text, io::ErrorKind::StorageFull, Some(findings()));
     assert_eq!(exit, ExitCode::from(9));
-    assert_eq!(notes, format!("{full}error: the audit has found 2 things that are wrong\n"));
+    assert_eq!(notes, format!("{full}error: the audit has 2 findings\n"));
 
-    let (exit, notes) = lost(Format::Json, io::ErrorKind::StorageFull, Some(Failure::Findings(2)));
+    let (exit, notes) = lost(Format::Json, io::ErrorKind::StorageFull, Some(findings()));
     assert_eq!(exit, ExitCode::from(9));
     let errors: Vec<serde_json::Value> =
         notes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -492,7 +492,7 @@ async fn audited(format: Format, findings: Vec<AuditFinding>) -> (String, Result
         .into_iter()
         .chain(findings.into_iter().map(AuditNews::Finding))
         .chain([AuditNews::Summary(summary(count))]);
-    let ended = audit::tell(stream::iter(news.map(Ok)), &mut output).await;
+    let ended = audit::report(stream::iter(news.map(Ok)), &mut output).await;
     output.flush();
     (results.text(), ended)
 }
@@ -537,8 +537,8 @@ async fn the_findings_of_an_audit_are_lines_and_an_exit_code() {
     assert_eq!(lines[1], "money_unbalanced: $1.00 too much");
     assert_eq!(lines[4], "Findings  2");
     let failure = ended.unwrap_err();
-    assert_eq!(failure.to_string(), "the audit has found 2 things that are wrong");
-    assert_eq!((failure.exit() as u8, failure.reason()), (9, "AUDIT_FINDINGS"));
+    assert_eq!(failure.to_string(), "the audit has 2 findings");
+    assert_eq!((failure.exit as u8, failure.reason), (9, "AUDIT_FINDINGS"));
 
     let (results, ended) = audited(Format::Json, findings()).await;
     assert!(ended.is_err());

@@ -1,22 +1,20 @@
-//! The engine against a bank and a disk that fail and crash at every step, over any sequence of edits and runs.
-
-mod model;
+//! The engine with a bank and a disk that fail at every step, over any sequence of edits and runs.
 
 use std::{cell::RefCell, time::Duration};
 
+use bank_client::Timestamp;
 use futures::FutureExt as _;
 use proptest::prelude::*;
 
-use self::model::{Fault, Model};
 use super::*;
 use crate::apply::{
     journal::{History, Run},
     lines,
     plan::{self, BatchSize, Options},
+    tests::{Fault, Model, RETENTION},
 };
 
 const HOUR_MS: i64 = 3_600_000;
-const RETENTION: Duration = Duration::from_hours(24);
 const WINDOW: Window =
     Window { retention: RETENTION, margin: Duration::from_mins(12), in_flight_max: Duration::from_mins(11) };
 
@@ -39,7 +37,7 @@ enum Event {
     TopUp(i64),
     /// Time passes, in milliseconds.
     Wait(i64),
-    /// The clock of the tool's machine is set, to so many milliseconds from the right time.
+    /// The clock of the tool's machine is set to so many milliseconds from the right time.
     SetClock(i64),
     Run {
         retry_rejected: bool,
@@ -53,7 +51,7 @@ fn item() -> impl Strategy<Value = Item> {
     let operation = prop_oneof![2 => Just("deposit"), 3 => Just("withdraw")];
     (operation, 1..4_u32, prop::option::weighted(0.1, 0..3_u32)).prop_map(|(operation, amount, given)| {
         match given {
-            // One id is for one operation: another one under it is an error, which another test is about.
+            // Another operation under the same id is an error, which another test covers.
             Some(id) => Item { operation: "withdraw", amount: id + 1, given },
             None => Item { operation, amount, given },
         }
@@ -68,7 +66,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => (0..4_usize).prop_map(Fault::CrashInFlight),
         1 => Just(Fault::AnswerLost),
         1 => Just(Fault::Overloaded),
-        1 => Just(Fault::TurnedAway),
+        1 => Just(Fault::Refused),
         1 => Just(Fault::Failed),
     ]
 }
@@ -100,7 +98,7 @@ fn csv(items: &[Item]) -> String {
         let Item { operation, amount, given: id } = item;
         match id {
             Some(id) if given.insert(*id) => format!("{text}{operation},a,0.0{amount},USD,own-{id}\n"),
-            // An id twice is an error of the file.
+            // A duplicate id is an error of the file.
             Some(_) => text,
             None => format!("{text}{operation},a,0.0{amount},USD,\n"),
         }
@@ -111,7 +109,7 @@ fn csv(items: &[Item]) -> String {
 fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Option<(Vec<Line>, Report)> {
     let lines = lines::read(csv(items).as_bytes(), None).unwrap();
     let mut history = History::read(&*model.on_disk()).unwrap();
-    let mut disk = model.disk(history.whole());
+    let mut disk = model.disk(history.length);
     if history.run.is_none() {
         let run = Run::new(Some("run".to_owned()), "f.csv".to_owned(), "bank".to_owned());
         history.append(&mut disk, vec![Record::Run(run)]).ok()?;
@@ -144,7 +142,7 @@ fn run(model: &Model, items: &[Item], retry_rejected: bool, batch: usize) -> Opt
     Some((planned.into_inner(), report))
 }
 
-/// What a run says is so.
+/// The report of a run is true.
 fn assert_true(model: &Model, lines: &[Line], report: &Report) {
     for (line, outcome) in lines.iter().zip(&report.outcomes) {
         let paid = model.paid(&line.identity);
@@ -186,14 +184,14 @@ fn check(events: Vec<Event>) {
             Event::Duplicate(_) | Event::Remove(_) | Event::Correct(..) => {}
         }
     }
-    // In the end nothing fails, there is money, and whatever was on its way has arrived.
+    // In the end nothing fails, there is money, and nothing is in flight.
     model.break_with(Vec::new(), None);
     model.top_up(1_000);
     model.set_clock(0);
     model.wait(90 * HOUR_MS);
-    // The first may learn of rejections from before.
+    // The first run may find earlier rejections.
     for is_first in [true, false, false] {
-        let (lines, report) = run(&model, &items, true, 3).expect("it does not crash");
+        let (lines, report) = run(&model, &items, true, 3).expect("no crash");
         assert!(report.stop.is_none(), "{:?}", report.stop);
         assert_eq!(report.removed_unknown, 0);
         assert_true(&model, &lines, &report);
@@ -210,9 +208,9 @@ fn check(events: Vec<Event>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// For any sequence of edits and runs, with crashes and failures in between, clocks that are wrong, and request ids
-    /// that expire, every line of the file is paid exactly once, and no line that was ever in it is paid twice: the
-    /// model ends the test if one is.
+    /// For any sequence of edits and runs, with crashes and failures in between, wrong clocks and expired request ids,
+    /// every line of the file is paid exactly once, and no line that was ever in it is paid twice: the model panics
+    /// otherwise.
     #[test]
     fn every_line_is_paid_exactly_once(events in prop::collection::vec(event(), 1..30)) {
         check(events);
@@ -231,7 +229,7 @@ fn with(faults: &[Fault]) -> Event {
     Event::Run { retry_rejected: false, batch: 2, faults: faults.to_vec(), disk: None }
 }
 
-/// The cases that this was made for, by name.
+/// Cases that were bugs or nearly so.
 #[test]
 fn named_cases() {
     // The answer is lost with the process, and the bank has forgotten the ids when it is run again.
@@ -257,8 +255,8 @@ fn named_cases() {
         retry(&[]),
         retry(&[]),
     ]);
-    // Of two lines that ask for the same, the first was rejected and the second applied, or may have been. One of them
-    // is removed: the other is not sent again.
+    // Of two identical lines, the first was rejected and the second was or may have been applied. One is removed: the
+    // other is not sent again.
     for fault in [Fault::None, Fault::AnswerLost] {
         let run = with(&[Fault::None, fault]);
         let item = |operation, amount| Item { operation, amount, given: None };
@@ -274,8 +272,8 @@ fn named_cases() {
             retry(&[]),
         ]);
     }
-    // Two lines that ask for the same are sent in one batch: the first is rejected, the second is applied. Nothing of that
-    // is recorded, one of them is removed, and the bank has forgotten the ids. The other is not sent again.
+    // Two identical lines are sent in one batch: the first is rejected, the second is applied. Nothing of that is
+    // recorded, one of them is removed, and the bank has forgotten the ids. The other is not sent again.
     let item = |operation, amount| Item { operation, amount, given: None };
     check(vec![
         Event::Insert(0, item("withdraw", 2)),
@@ -288,7 +286,7 @@ fn named_cases() {
         Event::Wait(25 * HOUR_MS),
         with(&[]),
     ]);
-    // The clock of the machine is ahead by more than the bank remembers, while what was sent is on its way.
+    // The clock of the machine is ahead by more than the retention while a batch is in flight.
     check(vec![
         pay(1),
         with(&[Fault::CrashInFlight(3)]),
@@ -297,7 +295,7 @@ fn named_cases() {
         Event::Wait(25 * HOUR_MS),
         with(&[]),
     ]);
-    // The results of a batch cannot be written, for each length to which they can be.
+    // The results of a batch are written only in part, for every length.
     for cut in 0..=255 {
         for append in 0..4 {
             let run =
@@ -308,7 +306,7 @@ fn named_cases() {
 }
 
 #[test]
-fn lines_that_another_caller_has_sent_wait_until_they_are_known() {
+fn lines_that_another_caller_has_sent_wait_until_their_outcome_is_known() {
     let sent = |time: i64, caller: &str| {
         let time = Timestamp::try_from_unix_ms(time).unwrap();
         Sent {
@@ -337,14 +335,14 @@ fn lines_that_another_caller_has_sent_wait_until_they_are_known() {
     let mut disk = model.disk(0);
     let run = Run::new(Some("run".to_owned()), "f.csv".to_owned(), "bank".to_owned());
     history.append(&mut disk, vec![Record::Run(run), pending]).unwrap();
-    // A dry run ends for the same reason.
+    // A dry run stops for the same reason.
     let dry_run = |history: &History| {
         let options = Options { name: "run", retry_rejected: false, atomic: None };
         let steps = plan::plan(&lines, history, options).unwrap();
-        sent_by_another(&steps, None, WINDOW, model.now()).is_some()
+        WINDOW.other_caller(&steps, None, model.now()).is_some()
     };
     assert!(dry_run(&history));
-    // The run is without a token: it cannot repeat what alice has sent, only look whether it was done.
+    // This run has no token: it cannot repeat what alice has sent, only look it up.
     let (_, report) = self::run(&model, &items, false, 1).unwrap();
     assert!(matches!(&report.stop, Some(Stop::OtherCaller(Some(caller))) if caller.subject == "alice"));
     assert_eq!(model.paid(&lines[0].identity), 0);

@@ -5,7 +5,7 @@ fn read(contents: &str) -> Vec<(u64, Result<String, String>)> {
         Ok(rows) => rows
             .map(|(line, row)| (line, row.map(|row| format!("{:?}", row.given().collect::<Vec<_>>()))))
             .collect(),
-        Err(Problem { line, what }) => vec![(line, Err(what))],
+        Err((line, problem)) => vec![(line, Err(problem))],
     }
 }
 
@@ -16,7 +16,7 @@ fn problem(contents: &str) -> (u64, String) {
     let read = read(contents);
     let mut wrong = read.iter().filter_map(|(line, row)| Some((*line, row.clone().err()?)));
     let first = wrong.next().unwrap_or_else(|| panic!("nothing is wrong: {read:?}"));
-    assert_eq!(wrong.next(), None, "told once");
+    assert_eq!(wrong.next(), None, "one problem");
     first
 }
 
@@ -35,11 +35,11 @@ fn csv_and_json_say_the_same() {
 }
 
 #[test]
-fn a_first_line_that_is_no_header_is_told_once() {
+fn a_first_line_that_is_no_header_is_one_problem() {
     for (contents, what) in [
         ("", "the file is empty; expected a CSV header"),
         (" \n\r\n", "the file is empty; expected a CSV header"),
-        ("[{\"operation\":\"deposit\"}]", "begins a JSON array; write one JSON object a line"),
+        ("[{\"operation\":\"deposit\"}]", "begins a JSON array; write one JSON object per line"),
         ("deposit,a,1.00\ndeposit,b,1.00\n", "is not a header; expected a CSV header such as operation"),
         ("<html><body>\nx\n</html>", "is not a header; expected a CSV header such as operation"),
         ("sep=,\noperation,account_id\n", "is a sep= line; remove it"),
@@ -58,11 +58,11 @@ fn a_first_line_that_is_no_header_is_told_once() {
     }
     assert_eq!(problem("\n\nnothing\n").0, 3);
     let utf_16 = rows(b"\xff\xfeo\0p\0").map(|_| ()).unwrap_err();
-    assert_eq!(utf_16.what, "the file is UTF-16; save it as UTF-8");
+    assert_eq!(utf_16.1, "the file is UTF-16; save it as UTF-8");
 }
 
 #[test]
-fn a_quote_without_its_other_is_told_at_its_line() {
+fn an_unclosed_quote_is_a_problem_of_its_line() {
     let what = "a quoted text does not end on its line";
     for (lines, line) in [
         ("deposit,a,\"1.00\ndeposit,b,1.00\n", 2),
@@ -82,7 +82,7 @@ fn a_quote_without_its_other_is_told_at_its_line() {
 }
 
 #[test]
-fn rows_that_do_not_fit_are_told() {
+fn malformed_rows_are_problems() {
     for (contents, line, what) in [
         (&*format!("{HEADER}\ndeposit,a\n"), 2, "has 2 columns, and the header has 3"),
         (&*format!("{HEADER}\ndeposit,a,1,000.00\n"), 2, "has 4 columns, and the header has 3"),

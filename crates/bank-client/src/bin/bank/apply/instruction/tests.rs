@@ -3,7 +3,7 @@ use super::*;
 fn row(columns: &[(&str, &str)]) -> Row {
     let mut row = Row::default();
     for (column, text) in columns {
-        *row.column_mut(column).unwrap() = (*text).to_owned();
+        row.set(column, *text).unwrap();
     }
     row
 }
@@ -13,7 +13,7 @@ fn read(columns: &[(&str, &str)]) -> Result<Instruction, String> {
 }
 
 fn content(columns: &[(&str, &str)]) -> Content {
-    read(columns).unwrap().content()
+    read(columns).unwrap().content
 }
 
 const DEPOSIT: [(&str, &str); 4] =
@@ -26,7 +26,7 @@ fn the_spelling_of_a_line_does_not_change_its_content() {
         assert_eq!(content(&[DEPOSIT[0], DEPOSIT[1], ("amount", amount), DEPOSIT[3]]), first, "{amount}");
     }
     let dollars = Some(Currency::USD);
-    assert_eq!(Instruction::read(&row(&DEPOSIT[..3]), dollars).unwrap().content(), first);
+    assert_eq!(Instruction::read(&row(&DEPOSIT[..3]), dollars).unwrap().content, first);
 
     let interest =
         [("operation", "calculate_interest"), ("account_id", "a"), ("annual_interest_rate", "2.5")];
@@ -52,7 +52,7 @@ fn the_spelling_of_a_line_does_not_change_its_content() {
 }
 
 #[test]
-fn whatever_differs_changes_the_content() {
+fn every_difference_changes_the_content() {
     let mut contents = vec![content(&DEPOSIT)];
     for (index, change) in [
         (0, ("operation", "withdraw")),
@@ -89,7 +89,7 @@ fn the_content_of_a_line_is_the_same_in_every_version() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_said() {
+fn malformed_lines_are_rejected_with_the_reason() {
     for (columns, what) in [
         (&[("account_id", "a")][..], "operation is empty; it must be one of deposit, withdraw, transfer,"),
         (&[("operation", "pay")], "operation is \"pay\"; it must be one of deposit, withdraw, transfer,"),
@@ -178,9 +178,9 @@ fn what_is_wrong_with_a_line_is_said() {
 }
 
 #[test]
-fn every_operation_of_the_table_is_read_and_named_as_it_is_written() {
-    for (name, columns) in OPERATIONS {
-        let mut row = Row { operation: (*name).to_owned(), account_id: "a".to_owned(), ..Row::default() };
+fn every_operation_is_read_with_all_its_columns() {
+    for (name, _, columns) in OPERATIONS {
+        let mut row = row(&[("operation", name), ("account_id", "a")]);
         for column in *columns {
             let text = match *column {
                 "destination_account_id" => "b",
@@ -197,11 +197,11 @@ fn every_operation_of_the_table_is_read_and_named_as_it_is_written() {
                 "labels" => "{\"branch\":\"north\"}",
                 _ => "why",
             };
-            text.clone_into(row.column_mut(column).unwrap());
+            row.set(column, text).unwrap();
         }
         let instruction = Instruction::read(&row, None).unwrap();
-        assert_eq!(instruction.name(), *name);
-        assert!(Instruction::entry_kind(name).is_some());
-        assert_eq!(instruction.canonical(), row, "every column counts");
+        assert_eq!(instruction.name, *name);
+        assert!(entry_kind(name).is_some());
+        assert_eq!(instruction.content, Content::of(&row), "every column counts");
     }
 }

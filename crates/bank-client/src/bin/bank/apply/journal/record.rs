@@ -3,9 +3,9 @@
 use bank_client::{AccountId, Error, RequestId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The version of the format. Another is not read.
+/// The version of the format.
 const VERSION: u32 = 1;
-/// How every results file begins.
+/// The beginning of every results file.
 const BEGINNING: &[u8] = br#"{"record":"run","version":"#;
 
 /// One line of a results file.
@@ -17,21 +17,21 @@ pub(in crate::apply) enum Record {
     Result(StoredResult),
 }
 
-/// What a results file belongs to.
+/// The run that a results file belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::apply) struct Run {
-    version: Version,
-    /// None where every line has its own request id.
+    #[serde(deserialize_with = "version")]
+    version: u32,
+    /// None if every line has its own request id.
     pub(in crate::apply) name: Option<String>,
-    /// Where the file of operations is, seen from the directory of the results file; `-` for a pipe.
+    /// The path of the file of operations, relative to the directory of the results file; `-` for a pipe.
     pub(in crate::apply) input: String,
-    /// Of the bank that the operations were sent to.
     pub(in crate::apply) bank_id: String,
 }
 
 impl Run {
     pub(in crate::apply) fn new(name: Option<String>, input: String, bank_id: String) -> Self {
-        Self { version: Version, name, input, bank_id }
+        Self { version: VERSION, name, input, bank_id }
     }
 }
 
@@ -44,7 +44,7 @@ pub(in crate::apply) struct Sending {
     pub(in crate::apply) lines: Vec<SentLine>,
 }
 
-/// When, by whom, and how long the bank keeps request ids.
+/// When and by whom a batch was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::apply) struct Sent {
     /// By the clock of this machine.
@@ -53,16 +53,18 @@ pub(in crate::apply) struct Sent {
     /// By the clock of the bank.
     #[serde(with = "rfc_3339")]
     pub(in crate::apply) bank_time: Timestamp,
+    /// How long the bank keeps request ids.
     pub(in crate::apply) retention_seconds: u64,
     pub(in crate::apply) caller: Option<Caller>,
 }
 
-/// Who the bank takes the caller for. Request ids are scoped to the subject, and accounts are visible as scopes say.
+/// The caller, according to its token. Request ids are scoped to the subject, and scopes decide which accounts are
+/// visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Caller {
-    pub(crate) subject: String,
-    /// Those of the bank, in order.
-    pub(crate) scopes: Vec<String>,
+pub(in crate::apply) struct Caller {
+    pub(in crate::apply) subject: String,
+    /// The scopes of the bank, sorted.
+    pub(in crate::apply) scopes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,12 +73,12 @@ pub(in crate::apply) struct SentLine {
     pub(in crate::apply) account_id: AccountId,
     pub(in crate::apply) request_id: RequestId,
     pub(in crate::apply) operation: String,
-    /// What it asks for, where the request id does not say it.
+    /// What the line asks for, if it has its own request id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(in crate::apply) content: Option<String>,
 }
 
-/// What became of a line.
+/// The result of a line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::apply) struct StoredResult {
     pub(in crate::apply) line: u64,
@@ -85,7 +87,7 @@ pub(in crate::apply) struct StoredResult {
     pub(in crate::apply) status: Status,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(in crate::apply) error: Option<Rejection>,
-    /// The transaction, the amount and the balance, for whoever reads the file.
+    /// The transaction, the amount and the balance, for readers of the file.
     #[serde(flatten, skip_deserializing)]
     pub(in crate::apply) applied: Option<serde_json::Value>,
 }
@@ -111,34 +113,19 @@ impl Rejection {
     }
 }
 
-/// Whether a first line without an end may be the beginning of that of a results file.
+/// Whether an incomplete first line may be the beginning of a results file.
 pub(super) fn may_be_run(line: &[u8]) -> bool {
     let length = line.len().min(BEGINNING.len());
     line[..length] == BEGINNING[..length]
 }
 
-/// The number that it is read and written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Version;
-
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        VERSION.serialize(serializer)
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        VERSION => Ok(VERSION),
+        other => Err(de::Error::custom(format_args!("it has version {other} of the format, not {VERSION}"))),
     }
 }
 
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u32::deserialize(deserializer)? {
-            VERSION => Ok(Self),
-            other => {
-                Err(de::Error::custom(format_args!("it has version {other} of the format, not {VERSION}")))
-            }
-        }
-    }
-}
-
-/// Times as they are printed everywhere.
 mod rfc_3339 {
     use super::{Deserialize, Deserializer, Serializer, Timestamp, de};
 

@@ -42,7 +42,7 @@ fn editing_a_file_leaves_the_ids_of_all_other_lines_unchanged() {
 }
 
 #[test]
-fn names_ordinals_and_attempts_do_not_run_into_each_other() {
+fn names_ordinals_and_attempts_give_different_ids() {
     let lines = read(deposits(&["1", "1", "11"]).as_bytes(), None).unwrap();
     let mut ids = BTreeMap::new();
     for name in ["", "a", "a1", "a-1", "1", "payroll", "payroll-1", "payroll-11"] {
@@ -75,17 +75,16 @@ fn ids_are_the_same_in_every_version() {
 }
 
 #[test]
-fn an_id_that_is_given_twice_is_told_with_both_lines() {
+fn a_duplicate_request_id_is_a_problem_that_names_both_lines() {
     let same =
         format!("{HEADER}deposit,a,1,USD,x\ndeposit,b,1,USD,x\ndeposit,a,2,USD,x\ndeposit,a,2,USD,x y\n");
     let problems = read(same.as_bytes(), None).unwrap_err();
-    let said: Vec<_> = problems.first.iter().map(|problem| (problem.line, &*problem.what)).collect();
-    assert_eq!(said[0], (4, "request_id x is on line 2 already, for the same account"));
-    assert_eq!((said[1].0, said.len()), (5, 2));
+    assert_eq!(problems.first[0], (4, "request_id x is used on line 2 for the same account".to_owned()));
+    assert_eq!((problems.first[1].0, problems.first.len()), (5, 2));
 }
 
 #[test]
-fn the_first_problems_are_told_and_the_others_counted() {
+fn the_first_problems_are_shown_and_the_others_counted() {
     let problems = read(format!("{HEADER}{}", "deposit,a,,,\n".repeat(30)).as_bytes(), None).unwrap_err();
     assert_eq!((problems.first.len(), problems.more), (20, 10));
 }

@@ -1,11 +1,23 @@
-//! Texts from a server that is hostile, or from strangers: whatever is in them stays on its line and can be seen.
+//! Hostile text from servers and files: it stays on its line, and hidden characters are shown.
 
-use bank_client::{FieldViolation, InterestTerms, RequestId, ResumeToken};
+use bank_client::{
+    Account, AuditFinding, AuditFindingKind, Compounding, DayCount, Entry, EntryKind, Error, FieldViolation,
+    InterestBreakdown, InterestTerms, Receipt, RequestId, ResumeToken, RoundingMode, Transaction, WatchNews,
+};
+use bank_domain::visible;
 
-use super::*;
+use crate::{
+    args::Format,
+    failure::Failure,
+    json::Json as _,
+    output::{
+        Output,
+        tests::{account, entry, list, parsed, receipt, record, server_info, time, usd},
+    },
+    table,
+};
 
-/// Begins a line of its own, clears the screen, turns what follows around, ends a line as some terminals read it, and
-/// hides a letter.
+/// Starts a new line, clears the screen, reverses what follows, ends a line for some terminals, and hides a letter.
 const HOSTILE: &str = "x\nerror: y\r\u{1b}[2J\u{202e}\u{85}\u{2028}\u{e0041}z";
 const SHOWN: &str = r"x\nerror: y\r\u{1b}[2J\u{202e}\u{85}\u{2028}\u{e0041}z";
 
@@ -13,8 +25,7 @@ fn hostile() -> String {
     HOSTILE.to_owned()
 }
 
-/// What is printed as text must show the hostile text as often as it is in there, on so many lines; what is printed
-/// as JSON must have nothing hidden, and the text as it is.
+/// Text must show the hostile text so many times on so many lines. JSON must contain it without hidden characters.
 fn check(lines: usize, times: usize, print: impl Fn(&mut Output)) {
     let printed = |format| {
         let (mut output, results, notes) = record(format);
@@ -47,16 +58,17 @@ fn in_results() {
     let entry = || entry_with(HOSTILE);
     let account =
         || Account { owner: hostile(), labels: [(hostile(), hostile())].into(), ..account("123", "USD", 1) };
-    check(12, 3, |output| output.result(&account(), table::account(&account())));
+    check(12, 3, |output| output.result(account().json(), table::account(&account())));
     check(1, 1, |output| {
-        output.answer(&mut Receipt { message: hostile(), entry: entry(), ..receipt() }, &parsed(&[]));
+        let receipt = Receipt { message: hostile(), entry: entry(), ..receipt() };
+        output.answer(receipt.json(), &receipt.message, false, &parsed(&[]));
     });
     let transaction = Transaction {
         transaction_id: hostile().into(),
         created_at: time(3),
         entries: vec![entry(), entry()],
     };
-    check(3, 2, |output| output.result(&transaction, table::transaction(&transaction)));
+    check(3, 2, |output| output.result(transaction.json(), table::transaction(&transaction)));
     let news = WatchNews { entries: vec![entry()], resume_token: ResumeToken::from(HOSTILE) };
     check(1, 1, |output| output.watched(&news));
     let finding = AuditFinding {
@@ -65,7 +77,7 @@ fn in_results() {
         sequence: None,
         message: hostile(),
     };
-    check(1, 1, |output| output.result(&finding, table::finding(&finding)));
+    check(1, 1, |output| output.result(finding.json(), table::finding(&finding)));
 }
 
 #[tokio::test]
@@ -109,7 +121,7 @@ fn in_what_a_server_says_of_itself() {
     info.store.bank_id = hostile();
     info.store.problem = Some(hostile());
     info.store.durability.description = hostile();
-    check(18, 5, |output| output.result(&info, table::server_info(&info)));
+    check(18, 5, |output| output.result(info.json(), table::server_info(&info)));
 }
 
 #[test]
@@ -128,7 +140,7 @@ fn in_failures() {
 fn check_failure(lines: usize, times: usize, error: impl Fn() -> Error) {
     for format in [Format::Text, Format::Json] {
         let (output, results, notes) = record(format);
-        output.finish(Err(Failure::Bank(error())));
+        output.finish(Err(Failure::from(error())));
         let printed = notes.text();
         assert_eq!(results.text(), "");
         let hidden = printed.chars().any(|character| character != '\n' && visible::is_hidden(character));

@@ -1,15 +1,24 @@
-//! A bank and a disk in memory, that fail as they are told to.
+//! A bank and a disk in memory that fail on demand.
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
+    time::Duration,
 };
 
-use bank_client::{BriefReceipt, Currency, Done, Money, TransactionId};
+use bank_client::{
+    AccountId, BriefReceipt, Currency, Done, Error, Money, RequestId, Results, Timestamp, TransactionId,
+};
 
-use super::{super::*, RETENTION};
-use crate::apply::lines::Identity;
+use super::{
+    bank::{Bank, Found, Now, Wanted},
+    journal::Disk,
+    lines::{Identity, Line},
+};
+
+/// How long the bank keeps request ids.
+pub(super) const RETENTION: Duration = Duration::from_hours(24);
 
 /// What happens to a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +28,19 @@ pub(super) enum Fault {
     CrashBefore,
     /// The tool is killed when the batch has been carried out.
     CrashAfter,
-    /// The tool is killed, and the batch is carried out when the next run has called the bank so many times.
+    /// The tool is killed, and the batch is carried out after so many calls of the next run.
     CrashInFlight(usize),
-    /// It is carried out, and the tool does not learn it.
+    /// The batch is carried out, but the answer is lost.
     AnswerLost,
-    /// Nothing is done, for now.
+    /// Nothing is done: the bank is overloaded.
     Overloaded,
-    /// Nothing is done, and the bank has not looked at the ids.
-    TurnedAway,
-    /// Nothing is done, and the tool cannot know that.
+    /// Nothing is done: the bank refuses it before it looks at the ids.
+    Refused,
+    /// Nothing is done, but the tool cannot know that.
     Failed,
 }
 
-/// What the bank remembers of a request.
+/// A request that the bank remembers.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     amount: i64,
@@ -40,12 +49,12 @@ struct Known {
 }
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct Payment {
     request_id: RequestId,
     identity: String,
     amount: Money,
     content: Option<String>,
-    /// How many lines of the file ask for the same, if it is known what became of all that were removed.
+    /// How many lines of the file ask for the same, if the outcomes of all removed lines are known.
     in_file: Option<u32>,
 }
 
@@ -57,11 +66,11 @@ struct State {
     known: BTreeMap<RequestId, Known>,
     /// The history of the account: id, amount, time.
     entries: Vec<(RequestId, i64, i64)>,
-    /// How often each line was paid that there ever was.
+    /// How often each line was paid.
     paid: BTreeMap<String, u32>,
     /// The same for identical lines together.
     paid_alike: BTreeMap<String, u32>,
-    in_flight: Option<(usize, Vec<Asked>)>,
+    in_flight: Option<(usize, Vec<Payment>)>,
     faults: std::collections::VecDeque<Fault>,
 }
 
@@ -71,13 +80,13 @@ pub(super) struct Model {
     /// After how many appends the disk fails, and how much of the last one it writes, in 255ths.
     disk_fault: Cell<Option<(usize, u8)>>,
     disk_failed: Cell<bool>,
-    /// How many lines of the file ask for the same. Empty where it is not known what became of removed lines.
+    /// How many lines of the file ask for the same. Empty if outcomes of removed lines are unknown.
     in_file: RefCell<BTreeMap<String, u32>>,
-    /// Under which identity each line of the file goes on, by its number.
+    /// The identity of each line of the file, by its number.
     identities: RefCell<BTreeMap<u64, Identity>>,
 }
 
-/// What a line asks for that has no request id of its own.
+/// What a line without its own request id asks for.
 fn content(identity: &Identity) -> Option<String> {
     match identity {
         Identity::Derived { content, .. } => Some(content.hex()),
@@ -103,7 +112,7 @@ impl Model {
         }
     }
 
-    /// These lines are to be carried out.
+    /// Starts a run of these lines.
     pub(super) fn begin(&self, lines: &[Line], is_known: bool) {
         *self.identities.borrow_mut() =
             lines.iter().map(|line| (line.number, line.identity.clone())).collect();
@@ -124,7 +133,7 @@ impl Model {
         self.state.borrow_mut().balance += amount;
     }
 
-    /// Time passes. Nothing is on its way for longer than a minute.
+    /// Lets time pass. Nothing is in flight for longer than a minute.
     pub(super) fn wait(&self, ms: i64) {
         let mut state = self.state.borrow_mut();
         if ms > 60_000 {
@@ -179,7 +188,7 @@ impl Disk for ModelDisk<'_> {
 }
 
 impl State {
-    /// What was on its way is there.
+    /// Carries out what is in flight.
     fn arrive(&mut self) {
         if let Some((_, batch)) = self.in_flight.take() {
             for request in &batch {
@@ -197,8 +206,8 @@ impl State {
         }
     }
 
-    fn carry_out(&mut self, request: &Asked) -> Result<Done, Error> {
-        let Asked { request_id, identity, amount, content, in_file } = request;
+    fn carry_out(&mut self, request: &Payment) -> Result<Done, Error> {
+        let Payment { request_id, identity, amount, content, in_file } = request;
         let retention = i64::try_from(RETENTION.as_millis()).unwrap();
         let now = self.time_ms;
         self.known.retain(|_, known| known.time_ms + retention > now);
@@ -251,16 +260,16 @@ impl Bank for Model {
         Now { here: time(time_ms + clock_ms), bank: time(time_ms) }
     }
 
-    fn is_to_stop(&self) -> bool {
+    fn is_interrupted(&self) -> bool {
         false
     }
 
     async fn send(&self, batch: &[(&Line, &RequestId)], _atomic: bool) -> Result<Results, Error> {
         assert!(!self.disk_failed.get(), "nothing is sent after the disk has failed");
-        let asked = |&(line, request_id): &(&Line, &RequestId)| {
+        let request = |&(line, request_id): &(&Line, &RequestId)| {
             let identity = &self.identities.borrow()[&line.number];
             let content = content(identity);
-            Asked {
+            Payment {
                 request_id: request_id.clone(),
                 identity: name(identity),
                 amount: line.instruction.entry().0.unwrap(),
@@ -268,15 +277,16 @@ impl Bank for Model {
                 content,
             }
         };
-        let requests: Vec<_> = batch.iter().map(asked).collect();
+        let requests: Vec<_> = batch.iter().map(request).collect();
         let fault = {
             let mut state = self.state.borrow_mut();
             state.called();
             state.faults.pop_front().unwrap_or(Fault::None)
         };
-        let all =
-            |make: &dyn Fn(&Asked) -> Error| Ok(requests.iter().map(|request| Err(make(request))).collect());
-        let unknown = |request: &Asked| Error::OutcomeUnknown {
+        let all = |make: &dyn Fn(&Payment) -> Error| {
+            Ok(requests.iter().map(|request| Err(make(request))).collect())
+        };
+        let unknown = |request: &Payment| Error::OutcomeUnknown {
             request_id: request.request_id.clone(),
             message: String::new(),
         };
@@ -311,7 +321,7 @@ impl Bank for Model {
                 all(&unknown)
             }
             Fault::Overloaded => all(&|_| Error::Overloaded { message: String::new(), retry_after: None }),
-            Fault::TurnedAway => all(&|_| Error::PermissionDenied { message: String::new() }),
+            Fault::Refused => all(&|_| Error::PermissionDenied { message: String::new() }),
             Fault::Failed => all(&|_| Error::Internal { message: String::new() }),
         }
     }
