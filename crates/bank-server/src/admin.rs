@@ -3,14 +3,14 @@
 //! | path | answers |
 //! |---|---|
 //! | `GET /healthz` | 200 while the process runs |
-//! | `GET /readyz` | 200 while it can serve; 503 while the store is away or the server drains |
-//! | `GET /metrics` | what is counted and measured, for Prometheus |
+//! | `GET /readyz` | 200 while it is ready; 503 while the store is unavailable or the server drains |
+//! | `GET /metrics` | metrics for Prometheus |
 //! | `GET /log` | the log directives in effect |
 //! | `PUT /log` | sets them, to a level or to directives; from this machine only |
 //!
-//! It tells nothing of any account, and changes nothing but the log. Whoever reaches it can read how
-//! busy the bank is, so it listens on loopback unless it is told otherwise. It does not answer web pages (`hosts`), and
-//! its connections are few and short (`connections`).
+//! It reveals nothing about accounts, and changes nothing but the log. Anyone who reaches it can see how busy the bank is, so
+//! it listens on loopback by default. It does not answer web pages (`hosts`), and its connections are few and short
+//! (`connections`).
 
 mod connections;
 mod hosts;
@@ -40,7 +40,7 @@ use crate::{
 /// Directives are a line of text.
 const BODY_BYTES_MAX: usize = 4096;
 
-/// The port cannot be opened.
+/// The admin port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on {address} for admin.listen: {source}; choose another address, or none with \
@@ -51,7 +51,7 @@ pub struct Error {
     source: io::Error,
 }
 
-/// The admin port, open until it is dropped.
+/// The admin port. It is open until this is dropped.
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
@@ -59,16 +59,16 @@ pub struct Admin {
     counting: JoinHandle<()>,
 }
 
-/// What is told there.
+/// What the admin port reports.
 #[derive(Clone)]
 pub struct Sources {
-    /// What is counted and measured.
+    /// The metrics of the server.
     pub metrics: Arc<Metrics>,
-    /// Whether the server can serve.
+    /// Whether the server is ready.
     pub ready: watch::Receiver<bool>,
-    /// The log, which can be changed there.
+    /// Changes the log level.
     pub log: LogControl,
-    /// The store, of which some things are counted only for those who ask here.
+    /// The store, whose accounts and reconnections are counted for the metrics.
     pub store: Arc<dyn Store>,
     /// The pause between two counts of its accounts.
     pub accounts_interval: Duration,
@@ -78,12 +78,13 @@ impl Admin {
     /// Opens the port.
     ///
     /// # Errors
-    /// [`Error`], if the address is taken or not this machine's.
+    /// If the address is in use or unavailable.
     pub async fn start(address: SocketAddr, hosts: HostNames, sources: Sources) -> Result<Self, Error> {
         let explain = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(explain)?;
         let address = listener.local_addr().map_err(explain)?;
-        let counting = tokio::spawn(store_counts::keep(sources.clone()));
+        let Sources { store, metrics, accounts_interval, .. } = sources.clone();
+        let counting = tokio::spawn(store_counts::update(store, metrics, accounts_interval));
         let routes = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readiness))
@@ -96,7 +97,7 @@ impl Admin {
         Ok(Self { address, serving, counting })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -112,7 +113,7 @@ impl Drop for Admin {
 async fn refuse_web_pages(State(hosts): State<Arc<HostNames>>, request: Request, next: Next) -> Response {
     match hosts.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(hosts::Refused { status, message }) => (status, format!("{message}\n")).into_response(),
+        Err(hosts::Refusal { status, message }) => (status, format!("{message}\n")).into_response(),
     }
 }
 
@@ -120,7 +121,7 @@ async fn readiness(State(sources): State<Sources>) -> Response {
     if *sources.ready.borrow() {
         "ready\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store is away, or the server is stopping\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store is unavailable, or the server is stopping\n")
             .into_response()
     }
 }

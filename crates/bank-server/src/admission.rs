@@ -1,31 +1,30 @@
-//! Limits on what callers may use at once: connections, calls, memory, reads of lists.
+//! Capacity: what callers may use at once of connections, calls, memory and reads of lists.
 //!
-//! Everything here is capacity: a permit is taken, held for as long as the work lasts, and free again when it is
-//! dropped. What exceeds a limit is refused at once, or waits for its permit, and never queues without a bound.
+//! A permit is taken before the work and held for as long as the work lasts; it is free again when it is dropped. A call
+//! that exceeds a limit is refused at once, or waits for its permit where the caller paces itself (streams, lists). All
+//! limits are in [`CallerLimits`] and [`ConnectionLimits`].
 
 mod buffers;
+mod call;
 mod callers;
 mod connections;
 mod descriptors;
+mod limits;
 mod listener;
-mod places;
-mod room;
-mod share;
+mod permit;
 
 #[cfg(test)]
 pub(crate) use self::callers::one_scan;
-pub use self::{
-    buffers::BufferBounds,
-    callers::{CallerBounds, ScanBounds},
-    connections::ConnectionBounds,
-    room::CallBounds,
-};
 pub(crate) use self::{
-    buffers::{Buffers, HeldRoom, NoRoom, Room},
-    callers::{Allowance, Caller, Callers, Excess, TooFast},
-    connections::Admission,
-    descriptors::{ADMIN_CONNECTIONS_MAX, make_room},
-    listener::{Accepted, ConnectionLimits, Listener},
-    places::{Full, Place, Places},
-    room::{CallPlaces, Kind, NoPlace, Places as CallRoom},
+    buffers::{BufferPermit, HeldBuffer},
+    call::{CallKind, CallPermits},
+    callers::{Allowance, Callers, RateLimited},
+    descriptors::{ADMIN_CONNECTIONS_MAX, connections_possible},
+    limits::{LimitReached, LimitScope, Resource},
+    listener::{Accepted, Listener},
+    permit::Permit,
+};
+pub use self::{
+    connections::ConnectionLimits,
+    limits::{CallerLimits, Limit},
 };

@@ -1,7 +1,7 @@
 //! Small files that an operator may replace while the server runs: certificates and keys.
 //!
-//! Whether one was replaced is told by what is in it. Dates lie: a secret that is mounted is replaced by
-//! moving a link.
+//! Their contents show whether they were replaced. Modification times do not: a mounted secret is replaced by moving a
+//! symbolic link.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 /// The largest file that is read. Certificates and keys are a few kilobytes.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// A file that is not to be had.
+/// A file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: cannot be read: {source}", path.display())]
 pub struct Unreadable {
@@ -23,24 +23,24 @@ pub struct Unreadable {
     source: io::Error,
 }
 
-/// What contents have in common only with their equals.
+/// A digest of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of several contents, in order.
+    /// The digest of several contents, in order.
     pub(crate) fn of<'a>(contents: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let each = contents.into_iter().flat_map(Sha256::digest);
         Self(Sha256::digest(each.collect::<Vec<_>>()).into())
     }
 
-    /// That of the same contents under a name.
+    /// The digest of the same contents under a name.
     pub(crate) fn named(self, name: &str) -> Self {
         Self::of([name.as_bytes(), &self.0])
     }
 }
 
-/// Reads a file whole, on a thread that may wait for the disk.
+/// Reads a whole file, on a thread for blocking work.
 pub(crate) async fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let shared = path.to_owned();
     let reading = spawn_blocking(move || {
@@ -59,22 +59,4 @@ pub(crate) async fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fingerprints_tell_apart_where_one_content_ends() {
-        let of = |contents: &[&'static str]| Fingerprint::of(contents.iter().map(|text| text.as_bytes()));
-        assert_eq!(of(&["a", "bc"]), of(&["a", "bc"]));
-        assert_ne!(of(&["a", "bc"]), of(&["ab", "c"]));
-        assert_ne!(of(&["a"]), of(&["a", ""]));
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_a_key_file_is_not_read() {
-        let error = read(Path::new("/nowhere/key.pem")).await.unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/key.pem: cannot be read: No such file"), "{error}");
-        let error = read(Path::new("/dev/zero")).await.unwrap_err().to_string();
-        assert_eq!(error, "/dev/zero: cannot be read: it has more than 1048576 bytes");
-    }
-}
+mod tests;

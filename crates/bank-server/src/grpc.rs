@@ -42,7 +42,7 @@ use self::{
     scans::Scans,
 };
 use crate::{
-    admission::{Allowance, CallPlaces, Caller, HeldRoom, Places},
+    admission::{Allowance, CallPermits, HeldBuffer},
     auth::{Access, Extent, Method},
     ledger::{self, Executed, Ledger},
     status::{Failure, LimitKind, status},
@@ -80,9 +80,6 @@ pub struct BankApi {
     start: Start,
     /// One for each audit or export that may begin.
     audits: Arc<Semaphore>,
-    watches: Arc<Places<Caller>>,
-    /// What dry runs keep, in bytes.
-    dry_runs: Arc<Places<Caller>>,
     /// Streams of replies end with it.
     draining: CancellationToken,
     /// The calls in flight, these among them.
@@ -95,17 +92,11 @@ impl BankApi {
     /// The API of a ledger.
     pub fn new(ledger: Ledger, options: ApiOptions) -> Self {
         let audits = Arc::new(Semaphore::new(options.concurrent_audits_max));
-        let WatchOptions { concurrent_max, concurrent_per_caller_max, .. } = options.watch;
-        let watches = Arc::new(Places::new(concurrent_max, concurrent_per_caller_max));
-        let BatchBounds { dry_run_bytes_max, dry_run_bytes_per_caller_max, .. } = options.batches;
-        let dry_runs = Arc::new(Places::new(dry_run_bytes_max, dry_run_bytes_per_caller_max));
         Self {
             start: Start::now(ledger.clock()),
             ledger,
             options: Arc::new(options),
             audits,
-            watches,
-            dry_runs,
             draining: CancellationToken::new(),
             calls: TaskTracker::new(),
             detached: TaskTracker::new(),
@@ -151,13 +142,13 @@ impl BankApi {
         Reply: Send + 'static,
     {
         // There if it is one.
-        let Some(places) = request.extensions_mut().remove::<CallPlaces>() else {
+        let Some(permits) = request.extensions_mut().remove::<CallPermits>() else {
             return self.mutate_here(method, request, render).await;
         };
         let api = self.clone();
         let work = async move {
             let reply = api.mutate_here(method, request, render).await;
-            drop(places);
+            drop(permits);
             Ok(reply)
         };
         self.detach(work).await.unwrap_or_else(|failure| Err(status(failure)))
@@ -233,19 +224,19 @@ impl BankApi {
     {
         let call = Call::begin(method, &request, self.options.request_timeout);
         let (deadline, access) = (call.deadline(), call.access());
-        let held = HeldRoom::default();
+        let held = HeldBuffer::default();
         let work = pin!(async {
             let access = access?;
             let caller = Allowance::of_call(request.extensions()).ok_or(Failure::Unidentified)?;
             let query = Query::parse_with(request.into_inner(), &self.assumed(&access))?;
             let bytes_max = query.bytes_max();
-            let room = timeout_at(deadline, caller.buffers().take(bytes_max)).await;
-            let mut room = room.map_err(|_| Failure::from(caller.buffers().none_for(bytes_max)))?;
+            let room = timeout_at(deadline, caller.reserve(bytes_max)).await;
+            let mut room = room.map_err(|_| Failure::from(caller.buffer_limit(bytes_max)))?;
             let store = Arc::new(Scans::new(Arc::clone(self.ledger.store()), caller));
             let answer = pin!(answer(store, access, query));
             let answer = timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))?;
             // As a message, and as bytes.
-            room.keep(2 * answer.reply.encoded_len());
+            room.shrink(2 * answer.reply.encoded_len());
             held.hold(room);
             Ok(answer)
         });
@@ -460,9 +451,6 @@ impl BankService for BankApi {
         &self,
         request: Request<v1::WatchTransactionsRequest>,
     ) -> Result<Response<Self::WatchTransactionsStream>, Status> {
-        let caller = Caller::of_call(request.extensions());
-        Ok(self.stream(Method::WatchTransactions, request, |api, access, query, reply_to| async move {
-            watch::transactions(api, caller.ok_or(Failure::Unidentified)?, access, query, reply_to).await
-        }))
+        Ok(self.stream(Method::WatchTransactions, request, watch::transactions))
     }
 }

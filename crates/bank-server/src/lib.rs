@@ -1,28 +1,23 @@
 //! The bank as a gRPC server.
 //!
-//! ```text
-//! main -> config -> telemetry -> store -> ledger -> grpc -> server -> drain
-//! ```
+//! | module | contents |
+//! |---|---|
+//! | [`config`] | the configuration: defaults, file, environment and flags, validated before anything starts |
+//! | [`server`] | the gRPC server: connections, health, reflection, shutdown |
+//! | [`admin`] | metrics, probes and the log level, over HTTP |
+//! | [`grpc`] | the API: messages to commands, outcomes to messages |
+//! | `status` | the only place that makes an error status |
+//! | [`ledger`] | the only place where commands take effect |
+//! | [`audit`], [`watch`], [`backup`] | verification of all histories, subscriptions to new entries, export and import |
+//! | [`notifier`] | wake-ups of watches for accounts that were just written to |
+//! | `admission` | limits on what callers use at once |
+//! | [`audit_trail`] | a record of denials and of administrative calls |
+//! | [`auth`] | who calls, and what they may do |
+//! | [`metrics`] | counters and histograms for Prometheus |
+//! | [`telemetry`], [`tls`], [`network`], [`terminal`] | log and traces, certificates, addresses, command line output |
 //!
-//! | module | is | knows |
-//! |---|---|---|
-//! | [`config`] | what the operator asked for, checked as a whole before anything starts | the options of the others |
-//! | [`store`] | which store it is | `config`, the backends |
-//! | [`telemetry`] | where log lines go and how they look | `config` |
-//! | [`audit_trail`] | who was denied, and who used administrative leave | nothing |
-//! | [`auth`] | who calls, and what they may do | the domain |
-//! | [`tls`] | certificates and keys of connections, kept up with their files | `telemetry` |
-//! | [`ledger`] | the one place where commands take effect | the domain, the store, `auth`, `notifier` |
-//! | [`notifier`] | which accounts were just written to, for those who watch them | the domain |
-//! | [`audit`] | a walk through everything, and what is wrong with it | the domain, the store |
-//! | [`backup`] | a bank as a file, and a file as a bank | the domain, the store |
-//! | [`watch`] | histories as they happen | the domain, the store |
-//! | [`grpc`] | the API: messages to commands, outcomes to messages | `ledger`, `audit`, `backup`, `watch`, the protocol |
-//! | [`metrics`] | what is counted and measured | nothing of the others but their outcomes |
-//! | [`admin`] | metrics, probes and the log level, over HTTP | `metrics`, `telemetry` |
-//! | [`server`] | the socket, health, reflection, and an orderly end | `grpc`, the store's health |
-//!
-//! Nothing here knows a rule of the bank, and `ledger` knows nothing of gRPC.
+//! ARCHITECTURE.md shows which module may use which. Nothing here knows a rule of the bank, and `ledger` knows nothing of
+//! gRPC.
 
 pub mod admin;
 pub mod admission;
@@ -43,5 +38,6 @@ pub mod server;
 mod status;
 pub mod store;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 pub mod watch;

@@ -1,13 +1,6 @@
-//! `bank-server`: settings, log, store, ledger, calls, and an orderly end.
+//! `bank-server`: configuration, log, store, ledger, server, shutdown.
 
-use std::{
-    env,
-    fmt::Display,
-    io::{self, Write as _},
-    panic,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{env, panic, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use bank_domain::{redacted, visible};
@@ -19,54 +12,45 @@ use bank_server::{
     ledger::Ledger,
     metrics::Metrics,
     network::Socket,
-    server::{Gate, Server, Signals},
+    server::{Drained, Gate, Server, Signals},
     store,
     telemetry::{self, LogControl},
+    terminal::{fail, print, usage},
 };
 use clap::Parser as _;
-use tokio::{
-    runtime::Runtime,
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime::Runtime, time::Instant};
 
-/// A call takes and gives back dozens of small pieces of memory: docs/performance.md says what this gives.
+/// A call makes dozens of small allocations: docs/performance.md says what this allocator gains.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The command line or a setting is wrong.
-const BAD_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => return usage(&error),
-    };
-    let loaded = match config::load(&args, env::vars_os()) {
-        Ok(loaded) => loaded,
-        Err(error) => return refuse(&error),
-    };
+    start().unwrap_or_else(|code| code)
+}
+
+/// Does what the command line asks for. An error has been printed and is an exit code.
+fn start() -> Result<ExitCode, ExitCode> {
+    let args = Args::try_parse().map_err(|error| usage(&error))?;
+    let loaded = config::load(&args, env::vars_os()).map_err(|error| fail(&error))?;
     if args.print_config {
-        return print(&loaded.to_toml());
+        return Ok(print(&loaded.to_toml()));
     }
     if args.check {
-        return print("ok\n");
+        return Ok(print("ok\n"));
     }
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("cannot start threads: {error}")),
-    };
+    let runtime = Runtime::new().map_err(|error| fail(&format!("cannot start threads: {error}")))?;
     let code = if args.check_store {
         runtime.block_on(check_store(&loaded.config))
     } else {
         serve(&runtime, &loaded)
     };
-    // Whatever still runs has been given up, such as a look-up of a host name that does not answer.
+    // Does not wait for work that was given up, such as resolving a host name.
     runtime.shutdown_background();
-    code
+    Ok(code)
 }
 
 async fn check_store(config: &Config) -> ExitCode {
-    // What is damaged is told below.
+    // The report says what is damaged.
     panic::set_hook(Box::new(|_| {}));
     match store::check(config.store_options(config.timekeeper())).await {
         Ok((report, is_in_order)) if print(&visible::lines(&report)) == ExitCode::SUCCESS && is_in_order => {
@@ -74,18 +58,18 @@ async fn check_store(config: &Config) -> ExitCode {
         }
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            refuse(&telemetry::in_full(&error));
+            fail(&telemetry::in_full(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 fn serve(runtime: &Runtime, loaded: &Loaded) -> ExitCode {
-    // What sends spans runs on it.
+    // The exporter of spans needs the runtime.
     let inside = runtime.enter();
     let telemetry = match telemetry::init(&loaded.config.log, &loaded.config.traces) {
         Ok(telemetry) => telemetry,
-        Err(error) => return refuse(&error),
+        Err(error) => return fail(&error),
     };
     drop(inside);
     let code = runtime.block_on(run(loaded, telemetry.log())).unwrap_or_else(|error| {
@@ -101,14 +85,14 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let file = loaded.file.as_ref().map(|path| redacted(&path.to_string_lossy()));
     let _audit_trail = Flushing::start();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "bank-server starts");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "starting bank-server");
     let clock = config.timekeeper();
     let socket = Socket::bind(config.server.listen)?;
     let gate = Gate::open(config.gate_options(&clock)).await?;
     let store = tokio::select! {
         store = store::open(config.store_options(clock)) => store?,
         signal = signals.next() => {
-            tracing::info!(signal, "stopped before it was started");
+            tracing::info!(signal, "stopped before it was ready");
             return Ok(ExitCode::SUCCESS);
         }
     };
@@ -119,16 +103,14 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let api = BankApi::new(ledger.clone(), config.api_options());
     let mut server =
         Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
-    let _admin = match config.admin.listen {
-        Some(address) => {
-            let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
-            let accounts_interval = config.accounts_interval();
-            let sources = Sources { metrics, ready, log, store, accounts_interval };
-            let admin = Admin::start(address, config.admin.hosts.clone(), sources).await?;
-            tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
-            Some(admin)
-        }
-        None => None,
+    let _admin = if let Some(address) = config.admin.listen {
+        let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
+        let sources = Sources { metrics, ready, log, store, accounts_interval: config.accounts_interval() };
+        let admin = Admin::start(address, config.admin.hosts.clone(), sources).await?;
+        tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
+        Some(admin)
+    } else {
+        None
     };
     let address = server.address();
     tracing::info!(%address, "listening for gRPC calls");
@@ -142,7 +124,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     let grace_ms = config.server.shutdown_grace_ms;
     tracing::info!(signal, grace_ms, "stopping: finishing the calls in flight");
     tokio::select! {
-        code = drain(server, ledger, config) => Ok(code),
+        code = drain(server, config.shutdown_grace()) => Ok(code),
         signal = signals.next() => {
             tracing::error!(signal, "a second signal: stopped at once; calls in flight were cut off");
             Ok(ExitCode::FAILURE)
@@ -150,55 +132,20 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Finishes what was begun, as far as the grace period allows.
-async fn drain(server: Server, ledger: Ledger, config: &Config) -> ExitCode {
+async fn drain(server: Server, grace: Duration) -> ExitCode {
     let began_at = Instant::now();
-    let give_up_at = began_at + config.shutdown_grace();
-    let calls_cut_off = server.drain(give_up_at).await.calls_cut_off;
-    let ledger_drained = timeout_at(give_up_at, ledger.drain()).await.is_ok();
-    // What is acknowledged is safe without it.
-    let _ = timeout_at(give_up_at, ledger.store().close()).await;
+    let Drained { calls_cut_off, ledger_drained } = server.drain(began_at + grace).await;
     let took_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     if calls_cut_off == 0 && ledger_drained {
-        tracing::info!(took_ms, "stopped: everything was finished");
+        tracing::info!(took_ms, "stopped: all work is finished");
         return ExitCode::SUCCESS;
     }
     tracing::error!(
         took_ms,
         calls_cut_off,
         ledger_drained,
-        "stopped after server.shutdown_grace_ms with work unfinished; callers find out what became of \
-         theirs by sending it again with the same request_id",
+        "stopped after server.shutdown_grace_ms with unfinished work; callers learn the outcome by repeating a call \
+         with the same request_id",
     );
     ExitCode::FAILURE
-}
-
-/// Prints the help or the version that was asked for, or what is wrong with the command line.
-fn usage(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() {
-        return refuse(&error.render().to_string().trim_end());
-    }
-    printed(error.print())
-}
-
-fn print(text: &str) -> ExitCode {
-    printed(io::stdout().write_all(text.as_bytes()))
-}
-
-/// What was asked for and could not be written was not given.
-fn printed(result: io::Result<()>) -> ExitCode {
-    match result.and_then(|()| io::stdout().flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            refuse(&format_args!("cannot write to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Says what is wrong with the command line, a setting or the start. It may quote a mistyped URL.
-fn refuse(problem: &dyn Display) -> ExitCode {
-    // If standard error is closed, the exit code has to do.
-    let _ = writeln!(io::stderr(), "{}", visible::lines(&redacted(&problem.to_string())));
-    ExitCode::from(BAD_USAGE)
 }

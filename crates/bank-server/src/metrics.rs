@@ -1,7 +1,7 @@
-//! What the server counts and measures, in the text format of Prometheus.
+//! Metrics in the text format of Prometheus.
 //!
-//! `docs/metrics.md` says what each metric means; a test holds the two together. No label names an
-//! account, a caller or a request: their number has no bound.
+//! `docs/metrics.md` explains each metric; a test compares the two. No label names an account, a caller or a request:
+//! their number has no bound.
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
@@ -14,15 +14,15 @@ use tonic::Code;
 
 use crate::auth::Method;
 
-/// What the text is, for whoever scrapes it.
+/// The content type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// From a tenth of a millisecond, which a commit in memory takes, to the ten seconds after which an
-/// outcome is given up.
+/// Buckets from a tenth of a millisecond, which a commit in memory takes, to ten seconds, the default of
+/// `ledger.outcome_timeout_ms`.
 const SECONDS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Up to the largest batch that can be configured.
+/// Buckets up to the largest batch that can be configured.
 const COMMANDS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0, 2500.0, 10_000.0];
 
 /// All metrics of one server.
@@ -31,7 +31,7 @@ pub struct Metrics {
     registry: Registry,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
-    /// What each call counts on, in the order of the methods: looking a metric up by its labels takes longer.
+    /// The metrics of each method, in the order of the methods: looking one up by its labels takes longer.
     of_methods: [OfMethod; Method::ALL.len()],
     calls_in_flight: IntGauge,
     queue_commands: IntGauge,
@@ -62,18 +62,18 @@ struct OfMethod {
     seconds: OnceLock<Histogram>,
 }
 
-/// What became of one command, as `bank_commands_total` counts it.
+/// The outcome of a command, as `bank_commands_total` counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
     /// Carried out.
     Applied,
-    /// Refused by a rule of the bank.
+    /// Rejected by a rule of the bank.
     Rejected,
     /// The outcome of an earlier call with the same request id.
     Replayed,
-    /// Decided on what was no longer so; decided again.
+    /// Decided on an outdated state; it is decided again.
     Conflict,
-    /// Not carried out: the deadline passed, the store was away, the request id was taken.
+    /// Not carried out: the deadline passed, the store was unavailable, the request id was in use.
     Failed,
     /// It may have been carried out.
     Unknown,
@@ -96,23 +96,22 @@ impl CommandOutcome {
 }
 
 impl Metrics {
-    /// Metrics that start at zero.
+    /// All metrics, at zero.
     ///
     /// # Errors
-    /// If two of them have one name, or one has a name that cannot be.
+    /// If two metrics have the same name, or a name is invalid.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let register = Register { registry: &registry };
         let build =
-            register.gauges("bank_build_info", "Always 1; the labels say what runs.", &["version"])?;
+            register.gauges("bank_build_info", "Always 1; the label is the version.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let commands =
-            register.counters("bank_commands_total", "Commands by what became of them.", &["outcome"])?;
+        let commands = register.counters("bank_commands_total", "Commands by outcome.", &["outcome"])?;
         // A counter that is there from the start shows its first increment.
         let commands = CommandOutcome::ALL.map(|outcome| commands.with_label_values(&[outcome.as_str()]));
         let operation_results = register.counters(
             "bank_batch_results_total",
-            "Operations of batches by how they ended.",
+            "Operations of batches by gRPC code.",
             &["code"],
         )?;
         // It is there before the first batch.
@@ -120,34 +119,30 @@ impl Metrics {
         let metrics = Self {
             calls: register.counters(
                 "bank_calls_total",
-                "Calls that ended, by method and gRPC code.",
+                "Finished calls by method and gRPC code.",
                 &["method", "code"],
             )?,
             call_seconds: register.add(HistogramVec::new(
                 HistogramOpts::new(
                     "bank_call_duration_seconds",
-                    "From the headers of a call to the end of its reply.",
+                    "Time from the headers of a call to the end of its reply.",
                 )
                 .buckets(SECONDS.to_vec()),
                 &["method"],
             )?)?,
             of_methods: std::array::from_fn(|_| OfMethod::default()),
-            calls_in_flight: register.gauge("bank_calls_in_flight", "Calls that have not ended.")?,
+            calls_in_flight: register.gauge("bank_calls_in_flight", "Calls in flight.")?,
             queue_commands: register
-                .gauge("bank_queue_commands", "Commands that wait for their sequencer.")?,
+                .gauge("bank_queue_commands", "Commands in the queues of the sequencers.")?,
             queue_seconds: register.histogram(
                 "bank_queue_wait_seconds",
-                "How long commands waited for their sequencer.",
+                "Time that commands spent in a queue.",
                 &SECONDS,
             )?,
-            batch_commands: register.histogram(
-                "bank_batch_commands",
-                "Commands that shared one commit.",
-                &COMMANDS,
-            )?,
+            batch_commands: register.histogram("bank_batch_commands", "Commands per commit.", &COMMANDS)?,
             commit_seconds: register.histogram(
                 "bank_commit_duration_seconds",
-                "How long the store took for a commit, with all times that it was sent.",
+                "Duration of a commit in the store, including resends.",
                 &SECONDS,
             )?,
             commit_resends: register.counter(
@@ -157,46 +152,46 @@ impl Metrics {
             commands,
             operations: register.histogram(
                 "bank_batch_operations",
-                "Operations of the batches that callers sent.",
+                "Operations per batch that callers sent.",
                 &COMMANDS,
             )?,
             operation_results,
-            clock_right: register
-                .gauge("bank_clock_right", "1 while the clock of this server is right, else 0.")?,
+            clock_right: register.gauge(
+                "bank_clock_right",
+                "1 while the clock of this server is within its limit, otherwise 0.",
+            )?,
             clock_offset_seconds: register.decimal_gauge(
                 "bank_clock_offset_seconds",
-                "How far the clock of this server is ahead of the time it should say.",
+                "How far the clock of this server is ahead of the expected time.",
             )?,
-            store_up: register.gauge("bank_store_up", "1 while the store takes commits, else 0.")?,
-            store_reconnects: register.counter(
-                "bank_store_reconnects_total",
-                "Connections to the store that were lost and made anew.",
-            )?,
+            store_up: register.gauge("bank_store_up", "1 while the store takes commits, otherwise 0.")?,
+            store_reconnects: register
+                .counter("bank_store_reconnects_total", "Reconnections to the store.")?,
             durability: register.gauges(
                 "bank_durability_info",
-                "Always 1; the labels say what is promised of an acknowledged write.",
+                "Always 1; the labels are the promised durability of an acknowledged write.",
                 &["level", "replicas"],
             )?,
             durability_given: register.gauge(
                 "bank_durability_given",
-                "1 while the store gives what is promised, as far as is known, else 0.",
+                "1 while the store is known to keep the promised durability, otherwise 0.",
             )?,
-            accounts: register.gauges("bank_accounts", "How many accounts there are.", &[])?,
+            accounts: register.gauges("bank_accounts", "Number of accounts.", &[])?,
             lost_entries: register.counter(
                 "bank_lost_entries_total",
-                "Entries that were acknowledged and then found gone, at least.",
+                "Acknowledged entries that were found to be lost, at least.",
             )?,
-            watches_open: register.gauge("bank_watches_open", "Watches that have not ended.")?,
+            watches_open: register.gauge("bank_watches_open", "Open watches.")?,
             registry,
         };
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
-    /// Everything, as it is now.
+    /// The current values as text.
     ///
     /// # Errors
-    /// If a metric cannot be written as text.
+    /// If a metric cannot be encoded.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
@@ -206,10 +201,10 @@ impl Metrics {
         self.calls_in_flight.inc();
     }
 
-    /// A call has ended, however it did; of no method where its caller made one up.
+    /// A call has ended. There is no method if the caller named one that does not exist.
     pub(crate) fn call_ended(&self, method: Option<Method>, code: Code, took: Duration) {
         self.calls_in_flight.dec();
-        // Whatever callers make up is one label.
+        // Unknown methods share one label.
         let name = method.map_or("other", Method::name);
         let known = method.and_then(|method| self.of_methods.get(method as usize));
         let ended = |code: Code| self.calls.with_label_values(&[name, &format!("{code:?}")]);
@@ -240,7 +235,7 @@ impl Metrics {
         self.commands[outcome as usize].inc();
     }
 
-    /// A batch of operations was answered: how many of them with which code.
+    /// A batch was answered; `codes` says how many operations ended with which code.
     #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52 operations")]
     pub(crate) fn batch_ended(&self, operations: usize, codes: &BTreeMap<i32, u64>) {
         self.operations.observe(operations as f64);
@@ -261,12 +256,12 @@ impl Metrics {
         self.commit_resends.inc();
     }
 
-    /// So many entries were acknowledged and are gone.
+    /// Acknowledged entries were found to be lost.
     pub(crate) fn entries_lost(&self, count: u64) {
         self.lost_entries.inc_by(count);
     }
 
-    /// Somebody watches.
+    /// A watch has begun.
     pub(crate) fn watch_began(&self) {
         self.watches_open.inc();
     }
@@ -276,7 +271,7 @@ impl Metrics {
         self.watches_open.dec();
     }
 
-    /// What the clock says, and whether it is right.
+    /// The clock was compared with the expected time.
     pub(crate) fn clock_says(&self, reading: Reading) {
         self.clock_right.set(i64::from(!reading.is_off));
         let seconds = Duration::from_millis(reading.offset_ms.unsigned_abs()).as_secs_f64();
@@ -288,18 +283,18 @@ impl Metrics {
         self.store_up.set(i64::from(up));
     }
 
-    /// So many connections to the store were lost and made anew.
+    /// Connections to the store were lost and made again.
     pub(crate) fn store_reconnected(&self, times: u64) {
         self.store_reconnects.inc_by(times);
     }
 
-    /// What the store promises of an acknowledged write.
+    /// The durability that the store promises for an acknowledged write.
     pub(crate) fn durability_is(&self, promised: &Durability) {
         let Durability { level, replicas, .. } = promised;
         self.durability.with_label_values(&[level.as_str(), &replicas.to_string()]).set(1);
     }
 
-    /// Whether the store gives what it promises.
+    /// Whether the store keeps the promised durability.
     pub(crate) fn durability_is_given(&self, given: bool) {
         self.durability_given.set(i64::from(given));
     }
@@ -310,7 +305,7 @@ impl Metrics {
     }
 }
 
-/// Makes metrics, and keeps them in the registry.
+/// Creates metrics and registers them.
 struct Register<'a> {
     registry: &'a Registry,
 }

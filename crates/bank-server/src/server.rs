@@ -1,8 +1,7 @@
-//! The gRPC server: the socket, the services on it, and an orderly end.
+//! The gRPC server: the listener, the services, and shutdown.
 //!
-//! A connection that is open does not keep the server from ending, and neither does a caller that
-//! watches the server's health: only calls to the bank itself are waited for. Of those, the ones with a
-//! stream of replies end by themselves when it drains, and are not waited for.
+//! Shutdown waits for calls to the bank only, not for open connections or streams that watch the server's health. Calls
+//! with a stream of replies end by themselves when the server drains, and are not waited for.
 
 mod activity;
 mod bounded;
@@ -15,7 +14,9 @@ mod health;
 mod messages;
 mod metered;
 mod options;
+mod self_wake;
 mod signals;
+mod sync;
 mod unread;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
@@ -46,11 +47,11 @@ use self::{
 pub use self::{
     gate::{Gate, GateOptions},
     health::HealthOptions,
-    options::{Patience, ServerOptions, UnreadBounds},
+    options::{ServerOptions, Timeouts, UnreadBounds},
     signals::Signals,
 };
 use crate::{
-    admission::{self, Accepted, Admission, ConnectionLimits, Listener},
+    admission::{self, Accepted, Listener},
     grpc::{Authenticate, BankApi},
     ledger::Ledger,
     metrics::Metrics,
@@ -61,7 +62,7 @@ use crate::{
 /// The largest message to reflection: the name of a file or symbol.
 const REFLECTION_MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Why the server cannot serve.
+/// Why the server cannot start, or has stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
@@ -75,9 +76,9 @@ pub enum Error {
     Stopped(String),
 }
 
-/// A server that is running.
-#[derive(Debug)]
+/// A running server.
 pub struct Server {
+    ledger: Ledger,
     address: SocketAddr,
     calls: TaskTracker,
     detached: TaskTracker,
@@ -88,19 +89,21 @@ pub struct Server {
     serving: JoinHandle<()>,
 }
 
-/// How a server ended.
+/// How the shutdown of a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Drained {
     /// How many calls to the bank were still in flight.
     pub calls_cut_off: usize,
+    /// Whether the ledger has finished all its work.
+    pub ledger_drained: bool,
 }
 
 impl Server {
-    /// Starts to take calls: when this returns, clients can connect.
+    /// Starts the server: when this returns, clients can connect.
     ///
     /// # Errors
-    /// [`Error`], if the address is taken after all.
+    /// If the address cannot be listened on.
     pub fn start(
         socket: Socket,
         api: BankApi,
@@ -119,12 +122,12 @@ impl Server {
             single: BankServiceServer::new(api.clone())
                 .max_decoding_message_size(options.message_bytes_max)
                 .max_encoding_message_size(options.reply_bytes_max),
-            // A reply is as large as its batch makes it: once it was carried out, it must be told.
+            // There is no limit on the reply: the results of a batch that was carried out must reach the caller.
             batches: BankServiceServer::new(api).max_decoding_message_size(options.batch_bytes_max),
         };
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
-            health::service(ledger, Arc::clone(&metrics), now_ready, &options.health, &draining);
+            health::service(ledger.clone(), Arc::clone(&metrics), now_ready, &options.health, &draining);
         let mut others = Routes::new(health.max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX));
         if options.reflection {
             let max = REFLECTION_MESSAGE_BYTES_MAX;
@@ -134,9 +137,9 @@ impl Server {
                 .add_service(reflection()?.build_v1alpha()?.max_decoding_message_size(max));
         }
         let (listener, address) = socket.listen()?;
-        let mut bounds = options.connections;
-        bounds.connections_max = admission::make_room(bounds.connections_max);
-        let listener = Listener::new(listener, Admission::new(bounds), ConnectionLimits::OF_CALLERS);
+        let mut limits = options.connections;
+        limits.total_max = admission::connections_possible(limits.total_max);
+        let listener = Listener::new(listener, limits, "server");
         let services = Services {
             bank: ServiceBuilder::new()
                 .layer(Authenticate::new(gate.authentication))
@@ -153,6 +156,7 @@ impl Server {
         };
         let protocol = Protocol::new(options, closing.clone());
         Ok(Self {
+            ledger,
             address,
             calls,
             detached,
@@ -164,38 +168,36 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Whether it can serve now: the store answers, and it does not drain.
+    /// Whether it is ready: the store answers and the server is not draining.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
     }
 
-    /// Waits until the server stops by itself, which it should not.
-    ///
-    /// Cancel safe.
+    /// Waits until the server stops by itself, which is a failure. Cancel safe.
     pub async fn stopped(&mut self) -> Error {
         match (&mut self.serving).await {
-            Ok(()) => Error::Stopped("it takes no more connections".to_owned()),
+            Ok(()) => Error::Stopped("it accepts no more connections".to_owned()),
             Err(error) => Error::Stopped(error.to_string()),
         }
     }
 
-    /// Reports that it is not serving, takes no more calls, and waits for those in flight, but not
-    /// longer than until `give_up_at`.
+    /// Shuts down: reports that it is not serving, takes no more calls, finishes those in flight, drains the ledger and
+    /// closes the store. It stops waiting at `give_up_at`.
     pub async fn drain(mut self, give_up_at: Instant) -> Drained {
         self.draining.cancel();
-        // It reports before it ends, so callers know before their connections go.
+        // Health is reported first, so callers know before their connections close.
         let _ = timeout_at(give_up_at, self.health).await;
         self.closing.cancel();
         loop {
             if timeout_at(give_up_at, self.calls.wait()).await.is_err() {
                 break;
             }
-            // A call that arrived while its connection was told to close is still taken.
+            // A call that arrived while its connection was told to close is still served.
             let goodbye = give_up_at.min(Instant::now() + GOODBYE);
             tokio::select! {
                 _ = &mut self.serving => break,
@@ -206,13 +208,17 @@ impl Server {
                 }
             }
         }
-        // What it leaves undone, its call has been counted for, or nobody waits for it.
+        // Detached work that is cut off either belongs to a call that is counted, or nobody waits for it.
         let _ = timeout_at(give_up_at, self.detached.wait()).await;
-        Drained { calls_cut_off: self.calls.len() }
+        let calls_cut_off = self.calls.len();
+        let ledger_drained = timeout_at(give_up_at, self.ledger.drain()).await.is_ok();
+        // Acknowledged writes are safe even if closing takes too long.
+        let _ = timeout_at(give_up_at, self.ledger.store().close()).await;
+        Drained { calls_cut_off, ledger_drained }
     }
 }
 
-/// Lets connections in until `closing` is cancelled, and returns when all have ended.
+/// Accepts connections until `closing` is cancelled, and returns when all have ended.
 async fn serve<Bank>(
     mut listener: Listener,
     tls: Option<Tls>,
@@ -228,10 +234,10 @@ async fn serve<Bank>(
         let (tls, protocol, services) = (tls.clone(), protocol.clone(), services.clone());
         let closing = closing.clone();
         connections.spawn(async move {
-            let Accepted { stream, peer, place } = accepted;
+            let Accepted { stream, peer, permit } = accepted;
             match tls {
                 None => protocol.serve(stream, peer, services).await,
-                // A handshake takes a place, but nobody's time: each is in a task of its own.
+                // A handshake holds a permit, but each is in its own task, so nobody waits for it.
                 Some(tls) => {
                     let secured = closing.run_until_cancelled(tls.accept(stream, peer)).await;
                     if let Some(stream) = secured.flatten() {
@@ -239,7 +245,7 @@ async fn serve<Bank>(
                     }
                 }
             }
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
@@ -254,11 +260,11 @@ fn reflection() -> Result<tonic_reflection::server::Builder<'static>, tonic_refl
         .register_file_descriptor_set(error_details()?))
 }
 
-/// The types that the details of errors have: without them, grpcurl and others show details as base64.
+/// The types of error details: without them, grpcurl and others show details as base64.
 fn error_details() -> Result<FileDescriptorSet, prost::DecodeError> {
     let mut described = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?;
     for file in described.file.iter_mut().filter(|file| file.package() == "google.rpc") {
-        // They are compiled from another directory there than everywhere else.
+        // tonic_types compiles them from another directory than everybody else.
         file.name = Some(format!("google/rpc/{}", file.name()));
     }
     Ok(described)

@@ -1,15 +1,13 @@
-//! What the server says while it runs: `tracing` events, as lines on standard output.
+//! The log and traces: `tracing` events as lines on standard output, spans for an OpenTelemetry collector.
 //!
-//! Targets are `bank_*` for the crates, and `bank::*` for what has a meaning of its own, such as
-//! `bank::call` for one line a call. The level in the configuration is for these; libraries say
-//! warnings and errors only, unless a directive of the filter says otherwise. The audit trail,
-//! `bank::audit`, is written whatever they say.
+//! Targets are `bank_*` for the crates, and `bank::*` for special topics, such as `bank::call` for one line per call.
+//! `log.level` applies to these; libraries log warnings and errors only, unless `log.filter` says otherwise. The audit
+//! trail, `bank::audit`, is always written.
 //!
-//! Spans with the target [`TRACES`] are not for the log: they go to an OpenTelemetry collector, if
-//! there is one.
+//! Spans with the target [`TRACES`] go to the collector and not to the log.
 
 mod escaped;
-mod seldom;
+mod rate_limited_log;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -37,7 +35,7 @@ use tracing_subscriber::{
 };
 
 use self::escaped::Escaped;
-pub use self::seldom::Seldom;
+pub use self::rate_limited_log::RateLimitedLog;
 
 /// The target of the audit trail. It is written whatever the settings say.
 pub(crate) const AUDIT_TRAIL: &str = "bank::audit";
@@ -45,20 +43,19 @@ pub(crate) const AUDIT_TRAIL: &str = "bank::audit";
 /// The target of spans for an OpenTelemetry collector.
 pub const TRACES: &str = "otlp";
 
-/// Whether there is a collector.
+/// Whether spans are sent to a collector.
 static TRACED: AtomicBool = AtomicBool::new(false);
 
-/// How long spans that were not sent yet have when the server ends.
+/// How long shutdown waits until all spans are sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What begins the targets of the bank's own events. A directive is for all targets that begin
-/// with it.
+/// The prefix of the bank's own targets. A directive applies to all targets that begin with it.
 const OWN_TARGETS: &str = "bank";
 
-/// How much the bank can say, from little to much.
+/// The log levels, from the fewest lines to the most.
 pub(crate) const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// What is written to the log, and how.
+/// What is logged, and in which format.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "config/default.toml documents every key, with its unit and its reason")]
@@ -68,7 +65,7 @@ pub struct LogOptions {
     pub format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -86,38 +83,38 @@ pub enum LogFormat {
 pub struct TraceOptions {
     /// The URL of the collector; empty for none.
     pub otlp_endpoint: String,
-    /// The share of traces that begin here and are sent.
+    /// The share of traces that begin here and are sent, in percent.
     pub sampled_percent: u8,
 }
 
-/// Why nothing can be said.
+/// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The filter is not one.
+    /// The filter is malformed.
     #[error("log.filter: {0}")]
     Filter(#[from] ParseError),
-    /// Spans cannot be sent where they should be.
+    /// The collector's URL cannot be used.
     #[error("traces.otlp_endpoint: {0}")]
     Traces(#[from] ExporterBuildError),
-    /// Something else listens to the events already.
+    /// Telemetry was started before.
     #[error(transparent)]
     Taken(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// A span for the collector, if there is one. Asking the filters each time whether there is takes longer than
-/// most of what is done for a call.
+/// Makes a span if there is a collector. Asking the filters each time would take longer than most of the work for a
+/// call.
 pub(crate) fn traced(span: impl FnOnce() -> Span) -> Span {
     if TRACED.load(Ordering::Relaxed) { span() } else { Span::none() }
 }
 
-/// Changes what is written while the server runs.
+/// Changes the log level while the server runs.
 #[derive(Clone, Debug)]
 pub struct LogControl {
     configured: LogOptions,
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// What was asked for is neither a level nor directives.
+/// The text is neither a level nor a list of directives.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: write one of error, warn, info, debug, trace, or directives such as info,h2=debug")]
 pub struct NotDirectives(String);
@@ -125,14 +122,14 @@ pub struct NotDirectives(String);
 impl LogControl {
     /// The directives in effect.
     pub fn directives(&self) -> String {
-        // An error means that nothing is written any more.
+        // An error means that the log is closed.
         self.filter.with_current(ToString::to_string).unwrap_or_default()
     }
 
-    /// Takes a level for `log.level`, or directives for `log.filter`.
+    /// Sets a level for `log.level`, or directives for `log.filter`.
     ///
     /// # Errors
-    /// [`NotDirectives`]; everything stays as it was.
+    /// [`NotDirectives`]; nothing changes then.
     pub fn set(&self, text: &str) -> Result<(), NotDirectives> {
         let mut log = self.configured.clone();
         if LEVELS.contains(&text) {
@@ -145,7 +142,7 @@ impl LogControl {
     }
 }
 
-/// What the server says, until it ends.
+/// The log and traces of a running server.
 #[derive(Debug)]
 pub struct Telemetry {
     log: LogControl,
@@ -153,12 +150,12 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// For changing what is written.
+    /// The handle that changes the log level.
     pub fn log(&self) -> LogControl {
         self.log.clone()
     }
 
-    /// Sends the spans that were not sent yet. It blocks for at most two seconds.
+    /// Sends the remaining spans. It blocks for at most two seconds.
     pub fn end(self) {
         if let Some(traces) = self.traces
             && let Err(error) = traces.shutdown_with_timeout(FLUSH_TIMEOUT)
@@ -168,14 +165,13 @@ impl Telemetry {
     }
 }
 
-/// Starts writing events, panics among them, to standard output, and sending spans if there is a
-/// collector.
+/// Starts logging events and panics to standard output, and sending spans if there is a collector.
 ///
 /// # Errors
-/// [`Error`], once it has been called before, for one.
+/// If an option is invalid, or telemetry was started before.
 ///
 /// # Panics
-/// If spans are to be sent, outside of a Tokio runtime.
+/// If there is a collector, outside of a Tokio runtime.
 pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error> {
     let json = match log.format {
         LogFormat::Auto => !io::stdout().is_terminal(),
@@ -183,7 +179,7 @@ pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error>
         LogFormat::Json => true,
     };
     let lines = lines(json, Escaped { json, writers: io::stdout });
-    // Whatever the settings say of the rest, nothing silences the audit trail.
+    // No setting silences the audit trail.
     let audited = filter_fn(|metadata| metadata.target() == AUDIT_TRAIL).with_max_level_hint(Level::INFO);
     let (filter, handle) = reload::Layer::new(filter(log)?);
     let traces = (!traces.otlp_endpoint.is_empty()).then(|| provider(traces)).transpose()?;
@@ -202,12 +198,12 @@ pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error>
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("(no message)");
         let location = panic.location().map(ToString::to_string);
-        tracing::error!(panic = message, location, "this is a bug: a task has panicked");
+        tracing::error!(panic = message, location, "a task panicked: this is a bug");
     }));
     Ok(Telemetry { log: LogControl { configured: log.clone(), filter: handle }, traces })
 }
 
-/// Events as lines.
+/// The layer that formats events.
 fn lines<S, W>(json: bool, writers: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -217,20 +213,20 @@ where
     if json {
         lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        // Without colours: texts in fields could have theirs.
+        // Without colours: otherwise escape sequences in fields could pass for them.
         lines.compact().with_ansi(false).with_target(false).boxed()
     }
 }
 
-/// An error with its causes, each told once: many errors tell their own.
+/// An error with its causes, each mentioned once: many errors mention their own cause.
 pub fn in_full(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
+    let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    told
+    text
 }
 
 fn provider(traces: &TraceOptions) -> Result<SdkTracerProvider, ExporterBuildError> {
@@ -239,7 +235,7 @@ fn provider(traces: &TraceOptions) -> Result<SdkTracerProvider, ExporterBuildErr
         .with_service_name("bank-server")
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
-    // A caller that has decided for its trace has decided for its calls.
+    // The caller's decision to sample its trace applies here, too.
     let share = f64::from(traces.sampled_percent) / 100.0;
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)));
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
@@ -253,33 +249,4 @@ fn filter(log: &LogOptions) -> Result<EnvFilter, ParseError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use anyhow::Context as _;
-
-    use super::*;
-
-    #[test]
-    fn each_cause_is_told_once() {
-        let error = Error::from(EnvFilter::builder().parse("=,=").unwrap_err());
-        let (text, cause) = (error.to_string(), io::Error::other("the cause"));
-        assert_eq!(in_full(&error.into()), text);
-        let error = Err::<(), _>(cause).context("what came of it").unwrap_err();
-        assert_eq!(in_full(&error), "what came of it: the cause");
-    }
-
-    #[test]
-    fn the_level_is_for_the_bank_and_the_filter_for_all() {
-        let log = |level: &str, directives: &str| LogOptions {
-            level: level.to_owned(),
-            filter: directives.to_owned(),
-            format: LogFormat::Json,
-        };
-        for (log, expected) in [
-            (log("info", ""), "bank=info,warn"),
-            (log("error", ""), "bank=error,error"),
-            (log("debug", "h2=trace,bank_store=trace"), "bank_store=trace,bank=debug,h2=trace,warn"),
-        ] {
-            assert_eq!(filter(&log).unwrap().to_string(), expected);
-        }
-    }
-}
+mod tests;

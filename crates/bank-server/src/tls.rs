@@ -1,14 +1,13 @@
-//! TLS for callers: certificates that can be replaced while the server runs, and callers' own.
+//! TLS for callers, with client certificates, and certificates that can be replaced while the server runs.
 //!
-//! The files are read every `reload_interval`. What is in them takes effect for the connections that are
-//! made from then on; files that do not do are told once, and those before stay in effect.
+//! The files are read every `reload_interval`. New contents take effect for new connections. Unusable files are logged
+//! once, and the previous ones stay in effect.
 
 mod expiry;
 
 use std::{
     fmt::Display,
     io,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -39,25 +38,26 @@ use tokio_util::task::AbortOnDropHandle;
 use self::expiry::Expiry;
 use crate::{
     files::{self, Fingerprint, Unreadable},
-    telemetry::Seldom,
+    network::Peer,
+    telemetry::RateLimitedLog,
 };
 
-/// What TLS is set up with.
+/// The options of TLS.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
-    /// The server's certificate and those between it and a root, in PEM form.
+    /// The server's certificate chain, in PEM form.
     pub certificate_file: PathBuf,
     /// The private key of the certificate, in PEM form.
     pub key_file: PathBuf,
-    /// Who may vouch for callers, if callers are asked for certificates.
+    /// Verifies client certificates; none if none are requested.
     pub client_ca: Option<ClientCa>,
-    /// The oldest version of the protocol that is spoken.
+    /// The oldest accepted version of the protocol.
     pub version_min: TlsVersion,
-    /// How long a caller has for its part of a handshake.
+    /// How long a handshake may take.
     pub handshake_timeout: Duration,
-    /// The pause between two looks at the files.
+    /// The pause between two reads of the files.
     pub reload_interval: Duration,
-    /// What says whether a certificate ends soon.
+    /// The clock for the expiry of certificates.
     pub clock: Timekeeper,
 }
 
@@ -68,12 +68,12 @@ impl TlsOptions {
     }
 }
 
-/// Who may vouch for callers.
+/// The certificate authority of clients.
 #[derive(Clone, Debug)]
 pub struct ClientCa {
-    /// Their certificates, in PEM form.
+    /// Its certificates, in PEM form.
     pub file: PathBuf,
-    /// Whether callers without a certificate are turned away.
+    /// Whether clients without a certificate are refused.
     pub required: bool,
 }
 
@@ -88,56 +88,56 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Why there is no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file is not to be had.
+    /// A file cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// A file holds something else.
-    #[error("{}: holds no {wanted} in PEM form{}", path.display(), .source.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    /// A file has no certificate or key in it.
+    #[error("{}: contains no {wanted} in PEM form{}", path.display(), .source.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
     Pem {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// What it should contain.
         wanted: &'static str,
-        /// What is wrong with it, if it is in PEM form at all.
+        /// The error, unless the file is not in PEM form at all.
         source: Option<pem::Error>,
     },
-    /// The certificate of the server cannot be used, or not with its key.
+    /// The server's certificate is unusable, or does not match its key.
     #[error("{} cannot be used with {}: {source}", certificate_file.display(), key_file.display())]
     Certificate {
         /// The file of the certificate.
         certificate_file: PathBuf,
         /// The file of the key.
         key_file: PathBuf,
-        /// Why.
+        /// The reason.
         source: rustls::Error,
     },
-    /// A certificate of the callers' authority cannot be used.
+    /// A certificate of the client authority is unusable.
     #[error("{}: {reason}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// TLS as it is set up now; cheap to clone. The files are watched for as long as there is a clone.
+/// The current TLS configuration; cheap to clone. The files are watched as long as a clone exists.
 #[derive(Clone, Debug)]
 pub struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
     handshake_timeout: Duration,
-    failed: Arc<Seldom>,
+    failure_log: Arc<RateLimitedLog>,
     _watching: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Tls {
-    /// Reads the files, and watches them from then on.
+    /// Loads the files, and watches them from then on.
     ///
     /// # Errors
-    /// [`Error`], if they do not do.
+    /// If a file is unusable.
     pub async fn open(options: TlsOptions) -> Result<Self, Error> {
         let files = Files::read(&options).await?;
         let (config, mut expiry) = load(&options, &files)?;
@@ -146,37 +146,36 @@ impl Tls {
         let handshake_timeout = options.handshake_timeout;
         let watching = tokio::spawn(watch_files(options, sender, files.fingerprint(), expiry));
         let watching = Arc::new(AbortOnDropHandle::new(watching));
-        Ok(Self { current, handshake_timeout, failed: Arc::default(), _watching: watching })
+        Ok(Self { current, handshake_timeout, failure_log: Arc::default(), _watching: watching })
     }
 
-    /// The handshake with a peer; `None` if it fails or takes too long.
-    ///
-    /// Whoever does not speak TLS is answered so and turned away at their first bytes.
-    pub(crate) async fn accept<Io>(&self, io: Io, peer: SocketAddr) -> Option<TlsStream<Io>>
+    /// Does the handshake with a peer; `None` if it fails or takes too long. A peer that does not speak TLS gets an alert after
+    /// its first bytes.
+    pub(crate) async fn accept<Io>(&self, io: Io, peer: Peer) -> Option<TlsStream<Io>>
     where
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.current.borrow()));
         match timeout(self.handshake_timeout, acceptor.accept(io)).await {
             Ok(Ok(stream)) => return Some(stream),
-            // Whoever only looks whether the port is open, as many a load balancer does.
+            // A probe of the port, as load balancers send.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                tracing::debug!(%peer, "a peer left before it shook hands");
+                tracing::debug!(%peer, "a peer left before the handshake");
             }
-            Ok(Err(error)) => self.tell_of_failure(peer, &error),
-            Err(_) => self.tell_of_failure(peer, &"it took too long"),
+            Ok(Err(error)) => self.log_failure(peer, &error),
+            Err(_) => self.log_failure(peer, &"it took too long"),
         }
         None
     }
 
-    fn tell_of_failure(&self, peer: SocketAddr, reason: &dyn Display) {
-        if let Some(handshakes) = self.failed.count() {
+    fn log_failure(&self, peer: Peer, reason: &dyn Display) {
+        if let Some(handshakes) = self.failure_log.count() {
             tracing::info!(handshakes, last_peer = %peer, last_reason = %reason, "TLS handshakes failed");
         }
     }
 }
 
-/// What is in the files.
+/// The contents of the files.
 struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -217,15 +216,17 @@ async fn watch_files(
         seen = now;
         match files.and_then(|files| load(&options, &files)) {
             Ok((config, of_new)) => {
-                // Sessions are kept with the configuration that they were made under: a caller whose
-                // certificate is no longer trusted cannot resume one.
+                // Sessions belong to their configuration: a client whose certificate is no longer trusted cannot
+                // resume one.
                 sender.send_replace(Arc::new(config));
                 tracing::info!(expires = %of_new, "new TLS files are in effect for new connections");
                 expiry = of_new;
                 expiry.warn(options.now());
             }
             Err(error) => {
-                tracing::error!("the new TLS files cannot be used, those before stay in effect: {error}");
+                tracing::error!(
+                    "the new TLS files cannot be used, the previous ones stay in effect: {error}"
+                );
             }
         }
     }
@@ -234,10 +235,10 @@ async fn watch_files(
 fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), Error> {
     let TlsOptions { certificate_file, key_file, .. } = options;
     let certificates = certificates(certificate_file, &files.certificate)?;
-    let wrong_key = |source| Error::Pem { path: key_file.clone(), wanted: "private key", source };
-    let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| wrong_key(beyond_absence(error)))?;
+    let key_error = |source| Error::Pem { path: key_file.clone(), wanted: "private key", source };
+    let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| key_error(malformed(error)))?;
 
-    let wrong_certificate = |source| Error::Certificate {
+    let certificate_error = |source| Error::Certificate {
         certificate_file: certificate_file.clone(),
         key_file: key_file.clone(),
         source,
@@ -249,7 +250,7 @@ fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), E
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(wrong_certificate)?;
+        .map_err(certificate_error)?;
     let builder = match options.client_ca.as_ref().zip(files.client_ca.as_deref()) {
         None => builder.with_no_client_auth(),
         Some((ca, contents)) => {
@@ -263,9 +264,9 @@ fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), E
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let unreadable = || wrong_certificate(rustls::CertificateError::BadEncoding.into());
+    let unreadable = || certificate_error(rustls::CertificateError::BadEncoding.into());
     let expiry = certificates.first().and_then(Expiry::of).ok_or_else(unreadable)?;
-    let mut config = builder.with_single_cert(certificates, key).map_err(wrong_certificate)?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(certificate_error)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok((config, expiry))
 }
@@ -284,11 +285,11 @@ fn roots(ca: &ClientCa, contents: &[u8]) -> Result<RootCertStore, Error> {
 fn certificates(path: &Path, contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |source| Error::Pem { path: path.to_owned(), wanted: "certificate", source };
     let certificates = CertificateDer::pem_slice_iter(contents).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| wrong(beyond_absence(error)))?;
+    let certificates = certificates.map_err(|error| wrong(malformed(error)))?;
     if certificates.is_empty() { Err(wrong(None)) } else { Ok(certificates) }
 }
 
-/// What is wrong, unless it is only that there is nothing.
-fn beyond_absence(error: pem::Error) -> Option<pem::Error> {
+/// The error, unless the file is merely not in PEM form.
+fn malformed(error: pem::Error) -> Option<pem::Error> {
     Some(error).filter(|error| !matches!(error, pem::Error::NoItemsFound))
 }

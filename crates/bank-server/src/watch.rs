@@ -63,10 +63,6 @@ pub struct WatchOptions {
     pub consumer_timeout: Duration,
     /// The most accounts of one watch.
     pub accounts_max: usize,
-    /// The most watches in total.
-    pub concurrent_max: usize,
-    /// The most watches of one caller.
-    pub concurrent_per_caller_max: usize,
 }
 
 /// Where a watch starts.

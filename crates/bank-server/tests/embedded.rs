@@ -208,7 +208,7 @@ async fn it_serves_again_by_itself_once_it_can_write() {
     let refused = failed(client.deposit(deposit("a", 5)).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
     assert_eq!(balance(&mut client, "a").await, 0);
-    let line = bank.said("the store is away").await;
+    let line = bank.said("the store is unavailable").await;
     assert!(line["reason"].as_str().unwrap().contains("put that one back"), "{line}");
 
     fs::rename(&aside, file.path()).unwrap();

@@ -61,9 +61,9 @@ async fn it_starts_without_any_configuration_and_says_what_it_is() {
     assert_eq!(
         messages,
         [
-            "bank-server starts",
-            "connections are not secured: TLS is off",
-            "callers are not asked who they are: authentication is off",
+            "starting bank-server",
+            "TLS is off: connections are not encrypted",
+            "authentication is off: callers need no token",
             "opening the file of the bank",
             "the store is open",
             "answering /metrics, /healthz, /readyz and /log",
@@ -205,7 +205,7 @@ async fn it_ends_at_once_although_connections_and_streams_are_open() {
         assert_eq!(last, ServingStatus::NotServing);
         assert_eq!(bank.wait_exit().await.code(), Some(0));
         assert_eq!(bank.said("stopping").await["signal"], format!("SIG{signal}"));
-        bank.said("stopped: everything was finished").await;
+        bank.said("stopped: all work is finished").await;
     }
 }
 
@@ -296,7 +296,10 @@ async fn it_is_not_serving_while_the_store_is_away() {
     becomes(&bank, ServingStatus::Serving).await;
     assert_eq!(next().await, ServingStatus::Serving);
     let times = |message: &str| bank.lines().iter().filter(|line| line["message"] == message).count();
-    assert_eq!((times("the store is away: not serving"), times("the store is back: serving")), (1, 1));
+    assert_eq!(
+        (times("the store is unavailable: not serving"), times("the store is available again: serving")),
+        (1, 1)
+    );
     assert_serves(&bank, "a").await;
 }
 

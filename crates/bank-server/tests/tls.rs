@@ -148,7 +148,7 @@ async fn callers_who_trust_the_servers_authority_are_served_and_others_leave() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
     let setup = Setup::new(&ours.server());
     let bank = setup.start().await;
-    assert_eq!(bank.said("connections are secured with TLS").await["client_certificates"], "not asked for");
+    assert_eq!(bank.said("connections use TLS").await["client_certificates"], "not requested");
 
     let client = connect(&bank, trusting(&ours)).await.unwrap();
     client.create_account("a", AccountType::Savings).await.unwrap();
@@ -187,7 +187,7 @@ async fn a_caller_shows_a_certificate_of_the_right_authority() {
         .with("tls.client_certificate_required=false")
         .start()
         .await;
-    let said = required.said("connections are secured with TLS").await;
+    let said = required.said("connections use TLS").await;
     assert_eq!(said["client_certificates"], "required");
 
     for bank in [&required, &optional] {
@@ -290,7 +290,7 @@ async fn new_certificates_are_in_effect_without_a_restart_and_bad_ones_never() {
     // Half of a change: the certificate does not belong to the key. What was there stays in effect.
     let next = after.server();
     setup.files.write("tls.pem", &next.certificate);
-    let error = bank.said("the new TLS files cannot be used, those before stay in effect").await;
+    let error = bank.said("the new TLS files cannot be used, the previous ones stay in effect").await;
     assert_eq!(error["level"], "ERROR");
     assert!(error["message"].as_str().unwrap().contains("tls.pem cannot be used with"), "{error}");
     served(&bank, trusting(&before)).await.unwrap();
@@ -302,8 +302,12 @@ async fn new_certificates_are_in_effect_without_a_restart_and_bad_ones_never() {
     client.account("a").await.unwrap();
 
     for (name, contents, said) in [
-        ("tls.pem", "", "holds no certificate in PEM form"),
-        ("tls.key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "holds no private key"),
+        ("tls.pem", "", "contains no certificate in PEM form"),
+        (
+            "tls.key",
+            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            "contains no private key",
+        ),
     ] {
         setup.files.write(name, contents);
         until("the error is told", async || bank.log().contains(said)).await;
@@ -318,7 +322,7 @@ async fn new_certificates_are_in_effect_without_a_restart_and_bad_ones_never() {
 
     // One whose time is over is a certificate all the same; callers see to it, so the operator is told.
     setup.install(&after.server_of_yesterday());
-    assert_eq!(bank.said("the TLS certificate has ended").await["level"], "WARN");
+    assert_eq!(bank.said("the TLS certificate has expired").await["level"], "WARN");
     served(&bank, trusting(&after)).await.unwrap_err();
     setup.install(&after.server());
     until("it serves again", async || served(&bank, trusting(&after)).await.is_ok()).await;
@@ -363,11 +367,11 @@ async fn what_cannot_be_used_ends_it_at_start() {
     let authority = Authority::new("ours");
     let server = authority.server();
     for (name, contents, said) in [
-        ("tls.pem", "", "holds no certificate in PEM form"),
-        ("tls.pem", &*server.key, "holds no certificate in PEM form"),
-        ("tls.key", &*server.certificate, "holds no private key in PEM form"),
+        ("tls.pem", "", "contains no certificate in PEM form"),
+        ("tls.pem", &*server.key, "contains no certificate in PEM form"),
+        ("tls.key", &*server.certificate, "contains no private key in PEM form"),
         ("tls.key", &*authority.server().key, "keys may not be consistent"),
-        ("clients.pem", "nothing", "holds no certificate in PEM form"),
+        ("clients.pem", "nothing", "contains no certificate in PEM form"),
     ] {
         let setup = Setup::new(&server).with_client_ca(&authority);
         setup.files.write(name, contents);

@@ -45,7 +45,7 @@ impl Server {
 
     /// As a command starts it, which must become the server itself.
     pub(crate) fn run(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).spawn().expect("bank-server starts");
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("starting bank-server");
         let mut log = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = log
             .by_ref()

@@ -1,9 +1,9 @@
 //! The connections of the admin port: few, short, and with one request each.
 //!
-//! Whoever reads metrics and probes connects every few seconds. So no connection is kept, and all that happens on one
-//! has one time limit: headers, body, reply and silence.
+//! Probes and scrapers connect every few seconds, so no connection is kept alive. One timeout covers the whole connection:
+//! headers, body and reply.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -15,41 +15,39 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use crate::admission::{
-    ADMIN_CONNECTIONS_MAX, Accepted, Admission, ConnectionBounds, ConnectionLimits, Listener,
+use crate::{
+    admission::{ADMIN_CONNECTIONS_MAX, Accepted, ConnectionLimits, Listener},
+    network::Peer,
 };
 
 /// How many connections one peer may have, so that one cannot keep probes out.
 const CONNECTIONS_PER_PEER_MAX: usize = ADMIN_CONNECTIONS_MAX / 4;
 /// How long a connection may last. The largest reply, the metrics, takes milliseconds.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of a request's headers is read; the least that hyper can be told.
+/// The largest request headers; the least that hyper can be configured for.
 const HEADERS_BYTES_MAX: usize = 8192;
 
 /// Answers requests until it is dropped.
 pub(super) async fn serve(listener: TcpListener, routes: Router) -> Infallible {
-    let bounds = ConnectionBounds {
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        connections_per_peer_max: CONNECTIONS_PER_PEER_MAX,
-    };
-    let limits = ConnectionLimits { of_all: "of the admin port", of_peer: "of one peer of the admin port" };
-    let mut listener = Listener::new(listener, Admission::new(bounds), limits);
+    let limits =
+        ConnectionLimits { total_max: ADMIN_CONNECTIONS_MAX, per_peer_max: CONNECTIONS_PER_PEER_MAX };
+    let mut listener = Listener::new(listener, limits, "admin");
     let mut connections = JoinSet::new();
     loop {
-        let Accepted { stream, peer, place } = listener.next().await;
+        let Accepted { stream, peer, permit } = listener.next().await;
         while connections.try_join_next().is_some() {}
         let routes = routes.clone();
         connections.spawn(async move {
-            // An error is between the client and the network, and a client that is too slow has to come again.
+            // Errors concern the client only, and a client that is too slow has to retry.
             let _ = timeout(CONNECTION_TIMEOUT, answer(stream, peer, routes)).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-async fn answer(stream: TcpStream, peer: SocketAddr, routes: Router) -> Result<(), hyper::Error> {
+async fn answer(stream: TcpStream, Peer(address): Peer, routes: Router) -> Result<(), hyper::Error> {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(address));
         routes.clone().oneshot(request.map(Body::new))
     });
     http1::Builder::new()

@@ -1,27 +1,28 @@
-//! What no call brings along: how many accounts there are, and how often the store was connected anew.
+//! Metrics of the store that no call updates: the number of accounts and of reconnections.
+
+use std::{sync::Arc, time::Duration};
 
 use bank_store::Store;
 use tokio::time::sleep;
 
-use super::Sources;
 use crate::metrics::Metrics;
 
-/// Keeps the metrics of the store as they should be. It does not end.
-pub(super) async fn keep(sources: Sources) {
-    tokio::join!(count_accounts(&sources), count_reconnects(&*sources.store, &sources.metrics));
+/// Updates the metrics of the store. It does not end.
+pub(super) async fn update(store: Arc<dyn Store>, metrics: Arc<Metrics>, accounts_interval: Duration) {
+    tokio::join!(count_accounts(&*store, &metrics, accounts_interval), count_reconnects(&*store, &metrics));
 }
 
-async fn count_accounts(Sources { store, metrics, accounts_interval, .. }: &Sources) {
+async fn count_accounts(store: &dyn Store, metrics: &Metrics, interval: Duration) {
     loop {
-        // While the store is away the last count stands: there is another metric for that.
+        // While the store is unavailable the last count stands: `bank_store_up` shows that.
         if let Ok(Some(count)) = store.account_count().await {
             metrics.accounts_are(count);
         }
-        sleep(*accounts_interval).await;
+        sleep(interval).await;
     }
 }
 
-/// An epoch of the store ends when a connection to it was made anew.
+/// Each reconnection begins a new epoch of the store.
 async fn count_reconnects(store: &dyn Store, metrics: &Metrics) {
     let mut counted = 0;
     loop {

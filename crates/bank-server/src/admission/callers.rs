@@ -1,10 +1,10 @@
-//! What each caller may ask of the server: so many calls a second, so many at once. An operation of a
-//! batch counts as a call.
+//! What each caller may use: so many calls a second, and a part of every resource.
 
 use std::{
+    array,
     net::IpAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -14,257 +14,198 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 use lru::LruCache;
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
-    buffers::{AllBuffers, BufferBounds, Buffers},
-    room::{CallBounds, CallPlace, Kind, NoPlace, Places},
-    share::{Pool, Share, Taken},
+    limits::{CallerLimits, LimitReached, LimitScope, Resource},
+    permit::{Permit, Pools},
 };
 use crate::{auth::Identity, network::Peer};
 
-/// What a caller may ask of the server.
-#[derive(Clone, Copy, Debug)]
-pub struct CallerBounds {
-    /// How many calls a caller may make in a second, in the long run.
-    pub calls_per_second_max: NonZeroU32,
-    /// How many more at once, after a pause.
-    pub calls_burst_max: NonZeroU32,
-    /// How many calls of one caller may be in flight.
-    pub calls: CallBounds,
-    /// How much memory messages and replies may take.
-    pub buffers: BufferBounds,
-    /// How many lists may be read at once.
-    pub scans: ScanBounds,
-    /// How many callers are remembered; those that called longest ago are forgotten.
-    pub callers_remembered_max: NonZeroUsize,
-}
+/// The shortest pause of a caller who is too fast.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
-/// How many reads of lists there may be at once.
-#[derive(Clone, Copy, Debug)]
-pub struct ScanBounds {
-    /// Of all callers together.
-    pub in_all_max: usize,
-    /// Of one of them.
-    pub of_one_max: usize,
-}
+/// How many callers are looked at to find one that can be forgotten.
+const FORGET_ATTEMPTS_MAX: usize = 16;
 
-/// The callers of late; cheap to clone.
+/// The recent callers; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Callers {
-    bounds: CallerBounds,
-    buffers: AllBuffers,
-    scans: Pool,
-    known: Arc<Mutex<LruCache<Caller, Arc<Known>>>>,
+    shared: Arc<Shared>,
+    known: Arc<Mutex<LruCache<CallerId, Arc<Caller>>>>,
 }
 
 /// Who a call counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Caller {
-    Named(Owner),
-    /// Who did not have to say who they are.
-    At(IpAddr),
+enum CallerId {
+    Subject(Owner),
+    /// A caller who needed no token.
+    Network(IpAddr),
+}
+
+/// What all callers have together.
+#[derive(Debug)]
+struct Shared {
+    limits: CallerLimits,
+    total: [Arc<Semaphore>; Resource::ALL.len()],
 }
 
 #[derive(Debug)]
-struct Known {
+struct Caller {
+    shared: Arc<Shared>,
     rate: DefaultDirectRateLimiter,
-    calls_per_second_max: NonZeroU32,
-    calls_burst_max: NonZeroU32,
-    room: Places,
-    buffers: Buffers,
-    scans: Share,
+    /// Made when they are first needed: most callers use few resources.
+    own: [OnceLock<Arc<Semaphore>>; Resource::ALL.len()],
 }
 
-/// A caller who has been let in, and for whom more may be counted.
+/// What one caller may use; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Allowance(Arc<Known>);
+pub(crate) struct Allowance(Arc<Caller>);
 
-/// More than a caller may have carried out now.
+/// The caller calls too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooFast {
+pub(crate) struct RateLimited {
     pub(crate) calls_per_second_max: NonZeroU32,
-    /// When there is room again.
     pub(crate) retry_after: Duration,
 }
 
-/// Why a caller is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Excess {
-    /// They call too often, and may come back then.
-    Rate { retry_after: Duration },
-    /// They have too many calls in flight.
-    InFlight(NoPlace),
-}
-
-impl Caller {
-    /// Who a call counts for, by what has been found out about it; none if nothing has.
-    pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Self> {
-        Some(Self::of(extensions.get::<Identity>(), *extensions.get::<Peer>()?))
-    }
-
-    /// Who a call counts for: an identity by its name, anybody else by their address.
-    pub(crate) fn of(identity: Option<&Identity>, peer: Peer) -> Self {
+impl CallerId {
+    /// An identity counts by its name, anybody else by their address.
+    fn of(identity: Option<&Identity>, peer: Peer) -> Self {
         match identity {
-            Some(identity) if !identity.is_operator() => Self::Named(identity.subject().clone()),
-            _ => Self::At(peer.network()),
+            Some(identity) if !identity.is_operator() => Self::Subject(identity.subject().clone()),
+            _ => Self::Network(peer.network()),
         }
     }
 }
 
 impl Callers {
-    pub(crate) fn new(bounds: CallerBounds) -> Self {
-        let ScanBounds { in_all_max, of_one_max } = bounds.scans;
+    pub(crate) fn new(limits: CallerLimits) -> Self {
+        let total = Resource::ALL
+            .map(|resource| Arc::new(Semaphore::new(resource.permits(resource.limit(&limits).total))));
         Self {
-            bounds,
-            buffers: AllBuffers::new(bounds.buffers),
-            scans: Pool::new(in_all_max, of_one_max),
-            known: Arc::new(Mutex::new(LruCache::new(bounds.callers_remembered_max))),
+            shared: Arc::new(Shared { limits, total }),
+            // Bounded below.
+            known: Arc::new(Mutex::new(LruCache::unbounded())),
         }
     }
 
-    /// Counts a call. It is in flight until its place is dropped.
-    pub(crate) fn admit(&self, caller: Caller, kind: Kind) -> Result<(CallPlace, Allowance), Excess> {
-        // Nothing below panics half way through a change.
+    /// What a caller may use.
+    pub(crate) fn allowance(&self, identity: Option<&Identity>, peer: Peer) -> Allowance {
+        let id = CallerId::of(identity, peer);
+        // Nothing panics while it is locked.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = Arc::clone(known.get_or_insert(caller, || Arc::new(self.unknown())));
-        let now = DefaultClock::default().now();
-        let admitted = known
-            .rate
-            .check()
-            .map_err(|until| Excess::Rate { retry_after: until.wait_time_from(now) })
-            .and_then(|()| known.room.take(kind).map_err(Excess::InFlight));
-        admitted.map(|place| (place, Allowance(known)))
+        if let Some(caller) = known.get(&id) {
+            return Allowance(Arc::clone(caller));
+        }
+        for _ in 0..FORGET_ATTEMPTS_MAX {
+            if known.len() < self.shared.limits.callers_remembered_max.get() {
+                break;
+            }
+            // A caller with a call in flight is kept: otherwise their permits would not count any more.
+            if let Some((id, caller)) = known.pop_lru().filter(|(_, caller)| Arc::strong_count(caller) > 1) {
+                known.put(id, caller);
+            }
+        }
+        let caller = Arc::new(Caller::new(Arc::clone(&self.shared)));
+        known.put(id, Arc::clone(&caller));
+        Allowance(caller)
+    }
+}
+
+impl Caller {
+    fn new(shared: Arc<Shared>) -> Self {
+        let CallerLimits { calls_per_second_max, calls_burst_max, .. } = shared.limits;
+        let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
+        Self {
+            shared,
+            rate: DefaultDirectRateLimiter::direct(quota),
+            own: array::from_fn(|_| OnceLock::new()),
+        }
     }
 
-    fn unknown(&self) -> Known {
-        let CallerBounds { calls_per_second_max, calls_burst_max, calls, .. } = self.bounds;
-        let quota = Quota::per_second(calls_per_second_max).allow_burst(calls_burst_max);
-        Known {
-            rate: DefaultDirectRateLimiter::direct(quota),
-            calls_per_second_max,
-            calls_burst_max,
-            room: Places::new(calls),
-            buffers: self.buffers.of_caller(),
-            scans: self.scans.share(),
+    fn pools(&self, resource: Resource) -> Pools<'_> {
+        let own = self.own[resource as usize].get_or_init(|| {
+            Arc::new(Semaphore::new(resource.permits(self.limit(resource, LimitScope::PerCaller))))
+        });
+        Pools { total: &self.shared.total[resource as usize], own }
+    }
+
+    fn limit(&self, resource: Resource, scope: LimitScope) -> usize {
+        let limit = resource.limit(&self.shared.limits);
+        match scope {
+            LimitScope::Total => limit.total,
+            LimitScope::PerCaller => limit.per_caller,
         }
+    }
+
+    fn reached(&self, resource: Resource, scope: LimitScope) -> LimitReached {
+        LimitReached { resource, scope, max: self.limit(resource, scope) }
     }
 }
 
 impl Allowance {
-    /// Of the caller of a call that was let in.
+    /// That of the caller of a call that was let in.
     pub(crate) fn of_call(extensions: &http::Extensions) -> Option<Self> {
         extensions.get().cloned()
     }
 
-    /// The memory that the caller may take.
-    pub(crate) fn buffers(&self) -> &Buffers {
-        &self.0.buffers
+    /// Takes a part of a resource, if it is free now.
+    pub(crate) fn try_take(&self, resource: Resource, amount: usize) -> Result<Permit, LimitReached> {
+        // What does not fit the count is more than there ever is.
+        let count = u32::try_from(resource.permits(amount)).unwrap_or(u32::MAX);
+        self.0.pools(resource).try_take(count).map_err(|scope| self.0.reached(resource, scope))
     }
 
-    /// A place to read a part of a list, once there is one. Cancel safe.
-    pub(crate) async fn scan(&self) -> Taken {
-        self.0.scans.take(1).await
+    /// Waits for a part of a resource: at most for all that a caller may have. Cancel safe.
+    pub(crate) async fn take(&self, resource: Resource, amount: usize) -> Permit {
+        let amount = amount.min(self.possible(resource));
+        let count = u32::try_from(resource.permits(amount)).unwrap_or(u32::MAX);
+        self.0.pools(resource).take(count).await
     }
 
-    /// Counts so many operations, or as many as the caller can ever make at once.
-    pub(crate) fn take_at_most(&self, operations: usize) -> Result<(), TooFast> {
-        let burst = usize::try_from(self.0.calls_burst_max.get()).unwrap_or(usize::MAX);
-        self.take(operations.min(burst))
+    /// The most of a resource that a caller can have.
+    pub(super) fn possible(&self, resource: Resource) -> usize {
+        let limit = resource.limit(&self.0.shared.limits);
+        limit.total.min(limit.per_caller)
     }
 
-    /// Counts so many operations, all of them or none.
-    pub(crate) fn take(&self, operations: usize) -> Result<(), TooFast> {
-        let Known { rate, calls_per_second_max, .. } = &*self.0;
+    /// The limit that keeps the caller from having so much.
+    pub(super) fn blocking_limit(&self, resource: Resource, amount: usize) -> LimitReached {
+        let own = self.0.pools(resource).own.available_permits();
+        let is_own = own < resource.permits(amount.min(self.possible(resource)));
+        self.0.reached(resource, if is_own { LimitScope::PerCaller } else { LimitScope::Total })
+    }
+
+    /// Counts so many operations against the caller's rate, all of them or none.
+    pub(crate) fn count(&self, operations: usize) -> Result<(), RateLimited> {
         let Some(count) = u32::try_from(operations).ok().and_then(NonZeroU32::new) else {
             return Ok(());
         };
-        let now = DefaultClock::default().now();
-        let retry_after = match rate.check_n(count) {
+        let retry_after = match self.0.rate.check_n(count) {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(until)) => until.wait_time_from(now),
-            // More than there is ever room for: no batch is that large.
+            Ok(Err(until)) => until.wait_time_from(DefaultClock::default().now()),
+            // More than the burst: no batch is that large.
             Err(_) => Duration::MAX,
         };
-        Err(TooFast { calls_per_second_max: *calls_per_second_max, retry_after })
+        let calls_per_second_max = self.0.shared.limits.calls_per_second_max;
+        Err(RateLimited { calls_per_second_max, retry_after })
+    }
+
+    /// Waits until the caller's rate has room for so many operations, or for the whole burst if they are more.
+    pub(crate) async fn keep_pace(&self, operations: usize) {
+        let burst = usize::try_from(self.0.shared.limits.calls_burst_max.get()).unwrap_or(usize::MAX);
+        while let Err(RateLimited { retry_after, .. }) = self.count(operations.min(burst)) {
+            sleep(retry_after.max(PAUSE_MIN)).await;
+        }
     }
 }
 
-/// What one caller may do who has room for a single scan.
+/// What a caller may use who may read one list at a time.
 #[cfg(test)]
 pub(crate) fn one_scan() -> Allowance {
-    let (_places, allowance) = tests::callers(1, 1).admit(tests::at("10.0.0.1:1"), Kind::Single).unwrap();
-    allowance
+    tests::callers(1, 1).allowance(None, tests::peer("10.0.0.1"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::Scopes;
-
-    pub(crate) fn callers(calls_burst_max: u32, calls_in_flight_max: usize) -> Callers {
-        Callers::new(CallerBounds {
-            calls_per_second_max: NonZeroU32::MIN,
-            calls_burst_max: NonZeroU32::new(calls_burst_max).unwrap(),
-            calls: CallBounds { calls_in_flight_max, concurrent_batches_max: 1, batch_streams_max: 1 },
-            buffers: BufferBounds { in_all_bytes_max: 1024, of_one_bytes_max: 1024 },
-            scans: ScanBounds { in_all_max: 1, of_one_max: 1 },
-            callers_remembered_max: NonZeroUsize::new(2).unwrap(),
-        })
-    }
-
-    pub(crate) fn at(address: &str) -> Caller {
-        Caller::of(None, Peer(address.parse().unwrap()))
-    }
-
-    #[test]
-    fn a_caller_who_calls_too_often_is_told_when_to_come_back_and_others_are_served() {
-        let callers = callers(2, 10);
-        for _ in 0..2 {
-            drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
-        }
-        let excess = callers.admit(at("10.0.0.1:2"), Kind::Single).unwrap_err();
-        let Excess::Rate { retry_after } = excess else { panic!("{excess:?}") };
-        assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
-        drop(callers.admit(at("10.0.0.2:1"), Kind::Single).unwrap());
-    }
-
-    #[test]
-    fn operations_of_a_batch_count_as_calls_all_at_once_or_not_at_all() {
-        let callers = callers(10, 10);
-        let (_place, allowance) = callers.admit(at("10.0.0.1:1"), Kind::Batch).unwrap();
-        allowance.take(8).unwrap();
-        assert!(allowance.take(2).unwrap_err().retry_after <= Duration::from_secs(1));
-        allowance.take(1).unwrap();
-        assert!(callers.admit(at("10.0.0.1:1"), Kind::Single).is_err());
-        allowance.take(0).unwrap();
-    }
-
-    #[test]
-    fn a_caller_has_so_many_calls_in_flight_until_they_end() {
-        let callers = callers(10, 1);
-        let call = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap();
-        let full = NoPlace { kind: Kind::Single, max: 1 };
-        let excess = callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap_err();
-        assert_eq!(excess, Excess::InFlight(full));
-        drop(call);
-        drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
-    }
-
-    #[test]
-    fn a_name_counts_wherever_it_calls_from_and_what_is_remembered_is_bounded() {
-        let callers = callers(1, 10);
-        let named = |name: &str, address: &str| {
-            let identity = Identity::try_new(name, Scopes::ALL).unwrap();
-            Caller::of(Some(&identity), Peer(address.parse().unwrap()))
-        };
-        drop(callers.admit(named("alice", "10.0.0.1:1"), Kind::Single).unwrap());
-        assert!(callers.admit(named("alice", "10.0.0.2:1"), Kind::Single).is_err());
-        drop(callers.admit(named("bob", "10.0.0.1:1"), Kind::Single).unwrap());
-        drop(callers.admit(at("10.0.0.1:1"), Kind::Single).unwrap());
-        assert_eq!(callers.known.lock().unwrap().len(), 2);
-        assert_eq!(
-            Caller::of(Some(&Identity::operator()), Peer("10.0.0.1:1".parse().unwrap())),
-            at("10.0.0.1:2")
-        );
-    }
-}
+pub(super) mod tests;

@@ -14,7 +14,7 @@ use lru::LruCache;
 use tonic::Code;
 
 use super::event::{Event, Kind};
-use crate::network::network_of;
+use crate::network::Peer;
 
 /// How many pairs of caller and kind are cached, at about 300 bytes each.
 const CALLERS_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -55,7 +55,7 @@ impl Denials {
     /// Counts a denial, and passes what is to be logged now to `write`.
     pub(super) fn count(&self, event: Event<'_>, mut write: impl FnMut(Event<'_>)) {
         let Event { kind, subject, peer, method, outcome, .. } = event;
-        let network = if subject.is_empty() { peer.map(|peer| network_of(peer.ip())) } else { None };
+        let network = if subject.is_empty() { peer.map(|peer| Peer(peer).network()) } else { None };
         let key = Key { kind, subject: subject.to_owned(), network };
         let mut known = self.known();
         if !known.contains(&key)

@@ -8,13 +8,13 @@ use bank_store::{
     redis::RedisOptions,
 };
 
-use super::{AuthMode, Config, Jwt, Server, StoreKind, Tls, Watch};
+use super::{AuthMode, Config, Jwt, Server, StoreKind, Tls};
 use crate::{
-    admission::{BufferBounds, CallBounds, CallerBounds, ConnectionBounds, ScanBounds},
+    admission::{CallerLimits, ConnectionLimits, Limit},
     auth::authentication::{KeyRefreshOptions, KeySource, TokenOptions},
     grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
-    server::{GateOptions, HealthOptions, Patience, ServerOptions, UnreadBounds},
+    server::{GateOptions, HealthOptions, ServerOptions, Timeouts, UnreadBounds},
     store::StoreOptions,
     tls::{ClientCa, TlsOptions},
     watch::{WatchOptions, token_bytes_max},
@@ -47,7 +47,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many batches of one stream are in progress at once: enough to have the next one queued during a commit.
 const STREAM_BATCHES_MAX: usize = 4;
 /// How many lists are read at once. More would not be faster on a few processors, and would delay movements of money.
-const SCANS: ScanBounds = ScanBounds { in_all_max: 8, of_one_max: 2 };
+const SCANS: Limit = Limit { total: 8, per_caller: 2 };
 /// How many callers have their limits remembered, at about 300 bytes each. The least recent ones start anew.
 const CALLERS_REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// The pause between two counts of the accounts for a metric, about as often as Prometheus asks. On Redis a count costs
@@ -205,22 +205,17 @@ impl Config {
             resets_pending_max: RESETS_PENDING_MAX,
             resets_by_server_max: RESETS_BY_SERVER_MAX,
             unread: UNREAD,
-            connections: ConnectionBounds {
-                connections_max: server.connections_max,
-                connections_per_peer_max: server.connections_per_peer_max,
+            connections: ConnectionLimits {
+                total_max: server.connections_max,
+                per_peer_max: server.connections_per_peer_max,
             },
-            patience: Patience {
+            timeouts: Timeouts {
                 first_call_timeout: ms(server.first_call_timeout_ms),
                 idle_timeout: ms(server.idle_timeout_ms),
                 reply_timeout: request_timeout,
             },
-            calls: CallBounds {
-                calls_in_flight_max: server.calls_in_flight_max,
-                concurrent_batches_max: server.concurrent_batches_max,
-                batch_streams_max: server.batch_streams_max,
-            },
             streams_max: server.streams_max,
-            callers: self.caller_bounds(),
+            callers: self.caller_limits(),
             keepalive_interval: ms(server.keepalive_interval_ms),
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             reflection: server.reflection,
@@ -243,7 +238,6 @@ impl Config {
 
     /// The options of the API.
     pub fn api_options(&self) -> ApiOptions {
-        let Watch { accounts_max, concurrent_max, concurrent_per_caller_max, .. } = self.watch;
         ApiOptions {
             default_currency: self.bank.default_currency,
             amount_minor_units_max: self.bank.amount_minor_units_max,
@@ -256,9 +250,7 @@ impl Config {
                 poll_interval: ms(self.watch.poll_interval_ms),
                 heartbeat_interval: ms(self.watch.heartbeat_interval_ms),
                 consumer_timeout: ms(self.watch.consumer_timeout_ms),
-                accounts_max,
-                concurrent_max,
-                concurrent_per_caller_max,
+                accounts_max: self.watch.accounts_max,
             },
             facts: self.server_facts(),
         }
@@ -271,27 +263,23 @@ impl Config {
             operations_max: self.server.batch_operations_max.min(burst),
             bytes_max: self.server.batch_bytes_max,
             stream_batches_max: STREAM_BATCHES_MAX,
-            dry_run_bytes_max: self.server.dry_run_bytes_max,
-            dry_run_bytes_per_caller_max: self.callers.dry_run_bytes_max,
         }
     }
 
-    fn caller_bounds(&self) -> CallerBounds {
-        let callers = &self.callers;
-        CallerBounds {
+    fn caller_limits(&self) -> CallerLimits {
+        let Self { server, callers, watch, .. } = self;
+        let limit = |total, per_caller| Limit { total, per_caller };
+        CallerLimits {
             calls_per_second_max: callers.calls_per_second_max,
             calls_burst_max: callers.calls_burst_max,
-            calls: CallBounds {
-                calls_in_flight_max: callers.calls_in_flight_max,
-                concurrent_batches_max: callers.concurrent_batches_max,
-                batch_streams_max: callers.batch_streams_max,
-            },
-            buffers: BufferBounds {
-                in_all_bytes_max: self.server.buffered_bytes_max,
-                of_one_bytes_max: callers.buffered_bytes_max,
-            },
-            scans: SCANS,
             callers_remembered_max: CALLERS_REMEMBERED_MAX,
+            calls: limit(server.calls_in_flight_max, callers.calls_in_flight_max),
+            batches: limit(server.concurrent_batches_max, callers.concurrent_batches_max),
+            streams: limit(server.batch_streams_max, callers.batch_streams_max),
+            buffered_bytes: limit(server.buffered_bytes_max, callers.buffered_bytes_max),
+            scans: SCANS,
+            watches: limit(watch.concurrent_max, watch.concurrent_per_caller_max),
+            dry_run_bytes: limit(server.dry_run_bytes_max, callers.dry_run_bytes_max),
         }
     }
 
@@ -313,7 +301,7 @@ impl Config {
             queue_commands_max,
             batch_commands_max,
             batches: self.batch_bounds(),
-            callers: self.caller_bounds(),
+            callers: self.caller_limits(),
             outcome_timeout,
             request_retention: self.request_retention(),
         }

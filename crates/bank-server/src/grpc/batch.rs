@@ -7,7 +7,7 @@
 
 mod result;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, task::Poll};
 
 use bank_proto::v1;
 use futures::{
@@ -17,7 +17,7 @@ use futures::{
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -28,7 +28,7 @@ use super::{
     parse::{Batch, Operation},
 };
 use crate::{
-    admission::{self, Allowance, CallPlaces, Full, HeldRoom, Place, Room, TooFast},
+    admission::{Allowance, BufferPermit, CallPermits, HeldBuffer, Permit, RateLimited, Resource},
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
     ledger::{self, BatchResults, DryRun},
@@ -44,10 +44,6 @@ pub struct BatchBounds {
     pub bytes_max: usize,
     /// How many batches of one stream are in work at once.
     pub stream_batches_max: usize,
-    /// How much memory all dry runs together may take, in bytes.
-    pub dry_run_bytes_max: usize,
-    /// How much those of one caller may.
-    pub dry_run_bytes_per_caller_max: usize,
 }
 
 /// What an operation takes in memory besides its part of the message.
@@ -65,23 +61,20 @@ struct Caller {
     peer: Option<SocketAddr>,
     method: Method,
     allowance: Allowance,
-    /// For whom counts what their dry runs keep.
-    counted: admission::Caller,
-    /// Taken for as long as a batch is in work, also when its caller has left.
-    _places: Option<CallPlaces>,
+    /// Held for as long as a batch is in work, also when its caller has left.
+    _permits: Option<CallPermits>,
 }
 
 /// The dry run of a stream: what its batches that are only checked have come to so far.
 #[derive(Default)]
 struct StreamDryRun {
     run: DryRun,
-    /// What it keeps is counted as this many bytes.
-    counted_bytes: usize,
-    places: Vec<Place<admission::Caller>>,
+    /// For what it keeps in memory, each with its bytes.
+    permits: Vec<(usize, Permit)>,
 }
 
 /// A batch of a stream that has been begun, until its reply.
-type Begun = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, Room), Failure>>;
+type Begun = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, BufferPermit), Failure>>;
 
 /// Carries out one batch.
 pub(super) async fn one(
@@ -90,11 +83,11 @@ pub(super) async fn one(
 ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
     let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
     let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
-    let (detaching, api, held) = (api, api.clone(), HeldRoom::default());
+    let (detaching, api, held) = (api, api.clone(), HeldBuffer::default());
     let work = pin!(async {
         let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
         let bytes = bytes_in_work(&message, message.operations.len());
-        held.hold(caller.allowance.buffers().try_take(bytes)?);
+        held.hold(caller.allowance.try_reserve(bytes)?);
         let in_work = held.clone();
         let work = async move {
             // Also where its caller has left.
@@ -102,7 +95,7 @@ pub(super) async fn one(
             let bounds = api.options.batches;
             let batch = Batch::parse(message, &api.assumed(&caller.access), bounds.operations_max)?;
             // The call itself has been counted.
-            caller.count(batch.operations.len() - 1).map_err(Failure::from)?;
+            caller.count(batch.operations.len() - 1)?;
             let results = api.carry_out(&caller, batch, deadline, None).await?;
             // How far each operation reached was written down.
             Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
@@ -189,13 +182,13 @@ impl BankApi {
     ) -> Begun {
         let BatchBounds { operations_max, .. } = self.options.batches;
         let bytes = bytes_in_work(&message, message.operations.len());
-        let room = caller.allowance.buffers().take(bytes).await;
+        let room = caller.allowance.reserve(bytes).await;
         let parsed = Batch::parse_of_stream(message, &self.assumed(&caller.access), operations_max);
         let batch = match parsed {
             Ok(batch) => batch,
             Err(failure) => return ready(Ok((refused(failure), room))).boxed(),
         };
-        caller.keep_pace(batch.operations.len()).await;
+        caller.allowance.keep_pace(batch.operations.len()).await;
         let deadline = Instant::now() + self.options.request_timeout;
         let api = self.clone();
         let mut work = async move {
@@ -288,20 +281,14 @@ impl BankApi {
         dry_run: &mut StreamDryRun,
     ) -> Result<BatchResults, Failure> {
         let results = self.ledger.preview_batch(batch, &mut dry_run.run).await?;
-        let bytes = dry_run.run.bytes();
-        if let Some(more) = bytes.checked_sub(dry_run.counted_bytes).filter(|more| *more > 0) {
-            let place = self.dry_runs.take(caller.counted.clone(), more).map_err(dry_run_too_large)?;
-            dry_run.places.push(place);
-            dry_run.counted_bytes = bytes;
+        // Memory is counted in kilobytes.
+        let bytes = dry_run.run.bytes().next_multiple_of(1024);
+        let counted: usize = dry_run.permits.iter().map(|(bytes, _)| bytes).sum();
+        if bytes > counted {
+            let more = bytes - counted;
+            dry_run.permits.push((more, caller.allowance.try_take(Resource::DryRunBytes, more)?));
         }
         Ok(results)
-    }
-}
-
-fn dry_run_too_large(full: Full) -> Failure {
-    match full {
-        Full::InAll { max } => Failure::limit(LimitKind::DryRuns, max),
-        Full::OfCaller { max } => Failure::limit(LimitKind::CallerDryRuns, max),
     }
 }
 
@@ -320,15 +307,14 @@ impl Caller {
     ) -> Result<(Self, Message), Failure> {
         let (_, mut extensions, message) = request.into_parts();
         // Like an identity, every call that comes so far has one.
-        let counted = admission::Caller::of_call(&extensions).ok_or(Failure::Unidentified)?;
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
-        let places = extensions.remove::<CallPlaces>();
-        Ok((Self { access, peer, method, allowance, counted, _places: places }, message))
+        let permits = extensions.remove::<CallPermits>();
+        Ok((Self { access, peer, method, allowance, _permits: permits }, message))
     }
 
     /// Counts operations against the caller's rate, all or none.
-    fn count(&self, operations: usize) -> Result<(), TooFast> {
-        self.allowance.take(operations).inspect_err(|_| {
+    fn count(&self, operations: usize) -> Result<(), RateLimited> {
+        self.allowance.count(operations).inspect_err(|_| {
             let (kind, method) = (audit_trail::Kind::RateLimited, self.method.name());
             audit_trail::Event {
                 subject: self.access.caller().subject().as_str(),
@@ -337,24 +323,6 @@ impl Caller {
             }
             .record();
         })
-    }
-
-    /// Waits until the caller's rate has room for so many operations.
-    async fn keep_pace(&self, operations: usize) {
-        while let Err(TooFast { retry_after, .. }) = self.allowance.take(operations) {
-            sleep(retry_after.max(PAUSE_MIN)).await;
-        }
-    }
-}
-
-/// The shortest pause of a caller who is too fast.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-
-impl From<TooFast> for Failure {
-    fn from(too_fast: TooFast) -> Self {
-        let TooFast { calls_per_second_max, retry_after } = too_fast;
-        let limit = Limit::new(LimitKind::CallerRate, calls_per_second_max.get());
-        Self::LimitReached(limit.retry_after(retry_after))
     }
 }
 

@@ -27,7 +27,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::authenticate::Credentials;
 use crate::{
-    admission::{Allowance, Room},
+    admission::{Allowance, BufferPermit},
     audit_trail,
     auth::{Access, Extent, Identity, Method, Scope},
     ledger,
@@ -126,7 +126,7 @@ pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 
 /// Where the replies of a call go that has many.
 pub(super) struct ReplyTo<Reply> {
-    replies: mpsc::Sender<(Reply, Room)>,
+    replies: mpsc::Sender<(Reply, BufferPermit)>,
     extent: Arc<OnceLock<Extent>>,
     pause_max: Duration,
     caller: Allowance,
@@ -137,14 +137,14 @@ impl<Reply: prost::Message> ReplyTo<Reply> {
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
         let sent = timeout(self.pause_max, async {
             // As a message, and as bytes.
-            let room = self.caller.buffers().take(2 * reply.encoded_len()).await;
+            let room = self.caller.reserve(2 * reply.encoded_len()).await;
             self.replies.send((reply, room)).await
         });
         self.sent(sent.await)
     }
 
     /// The same of a reply for which room was taken when it was asked for.
-    pub(super) async fn send_in(&self, reply: Reply, room: Room) -> Result<(), Failure> {
+    pub(super) async fn send_in(&self, reply: Reply, room: BufferPermit) -> Result<(), Failure> {
         self.sent(timeout(self.pause_max, self.replies.send((reply, room))).await)
     }
 

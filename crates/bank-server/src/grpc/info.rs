@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{ApiOptions, BatchBounds, page, render};
 use crate::{
-    admission::CallerBounds,
+    admission::CallerLimits,
     ledger::{Ledger, LostWrites},
 };
 
@@ -34,8 +34,8 @@ pub struct ServerFacts {
     pub batch_commands_max: usize,
     /// How large batches of operations may be.
     pub batches: BatchBounds,
-    /// What one caller may ask for.
-    pub callers: CallerBounds,
+    /// What callers may use.
+    pub callers: CallerLimits,
     /// How long an unknown outcome is looked for.
     pub outcome_timeout: Duration,
     /// How long the outcome of a request is kept.
@@ -114,8 +114,8 @@ fn limits(options: &ApiOptions) -> v1::ServerLimits {
         stream_batches_max: small(facts.batches.stream_batches_max),
         calls_per_second_max: small(facts.callers.calls_per_second_max.get()),
         calls_burst_max: small(facts.callers.calls_burst_max.get()),
-        calls_in_flight_max: small(facts.callers.calls.calls_in_flight_max),
-        concurrent_batches_max: small(facts.callers.calls.concurrent_batches_max),
+        calls_in_flight_max: small(facts.callers.calls.per_caller),
+        concurrent_batches_max: small(facts.callers.batches.per_caller),
         amount_minor_units_max: *amount_minor_units_max,
     }
 }

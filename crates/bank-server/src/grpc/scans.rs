@@ -4,22 +4,18 @@
 //! counts against the caller's rate, as calls do, once it is known how much it was; whoever has no room left for it
 //! waits, and holds up nobody.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use crate::admission::{Allowance, Resource};
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 use bank_store::{
     AccountsQuery, Committed, Durability, EntriesQuery, Proposal, Secret, Store, StoreError,
     clock::Timekeeper,
 };
-use tokio::time::sleep;
-
-use crate::admission::{Allowance, TooFast};
 
 /// How many accounts or entries count as one more call: reading so many takes about as long as the rest of a call.
 const ITEMS_PER_CALL: usize = 50;
-/// The shortest pause of a caller who is too fast.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// The store, as one caller reads lists from it.
 pub(super) struct Scans {
@@ -41,7 +37,7 @@ impl Scans {
     where
         Read: Future<Output = Result<Vec<T>, StoreError>> + Send + 'static,
     {
-        let place = self.caller.scan().await;
+        let place = self.caller.take(Resource::Scans, 1).await;
         let read = read(Arc::clone(&self.store));
         let task = tokio::spawn(async move {
             let items = read.await;
@@ -50,10 +46,7 @@ impl Scans {
         });
         let items =
             task.await.map_err(|error| StoreError::Unavailable(format!("a read ended: {error}")))??;
-        let calls = items.len() / ITEMS_PER_CALL;
-        while let Err(TooFast { retry_after, .. }) = self.caller.take_at_most(calls) {
-            sleep(retry_after.max(PAUSE_MIN)).await;
-        }
+        self.caller.keep_pace(items.len() / ITEMS_PER_CALL).await;
         Ok(items)
     }
 }
@@ -118,6 +111,8 @@ impl Store for Scans {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bank_store::MemoryStore;
     use futures::FutureExt as _;
     use tokio::sync::oneshot;
@@ -141,8 +136,8 @@ mod tests {
             assert!(read.as_mut().now_or_never().is_none());
         }
         tokio::task::yield_now().await;
-        assert!(caller.scan().now_or_never().is_none(), "the read goes on");
+        assert!(caller.take(Resource::Scans, 1).now_or_never().is_none(), "the read goes on");
         end.send(()).unwrap();
-        drop(caller.scan().await);
+        drop(caller.take(Resource::Scans, 1).await);
     }
 }

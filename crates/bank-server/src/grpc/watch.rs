@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{BankApi, call::ReplyTo, parse::WatchQuery, read, render, scans::Scans};
 use crate::{
-    admission::{Caller, Full},
+    admission::Resource,
     auth::{Access, Extent},
     notifier::Selection,
     status::{Failure, LimitKind},
@@ -18,13 +18,12 @@ use crate::{
 
 pub(super) async fn transactions(
     api: BankApi,
-    caller: Caller,
     access: Access,
     query: WatchQuery,
     reply_to: ReplyTo<v1::WatchTransactionsResponse>,
 ) -> Result<Extent, Failure> {
     let options = api.options.watch;
-    let _place = api.watches.take(caller, 1).map_err(too_many_watches)?;
+    let _permit = reply_to.caller().try_take(Resource::Watches, 1)?;
     let store: Arc<dyn Store> =
         Arc::new(Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone()));
     let (selection, extent) = match query.account_id {
@@ -71,11 +70,4 @@ async fn send(
     drop(entries);
     let sent = timeout(options.consumer_timeout, reply_to.send(reply)).await;
     sent.map_err(|_| Failure::limit(LimitKind::ConsumerTimeout, options.consumer_timeout.as_millis()))?
-}
-
-fn too_many_watches(full: Full) -> Failure {
-    match full {
-        Full::InAll { max } => Failure::limit(LimitKind::Watches, max),
-        Full::OfCaller { max } => Failure::limit(LimitKind::CallerWatches, max),
-    }
 }

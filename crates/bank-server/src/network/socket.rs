@@ -1,10 +1,10 @@
-//! The port: taken first, opened last.
+//! The listening socket: bound first, opened last.
 
 use std::{io, net::SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// How many connections may wait to be accepted; the kernel has a bound of its own, commonly 4096.
+/// How many connections may wait to be accepted. The kernel has its own limit, commonly 4096.
 const BACKLOG: u32 = 1024;
 
 /// The address cannot be listened on.
@@ -15,8 +15,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// An address that is taken, but not yet open: clients that come too early are turned away at
-/// once, where they would wait on one that is.
+/// A bound address that does not listen yet: early clients are refused at once instead of waiting.
 #[derive(Debug)]
 pub struct Socket {
     socket: TcpSocket,
@@ -24,14 +23,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes an address.
+    /// Binds an address.
     ///
     /// # Errors
-    /// [`ListenError`], if it is taken or not to be had.
+    /// If it is in use or unavailable.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let bind = || -> io::Result<TcpSocket> {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // A restarted server gets its port back although old connections still linger.
+            // A restarted server can bind its port while old connections still linger.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
             Ok(socket)
@@ -39,7 +38,7 @@ impl Socket {
         bind().map(|socket| Self { socket, address }).map_err(|source| ListenError { address, source })
     }
 
-    /// Lets clients connect, and tells where: port 0 has become a real one.
+    /// Starts to listen, and returns the address with the actual port.
     pub(crate) fn listen(self) -> Result<(TcpListener, SocketAddr), ListenError> {
         let Self { socket, address } = self;
         let listen = || -> io::Result<_> {
@@ -54,13 +53,13 @@ impl Socket {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; another program, or another bank-server, has it: stop that one, or choose another with --listen"
+            "; another program or bank-server uses it: stop that one, or choose another address with --listen"
         }
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose another with --listen"
+            "; ports below 1024 need a privilege: choose another port with --listen"
         }
         io::ErrorKind::AddrNotAvailable => {
-            "; this machine does not have that address: choose another with --listen"
+            "; this machine does not have that address: choose another one with --listen"
         }
         _ => "",
     }

@@ -1,4 +1,4 @@
-//! Whether a connection is of use, or only takes room.
+//! The calls of a connection: whether it is idle, and which replies are not taken.
 
 use std::{
     sync::{
@@ -10,33 +10,32 @@ use std::{
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::options::Patience;
+use super::options::Timeouts;
 use crate::{
-    admission::{CallPlaces, HeldRoom},
+    admission::{CallPermits, HeldBuffer},
     grpc::PacedByReader,
 };
 
-/// How long a connection has to close once its calls are done. Clients close at once when they are
-/// told to; one that does not is gone, or never was a gRPC client.
+/// How long a connection that was told to close has to do so once its calls are done. A gRPC client closes at once.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How long the rest of a stream, and its status, wait for their reader once its work has ended. They hold the places of
-/// the call, so a stream that was left must not have them for as long as its connection lasts.
+/// How long the rest of a stream and its status wait for their reader once the work has ended. They hold the permits of
+/// the call, so an abandoned stream must not keep them for as long as its connection lasts.
 const LEFT_UNREAD_MAX: Duration = Duration::from_mins(10);
 
 /// What to do about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Look again then.
+    /// Check again at this time.
     Keep(Instant),
-    /// Tell it to make its calls elsewhere.
-    Dismiss,
+    /// It is idle: tell it to close.
+    Close,
 }
 
 /// The calls of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
-    patience: Patience,
+    timeouts: Timeouts,
     /// Counts periods of `reply_timeout`.
     period: AtomicU64,
     state: Mutex<State>,
@@ -48,85 +47,85 @@ struct State {
     /// The call that has begun and has not been handed to the connection.
     newest: Option<Arc<CallInFlight>>,
     period_ends_at: Instant,
-    /// When it made its last call, or came.
+    /// When its last call ended, or it was accepted.
     quiet_since: Instant,
     stage: Stage,
 }
 
-/// How far a connection has come.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has made no call.
+    /// Without a call so far.
     New,
     Used,
     /// It was told to close.
     Leaving,
 }
 
-/// What a call takes up until the last of its reply was taken.
+/// What a call holds until its reply has been sent.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) _places: Option<CallPlaces>,
-    pub(super) _room: Option<HeldRoom>,
+    pub(super) _permits: Option<CallPermits>,
+    pub(super) _buffer: Option<HeldBuffer>,
     pub(super) _stream: Option<OwnedSemaphorePermit>,
 }
 
-/// A call on a connection. It is in flight until this is dropped: whoever holds a part of its reply holds this.
+/// A call on a connection. It is in flight until this is dropped; every part of its reply holds a reference.
 #[derive(Debug)]
 pub(super) struct CallInFlight {
     connection: Arc<Activity>,
-    /// Parts of the reply that were handed to the connection and not sent yet.
-    untaken: AtomicU64,
-    /// The period in which the first of them was handed over, or one before it was sent.
-    untaken_since: AtomicU64,
+    /// Parts of the reply that were passed to HTTP/2 and not sent yet.
+    unsent: AtomicU64,
+    /// The period in which the last part was sent, or the first of them was passed on.
+    unsent_since: AtomicU64,
     held: OnceLock<Held>,
-    /// If its reply waits for its reader.
+    /// Set if the reply waits for its reader.
     paced: OnceLock<PacedByReader>,
 }
 
 impl Activity {
-    pub(super) fn new(patience: Patience) -> Self {
+    pub(super) fn new(timeouts: Timeouts) -> Self {
         let now = Instant::now();
         let state = State {
             in_flight: 0,
             newest: None,
-            period_ends_at: now + patience.reply_timeout,
+            period_ends_at: now + timeouts.reply_timeout,
             quiet_since: now,
             stage: Stage::New,
         };
-        Self { patience, period: AtomicU64::new(0), state: Mutex::new(state) }
+        Self { timeouts, period: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
-    /// Whether it is time to look for calls that are [stalled](CallInFlight::is_stalled).
+    /// Whether it is time to look for [stalled](CallInFlight::is_stalled) calls.
     pub(super) fn period_ends(&self, now: Instant) -> bool {
         let mut state = self.state();
         let ends = state.period_ends_at <= now;
         if ends {
-            state.period_ends_at = now + self.patience.reply_timeout;
+            state.period_ends_at = now + self.timeouts.reply_timeout;
             self.period.fetch_add(1, Relaxed);
         }
         ends
     }
 
-    /// What to do about the connection now.
+    /// Whether to keep the connection.
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
         let state = self.state();
         if state.in_flight > 0 {
             return Verdict::Keep(state.period_ends_at);
         }
-        let patience = match state.stage {
-            Stage::New => self.patience.first_call_timeout,
-            Stage::Used => self.patience.idle_timeout,
+        let timeout = match state.stage {
+            Stage::New => self.timeouts.first_call_timeout,
+            Stage::Used => self.timeouts.idle_timeout,
             Stage::Leaving => GOODBYE,
         };
-        let dismissed_at = state.quiet_since + patience;
-        if dismissed_at <= now {
-            return Verdict::Dismiss;
+        let closes_at = state.quiet_since + timeout;
+        if closes_at <= now {
+            return Verdict::Close;
         }
-        Verdict::Keep(dismissed_at.min(state.period_ends_at))
+        Verdict::Keep(closes_at.min(state.period_ends_at))
     }
 
-    /// It was told to close. When to look whether it has.
+    /// Notes that it was told to close. Returns when to check whether it has.
     pub(super) fn leave(&self) -> Instant {
         let mut state = self.state();
         state.stage = Stage::Leaving;
@@ -134,7 +133,7 @@ impl Activity {
         state.quiet_since + GOODBYE
     }
 
-    /// The call that has just begun.
+    /// Takes the call that has just begun.
     pub(super) fn take_newest(&self) -> Option<Arc<CallInFlight>> {
         self.state().newest.take()
     }
@@ -149,8 +148,8 @@ impl CallInFlight {
     pub(super) fn begin(connection: &Arc<Activity>) -> Arc<Self> {
         let call = Arc::new(Self {
             connection: Arc::clone(connection),
-            untaken: AtomicU64::new(0),
-            untaken_since: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            unsent_since: AtomicU64::new(0),
             held: OnceLock::new(),
             paced: OnceLock::new(),
         });
@@ -159,47 +158,47 @@ impl CallInFlight {
         if state.stage == Stage::New {
             state.stage = Stage::Used;
         }
-        // One that was never handed over is dropped, which locks the state.
+        // Dropping a call that was never taken locks the state.
         let before = state.newest.replace(Arc::clone(&call));
         drop(state);
         drop(before);
         call
     }
 
-    /// Keeps what the call takes up for as long as it is in flight.
+    /// Holds permits for as long as the call is in flight.
     pub(super) fn hold(&self, held: Held) {
         // A call is answered once.
         let _ = self.held.set(held);
     }
 
-    /// Its reader may take their time for the reply.
+    /// Notes that the reply waits for its reader.
     pub(super) fn waits_for_reader(&self, paced: PacedByReader) {
         let _ = self.paced.set(paced);
     }
 
-    /// A part of the reply was handed to the connection.
-    pub(super) fn given(&self) {
-        if self.untaken.fetch_add(1, Relaxed) == 0 {
-            self.untaken_since.store(self.connection.period.load(Relaxed), Relaxed);
+    /// A part of the reply was passed to HTTP/2.
+    pub(super) fn part_begins(&self) {
+        if self.unsent.fetch_add(1, Relaxed) == 0 {
+            self.unsent_since.store(self.connection.period.load(Relaxed), Relaxed);
         }
     }
 
-    /// A part of the reply was sent, or dropped.
-    pub(super) fn taken(&self) {
-        self.untaken.fetch_sub(1, Relaxed);
-        self.untaken_since.store(self.connection.period.load(Relaxed), Relaxed);
+    /// A part of the reply was sent or dropped.
+    pub(super) fn part_ends(&self) {
+        self.unsent.fetch_sub(1, Relaxed);
+        self.unsent_since.store(self.connection.period.load(Relaxed), Relaxed);
     }
 
-    /// Whether nothing of the reply has been sent for a whole period, although there is something to be sent, and nobody
-    /// has to wait for its reader.
+    /// Whether nothing of the reply has been sent for a whole period although there is something to send, and the reply
+    /// does not wait for its reader.
     pub(super) fn is_stalled(&self, now: Instant) -> bool {
         let period = self.connection.period.load(Relaxed);
-        let was_left = |paced: &PacedByReader| {
+        let is_abandoned = |paced: &PacedByReader| {
             paced.ended_at().is_some_and(|ended_at| now.saturating_duration_since(ended_at) > LEFT_UNREAD_MAX)
         };
-        self.untaken.load(Relaxed) > 0
-            && period - self.untaken_since.load(Relaxed) > 1
-            && self.paced.get().is_none_or(was_left)
+        self.unsent.load(Relaxed) > 0
+            && period - self.unsent_since.load(Relaxed) > 1
+            && self.paced.get().is_none_or(is_abandoned)
     }
 }
 
@@ -212,89 +211,4 @@ impl Drop for CallInFlight {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn activity() -> Arc<Activity> {
-        Arc::new(Activity::new(Patience {
-            first_call_timeout: SECOND,
-            idle_timeout: 60 * SECOND,
-            reply_timeout: 10 * SECOND,
-        }))
-    }
-
-    fn begin(activity: &Arc<Activity>) -> Arc<CallInFlight> {
-        let call = CallInFlight::begin(activity);
-        assert!(activity.take_newest().is_some_and(|newest| Arc::ptr_eq(&newest, &call)));
-        call
-    }
-
-    fn keeps(activity: &Activity, now: Instant) -> bool {
-        activity.period_ends(now);
-        matches!(activity.verdict(now), Verdict::Keep(then) if then > now)
-    }
-
-    #[test]
-    fn a_connection_without_calls_is_dismissed_sooner_if_it_never_made_one() {
-        let activity = activity();
-        let start = Instant::now();
-        assert!(keeps(&activity, start));
-        assert_eq!(activity.verdict(start + 2 * SECOND), Verdict::Dismiss);
-        let call = begin(&activity);
-        assert!(keeps(&activity, start + 1000 * SECOND), "a call that takes its time keeps it");
-        drop(call);
-        assert!(keeps(&activity, start + 59 * SECOND));
-        assert_eq!(activity.verdict(start + 61 * SECOND), Verdict::Dismiss);
-        let gone_at = activity.leave();
-        assert_eq!(activity.verdict(gone_at), Verdict::Dismiss);
-        let call = begin(&activity);
-        assert!(keeps(&activity, gone_at), "a call that arrived meanwhile is finished");
-        drop(call);
-    }
-
-    #[test]
-    fn a_call_is_stalled_if_nothing_of_its_reply_is_taken_and_one_that_is_taken_slowly_is_not() {
-        let (activity, start) = (activity(), Instant::now());
-        let (slow, stalled) = (begin(&activity), begin(&activity));
-        assert!(!activity.period_ends(start + 9 * SECOND));
-        slow.given();
-        stalled.given();
-        for period in 1..10 {
-            let now = start + 11 * period * SECOND;
-            assert!(activity.period_ends(now));
-            // The next part is handed over before the one before it was sent.
-            slow.given();
-            slow.taken();
-            assert!(!slow.is_stalled(now));
-            assert_eq!(stalled.is_stalled(now), period > 1);
-        }
-        slow.taken();
-        stalled.taken();
-        assert!(activity.period_ends(start + 200 * SECOND) && activity.period_ends(start + 300 * SECOND));
-        let now = start + 300 * SECOND;
-        assert!(!slow.is_stalled(now) && !stalled.is_stalled(now), "there is nothing to take");
-        drop((slow, stalled));
-        assert!(matches!(activity.verdict(Instant::now()), Verdict::Keep(_)));
-    }
-
-    #[test]
-    fn a_stream_waits_for_its_reader_but_not_for_ever_once_it_has_ended() {
-        let (activity, start) = (activity(), Instant::now());
-        let (call, paced) = (begin(&activity), PacedByReader::default());
-        call.waits_for_reader(paced.clone());
-        call.given();
-        let mut now = start;
-        for _ in 0..10 {
-            now += 3600 * SECOND;
-            assert!(activity.period_ends(now) && !call.is_stalled(now));
-        }
-        paced.end(now);
-        assert!(!call.is_stalled(now + LEFT_UNREAD_MAX), "it may yet be read");
-        now += LEFT_UNREAD_MAX + SECOND;
-        assert!(call.is_stalled(now));
-        call.taken();
-        assert!(!call.is_stalled(now), "it was read to its end");
-    }
-}
+mod tests;

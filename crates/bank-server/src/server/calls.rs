@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     mem,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -38,16 +37,15 @@ use crate::{
     status::{Failure, Limit, LimitKind, error_response, explain_answer, explain_end},
 };
 
-/// How much of a reply is handed on at a time: what HTTP/2 calls a frame.
+/// How much of a reply is passed to HTTP/2 at a time: the size of a frame.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// The most that is left for the end. What a caller does not take of a reply counts until this is
-/// all there is.
+/// The largest last part of a reply. It is the only part that HTTP/2 may buffer without being asked for it.
 pub(super) const LAST_CHUNK_BYTES: usize = 1024;
 
-/// What must be answered however much else there is to do: whoever watches over the server asks it.
+/// Probes of the server, which are answered under any load.
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-/// How many of them one connection may have in flight. More take places of streams: a client that
-/// never sends their messages gets no more than that for nothing.
+/// How many health checks one connection may have in flight besides the permits of streams. A client that never sends
+/// their messages gets no more than that.
 const HEALTH_CHECKS_MAX: usize = 8;
 /// The largest message to the health service: the name of a service.
 pub(super) const HEALTH_MESSAGE_BYTES_MAX: usize = 256;
@@ -57,20 +55,20 @@ const CHECK_BYTES_MAX: usize = 5 + HEALTH_MESSAGE_BYTES_MAX;
 /// The services of the server; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Services<Bank> {
-    /// With all that stands between a call and the bank.
+    /// The bank behind authentication and limits.
     pub(super) bank: Bank,
     pub(super) others: Routes,
-    /// What is accepted of requests.
+    /// What a request must look like.
     pub(super) bounds: RequestBounds,
-    /// Takes in what is unread of messages once their calls are answered.
+    /// Reads the rest of messages whose calls have been answered.
     pub(super) unread: Unread,
-    /// How long a call may take to answer. The bank itself watches deadlines; this is for a message
-    /// that never comes.
+    /// How long a call may take to answer. The bank itself enforces deadlines; this one is for a message that never
+    /// arrives.
     pub(super) answer_timeout: Duration,
     /// The calls to the bank in flight.
     pub(super) calls: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
-    /// How many streams of the others may be open.
+    /// Permits for open streams of the other services.
     pub(super) streams: Arc<Semaphore>,
     pub(super) streams_max: usize,
 }
@@ -89,38 +87,38 @@ pub(super) struct Reply {
     inner: Body,
     rest: Bytes,
     call: Arc<CallInFlight>,
-    /// How large it may be.
+    /// The limit on its size.
     bound: Limit,
     counted: Option<CountedCall>,
 }
 
-/// A part of a reply. HTTP/2 drops it once it is sent, or never will be: until then its call is in flight, even if
-/// all of the reply has been handed over.
+/// A part of a reply. HTTP/2 drops it once it is sent or discarded. Until then its call is in flight, even if HTTP/2 has
+/// all of the reply.
 pub(super) struct Part {
     bytes: Bytes,
     call: Arc<CallInFlight>,
 }
 
-/// A call to the bank, which is counted when this is dropped.
+/// A call to the bank. Dropping this records the end of the call in the metrics.
 struct CountedCall {
-    /// None where nobody has to wait for its end.
+    /// None if shutdown need not wait for it.
     in_flight: Option<TaskTrackerToken>,
     metrics: Arc<Metrics>,
-    /// None where its caller made one up.
+    /// None if the method does not exist.
     method: Option<Method>,
     began_at: Instant,
-    /// How it ended. Whoever leaves before the end has cancelled it.
+    /// How it ended; cancelled unless a status was seen.
     code: Code,
 }
 
 impl<Bank> OneConnection<Bank> {
-    pub(super) fn new(services: Services<Bank>, peer: SocketAddr, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(services: Services<Bank>, peer: Peer, activity: Arc<Activity>) -> Self {
         let checks = Arc::new(Semaphore::new(HEALTH_CHECKS_MAX));
-        Self { services, peer: Peer(peer), activity, checks }
+        Self { services, peer, activity, checks }
     }
 
-    /// The place of a call that is not to the bank.
-    fn place(&self, path: &str) -> Option<OwnedSemaphorePermit> {
+    /// A permit for a call that is not to the bank.
+    fn permit(&self, path: &str) -> Option<OwnedSemaphorePermit> {
         let check = (path == HEALTH_CHECK).then(|| Arc::clone(&self.checks).try_acquire_owned().ok());
         check.flatten().or_else(|| Arc::clone(&self.services.streams).try_acquire_owned().ok())
     }
@@ -145,37 +143,41 @@ where
         let refused = self.services.bounds.check(&request).err();
         let refused = refused.map(|problem| error_response(Failure::NotAccepted(problem)));
         let message = self.services.bounds.message(request.uri().path());
-        // No service of this server makes anybody wait until it is ready.
+        // All services are always ready.
         if is_for_the_bank(&request) {
             let mut counted = self.services.count(request.uri().path());
             if let Some(refused) = refused {
-                counted.look_at(refused.headers());
+                counted.note_status(refused.headers());
                 return Box::pin(ready(Ok(reply(refused, call, Some(counted)))));
             }
             let answer = in_time(self.services.answer_timeout, self.services.bank.clone().call(request));
             return Box::pin(async move {
                 let mut answer = answer.await?;
                 explain_answer(&mut answer, message);
-                counted.look_at(answer.headers());
+                counted.note_status(answer.headers());
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
                 }
                 let extensions = answer.extensions_mut();
-                call.hold(Held { _places: extensions.remove(), _room: extensions.remove(), _stream: None });
+                call.hold(Held {
+                    _permits: extensions.remove(),
+                    _buffer: extensions.remove(),
+                    _stream: None,
+                });
                 Ok(reply(answer, call, Some(counted)))
             });
         }
         if let Some(refused) = refused {
             return Box::pin(ready(Ok(reply(refused, call, None))));
         }
-        let Some(place) = self.place(request.uri().path()) else {
+        let Some(permit) = self.permit(request.uri().path()) else {
             let refused = error_response(Failure::limit(LimitKind::Streams, self.services.streams_max));
             return Box::pin(ready(Ok(reply(refused, call, None))));
         };
-        call.hold(Held { _places: None, _room: None, _stream: Some(place) });
+        call.hold(Held { _permits: None, _buffer: None, _stream: Some(permit) });
         let (mut others, is_check) = (self.services.others.clone(), request.uri().path() == HEALTH_CHECK);
         let answer = in_time(self.services.answer_timeout, async move {
-            let request = if is_check { come_whole(request).await } else { request };
+            let request = if is_check { read_health_check(request).await } else { request };
             others.call(request).await
         });
         Box::pin(async move {
@@ -191,9 +193,8 @@ fn is_for_the_bank(request: &Request<Body>) -> bool {
     path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
 }
 
-/// Waits for all of a message that cannot be large, or for more of it than may be. There may be many that wait, so
-/// little is held for each.
-async fn come_whole(request: Request<Body>) -> Request<Body> {
+/// Reads a whole health check, up to one byte more than it may have, so that an incomplete one holds little memory.
+async fn read_health_check(request: Request<Body>) -> Request<Body> {
     let (head, mut body) = request.into_parts();
     let mut message = Vec::new();
     while message.len() <= CHECK_BYTES_MAX
@@ -205,7 +206,7 @@ async fn come_whole(request: Request<Body>) -> Request<Body> {
     Request::from_parts(head, Body::new(Full::from(message)))
 }
 
-/// Answers for a service that takes too long.
+/// Answers in place of a service that takes too long.
 async fn in_time(
     bound: Duration,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
@@ -239,8 +240,8 @@ impl<Bank> Services<Bank> {
 }
 
 impl CountedCall {
-    /// Takes the code out of headers or trailers, if it is there.
-    fn look_at(&mut self, headers: &HeaderMap) {
+    /// Notes the status code if the headers or trailers have it.
+    fn note_status(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get(Status::GRPC_STATUS) {
             self.code = Code::from_bytes(status.as_bytes());
         }
@@ -254,15 +255,15 @@ impl Drop for CountedCall {
 }
 
 impl Reply {
-    /// Hands on what was read, in parts that the caller has to take one by one: what lies in the
-    /// buffers of the connection is out of sight.
+    /// Splits off the next part. HTTP/2 asks for each part separately, so what it buffers without our knowledge is
+    /// small.
     fn part(&mut self, mut data: Bytes) -> Part {
         let length = match data.len() {
             length if length <= LAST_CHUNK_BYTES => length,
             length => CHUNK_BYTES.min(length - LAST_CHUNK_BYTES),
         };
         self.rest = data.split_off(length);
-        self.call.given();
+        self.call.part_begins();
         Part { bytes: data, call: Arc::clone(&self.call) }
     }
 }
@@ -283,7 +284,7 @@ impl Buf for Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.call.taken();
+        self.call.part_ends();
     }
 }
 
@@ -309,7 +310,7 @@ impl http_body::Body for Reply {
                     let mut trailers = frame.into_trailers().unwrap_or_default();
                     explain_end(&mut trailers, this.bound);
                     if let Some(counted) = &mut this.counted {
-                        counted.look_at(&trailers);
+                        counted.note_status(&trailers);
                     }
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                 }

@@ -1,29 +1,20 @@
-//! One connection: HTTP/2 on whatever carries bytes, and the calls on it.
+//! One connection: HTTP/2 and all calls on it, in one task.
 //!
-//! All of it is one task. Calls that can go on do so one after another, and what they reply is written at
-//! once; as tasks of their own, each would be a wake-up and, often, a write to the socket of its own. What
-//! takes long is given to others: the store is asked and waited for, and batches are tasks (see
-//! `grpc/batch.rs`).
+//! Calls that can make progress do so one after another, and their replies are written together. With a task for each,
+//! every call would cost a wake-up and often a write to the socket. Long work happens in other tasks: the store is awaited,
+//! and batches are spawned (`grpc/batch.rs`).
 
 use std::{
-    cell::Cell,
     convert::Infallible,
     future::poll_fn,
     mem,
-    net::SocketAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    ptr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
 
-use futures::{
-    FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered, task::AtomicWaker,
-};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::{Request, Response};
 use hyper::{rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,17 +33,19 @@ use super::{
     edge::HTTP2_HEADERS_FACTOR,
     gathered::Gathered,
     options::ServerOptions,
+    self_wake::SelfWake,
 };
+use crate::network::Peer;
 
-/// How much of what callers send is taken in before it is looked at: all of a message, within
-/// what HTTP/2 begins with and what hyper takes on a whole connection.
+/// The flow control window of a call: a whole message, within the initial window of HTTP/2 and hyper's default for a
+/// whole connection.
 const WINDOW_BYTES: std::ops::RangeInclusive<usize> = 65_535..=1_048_576;
 
-/// What a whole connection takes in at the least: what hyper does unless told.
+/// The least flow control window of a connection: hyper's default.
 const CONNECTION_WINDOW_BYTES_MIN: usize = 1_048_576;
 
-/// How much HTTP/2 keeps of a stream's reply before it asks whether that was written. What it keeps is not counted
-/// anywhere: no more than the end of a reply, which then goes out with the trailers in one write.
+/// How much of a reply h2 may buffer. It is not counted as memory, so it is only the last part of a reply, which is then
+/// written together with the trailers.
 const SEND_BUFFER_BYTES: usize = LAST_CHUNK_BYTES + 1;
 
 /// How connections are served; cheap to clone.
@@ -62,15 +55,15 @@ pub(super) struct Protocol {
     closing: CancellationToken,
 }
 
-/// Calls that have come in, and are not worked on yet. Every connection has its own.
+/// The calls of a connection that have arrived and have not been polled yet.
 #[derive(Clone)]
 struct NewCalls {
     calls: Arc<Mutex<Vec<Call>>>,
     activity: Arc<Activity>,
 }
 
-/// A call, from its headers until its reply has been handed to HTTP/2. Dropping it earlier resets it, and
-/// drops what HTTP/2 has of the reply.
+/// A call, from its headers until HTTP/2 has its reply. Dropping it earlier resets it and discards what HTTP/2 has of the
+/// reply.
 struct Call {
     work: BoxFuture<'static, ()>,
     in_flight: Option<Arc<CallInFlight>>,
@@ -82,7 +75,7 @@ impl NewCalls {
     }
 
     fn take(&self) -> Vec<Call> {
-        // Nothing panics while it is held.
+        // Nothing panics while it is locked.
         mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -103,9 +96,9 @@ impl Future for Call {
 
 impl<Work: Future<Output = ()> + Send + 'static> Executor<Work> for NewCalls {
     fn execute(&self, work: Work) {
-        // One that panics is gone, and reset, as a task would be; the others go on.
+        // A call that panics is reset, as a task would be; the others continue.
         let work = Box::pin(AssertUnwindSafe(work).catch_unwind().map(drop));
-        // hyper hands a call over as soon as the service has been called with it.
+        // hyper calls this right after it has called the service.
         let call = Call { work, in_flight: self.activity.take_newest() };
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     }
@@ -116,71 +109,30 @@ struct Busy<Http> {
     http: Http,
     new: NewCalls,
     calls: FuturesUnordered<Call>,
-    bell: Arc<Bell>,
-}
-
-/// Wakes a connection for what is on it. What rings while it is being worked on, in the course of that, is only
-/// noted: to wake a task that runs wakes another thread, which finds nothing to do.
-#[derive(Default)]
-struct Bell {
-    task: AtomicWaker,
-    is_rung: AtomicBool,
-}
-
-thread_local! {
-    /// The bell of the connection that this thread is working on.
-    static AT_WORK: Cell<*const Bell> = const { Cell::new(ptr::null()) };
-}
-
-/// Says so while a thread works on a connection.
-struct AtWork;
-
-impl AtWork {
-    fn on(bell: &Arc<Bell>) -> Self {
-        AT_WORK.set(Arc::as_ptr(bell));
-        Self
-    }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        AT_WORK.set(ptr::null());
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if AT_WORK.get() == Arc::as_ptr(self) {
-            self.is_rung.store(true, Relaxed);
-        } else {
-            self.task.wake();
-        }
-    }
+    self_wake: SelfWake,
 }
 
 impl<Http: Future> Busy<Pin<&mut Http>> {
     fn new(http: Pin<&mut Http>, new: NewCalls) -> Busy<Pin<&mut Http>> {
-        Busy { http, new, calls: FuturesUnordered::new(), bell: Arc::default() }
+        Busy { http, new, calls: FuturesUnordered::new(), self_wake: SelfWake::default() }
     }
 
-    /// Goes on with everything, until nothing can go on.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<Http::Output> {
-        self.bell.task.register(context.waker());
-        let waker = Waker::from(Arc::clone(&self.bell));
-        let at_work = AtWork::on(&self.bell);
-        let polled = self.go_on(&mut Context::from_waker(&waker));
-        drop(at_work);
-        if polled.is_pending() && self.bell.is_rung.load(Relaxed) {
-            context.waker().wake_by_ref();
-        }
-        polled
+    /// Polls HTTP/2 and the calls until nothing makes progress. A task that has used its budget waits for its next turn.
+    fn poll(&mut self, task: &Context<'_>) -> Poll<Http::Output> {
+        let Self { http, new, calls, self_wake } = self;
+        let round = |context: &mut Context<'_>| {
+            // Receives new calls, and writes replies.
+            if let Poll::Ready(ended) = http.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            calls.extend(new.take());
+            while let Poll::Ready(Some(())) = calls.poll_next_unpin(context) {}
+            Poll::Pending
+        };
+        self_wake.poll(task, round, has_budget_remaining)
     }
 
-    /// Resets calls whose clients take nothing of their replies, and returns how many there were.
+    /// Resets calls whose replies are not taken, and returns how many there were.
     fn reset_stalled(&mut self, now: Instant) -> usize {
         if !self.calls.iter().any(|call| call.is_stalled(now)) {
             return 0;
@@ -189,26 +141,10 @@ impl<Http: Future> Busy<Pin<&mut Http>> {
         self.calls = mem::take(&mut self.calls).into_iter().filter(|call| !call.is_stalled(now)).collect();
         before - self.calls.len()
     }
-
-    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<Http::Output> {
-        loop {
-            self.bell.is_rung.store(false, Relaxed);
-            // It takes in new calls, and writes what was replied.
-            if let Poll::Ready(ended) = self.http.as_mut().poll(context) {
-                return Poll::Ready(ended);
-            }
-            self.calls.extend(self.new.take());
-            while let Poll::Ready(Some(())) = self.calls.poll_next_unpin(context) {}
-            // A task that has had its turn gets nothing more done before the next.
-            if !self.bell.is_rung.load(Relaxed) || !has_budget_remaining() {
-                return Poll::Pending;
-            }
-        }
-    }
 }
 
 impl Protocol {
-    /// Connections are told to close once `closing` is cancelled.
+    /// How to serve connections, which are told to close once `closing` is cancelled.
     pub(super) fn new(options: &ServerOptions, closing: CancellationToken) -> Self {
         Self { options: options.clone(), closing }
     }
@@ -217,8 +153,8 @@ impl Protocol {
     fn http(&self, calls: NewCalls) -> http2::Builder<NewCalls> {
         let options = &self.options;
         let window = options.message_bytes_max.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end());
-        // Streams of batches that are not read from for now must leave room for all other calls.
-        let streams = options.callers.calls.batch_streams_max.min(options.concurrent_streams_max as usize);
+        // Streams of batches that are not being read must leave room for all other calls.
+        let streams = options.callers.streams.per_caller.min(options.concurrent_streams_max as usize);
         let whole = window.saturating_mul(streams.saturating_add(1)).max(CONNECTION_WINDOW_BYTES_MIN);
         let whole = whole.min(i32::MAX as usize);
         let mut http = http2::Builder::new(calls);
@@ -237,13 +173,13 @@ impl Protocol {
     }
 
     /// Serves a connection until it ends.
-    pub(super) async fn serve<Io, Bank>(self, io: Io, peer: SocketAddr, services: Services<Bank>)
+    pub(super) async fn serve<Io, Bank>(self, io: Io, peer: Peer, services: Services<Bank>)
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         Bank::Future: Send,
     {
-        let activity = Arc::new(Activity::new(self.options.patience));
+        let activity = Arc::new(Activity::new(self.options.timeouts));
         let service = OneConnection::new(services, peer, Arc::clone(&activity));
         let new = NewCalls::of(Arc::clone(&activity));
         let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(Gathered(io)), service));
@@ -271,8 +207,8 @@ impl Protocol {
                             look_at = then;
                             false
                         }
-                        Verdict::Dismiss if !leaving => true,
-                        Verdict::Dismiss => {
+                        Verdict::Close if !leaving => true,
+                        Verdict::Close => {
                             tracing::debug!(%peer, "closed a connection");
                             return;
                         }
@@ -289,68 +225,4 @@ impl Protocol {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        future::pending,
-        sync::atomic::{AtomicUsize, Ordering::SeqCst},
-        thread,
-        time::Duration,
-    };
-
-    use super::*;
-    use crate::server::Patience;
-
-    fn new_calls() -> NewCalls {
-        let long = Duration::from_mins(1);
-        let patience = Patience { first_call_timeout: long, idle_timeout: long, reply_timeout: long };
-        NewCalls::of(Arc::new(Activity::new(patience)))
-    }
-
-    /// Counts how often a task was woken.
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
-    #[test]
-    fn a_call_that_panics_is_gone_and_the_others_go_on() {
-        let (new, done) = (new_calls(), Arc::new(AtomicUsize::new(0)));
-        new.execute(async { unreachable!("a bug") });
-        let count = Arc::clone(&done);
-        new.execute(async move {
-            count.fetch_add(1, SeqCst);
-        });
-        let http = pin!(pending::<()>());
-        let mut connection = Busy::new(http, new);
-        assert!(connection.poll(&Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!((done.load(SeqCst), connection.calls.len()), (1, 0));
-    }
-
-    #[test]
-    fn a_connection_is_woken_by_others_and_goes_on_by_itself_with_what_it_woke() {
-        let woken = Arc::new(Woken::default());
-        let task = Waker::from(Arc::clone(&woken));
-        let (mut polls, mut kept) = (0, None);
-        let http = pin!(poll_fn(|context| {
-            polls += 1;
-            if polls == 1 {
-                context.waker().wake_by_ref();
-            }
-            kept = Some(context.waker().clone());
-            Poll::<()>::Pending
-        }));
-        let mut connection = Busy::new(http, new_calls());
-        assert!(connection.poll(&Context::from_waker(&task)).is_pending());
-        drop(connection);
-        assert_eq!((polls, woken.0.load(SeqCst)), (2, 0));
-        let kept = kept.unwrap_or_else(|| unreachable!("it was polled"));
-        let other = kept.clone();
-        thread::spawn(move || other.wake()).join().unwrap_or_else(|_| unreachable!("waking does not panic"));
-        assert_eq!(woken.0.load(SeqCst), 1);
-        assert!(!kept.will_wake(&task));
-    }
-}
+mod tests;

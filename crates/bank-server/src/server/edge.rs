@@ -1,25 +1,25 @@
-//! What a request must be before any service looks at it, authentication included.
+//! Checks that a request is a gRPC call, before authentication.
 
 use http::{Method, Request};
 use tonic::body::Body;
 
 use super::options::ServerOptions;
 use crate::{
-    admission::Kind,
+    admission::CallKind,
     grpc::is_timeout,
     status::{Limit, LimitKind, NotAccepted},
 };
 
-/// What an entry of a list of headers costs besides its name and value:
+/// The size of a header besides its name and value:
 /// <https://datatracker.ietf.org/doc/html/rfc9113#section-6.5.2>
 const HEADER_OVERHEAD_BYTES: usize = 32;
 
-/// How much larger than `server.header_bytes_max` headers may be for HTTP/2 itself. It answers what is larger with a
-/// bare HTTP status, which many gRPC clients take for an unknown outcome; within this, a caller gets an
-/// error that says what happened. Each connection may hold this much of headers that are still coming in.
+/// HTTP/2 accepts headers up to this multiple of `server.header_bytes_max`. It answers larger ones with a bare HTTP status,
+/// which many gRPC clients report as an unknown outcome; below, the caller gets an error that says what happened. Each
+/// connection may buffer this much of incomplete headers.
 pub(super) const HTTP2_HEADERS_FACTOR: u32 = 2;
 
-/// What the server takes of a request, and how large its reply may be.
+/// The limits on a request and its reply.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::struct_field_names, reason = "they are called as the settings are")]
 pub(super) struct RequestBounds {
@@ -43,7 +43,7 @@ impl RequestBounds {
         }
         let (mut bytes, mut content_type) = (request.uri().path().len(), None);
         let (mut encoding, mut timeout) = (None, None);
-        // Once through all of them: it is done for every call.
+        // One pass over all headers, because it runs for every call.
         for (name, value) in request.headers() {
             bytes += name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES;
             let kept = match name.as_str() {
@@ -52,7 +52,7 @@ impl RequestBounds {
                 "grpc-timeout" => &mut timeout,
                 _ => continue,
             };
-            // Of several, the first counts, as it does for those who read it later.
+            // The first of several counts, as it does for later readers.
             kept.get_or_insert(value);
         }
         if !content_type.is_some_and(|value| is_grpc(value.as_bytes())) {
@@ -70,17 +70,16 @@ impl RequestBounds {
         Ok(())
     }
 
-    /// How large the messages of a method may be.
+    /// The limit on the messages of a method.
     pub(super) fn message(&self, path: &str) -> Limit {
-        match Kind::of_path(path) {
-            Kind::Single => Limit::new(LimitKind::Message, self.message_bytes_max),
-            Kind::Batch | Kind::Stream => Limit::new(LimitKind::BatchMessage, self.batch_bytes_max),
+        match CallKind::of_path(path) {
+            CallKind::Single => Limit::new(LimitKind::Message, self.message_bytes_max),
+            CallKind::Batch | CallKind::Stream => Limit::new(LimitKind::BatchMessage, self.batch_bytes_max),
         }
     }
 }
 
-/// `application/grpc`, with or without `+proto` and parameters. Other codecs, and gRPC-Web, frame their messages in
-/// other ways.
+/// `application/grpc`, with or without `+proto` and parameters. Other codecs and gRPC-Web encode messages differently.
 fn is_grpc(content_type: &[u8]) -> bool {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     [&b"application/grpc"[..], b"application/grpc+proto"]
@@ -89,31 +88,4 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_content_types_of_grpc_with_protobuf_are_accepted() {
-        for good in [
-            "application/grpc",
-            "application/grpc+proto",
-            "Application/gRPC",
-            "application/grpc; charset=utf-8",
-        ] {
-            assert!(is_grpc(good.as_bytes()), "{good}");
-        }
-        for bad in [
-            "",
-            ";",
-            "text/plain",
-            "application/json",
-            "application/grpc+json",
-            "application/grpc-web",
-            "application/grpc-web+proto",
-            "application/grpcx",
-            "text/plain; application/grpc",
-        ] {
-            assert!(!is_grpc(bad.as_bytes()), "{bad}");
-        }
-    }
-}
+mod tests;

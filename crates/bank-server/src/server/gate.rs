@@ -1,46 +1,46 @@
-//! What stands before the bank: TLS and authentication. It is up before the port opens.
+//! TLS and authentication, which are set up before the port opens.
 
 use crate::{
     auth::authentication::{Authentication, Authenticator, KeySource, KeysError, TokenOptions},
     tls::{self, Tls, TlsOptions},
 };
 
-/// How callers are known, and their connections secured.
+/// The options of TLS and authentication.
 #[derive(Clone, Debug)]
 pub struct GateOptions {
-    /// None for connections in the clear.
+    /// None for connections without TLS.
     pub tls: Option<TlsOptions>,
-    /// None for callers that need no token.
+    /// None if callers need no token.
     pub tokens: Option<TokenOptions>,
     /// Whether other machines can reach the server.
     pub is_for_others: bool,
 }
 
-/// What stands before the bank.
+/// TLS and authentication of the server.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// `None` for calls in the clear.
+    /// None for connections without TLS.
     pub tls: Option<Tls>,
-    /// How callers are known.
+    /// How callers are authenticated.
     pub authentication: Authentication,
 }
 
-/// Why it is not up.
+/// Why the gate cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no TLS as it was asked for.
+    /// A certificate or key is unusable.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] tls::Error),
-    /// There are no keys to know callers by.
+    /// The keys that verify tokens are unavailable.
     #[error("cannot verify tokens: {0}")]
     Keys(#[from] KeysError),
 }
 
 impl Gate {
-    /// Reads certificates and keys, keeps up with them from then on, and says what is in effect.
+    /// Loads certificates and keys, keeps them up to date, and logs what is in effect.
     ///
     /// # Errors
-    /// If any of what was asked for is not to be had.
+    /// If a certificate or key is unusable.
     pub async fn open(options: GateOptions) -> Result<Self, Error> {
         let tls = secure(options.tls).await?;
         let authentication = authenticate(options.tokens, options.is_for_others, tls.is_some()).await?;
@@ -50,16 +50,16 @@ impl Gate {
 
 async fn secure(options: Option<TlsOptions>) -> Result<Option<Tls>, Error> {
     let Some(options) = options else {
-        tracing::info!("connections are not secured: TLS is off");
+        tracing::info!("TLS is off: connections are not encrypted");
         return Ok(None);
     };
     let client_certificates = match &options.client_ca {
-        None => "not asked for",
+        None => "not requested",
         Some(ca) if ca.required => "required",
-        Some(_) => "asked for",
+        Some(_) => "requested",
     };
     let tls = Tls::open(options).await?;
-    tracing::info!(client_certificates, "connections are secured with TLS");
+    tracing::info!(client_certificates, "connections use TLS");
     Ok(Some(tls))
 }
 
@@ -69,10 +69,10 @@ async fn authenticate(
     secured: bool,
 ) -> Result<Authentication, Error> {
     let Some(options) = options else {
-        tracing::info!("callers are not asked who they are: authentication is off");
+        tracing::info!("authentication is off: callers need no token");
         if is_for_others {
             tracing::warn!(
-                "whoever reaches the port can move anyone's money (auth.allow_unauthenticated_network)"
+                "anyone who reaches the port can move all money (auth.allow_unauthenticated_network)"
             );
         }
         return Ok(Authentication::Disabled);
@@ -85,9 +85,7 @@ async fn authenticate(
         tracing::warn!("tokens are signed with a shared secret: for development only");
     }
     if is_for_others && !secured {
-        tracing::warn!(
-            "whoever is on the way to the port can read tokens and use them (auth.allow_tokens_without_tls)"
-        );
+        tracing::warn!("anyone on the network path can read and use tokens (auth.allow_tokens_without_tls)");
     }
     Ok(Authentication::Tokens(authenticator))
 }

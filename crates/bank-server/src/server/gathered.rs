@@ -1,9 +1,10 @@
-//! Frames of HTTP/2, gathered into few writes.
+//! Hides vectored writes from h2, so that it sends many replies in one write.
 //!
-//! h2 copies small frames together, and sends what they come to with one write. Where several buffers can be
-//! written at once, it takes only frames of less than 256 bytes for small; a longer one, as most replies are, is
-//! left where it is, and holds up what comes after it until it is written. Where they cannot, it is 1,024 bytes,
-//! and the replies to many calls go out together. The price is one more write for each larger frame.
+//! h2 copies small frames into one buffer and writes that at once. If the transport supports vectored writes, only frames
+//! below 256 bytes count as small. A larger frame, such as most replies, is written before the next one is buffered: one
+//! system call per reply. Without vectored writes the threshold is 1,024 bytes, and the replies to many calls go out
+//! together. The price is one more write for each larger frame. This reduced the time of a call from 34 to 25
+//! microseconds (docs/performance.md).
 
 use std::{
     io,
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Carries bytes as what is in it does, but writes one buffer at a time.
+/// A transport without vectored writes: `is_write_vectored` and `poll_write_vectored` keep their defaults.
 pub(super) struct Gathered<Io>(pub(super) Io);
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Gathered<Io> {
@@ -45,14 +46,4 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Gathered<Io> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// On which h2 bases what it gathers.
-    #[test]
-    fn it_takes_one_buffer_at_a_time() {
-        let (vectored, _other) = tokio::io::duplex(1);
-        assert!(vectored.is_write_vectored());
-        assert!(!Gathered(vectored).is_write_vectored());
-    }
-}
+mod tests;

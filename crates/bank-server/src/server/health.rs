@@ -1,8 +1,8 @@
 //! `grpc.health.v1`: serving while the store takes commits and the clock is right, and not while the server drains.
 //!
-//! A service of its own tells of acknowledged writes that are known to be lost. The bank goes on
-//! serving then: what there is adds up, and staying away would bring nothing back, but turn the loss
-//! of some writes into the loss of all service. An operator has to know, and decides.
+//! A separate service reports acknowledged writes that are known to be lost. The bank keeps serving then: its books are
+//! consistent, and stopping would turn the loss of some writes into the loss of all service. An operator has to know, and
+//! decides.
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -32,23 +32,22 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The services whose state is reported; the one without a name is the server as a whole.
+/// The reported services; the one without a name is the whole server.
 const SERVICES: [&str; 2] = ["", SERVICE_NAME];
 
-/// Not serving once this server knows that writes which it acknowledged are lost, until it is
-/// started again.
+/// Not serving once this server knows that acknowledged writes are lost, until it is restarted.
 const ACKNOWLEDGED_WRITES: &str = "bank.v1.AcknowledgedWrites";
 
-/// How the server knows whether it can serve.
+/// How readiness is determined.
 #[derive(Clone, Debug)]
 pub struct HealthOptions {
-    /// The pause between two checks that the store answers.
+    /// The pause between two checks of the store.
     pub poll_interval: Duration,
     /// How long the store has to answer.
     pub poll_timeout: Duration,
 }
 
-/// The health service, and the task that feeds it, and `ready`, until the server drains.
+/// The health service, and the task that updates it and `ready` until the server drains.
 pub(super) fn service(
     ledger: Ledger,
     metrics: Arc<Metrics>,
@@ -63,7 +62,7 @@ pub(super) fn service(
     (HealthServer::new(service), feed)
 }
 
-/// A health service whose streams end when the server drains: they would keep it from ending.
+/// A health service whose streams end when the server drains. Otherwise they would delay shutdown.
 struct EndingHealth {
     inner: HealthService,
     draining: CancellationToken,
@@ -103,7 +102,7 @@ async fn feed(ledger: Ledger, report: Report, options: HealthOptions, draining: 
     report.serving(false).await;
 }
 
-/// Where the state is told.
+/// Where the state is reported.
 struct Report {
     reporter: HealthReporter,
     ready: watch::Sender<bool>,
@@ -127,7 +126,7 @@ impl Report {
 
 async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
     let store = ledger.store();
-    let (mut away_since, mut is_serving) = (None, true);
+    let (mut unavailable_since, mut is_serving) = (None, true);
     loop {
         if ledger.lost_writes() != LostWrites::default() {
             report.acknowledged_writes_are_there(false).await;
@@ -138,7 +137,7 @@ async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
                 None
             }
             Ok(Err(error)) => {
-                // Of a store that does not answer nobody knows: what was last known stands.
+                // If the store does not answer, the last known state stands.
                 if matches!(error, StoreError::Unfit(_)) {
                     report.metrics.durability_is_given(false);
                 }
@@ -146,24 +145,24 @@ async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
             }
             Err(_) => Some(format!("it does not answer within {} ms", options.poll_timeout.as_millis())),
         };
-        match (reason, away_since) {
+        match (reason, unavailable_since) {
             (Some(reason), None) => {
-                away_since = Some(Instant::now());
-                tracing::error!(store = store.name(), reason, "the store is away: not serving");
+                unavailable_since = Some(Instant::now());
+                tracing::error!(store = store.name(), reason, "the store is unavailable: not serving");
                 report.metrics.store_is_up(false);
             }
             (None, Some(since)) => {
-                away_since = None;
-                let away_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(store = store.name(), away_ms, "the store is back: serving");
+                unavailable_since = None;
+                let unavailable_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(store = store.name(), unavailable_ms, "the store is available again: serving");
                 report.metrics.store_is_up(true);
             }
             (None, None) | (Some(_), Some(_)) => {}
         }
-        // It writes to the log itself when it goes off, and when it is right again.
+        // The clock itself logs when it exceeds its limit and when it is within it again.
         let clock = ledger.clock().read();
         report.metrics.clock_says(clock);
-        let can_serve = away_since.is_none() && !clock.is_off;
+        let can_serve = unavailable_since.is_none() && !clock.is_off;
         if can_serve != is_serving {
             is_serving = can_serve;
             report.serving(is_serving).await;

@@ -1,4 +1,4 @@
-//! The bank with a bound on messages for each kind of call.
+//! The bank with a limit on message size for each kind of call.
 
 use std::task::{Context, Poll};
 
@@ -6,10 +6,10 @@ use http::Request;
 use tonic::body::Body;
 use tower::Service;
 
-use crate::admission::Kind;
+use crate::admission::CallKind;
 
-/// Two services of one bank, which differ in how large a message they take. Only calls that hold batches
-/// may have large ones, and there are fewer of those at once.
+/// Two services of the same bank with different limits on message size. Only batches may have large messages, and fewer of
+/// them are admitted at once.
 #[derive(Clone, Debug)]
 pub(super) struct ByMessages<S> {
     pub(super) single: S,
@@ -27,9 +27,9 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for ByMessages<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
-        match Kind::of_path(request.uri().path()) {
-            Kind::Single => self.single.call(request),
-            Kind::Batch | Kind::Stream => self.batches.call(request),
+        match CallKind::of_path(request.uri().path()) {
+            CallKind::Single => self.single.call(request),
+            CallKind::Batch | CallKind::Stream => self.batches.call(request),
         }
     }
 }

@@ -1,8 +1,7 @@
-//! The message of a call to the bank as it comes, with room for it before it is taken in.
+//! Reserves memory for each incoming message before the message is received.
 //!
-//! Its length is in its first five bytes, so the room for all of it is taken at once, and nobody waits with half a
-//! message for the other half. A call with one message is refused if there is none; a stream is not read from
-//! until there is some.
+//! The length is in the first five bytes, so memory for the whole message is reserved at once, and no call waits with half
+//! a message. If no memory is free, a call with one message is refused, and a stream is not read until some is.
 
 use std::{
     pin::Pin,
@@ -17,59 +16,59 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use crate::{
-    admission::{Buffers, Room},
+    admission::{Allowance, BufferPermit},
     status::{Failure, status},
 };
 
-/// How messages are taken in.
+/// How messages are received.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MessageBounds {
-    /// How large one may be. What is larger is refused by who reads it.
+pub(super) struct MessageLimits {
+    /// The largest message, in bytes. The decoder refuses larger ones.
     pub(super) bytes_max: usize,
-    /// Whether there is one after another, which wait for room.
+    /// Whether there are many messages, which wait for memory.
     pub(super) is_stream: bool,
-    /// How long one may take to come, for which room was taken.
+    /// How long a message may take to arrive after its memory was reserved.
     pub(super) timeout: Duration,
 }
 
 /// The messages of a call.
 pub(super) struct Metered {
     inner: tonic::body::Body,
-    buffers: Buffers,
-    bounds: MessageBounds,
+    caller: Allowance,
+    limits: MessageLimits,
     framing: Framing,
     unfinished: Option<Unfinished>,
     waiting: Option<Box<Waiting>>,
 }
 
-/// A message of a stream that waits for its room.
+/// A message of a stream that waits for its memory.
 struct Waiting {
-    room: BoxFuture<'static, Room>,
+    permit: BoxFuture<'static, BufferPermit>,
     frame: Frame<Bytes>,
 }
 
-/// A message that has not come whole.
+/// A message that has not arrived completely.
 struct Unfinished {
-    _room: Room,
-    /// Which it is.
+    _permit: BufferPermit,
+    /// Its number on the stream, from 1.
     number: u64,
     gives_up: Pin<Box<Sleep>>,
 }
 
-/// How far the messages have come: each is a byte, its length in four bytes, and so many bytes.
+/// The position in the messages. Each is a byte, its length in four bytes, and its content.
 #[derive(Default)]
 struct Framing {
     header: [u8; 5],
     header_bytes: usize,
-    /// Of the message that is coming.
+    /// Of the current message.
     length: usize,
     left: usize,
-    /// How many have begun.
+    /// How many messages have begun.
     number: u64,
 }
 
 impl Framing {
-    /// Reads on. Returns the length of the message that is unfinished then, and where in `data` it begins.
+    /// Advances over `data`. Returns the length of the message that is incomplete after it, and where in `data` it begins.
     fn advance(&mut self, data: &[u8]) -> Option<(usize, usize)> {
         let (mut at, mut begins_at) = (0, 0);
         while let Some(byte) = data.get(at) {
@@ -98,19 +97,20 @@ impl Framing {
 }
 
 impl Metered {
-    pub(super) fn new(inner: tonic::body::Body, buffers: Buffers, bounds: MessageBounds) -> Self {
-        Self { inner, buffers, bounds, framing: Framing::default(), unfinished: None, waiting: None }
+    pub(super) fn new(inner: tonic::body::Body, caller: Allowance, limits: MessageLimits) -> Self {
+        Self { inner, caller, limits, framing: Framing::default(), unfinished: None, waiting: None }
     }
 
-    fn take(&mut self, room: Room) {
-        let gives_up = Box::pin(sleep(self.bounds.timeout));
-        self.unfinished = Some(Unfinished { _room: room, number: self.framing.number, gives_up });
+    fn hold(&mut self, permit: BufferPermit) {
+        let gives_up = Box::pin(sleep(self.limits.timeout));
+        self.unfinished = Some(Unfinished { _permit: permit, number: self.framing.number, gives_up });
     }
 
-    /// Whether a message of this length needs room that it does not have.
-    fn needs_room(&self, length: usize) -> bool {
-        let has_room = self.unfinished.as_ref().is_some_and(|message| message.number == self.framing.number);
-        !has_room && length <= self.bounds.bytes_max
+    /// Whether the current message needs memory that was not reserved yet.
+    fn needs_memory(&self, length: usize) -> bool {
+        let has_memory =
+            self.unfinished.as_ref().is_some_and(|message| message.number == self.framing.number);
+        !has_memory && length <= self.limits.bytes_max
     }
 }
 
@@ -125,8 +125,8 @@ impl Body for Metered {
         let this = &mut *self;
         loop {
             if let Some(waiting) = &mut this.waiting {
-                let room = ready!(waiting.room.as_mut().poll(context));
-                this.take(room);
+                let permit = ready!(waiting.permit.as_mut().poll(context));
+                this.hold(permit);
                 return Poll::Ready(this.waiting.take().map(|waiting| Ok(waiting.frame)));
             }
             let Poll::Ready(next) = Pin::new(&mut this.inner).poll_frame(context) else {
@@ -143,25 +143,25 @@ impl Body for Metered {
             let Some(data) = frame.data_ref() else { return Poll::Ready(Some(Ok(frame))) };
             match this.framing.advance(data) {
                 None => this.unfinished = None,
-                Some((length, begins_at)) if this.needs_room(length) => {
+                Some((length, begins_at)) if this.needs_memory(length) => {
                     this.unfinished = None;
-                    if this.bounds.is_stream {
-                        let buffers = this.buffers.clone();
+                    if this.limits.is_stream {
+                        let caller = this.caller.clone();
                         let mut whole = frame.into_data().unwrap_or_default();
                         let frame = Frame::data(whole.split_off(begins_at));
-                        let room = Box::pin(async move { buffers.take(length).await });
-                        this.waiting = Some(Box::new(Waiting { room, frame }));
+                        let permit = Box::pin(async move { caller.reserve(length).await });
+                        this.waiting = Some(Box::new(Waiting { permit, frame }));
                         if whole.is_empty() {
                             continue;
                         }
-                        // The message before is handed on first. Its batch needs room, too, and must not wait
-                        // for what this stream holds for the next message.
+                        // The previous message is passed on first. Its batch needs memory, too, and must not wait
+                        // for what this stream reserves for the next message.
                         return Poll::Ready(Some(Ok(Frame::data(whole))));
                     }
-                    match this.buffers.try_take(length) {
-                        Ok(room) => this.take(room),
-                        Err(no_room) => {
-                            return Poll::Ready(Some(Err(status(no_room.into()))));
+                    match this.caller.try_reserve(length) {
+                        Ok(permit) => this.hold(permit),
+                        Err(limit) => {
+                            return Poll::Ready(Some(Err(status(limit.into()))));
                         }
                     }
                 }
@@ -181,25 +181,4 @@ impl Body for Metered {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_told_apart_however_they_come() {
-        let messages =
-            [&[0, 0, 0, 0, 3, 1, 1, 1][..], &[0, 0, 0, 0, 0], &[0, 0, 0, 1, 0], &[2; 256]].concat();
-        for step in 1..=messages.len() {
-            let mut framing = Framing::default();
-            let mut unfinished = None;
-            for part in messages.chunks(step) {
-                unfinished = framing.advance(part);
-            }
-            assert_eq!((unfinished, framing.number), (None, 3), "{step} bytes at a time");
-            assert_eq!(framing.advance(&[0, 0, 0]), None);
-            assert_eq!(framing.advance(&[1, 1, 7]), Some((257, 0)));
-            assert_eq!(framing.advance(&[7; 255]), Some((257, 0)));
-            assert_eq!(framing.advance(&[7]), None);
-            assert_eq!(framing.advance(&[0, 0, 0, 0, 1, 7, 0, 0, 0, 0, 2, 7]), Some((2, 6)));
-        }
-    }
-}
+mod tests;

@@ -1,72 +1,70 @@
-//! What a server is started with.
+//! The options of the server.
 
 use std::time::Duration;
 
 use super::health::HealthOptions;
-use crate::admission::{CallBounds, CallerBounds, ConnectionBounds};
+use crate::admission::{CallerLimits, ConnectionLimits};
 
-/// How much later than the bank the server below it gives up on a call.
+/// How much later than the bank's own deadline the server gives up on a call.
 pub(super) const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
 
-/// The bounds of the server.
+/// The limits and timeouts of the server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// How long a call may take.
     pub request_timeout: Duration,
     /// The largest message that a caller may send.
     pub message_bytes_max: usize,
-    /// The same, of batches of operations.
+    /// The same for batches of operations.
     pub batch_bytes_max: usize,
-    /// The largest message that a caller gets, but for the replies to batches.
+    /// The largest reply, except to batches.
     pub reply_bytes_max: usize,
     /// The largest set of headers that a caller may send.
     pub header_bytes_max: u32,
     /// How many calls one connection may have in flight.
     pub concurrent_streams_max: u32,
-    /// How many calls that were reset before the server looked at them one connection may have.
+    /// How many calls of one connection may have been reset before the server looked at them.
     pub resets_pending_max: usize,
-    /// How many calls the server may reset on one connection, because its client broke the rules.
+    /// How many calls the server may reset on one connection because the client violated HTTP/2.
     pub resets_by_server_max: usize,
-    /// How much is taken in of messages whose calls are answered already.
+    /// How much is read of messages whose calls have already been answered.
     pub unread: UnreadBounds,
     /// How many connections there may be.
-    pub connections: ConnectionBounds,
-    /// How long a connection may be of no use.
-    pub patience: Patience,
-    /// How many calls to the bank may be in flight; one more is refused at once.
-    pub calls: CallBounds,
-    /// How many streams of the other services may be open, such as those that watch the health.
+    pub connections: ConnectionLimits,
+    /// When connections and replies are given up.
+    pub timeouts: Timeouts,
+    /// How many streams of the other services, such as health watches, may be open.
     pub streams_max: usize,
-    /// What one caller may ask of the server.
-    pub callers: CallerBounds,
-    /// After how much silence a connection is asked whether it is still there.
+    /// What callers may use.
+    pub callers: CallerLimits,
+    /// After how much silence a keepalive ping is sent.
     pub keepalive_interval: Duration,
-    /// How long it has to answer.
+    /// How long the client has to answer it.
     pub keepalive_timeout: Duration,
-    /// Whether callers may ask which services and messages there are.
+    /// Whether the reflection service is enabled.
     pub reflection: bool,
-    /// How the server knows whether it can serve.
+    /// How readiness is determined.
     pub health: HealthOptions,
 }
 
-/// How long a connection may be of no use.
+/// When connections and replies are given up.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// A new one, before its first call.
+pub struct Timeouts {
+    /// For the first call of a new connection.
     pub first_call_timeout: Duration,
-    /// One that has made calls, without one in flight.
+    /// Without a call in flight, after the first one.
     pub idle_timeout: Duration,
-    /// A call whose client takes nothing of the reply. It is reset; its connection is kept.
+    /// For a client to take a part of a reply. The call is reset, and its connection is kept.
     pub reply_timeout: Duration,
 }
 
-/// How much is taken in of messages that nobody reads.
+/// How much is read and discarded of messages that nobody needs.
 #[derive(Clone, Copy, Debug)]
 pub struct UnreadBounds {
-    /// Of how many messages at once, over all connections.
+    /// Messages at the same time, over all connections.
     pub messages_max: usize,
-    /// How many bytes of one.
+    /// Bytes of each.
     pub bytes_max: usize,
-    /// How long it may take.
+    /// Time for each.
     pub timeout: Duration,
 }

@@ -1,10 +1,10 @@
-//! The signals that end the server.
+//! The signals that stop the server.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT. While it exists, neither ends the process by itself.
+/// Receives SIGTERM and SIGINT. While it exists, neither ends the process by itself.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -12,17 +12,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// If the system does not let it.
+    /// If the system refuses to.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next signal, and tells its name.
-    ///
-    /// Cancel safe.
+    /// Waits for the next signal and returns its name. Cancel safe.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

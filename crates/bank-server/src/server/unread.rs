@@ -1,11 +1,10 @@
-//! What nobody reads of messages, because their calls are answered already.
+//! Reads and discards the rest of messages whose calls have already been answered.
 //!
-//! A call may be answered by its headers alone, or by the beginning of its message: when it is refused, or
-//! its time is up. HTTP/2 would reset it then, while the rest of its message is on its way. What
-//! arrives after HTTP/2 has forgotten the call, of which it remembers 50 for a second, it takes for a
-//! violation by the client, and closes the connection after some of them, with all other calls on it
-//! (100). So the rest is taken in and thrown away, and the call is over once
-//! its client has said all. Only what goes beyond the bounds is reset.
+//! A call may be answered before its message has arrived: when it is refused, or its deadline has passed. h2 would then
+//! reset the call while its client is still sending. h2 remembers 50 reset calls for a second; data for a call that it
+//! has forgotten counts as a protocol violation, and after 100 of those it closes the
+//! connection with all other calls on it. So the rest of the message is read and discarded, within limits. Only what
+//! exceeds them is reset.
 
 use std::{
     pin::Pin,
@@ -21,34 +20,34 @@ use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
 use super::options::UnreadBounds;
 
-/// Takes in what nobody reads; cheap to clone.
+/// Reads and discards messages; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Unread {
     bounds: UnreadBounds,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// The message of a call. What is unread of it when this is dropped is taken in all the same.
+/// The message of a call. When this is dropped, the rest of the message is read and discarded.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// There until this is dropped.
+    /// `None` only while this is dropped.
     incoming: Option<Incoming>,
     unread: Unread,
 }
 
 impl Unread {
     pub(super) fn new(bounds: UnreadBounds) -> Self {
-        Self { bounds, places: Arc::new(Semaphore::new(bounds.messages_max)) }
+        Self { bounds, permits: Arc::new(Semaphore::new(bounds.messages_max)) }
     }
 
     pub(super) fn message(&self, incoming: Incoming) -> Message {
         Message { incoming: Some(incoming), unread: self.clone() }
     }
 
-    fn take_in(&self, mut rest: Incoming) {
-        // Without a runtime, the server and its connections are at their end.
+    fn discard(&self, mut rest: Incoming) {
+        // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
         let UnreadBounds { bytes_max, timeout: bound, .. } = self.bounds;
         runtime.spawn(async move {
             let mut bytes = 0;
@@ -59,9 +58,9 @@ impl Unread {
                     bytes += frame.data_ref().map_or(0, Bytes::len);
                 }
             };
-            // What has not ended by then is reset.
+            // A message that has not ended by then is reset.
             let _ = timeout(bound, all).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -92,7 +91,7 @@ impl Body for Message {
 impl Drop for Message {
     fn drop(&mut self) {
         if let Some(rest) = self.incoming.take().filter(|incoming| !incoming.is_end_stream()) {
-            self.unread.take_in(rest);
+            self.unread.discard(rest);
         }
     }
 }

@@ -8,7 +8,7 @@ use tonic_types::FieldViolation;
 
 use super::limit::{Limit, LimitKind};
 use crate::{
-    admission::NoRoom,
+    admission::{LimitReached, RateLimited},
     audit,
     auth::{Extent, ScopeMissing, authentication::TokenRejection},
     backup, ledger, watch,
@@ -109,10 +109,16 @@ impl From<ScopeMissing> for Failure {
     }
 }
 
-impl From<NoRoom> for Failure {
-    fn from(NoRoom { setting, bytes_max }: NoRoom) -> Self {
-        let of_caller = setting.starts_with("callers.");
-        Self::limit(if of_caller { LimitKind::CallerBuffers } else { LimitKind::Buffers }, bytes_max)
+impl From<RateLimited> for Failure {
+    fn from(RateLimited { calls_per_second_max, retry_after }: RateLimited) -> Self {
+        let limit = Limit::new(LimitKind::CallerRate, calls_per_second_max.get());
+        Self::LimitReached(limit.retry_after(retry_after))
+    }
+}
+
+impl From<LimitReached> for Failure {
+    fn from(LimitReached { resource, scope, max }: LimitReached) -> Self {
+        Self::limit(LimitKind::of(resource, scope), max)
     }
 }
 

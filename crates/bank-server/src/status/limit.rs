@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tonic::Code;
 
+use crate::admission::{LimitScope, Resource};
+
 /// When a caller may come back after most limits.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -66,6 +68,22 @@ impl Limit {
 }
 
 impl LimitKind {
+    pub(super) const fn of(resource: Resource, scope: LimitScope) -> Self {
+        let (per_caller, total) = match resource {
+            // A read of a list waits for its permit and is never refused.
+            Resource::Calls | Resource::Scans => (Self::CallerCalls, Self::Calls),
+            Resource::Batches => (Self::CallerBatches, Self::Batches),
+            Resource::Streams => (Self::CallerBatchStreams, Self::BatchStreams),
+            Resource::BufferedBytes => (Self::CallerBuffers, Self::Buffers),
+            Resource::Watches => (Self::CallerWatches, Self::Watches),
+            Resource::DryRunBytes => (Self::CallerDryRuns, Self::DryRuns),
+        };
+        match scope {
+            LimitScope::PerCaller => per_caller,
+            LimitScope::Total => total,
+        }
+    }
+
     /// Whether the same call can succeed later.
     const fn clears_by_itself(self) -> bool {
         !matches!(

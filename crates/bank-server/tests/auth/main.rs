@@ -430,10 +430,10 @@ async fn who_may_call_is_decided_before_it_starts() {
     let bank =
         Bank::memory_with(&["--listen", "0.0.0.0:0", "--set", "auth.allow_unauthenticated_network=true"])
             .await;
-    assert_eq!(bank.said("whoever reaches the port can move anyone's money").await["level"], "WARN");
+    assert_eq!(bank.said("anyone who reaches the port can move all money").await["level"], "WARN");
     let files = Files::new();
     files.write("jwks", jwks(&[&Signer::new("a")]));
     let insisting = ["--listen", "0.0.0.0:0", "--set", "auth.allow_tokens_without_tls=true"];
     let bank = start_on(&files, &insisting).await;
-    assert_eq!(bank.said("whoever is on the way to the port can read tokens").await["level"], "WARN");
+    assert_eq!(bank.said("anyone on the network path can read").await["level"], "WARN");
 }

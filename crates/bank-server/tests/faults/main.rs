@@ -61,7 +61,7 @@ async fn bank_on(redis: &Redis) -> Bank {
 fn assert_unharmed(bank: &Bank) {
     const EXPLAINED: [&str; 4] = [
         "the outcome of a request is not known",
-        "the store is away: not serving",
+        "the store is unavailable: not serving",
         "a write has failed; opening the file again",
         "the file cannot be opened again yet",
     ];
