@@ -1,6 +1,5 @@
-//! What a commit costs on the stores that need no server (on Redis, see the benches of bank-server): the
-//! encoding of proposals, and what the store does with them. What is proposed is decided before the
-//! clock runs.
+//! The cost of a commit on the stores that need no server. For Redis see the benches of bank-server. Proposals are decided
+//! outside the measured time.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
@@ -41,7 +40,7 @@ impl Stand {
         Self { bank, ids }
     }
 
-    /// How long so many commits take, each with deposits on as many accounts.
+    /// The duration of `count` commits of `batch` deposits each.
     async fn commits(&self, count: u64, batch: usize) -> Duration {
         let mut view = self.bank.view_of(&self.ids).await;
         let mut accounts = self.ids.iter().cycle();

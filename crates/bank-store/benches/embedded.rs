@@ -1,20 +1,19 @@
-//! What a commit to the embedded store costs, in a real file: deposits in commits of several sizes, over
-//! several numbers of accounts.
+//! The cost of commits to the embedded store in a real file: deposits in commits of several sizes, with several numbers of
+//! accounts.
 //!
 //! ```console
 //! $ cargo bench -p bank-store --bench embedded
 //! $ cargo bench -p bank-store --bench embedded -- --accounts 1,1000 --commits 1000 --operations 100000
 //! ```
 //!
-//! Decisions are made before the clock starts, so all that counts is the store. The time of the processor
-//! is that of the thread that writes, and of the whole process; it hardly depends on what else the
-//! machine does, as the time on the wall does. The file is made in the directory that `TMPDIR` names.
+//! Proposals are decided outside the measured time. The processor time is that of the writer thread and of the whole
+//! process; it depends less on the load of the machine than the elapsed time. The file is in the directory of `TMPDIR`.
 #![expect(
     clippy::cast_precision_loss,
     clippy::print_stdout,
     clippy::unchecked_time_subtraction,
     clippy::unwrap_used,
-    reason = "figures for people; a measurement that cannot go on fails, and tells"
+    reason = "the output is for people, and a bench that cannot continue fails"
 )]
 
 use std::{
@@ -36,14 +35,14 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
-/// How many accounts are opened in one commit.
+/// The number of accounts that one commit opens.
 const OPENED_PER_COMMIT: usize = 1_000;
-/// How many commits there are in one measurement, at most.
+/// The maximum number of commits in one measurement.
 const COMMITS_MAX: usize = 2_000;
-/// How many reads there are in one measurement.
+/// The number of reads in one measurement.
 const READS: usize = 2_000;
 
-/// What is measured.
+/// The numbers to measure.
 struct Plan {
     accounts: Vec<usize>,
     commits: Vec<usize>,
@@ -167,7 +166,7 @@ async fn measure_reads(store: &dyn Store, ids: &[AccountId]) {
     );
 }
 
-/// How long the thread that writes has been on a processor.
+/// The processor time of the writer thread.
 fn writer_time() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
     let mut writers = tasks
@@ -176,12 +175,12 @@ fn writer_time() -> Duration {
     Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// How long all threads have been.
+/// The processor time of the process.
 fn process_time() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap()
 }
 
-/// What this process has had written to disks.
+/// The bytes that this process has written.
 fn bytes_written() -> u64 {
     let counts = fs::read_to_string("/proc/self/io").unwrap();
     let line = counts.lines().find_map(|line| line.strip_prefix("wchar: "));

@@ -1,45 +1,46 @@
-//! One file on this machine, on [redb](https://docs.rs/redb): durable, and nothing else to run.
+//! A bank in one file on this machine, with [redb](https://docs.rs/redb).
 //!
-//! A commit is one transaction, on disk before it is acknowledged: a batch shares one `fsync`. The
-//! file serves one server at a time.
+//! A commit is one transaction and is on disk before it is acknowledged; its proposals share one `fsync`. Only one server
+//! can have the file open.
 //!
-//! | table | key | holds |
+//! | table | key | value |
 //! |---|---|---|
-//! | `meta` | field | what this bank is (`bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, `aged_to_ms`, and the newest `import` |
-//! | `accounts` | partition, account id | what there is to an account besides its entries, and its number |
-//! | `log` | position of the first | entries in the order of commits, as many as fill a page, each with where the one before it on its account is |
-//! | `heads` | number / 500 | where the newest entries of 500 accounts are, as of `heads_through` |
-//! | `milestones` | account id, time, sequence | where every 64th entry of an account is |
-//! | `owners` | owner, account id | nothing: which accounts an owner has |
-//! | `requests` | window of time, request id, account id, caller | the outcome of a request |
+//! | `meta` | field | the identity of the bank (`bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`), `heads_through`, `aged_to_ms`, and the latest `import` |
+//! | `accounts` | partition, account id | the number of the account, and its properties without what its newest entry says |
+//! | `log` | position of the first entry | entries in the order of commits, as many as fill a page, each with the position of the previous entry of its account |
+//! | `heads` | number / 500 | the positions of the newest entries of 500 accounts, as of `heads_through` |
+//! | `milestones` | account id, time, sequence | the position of every 64th entry of an account |
+//! | `owners` | owner, account id | nothing: the accounts of an owner |
+//! | `requests` | window of time, request id, account id, caller | the record of a request |
 //!
-//! What a commit costs is the pages that it changes, and the rows. So entries of all accounts go to the
-//! end of the log, and records of new requests to the end of theirs (the ids that clients make grow with
-//! time), however many accounts a commit touches. An account is its row, which movements leave alone,
-//! and its newest entry; a history is a list that runs backwards through the log. Where the newest
-//! entries are is written once in a while (`heads`).
+//! The cost of a commit is the number of pages and rows that it changes. So entries of all accounts are added to the end of
+//! the log, and records to the end of their table, since the request ids that clients generate grow with time. The row of an
+//! account does not change with movements. The positions of newest entries are written once in a while (`heads`).
 //!
-//! Cost: for each proposal one insertion at the end of the table of records; for each page of entries, one
-//! into the log; for an account that was not used lately, three look-ups; for a request id that is not
-//! greater than all others, one in each window of records. Memory: the cache, where the accounts of the last
-//! 65,536 entries stand, and what a commit or a reply holds.
+//! Cost: one row in the table of records for each proposal; one row in the log for each page of entries; three look-ups for
+//! an account that is not in the cache; one look-up in each window of records for a request id that is not greater than all
+//! others. Memory: the caches, the positions of the newest entries among the last 65,536, and what a commit or a reply holds.
 
+mod accounts;
 mod ages;
 mod backup;
-#[cfg(test)]
-mod bad_disk;
 mod check;
 mod codec;
 mod commit;
+mod database;
+mod errors;
 mod file;
 mod heads;
 mod history;
-mod list;
+mod import;
 mod log;
 mod medium;
 mod options;
 mod requests;
+mod snapshot;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;
@@ -52,21 +53,21 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 pub use self::{check::CheckReport, options::EmbeddedOptions};
 use self::{
     commit::Before,
-    file::{damaged, storage_error},
+    database::OpenFile,
     medium::{FileMedium, Medium},
+    snapshot::Snapshot,
     tables::{ACCOUNTS, META, ReadTables},
-    writer::{OpenFile, Snapshot, Writer},
+    writer::Writer,
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Secret, Store,
     StoreError, clock::Timekeeper,
 };
 
-/// How many reads of the file there may be at once; more of them wait for their turn. Each takes a thread, and a
-/// disk is not quicker with more.
+/// The maximum number of concurrent reads; others wait. Each needs a thread, and a disk is not faster with more.
 const READS_MAX: usize = 32;
 
-/// A bank kept in a file. Dropping it finishes what is being written, and closes the file.
+/// A bank in a file. Dropping it finishes pending writes and closes the file.
 pub struct EmbeddedStore {
     file: Arc<OpenFile>,
     writer: Writer,
@@ -74,12 +75,12 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the file, and founds a bank if there is none. A file that was not closed in order is
-    /// checked first, which reads all of it.
+    /// Opens the file, or creates it with a new bank. A file that was not closed cleanly is checked first, which reads all
+    /// of it.
     ///
     /// # Errors
-    /// [`StoreError::Misconfigured`] if the file cannot be used, saying what to change;
-    /// [`StoreError::Corrupt`] if it is damaged.
+    /// [`StoreError::Misconfigured`] if the file cannot be used, with what to change; [`StoreError::Corrupt`] if it is
+    /// damaged.
     pub async fn open(options: EmbeddedOptions) -> Result<Self, StoreError> {
         let medium = FileMedium::new(&options.path, options.free_bytes_min);
         Self::open_on(Box::new(medium), options).await
@@ -92,43 +93,42 @@ impl EmbeddedStore {
         Ok(Self { writer: Writer::start(Arc::clone(&file))?, file, reads })
     }
 
-    /// Reads a whole file, and checks that its pages are as they were written and that all that is in
-    /// them fits together: every history is dense and adds up to its account. Repairs what can be
-    /// repaired.
+    /// Checks a whole file: that its pages are intact, and that its tables agree, so that every history is complete and adds
+    /// up to its account. Repairs damaged pages if possible.
     ///
     /// # Errors
-    /// As for [`open`](Self::open); there must be a file, and nobody else may have it open.
+    /// Those of [`open`](Self::open). The file must exist and must not be open.
     pub async fn check(options: EmbeddedOptions) -> Result<CheckReport, StoreError> {
         let medium = FileMedium::new(&options.path, options.free_bytes_min);
         unblocked(move || check::check(&medium, &options)).await
     }
 
-    /// Reads from one snapshot, where waiting for the disk holds nobody up.
+    /// Reads from one snapshot, in a thread that may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let file = Arc::clone(&self.file);
-        // Nobody closes it. The place is free once the thread is, also where the caller has left.
-        let place = Arc::clone(&self.reads).acquire_owned().await;
+        // The semaphore is never closed. The thread keeps the permit, also when the caller is gone.
+        let permit = Arc::clone(&self.reads).acquire_owned().await;
         unblocked(move || {
-            let _place = place;
+            let _permit = permit;
             let snapshot = file.snapshot()?;
-            backup::require_whole(&snapshot.transaction.open_table(META).map_err(storage_error)?)?;
+            import::require_unmarked(&snapshot.transaction.open_table(META)?)?;
             work(&snapshot)
         })
         .await
     }
 }
 
-/// Does what may wait for the disk away from the async workers. A damaged file can make redb panic.
+/// Runs `work` in a thread that may wait for the disk. A damaged file can make redb panic.
 async fn unblocked<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     match spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) if error.is_panic() => Err(StoreError::Corrupt(damaged("it cannot be read"))),
-        Err(_) => Err(StoreError::Unavailable("the server is stopping".to_owned())),
+        Err(error) if error.is_panic() => Err(StoreError::Corrupt(errors::damaged("it cannot be read"))),
+        Err(_) => Err(StoreError::Unavailable("the server is shutting down".to_owned())),
     }
 }
 
@@ -139,7 +139,8 @@ impl Store for EmbeddedStore {
         self.read(move |snapshot| {
             let Snapshot { transaction, recent, partitions } = snapshot;
             let tables = ReadTables::open(transaction)?;
-            let account = |id| Ok(list::filed(&tables, recent, *partitions, id)?.map(|filed| filed.account));
+            let account =
+                |id| Ok(accounts::read(&tables, recent, *partitions, id)?.map(|stored| stored.account));
             ids.iter().map(account).collect()
         })
         .await
@@ -151,10 +152,9 @@ impl Store for EmbeddedStore {
         }
         let proposals = proposals.to_vec();
         let work = move |transaction: &WriteTransaction, before: Before<'_>| {
-            backup::require_whole(&transaction.open_table(META).map_err(storage_error)?)?;
+            import::require_unmarked(&transaction.open_table(META)?)?;
             let (committed, after) = commit::apply(transaction, before, &proposals)?;
-            // They come back to be dropped where they were cloned: what they share is in the memory of that
-            // processor.
+            // The proposals are returned to be dropped by the thread that cloned them, which has them in its cache.
             Ok(((committed, proposals), after))
         };
         self.writer.write(work).await.map(|(committed, _)| committed)
@@ -167,7 +167,7 @@ impl Store for EmbeddedStore {
 
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
         let query = query.clone();
-        self.read(move |snapshot| list::accounts(snapshot, &query)).await
+        self.read(move |snapshot| accounts::list(snapshot, &query)).await
     }
 
     async fn account_ids(
@@ -176,18 +176,15 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let after = after.cloned();
-        self.read(move |snapshot| list::ids(snapshot, after.as_ref(), limit)).await
+        self.read(move |snapshot| accounts::list_ids(snapshot, after.as_ref(), limit)).await
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        let count = self.read(|snapshot| {
-            snapshot.transaction.open_table(ACCOUNTS).map_err(storage_error)?.len().map_err(storage_error)
-        });
-        count.await.map(Some)
+        self.read(|snapshot| Ok(Some(snapshot.transaction.open_table(ACCOUNTS)?.len()?))).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        // By way of the queue: a disk that does not answer holds this up, too.
+        // Goes through the queue, so a disk that does not answer is noticed.
         self.writer.run(OpenFile::require_writable).await?;
         self.read(|_| Ok(())).await
     }

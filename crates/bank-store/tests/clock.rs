@@ -1,4 +1,4 @@
-//! The clock: what it may do, what stops the time, and what sets it going again.
+//! When the clock is wrong, and when it is right again.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

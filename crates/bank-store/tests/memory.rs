@@ -1,4 +1,4 @@
-//! The memory store keeps the contract, and so does the suite's own faulty store around it.
+//! The memory store satisfies the contract, also behind injected faults.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 
 use bank_store::{
     MemoryStore, Outcome, Store,
-    conformance::{Bank, FaultRates, FaultyStore, commands::*, differential, faults, seed_from_environment},
+    conformance::{Bank, FaultyStore, commands::*, differential, faults, seed_from_environment},
 };
 
 const RETENTION: Duration = Duration::from_hours(1);
@@ -16,7 +16,7 @@ fn memory() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new(RETENTION))
 }
 
-mod as_it_is {
+mod without_faults {
     use super::*;
 
     async fn on_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
@@ -26,19 +26,18 @@ mod as_it_is {
     bank_store::conformance_tests!(on_memory);
 }
 
-mod while_it_fails {
+mod with_faults {
     use super::*;
 
     async fn on_failing_memory(case: impl AsyncFnOnce(Arc<dyn Store>)) {
-        let rates = FaultRates::all(0.05);
-        case(Arc::new(FaultyStore::new(memory(), rates, seed_from_environment()))).await;
+        case(Arc::new(FaultyStore::new(memory(), 0.05, seed_from_environment()))).await;
     }
 
     bank_store::conformance_tests!(on_failing_memory);
 }
 
-/// Whether it is so; `None` if the machine is too slow to tell.
-async fn remembers_and_forgets() -> Option<()> {
+/// Returns `None` if the machine was too slow.
+async fn a_record_expires() -> Option<()> {
     let retention = Duration::from_secs(1);
     let bank = Bank::new(Arc::new(MemoryStore::new(retention)));
     bank.open_with("1", 0).await;
@@ -59,9 +58,9 @@ async fn remembers_and_forgets() -> Option<()> {
 }
 
 #[tokio::test]
-async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+async fn request_records_are_kept_for_the_retention_time() {
     for _ in 0..10 {
-        if remembers_and_forgets().await.is_some() {
+        if a_record_expires().await.is_some() {
             return;
         }
     }
@@ -69,14 +68,14 @@ async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_done_twice_while_it_fails() {
+async fn nothing_is_lost_or_done_twice_despite_faults() {
     for _ in 0..5 {
         faults::trial(memory(), seed_from_environment(), 200).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_answers_as_itself() {
+async fn equal_commits_have_equal_answers() {
     for _ in 0..5 {
         differential::trial(memory(), memory(), seed_from_environment(), 400).await;
     }

@@ -1,28 +1,25 @@
-//! A store as the cases see it: commands go in, outcomes, accounts and entries come out.
+//! A store with decisions in front of it: commands go in; outcomes, accounts and entries come out.
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use bank_domain::{Account, AccountId, Command, Context, Entry, RequestId, Timestamp, decide};
+use bank_domain::{Account, AccountId, Context, Entry, Plan, Timestamp, decide};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{
-    commands::{self, Opening, id},
-    soundness,
-};
+use super::commands::{self, Request, id};
 use crate::{
     AccountsQuery, Attempt, Caller, Committed, EntriesQuery, Order, Outcome, Proposal, RequestKey, Store,
     StoreError,
 };
 
-/// How long a call is sent again before the store is held to be gone for good.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The pause before a call is sent again.
-const PAUSE: Duration = Duration::from_millis(5);
-/// 2026-01-01T00:00:00Z, when all cases play.
+/// How long a call is retried.
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
+/// The pause before a retry.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// 2026-01-01T00:00:00Z, the time of all cases.
 const NEW_YEAR_2026_MS: i64 = 1_767_225_600_000;
 
-/// A store with a caller and a clock that stands still.
+/// A store, a caller and a fixed time. Calls are retried while the store fails.
 #[derive(Clone)]
 pub struct Bank {
     store: Arc<dyn Store>,
@@ -30,30 +27,7 @@ pub struct Bank {
     now: Timestamp,
 }
 
-/// A command with what its caller says about it.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// What to do.
-    pub command: Command,
-    /// What the caller calls the request; a fresh name if it has none.
-    pub name: Option<RequestId>,
-    /// Whether a rejection is kept.
-    pub rejection_recorded: bool,
-}
-
-impl From<Command> for Request {
-    fn from(command: Command) -> Self {
-        Self { command, name: None, rejection_recorded: true }
-    }
-}
-
-impl From<Opening> for Request {
-    fn from(opening: Opening) -> Self {
-        Command::from(opening).into()
-    }
-}
-
-/// Accounts as a sequencer knows them: as they were loaded, with the plans made since.
+/// Accounts as they were loaded, with the plans that were made since.
 #[derive(Clone)]
 pub struct View {
     accounts: HashMap<AccountId, Account>,
@@ -63,7 +37,7 @@ pub struct View {
 }
 
 impl View {
-    /// Decides a request on what is known, and remembers its plan.
+    /// Decides a request, and applies its plan to the view.
     pub fn propose(&mut self, request: impl Into<Request>) -> Proposal {
         let Request { command, name, rejection_recorded } = request.into();
         let context = Context { now: self.now, ahead_max: Duration::MAX, request_id: name.clone() };
@@ -72,7 +46,7 @@ impl View {
             .account_ids()
             .map(|id| (id.clone(), self.accounts.get(id).map(|account| account.head)))
             .collect();
-        for change in decision.iter().flat_map(bank_domain::Plan::changes) {
+        for change in decision.iter().flat_map(Plan::changes) {
             self.accounts.insert(change.account.id.clone(), Account::clone(&change.account));
         }
         let request_id = name.unwrap_or_else(|| Uuid::new_v4().to_string().parse().unwrap());
@@ -83,7 +57,7 @@ impl View {
                 request_id,
             },
             fingerprint: command.fingerprint(),
-            attempt: fresh_attempt(),
+            attempt: new_attempt(),
             rejection_recorded,
             decided_on,
             decided_at: self.decided_at,
@@ -92,8 +66,7 @@ impl View {
         }
     }
 
-    /// Decides requests that are carried out together or not at all. If one of them is refused, what is
-    /// known is as if none had been made.
+    /// Decides the requests of a chain. If one of them is rejected, the view does not change.
     pub fn propose_chain(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Proposal> {
         let before = self.accounts.clone();
         let mut chain: Vec<_> = requests.into_iter().map(|request| self.propose(request)).collect();
@@ -105,25 +78,25 @@ impl View {
         chain
     }
 
-    /// What is known of an account.
+    /// An account of the view.
     pub fn account(&self, account_id: &str) -> Option<&Account> {
         self.accounts.get(&id(account_id))
     }
 }
 
-/// An attempt unlike all others.
-pub(super) fn fresh_attempt() -> Attempt {
+/// A random attempt.
+pub(super) fn new_attempt() -> Attempt {
     Attempt(Uuid::new_v4().as_u64_pair().0)
 }
 
 impl Bank {
-    /// On a store.
+    /// Uses a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
         let now = Timestamp::try_from_unix_ms(NEW_YEAR_2026_MS).unwrap();
         Self { store, caller: Caller::anonymous(), now }
     }
 
-    /// The same bank, so many milliseconds later.
+    /// The same bank at a later time.
     #[must_use]
     pub fn later(&self, milliseconds: i64) -> Self {
         self.at(self.now.unix_ms() + milliseconds)
@@ -141,23 +114,23 @@ impl Bank {
         Self { caller: Caller::new(caller), ..self.clone() }
     }
 
-    /// What the clock says.
+    /// The time.
     pub fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// The store itself.
+    /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Accounts as they are now.
+    /// Reads some accounts.
     pub async fn view(&self, account_ids: &[&str]) -> View {
         let ids: Vec<_> = account_ids.iter().map(|text| id(text)).collect();
         self.view_of(&ids).await
     }
 
-    /// Accounts as they are now.
+    /// Reads some accounts.
     pub async fn view_of(&self, ids: &[AccountId]) -> View {
         let accounts = self.load(ids).await.into_iter().flatten();
         View {
@@ -168,7 +141,7 @@ impl Bank {
         }
     }
 
-    /// A request decided on the accounts as they are now.
+    /// Decides a request.
     pub async fn propose(&self, request: impl Into<Request>) -> Proposal {
         let request = request.into();
         let ids: Vec<_> = request.command.account_ids().cloned().collect();
@@ -181,7 +154,7 @@ impl Bank {
         self.commit_one(&proposal).await
     }
 
-    /// Carries a request out that nothing is in the way of.
+    /// Decides and commits a request, which must be applied.
     pub async fn apply(&self, request: impl Into<Request>) -> Entry {
         let proposal = self.propose(request).await;
         let plan = proposal.decision.clone().unwrap();
@@ -189,7 +162,7 @@ impl Bank {
         Entry::clone(&plan.primary.entry)
     }
 
-    /// Opens an account that nothing is special about, with money on it.
+    /// Opens an account with money.
     pub async fn open_with(&self, account_id: &str, minor_units: i64) {
         self.apply(commands::open(account_id)).await;
         if minor_units > 0 {
@@ -202,16 +175,15 @@ impl Bank {
         self.commit(std::slice::from_ref(proposal)).await.outcomes.remove(0)
     }
 
-    /// Commits proposals, and sends them again for as long as the store cannot say what became of
-    /// them.
+    /// Commits proposals. Checks that the answer has the accounts of all that were not applied.
     pub async fn commit(&self, proposals: &[Proposal]) -> Committed {
-        let committed = insist(|| self.store.commit(proposals)).await;
+        let committed = retry(|| self.store.commit(proposals)).await;
         assert_eq!(committed.outcomes.len(), proposals.len());
         for (outcome, proposal) in committed.outcomes.iter().zip(proposals) {
             for (id, _) in &proposal.decided_on {
-                let is_told = committed.current.contains_key(id);
+                let is_returned = committed.current.contains_key(id);
                 let is_due = !matches!(outcome, Outcome::Applied | Outcome::Abandoned);
-                assert!(is_told || !is_due, "{outcome:?} without the current {id}");
+                assert!(is_returned || !is_due, "{outcome:?} without the current {id}");
             }
         }
         committed
@@ -222,84 +194,92 @@ impl Bank {
         self.load(&[id(account_id)]).await.remove(0).unwrap()
     }
 
-    /// What an account holds, in minor units.
+    /// The balance of an account, in minor units.
     pub async fn balance(&self, account_id: &str) -> i64 {
         self.account(account_id).await.balance.minor_units
     }
 
-    /// Accounts as they are now.
+    /// Reads accounts.
     pub async fn load(&self, ids: &[AccountId]) -> Vec<Option<Account>> {
-        let accounts = insist(|| self.store.load(ids)).await;
+        let accounts = retry(|| self.store.load(ids)).await;
         assert_eq!(accounts.len(), ids.len());
         accounts
     }
 
-    /// The whole history of an account, oldest first.
+    /// All entries of an account, oldest first.
     pub async fn history(&self, account_id: &str) -> Vec<Entry> {
         self.entries(&EntriesQuery::all(id(account_id))).await
     }
 
-    /// A stretch of a history.
+    /// Reads a page of entries.
     pub async fn entries(&self, query: &EntriesQuery) -> Vec<Entry> {
-        insist(|| self.store.entries(query)).await
+        retry(|| self.store.entries(query)).await
     }
 
-    /// The newest entry of an account that exists.
+    /// The newest entry of an account.
     pub async fn newest(&self, account_id: &str) -> Entry {
         let query = EntriesQuery { order: Order::NewestFirst, limit: 1, ..EntriesQuery::all(id(account_id)) };
         self.entries(&query).await.remove(0)
     }
 
-    /// One page of a list of accounts.
+    /// Reads a page of the list of accounts.
     pub async fn accounts(&self, query: &AccountsQuery) -> Vec<Account> {
-        insist(|| self.store.accounts(query)).await
+        retry(|| self.store.accounts(query)).await
     }
 
-    /// How many accounts there are, where the store can tell.
+    /// The number of accounts, if the store knows it.
     pub async fn account_count(&self) -> Option<u64> {
-        insist(|| self.store.account_count()).await
+        retry(|| self.store.account_count()).await
     }
 
-    /// One page of the ids of all accounts.
+    /// Reads a page of the ids of all accounts.
     pub async fn account_ids(&self, after: Option<&AccountId>, limit: usize) -> Vec<AccountId> {
-        insist(|| self.store.account_ids(after, limit)).await
+        retry(|| self.store.account_ids(after, limit)).await
     }
 
-    /// All accounts, of an owner or of everybody, read in pages.
+    /// Reads all accounts, or those of an owner, in pages.
     pub async fn all_accounts(&self, owner: Option<&str>, page_size: usize) -> Vec<Account> {
         let owner = owner.map(commands::owner);
-        let mut query = AccountsQuery { owner, after: None, limit: page_size };
-        let mut all = Vec::new();
-        loop {
-            let page = self.accounts(&query).await;
-            assert!(page.len() <= page_size);
-            let is_last = page.len() < page_size;
-            query.after = page.last().map(|account| account.id.clone());
-            all.extend(page);
-            if is_last {
-                return all;
-            }
-        }
-    }
-
-    /// Checks what holds of all that a bank keeps, whatever was done: see the promises of [`Store`].
-    pub async fn assert_sound(&self) {
-        soundness::check(self).await;
+        let page = async |after| {
+            let query = AccountsQuery { owner: owner.clone(), after, limit: page_size };
+            self.accounts(&query).await
+        };
+        all_pages(page_size, |account: &Account| account.id.clone(), page).await
     }
 }
 
-/// Whether a call may not have come through.
-pub(super) fn is_lost(error: &StoreError) -> bool {
+/// Reads pages until one has fewer items than the limit.
+pub(super) async fn all_pages<T, C: Clone>(
+    limit: usize,
+    cursor: impl Fn(&T) -> C,
+    page: impl AsyncFn(Option<C>) -> Vec<T>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let items = page(after.clone()).await;
+        assert!(items.len() <= limit);
+        let is_last = items.len() < limit || limit == 0;
+        after = items.last().map(&cursor).or(after);
+        all.extend(items);
+        if is_last {
+            return all;
+        }
+    }
+}
+
+/// Whether the store failed.
+pub(super) fn is_unavailable(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
 }
 
-/// Sends a call until the store can say what became of it.
-pub(super) async fn insist<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
-    let deadline = Instant::now() + PATIENCE;
+/// Retries a call while the store fails.
+pub(super) async fn retry<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> T {
+    let deadline = Instant::now() + RETRY_TIMEOUT;
     loop {
         match call().await {
             Ok(answer) => return answer,
-            Err(error) if error.is_retryable() && Instant::now() < deadline => sleep(PAUSE).await,
+            Err(error) if error.is_retryable() && Instant::now() < deadline => sleep(RETRY_PAUSE).await,
             Err(error) => panic!("the store did not recover: {error}"),
         }
     }

@@ -1,15 +1,11 @@
-//! The cases. Each takes an empty bank, and panics where the store does not keep its contract.
-#![expect(missing_docs, reason = "the names of the cases say what they show")]
+//! Cases that are functions.
+#![expect(missing_docs, reason = "the names say what the cases show")]
 
 mod backups;
-mod chains;
 mod commits;
 mod histories;
 mod listings;
 mod races;
 mod readings;
-mod requests;
 
-pub use self::{
-    backups::*, chains::*, commits::*, histories::*, listings::*, races::*, readings::*, requests::*,
-};
+pub use self::{backups::*, commits::*, histories::*, listings::*, races::*, readings::*};

@@ -1,4 +1,4 @@
-//! Commands, written shortly. Texts that are not well formed panic.
+//! Short constructors of commands. They panic if a text is malformed.
 
 use std::collections::BTreeMap;
 
@@ -8,39 +8,60 @@ use bank_domain::{
     interest::{Period, Terms},
 };
 
-use super::bank::Request;
+/// A command with its request id.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The command.
+    pub command: Command,
+    /// The request id; a random one if there is none.
+    pub name: Option<RequestId>,
+    /// Whether a rejection leaves a request record.
+    pub rejection_recorded: bool,
+}
 
-/// The name of an account.
+impl From<Command> for Request {
+    fn from(command: Command) -> Self {
+        Self { command, name: None, rejection_recorded: true }
+    }
+}
+
+impl From<Opening> for Request {
+    fn from(opening: Opening) -> Self {
+        Command::from(opening).into()
+    }
+}
+
+/// Parses an account id.
 pub fn id(text: &str) -> AccountId {
     text.parse().unwrap()
 }
 
-/// The name of a request.
+/// Parses a request id.
 pub fn request_id(text: &str) -> RequestId {
     text.parse().unwrap()
 }
 
-/// A currency by its code.
+/// Parses a currency code.
 pub fn currency(code: &str) -> Currency {
     code.parse().unwrap()
 }
 
-/// An owner by name.
+/// Parses an owner.
 pub fn owner(name: &str) -> Owner {
     name.parse().unwrap()
 }
 
-/// A request by a name.
+/// A request with an id.
 pub fn named(name: &str, request: impl Into<Request>) -> Request {
     Request { name: Some(request_id(name)), ..request.into() }
 }
 
-/// A request whose rejection is not kept.
+/// A request whose rejection leaves no record.
 pub fn unrecorded(request: impl Into<Request>) -> Request {
     Request { rejection_recorded: false, ..request.into() }
 }
 
-/// Opens a savings account in US dollars that belongs to nobody, unless told otherwise.
+/// Opens a savings account in US dollars without an owner, unless changed.
 pub fn open(account_id: &str) -> Opening {
     Opening {
         account_id: id(account_id),
@@ -51,7 +72,7 @@ pub fn open(account_id: &str) -> Opening {
     }
 }
 
-/// An account about to be opened.
+/// An account to be opened.
 #[derive(Clone, Debug)]
 pub struct Opening {
     account_id: AccountId,
@@ -62,25 +83,25 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// A checking account that may go this far below zero.
+    /// Makes it a checking account with this overdraft limit.
     #[must_use]
     pub fn checking(self, overdraft_limit: i64) -> Self {
         Self { overdraft_limit: Some(overdraft_limit), ..self }
     }
 
-    /// In another currency.
+    /// Sets the currency.
     #[must_use]
     pub fn in_currency(self, code: &str) -> Self {
         Self { currency: currency(code), ..self }
     }
 
-    /// It belongs to somebody.
+    /// Sets the owner.
     #[must_use]
     pub fn owned_by(self, name: &str) -> Self {
         Self { owner: owner(name), ..self }
     }
 
-    /// It has a label more.
+    /// Adds a label.
     #[must_use]
     pub fn labelled(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.to_owned(), value.to_owned());
@@ -101,7 +122,7 @@ impl From<Opening> for Command {
     }
 }
 
-/// Pays in.
+/// A deposit.
 pub fn deposit(account_id: &str, minor_units: i64) -> Command {
     Command::Deposit(Deposit {
         account_id: id(account_id),
@@ -110,7 +131,7 @@ pub fn deposit(account_id: &str, minor_units: i64) -> Command {
     })
 }
 
-/// Pays out.
+/// A withdrawal.
 pub fn withdraw(account_id: &str, minor_units: i64) -> Command {
     Command::Withdraw(Withdraw {
         account_id: id(account_id),
@@ -119,14 +140,14 @@ pub fn withdraw(account_id: &str, minor_units: i64) -> Command {
     })
 }
 
-/// Moves.
+/// A transfer.
 pub fn transfer(source: &str, destination: &str, minor_units: i64) -> Command {
     let transfer =
         Transfer::try_new(id(source), id(destination), amount(minor_units), Description::default());
     Command::Transfer(transfer.unwrap())
 }
 
-/// Books interest.
+/// Interest.
 pub fn interest(account_id: &str, terms: Terms, period: Period) -> Command {
     Command::ApplyInterest(ApplyInterest {
         account_id: id(account_id),
@@ -136,7 +157,7 @@ pub fn interest(account_id: &str, terms: Terms, period: Period) -> Command {
     })
 }
 
-/// Sets the overdraft limit.
+/// Sets an overdraft limit.
 pub fn limit(account_id: &str, minor_units: i64) -> Command {
     Command::SetOverdraftLimit(SetOverdraftLimit {
         account_id: id(account_id),
@@ -144,22 +165,22 @@ pub fn limit(account_id: &str, minor_units: i64) -> Command {
     })
 }
 
-/// Freezes.
+/// Freezes an account.
 pub fn freeze(account_id: &str) -> Command {
     Command::Freeze(change(account_id))
 }
 
-/// Unfreezes.
+/// Unfreezes an account.
 pub fn unfreeze(account_id: &str) -> Command {
     Command::Unfreeze(change(account_id))
 }
 
-/// Closes.
+/// Closes an account.
 pub fn close(account_id: &str) -> Command {
     Command::Close(change(account_id))
 }
 
-/// The command with a description, where it takes one.
+/// Sets the description, if the command has one.
 pub fn described(command: Command, text: &str) -> Command {
     let words: Description = text.parse().unwrap();
     match command {

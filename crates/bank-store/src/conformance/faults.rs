@@ -1,4 +1,4 @@
-//! Random work on a store that fails: nothing acknowledged is lost, nothing is done twice.
+//! Random requests on a store that fails: nothing acknowledged is lost, and nothing is done twice.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,39 +7,39 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use super::{
-    bank::{Bank, Request},
-    commands::{deposit, named, request_id, transfer, withdraw},
-    faulty_store::{FaultRates, FaultyStore},
+    bank::Bank,
+    commands::{Request, deposit, named, request_id, transfer, withdraw},
+    faulty_store::FaultyStore,
     random::Seed,
 };
 use crate::{Outcome, Proposal, RecordedOutcome, Store, StoreError};
 
 const ACCOUNTS: [&str; 5] = ["1", "2", "3", "4", "5"];
 const CLIENTS: usize = 4;
-/// How often a client sends a commit whose outcome it does not know, before it gives up.
+/// How often a client resends a commit with an unknown outcome before it gives up.
 const SENDS_MAX: usize = 4;
 const FAULT_RATE: f64 = 0.08;
 
-/// What a client knows of a request in the end.
+/// What a client finally knows about a request.
 #[derive(Debug)]
 enum Verdict {
-    /// It was told that this entry was written.
+    /// This entry was written.
     Written(Arc<Entry>),
-    /// It was told that nothing was.
+    /// Nothing was written.
     Rejected,
-    /// It gave up: it may have been written.
+    /// The client gave up; the request may have been applied.
     Unknown,
 }
 
-/// Runs clients that deposit, withdraw and transfer at once, on a store that fails before and after
-/// the effect, and then compares what they were told with the histories.
+/// Runs concurrent clients that deposit, withdraw and transfer, on a store that fails before and after the effect. Then
+/// compares the outcomes that they know with the histories.
 ///
 /// # Panics
-/// If an acknowledged movement is not there exactly once, a refused one is, or one of unknown
-/// outcome is there twice.
+/// If an acknowledged movement is not in the histories exactly once, a rejected one is, or one with an unknown outcome is
+/// there twice.
 pub async fn trial(store: Arc<dyn Store>, seed: u64, requests_per_client: usize) {
     let seed = Seed(seed);
-    let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), FaultRates::all(FAULT_RATE), seed.0));
+    let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), FAULT_RATE, seed.0));
     let bank = Bank::new(store);
     for account_id in ACCOUNTS {
         bank.open_with(account_id, 1_000).await;
@@ -72,11 +72,11 @@ impl Client {
     async fn run(mut self, requests: usize) -> Vec<(RequestId, Verdict)> {
         let mut verdicts = Vec::new();
         for number in 0..requests {
-            // Every other request has the name of one that another client makes at the same time.
+            // Every other request has the id of a request that another client makes concurrently.
             let owner = if number % 2 == 0 { self.number } else { self.number / 2 };
             let name = format!("client-{owner}-{number}-{}", number % 2);
             let request = self.request(&name, number);
-            let verdict = self.insist(&request).await;
+            let verdict = self.resolve(&request).await;
             verdicts.push((request_id(&name), verdict));
         }
         verdicts
@@ -84,7 +84,7 @@ impl Client {
 
     fn request(&mut self, name: &str, number: usize) -> Request {
         if number % 2 == 1 {
-            // Shared by clients, so it must be the same from each.
+            // The request is shared by two clients, so it does not depend on the client.
             return named(name, transfer(ACCOUNTS[number % 5], ACCOUNTS[(number + 1) % 5], 7));
         }
         let account = ACCOUNTS[self.random.random_range(0..5)];
@@ -99,22 +99,18 @@ impl Client {
         named(name, command)
     }
 
-    /// Decides again after a conflict, and sends again what has an unknown outcome.
-    async fn insist(&self, request: &Request) -> Verdict {
-        let mut may_be_written = false;
+    /// Decides again after a conflict, and resends after an unknown outcome.
+    async fn resolve(&self, request: &Request) -> Verdict {
         loop {
             let proposal = self.bank.propose(request.clone()).await;
             match self.send(&proposal).await {
                 Some(Outcome::Applied) => return verdict_of(&proposal),
                 Some(Outcome::Replayed(RecordedOutcome::Entry(entry))) => return Verdict::Written(entry),
                 Some(Outcome::Replayed(RecordedOutcome::Rejected(_))) => return Verdict::Rejected,
-                // Of this attempt nothing is written, and nothing will be.
+                // This attempt has written nothing, and never will.
                 Some(Outcome::Conflict) => {}
                 Some(other) => panic!("{other:?}"),
-                None => may_be_written = true,
-            }
-            if may_be_written {
-                return Verdict::Unknown;
+                None => return Verdict::Unknown,
             }
         }
     }
@@ -143,7 +139,7 @@ async fn compare(bank: &Bank, verdicts: &[(RequestId, Verdict)]) {
     let mut written: HashMap<RequestId, Vec<Entry>> = HashMap::new();
     for account_id in ACCOUNTS {
         for entry in bank.history(account_id).await {
-            // The other side of a transfer is what soundness is about.
+            // `assert_sound` checks the other side of a transfer.
             let is_first_side = !matches!(entry.kind, EntryKind::TransferIn { .. });
             if let Some(request_id) = entry.request_id.clone().filter(|_| is_first_side) {
                 written.entry(request_id).or_default().push(entry);
@@ -159,7 +155,7 @@ async fn compare(bank: &Bank, verdicts: &[(RequestId, Verdict)]) {
         }
     }
     let known = |id: &RequestId| verdicts.iter().any(|(request_id, _)| request_id == id);
-    assert!(written.keys().all(known), "an entry of a request that nobody made");
+    assert!(written.keys().all(known), "an entry of an unknown request");
     let acknowledged = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Written(_))).count();
-    assert!(acknowledged * 2 > verdicts.len(), "hardly anything came through");
+    assert!(acknowledged * 2 > verdicts.len(), "hardly any request was applied");
 }

@@ -1,4 +1,4 @@
-//! Random work from a seed: equal seeds make equal work on equal stores.
+//! Random commits from a seed. Equal seeds give equal commits on equal stores.
 
 use std::{collections::HashSet, env, thread};
 
@@ -9,20 +9,21 @@ use bank_domain::{
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    bank::{Bank, Request, View},
+    bank::{Bank, View},
     commands::{
-        close, deposit, described, freeze, id, interest, limit, named, open, transfer, unfreeze, withdraw,
+        Request, close, deposit, described, freeze, id, interest, limit, named, open, transfer, unfreeze,
+        withdraw,
     },
 };
 use crate::Proposal;
 
-/// Names the seed to run a failed test with again.
+/// The variable with the seed of a test to repeat.
 const SEED_VARIABLE: &str = "BANK_TEST_SEED";
 
-/// The accounts that work is done on. The last ones are never opened.
+/// The accounts of all requests. The last two are never opened.
 pub(super) const ACCOUNT_IDS: [&str; 8] = ["1", "2", "a:b", "A.b-c_d", "5", "6", "ghost", "ghost:2"];
 const OPENED: usize = 6;
-/// Whose accounts they are.
+/// The owners of the accounts.
 pub(super) const OWNERS: [&str; 4] = ["", "alice", "auth0|bob@example.com", "{17}"];
 const CURRENCIES: [&str; 3] = ["USD", "USD", "JPY"];
 const TEXTS: [&str; 4] = ["", "rent", "Loyer de février, 12 €", "\"{}/\\'"];
@@ -30,10 +31,10 @@ const RATES: [&str; 5] = ["2.5", "-3", "0", "1000", "0.0000000001"];
 const BATCH_MAX: usize = 6;
 const CLOCK_STEP_MS_MAX: i64 = 50;
 
-/// The seed that the environment names, or a new one.
+/// The seed of the environment variable `BANK_TEST_SEED`, or a random one.
 ///
 /// # Panics
-/// If the environment names something else than a whole number.
+/// If the variable is not a number.
 pub fn seed_from_environment() -> u64 {
     match env::var(SEED_VARIABLE) {
         Ok(seed) => seed.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE} is not a number: {seed:?}")),
@@ -41,7 +42,7 @@ pub fn seed_from_environment() -> u64 {
     }
 }
 
-/// Says how to run a test again, if it fails while this is held.
+/// Prints how to repeat a test if it fails.
 #[must_use]
 pub(super) struct Seed(pub(super) u64);
 
@@ -49,13 +50,13 @@ impl Drop for Seed {
     #[expect(clippy::print_stderr, reason = "the test harness shows it with the panic")]
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("run it again with {SEED_VARIABLE}={}", self.0);
+            eprintln!("to repeat this test, set {SEED_VARIABLE}={}", self.0);
         }
     }
 }
 
-/// Makes commits of every kind: fresh and stale, new and repeated, alone and in chains.
-pub(super) struct RandomWork {
+/// Generates commits of every kind: fresh and stale, new and repeated, single and in chains.
+pub(super) struct RandomCommits {
     random: StdRng,
     clock_ms: i64,
     sent: Vec<Vec<Proposal>>,
@@ -63,7 +64,7 @@ pub(super) struct RandomWork {
     seen: Vec<View>,
 }
 
-impl RandomWork {
+impl RandomCommits {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
@@ -74,9 +75,9 @@ impl RandomWork {
         }
     }
 
-    /// The next commit, decided on what the bank holds, or held a while ago.
+    /// The next commit, decided on the accounts of the bank, or on earlier ones.
     pub(super) async fn next_on(&mut self, bank: &Bank) -> Vec<Proposal> {
-        // The clocks of servers differ: one may be behind the last.
+        // The clocks of servers differ, so the time may go back.
         self.clock_ms += self.random.random_range(-CLOCK_STEP_MS_MAX / 2..=CLOCK_STEP_MS_MAX);
         let bank = bank.later(self.clock_ms.max(0)).called_by(self.pick(&["", "", "teller 7"]));
         let view = bank.view_of(&ACCOUNT_IDS.map(id)).await;
@@ -90,7 +91,7 @@ impl RandomWork {
             .map(|_| {
                 let request = self.request();
                 self.asked.push(request.clone());
-                // Every tenth is made as if what is before it in the commit were not there.
+                // One in ten ignores the proposals before it.
                 if self.chance(0.1) { view.clone().propose(request) } else { view.propose(request) }
             })
             .collect();
@@ -101,7 +102,7 @@ impl RandomWork {
         proposals
     }
 
-    /// Makes a chain of some of them, whose requests must be different ones.
+    /// Links some proposals to a chain, if their requests differ.
     fn link(&mut self, proposals: &mut [Proposal]) {
         let start = self.random.random_range(0..proposals.len());
         let end = self.random.random_range(start..proposals.len());
@@ -118,7 +119,7 @@ impl RandomWork {
         let mut request = Request::from(self.command());
         request.rejection_recorded = self.chance(0.8);
         if self.chance(0.6) {
-            // Few enough names that some come again, for the same thing or for another.
+            // Few enough ids that some are used again, for the same content or for other content.
             let name = format!("{{r}}/\"{}\\", self.random.random_range(0..200));
             request = named(&name, request);
         }
@@ -184,7 +185,7 @@ impl RandomWork {
         choices.choose(&mut self.random).unwrap().clone()
     }
 
-    /// A few instants about which something has happened.
+    /// Some times at which entries may have been written.
     pub(super) fn instants(&mut self, bank: &Bank, count: usize) -> Vec<Timestamp> {
         (0..count)
             .map(|_| bank.later(self.random.random_range(-10..=self.clock_ms.max(0) + 10)).now())

@@ -1,4 +1,4 @@
-//! What holds of every bank at rest.
+//! What holds for every bank while no commit is in progress.
 
 use std::collections::HashMap;
 
@@ -7,20 +7,20 @@ use bank_domain::{Account, Entry, EntryKind, TransactionId, audit::Verifier};
 use super::bank::Bank;
 use crate::EntriesQuery;
 
-/// Reads everything, and checks each account against its history and each transfer against its
-/// other side.
-pub(super) async fn check(bank: &Bank) {
-    let mut sides: HashMap<TransactionId, Vec<Entry>> = HashMap::new();
-    for account in bank.all_accounts(None, 100).await {
-        let entries = bank.entries(&EntriesQuery::all(account.id.clone())).await;
-        check_history(&account, &entries);
-        let transfers = entries.into_iter().filter(|entry| entry.kind.counterparty().is_some());
-        for entry in transfers {
-            sides.entry(entry.transaction_id.clone()).or_default().push(entry);
+impl Bank {
+    /// Checks each account against its history, and each transfer against its other side.
+    pub async fn assert_sound(&self) {
+        let mut transfers: HashMap<TransactionId, Vec<Entry>> = HashMap::new();
+        for account in self.all_accounts(None, 100).await {
+            let entries = self.entries(&EntriesQuery::all(account.id.clone())).await;
+            check_history(&account, &entries);
+            for entry in entries.into_iter().filter(|entry| entry.kind.counterparty().is_some()) {
+                transfers.entry(entry.transaction_id.clone()).or_default().push(entry);
+            }
         }
-    }
-    for (transaction_id, sides) in sides {
-        check_transfer(&transaction_id, &sides);
+        for (transaction_id, sides) in transfers {
+            check_transfer(&transaction_id, &sides);
+        }
     }
 }
 
@@ -38,7 +38,7 @@ fn check_transfer(transaction_id: &TransactionId, sides: &[Entry]) {
     let out = sides.iter().find(|entry| matches!(entry.kind, EntryKind::TransferOut { .. }));
     let into = sides.iter().find(|entry| matches!(entry.kind, EntryKind::TransferIn { .. }));
     let (Some(out), Some(into), 2) = (out, into, sides.len()) else {
-        panic!("{transaction_id} has not two sides: {sides:?}");
+        panic!("{transaction_id} does not have two sides: {sides:?}");
     };
     assert_eq!(out.transaction_id.entry_id, out.id());
     assert_eq!(out.kind.counterparty(), Some(&into.account_id), "{transaction_id}");

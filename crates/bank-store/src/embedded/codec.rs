@@ -1,8 +1,7 @@
-//! Accounts, entries and request records as the file holds them: MessagePack, each a list of its
-//! fields.
+//! Rows of accounts, entries and request records: each is a list of fields in MessagePack.
 //!
-//! A field that a later version adds comes last and with `#[serde(default)]`, so that what was
-//! written before can still be read; any other change is a new layout of the file.
+//! A later version may add a field at the end with a default, so that existing rows can be read. Any other change is a
+//! new layout of the file.
 
 use std::borrow::Cow;
 
@@ -13,9 +12,9 @@ use bank_domain::{
 use serde::{Deserialize, Serialize};
 
 use super::tables::{Number, Position};
-use crate::{Attempt, RecordedOutcome, RequestRecord, StoreError, checks};
+use crate::{RequestRecord, StoreError, checks};
 
-/// What there is to an account besides its entries.
+/// An account without what its newest entry says.
 #[derive(Serialize, Deserialize)]
 struct AccountRow<'a> {
     number: Number,
@@ -28,16 +27,16 @@ struct AccountRow<'a> {
     opened_at: Timestamp,
 }
 
-/// An account, but for what its newest entry says.
+/// An account without what its newest entry says.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) number: Number,
     account: Account,
 }
 
-/// An entry, and where in the log the one before it on its account is.
+/// An entry of the log, and the position of the previous entry of its account.
 #[derive(Clone, Debug)]
-pub(super) struct Linked {
+pub(super) struct LogEntry {
     pub(super) entry: Entry,
     pub(super) previous: Option<Position>,
 }
@@ -51,30 +50,22 @@ struct EntryRow<'a> {
     kind: Cow<'a, EntryKind>,
     amount: i64,
     balance_after: i64,
-    /// Of the other side, where this is the second side of a transfer.
+    /// Only of the second posting of a transfer: the id that the first has given.
     transaction: Option<Cow<'a, str>>,
     request_id: Option<&'a str>,
     description: &'a str,
     hash: EntryHash,
 }
 
-/// The entry of a request, and where in the log it is.
+/// The entry that a request record names.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct EntryPlace {
+pub(super) struct RecordedEntry {
     pub(super) position: Position,
     pub(super) id: EntryId,
 }
 
-/// What is kept of a request.
-pub(super) type Record = RequestRecord<EntryPlace>;
-
-#[derive(Serialize, Deserialize)]
-struct RecordRow<'a> {
-    fingerprint: u64,
-    attempt: u64,
-    recorded_at: u64,
-    outcome: Cow<'a, RecordedOutcome<EntryPlace>>,
-}
+/// A request record that can find its entry in the log.
+pub(super) type Record = RequestRecord<RecordedEntry>;
 
 /// Appends the row of an account.
 pub(super) fn encode_account(row: &mut Vec<u8>, account: &Account, number: Number) -> Result<(), StoreError> {
@@ -91,7 +82,7 @@ pub(super) fn encode_account(row: &mut Vec<u8>, account: &Account, number: Numbe
     encode(row, &fields)
 }
 
-/// Whether an entry changes what the row of its account says.
+/// Whether an entry changes the row of its account.
 pub(super) fn changes_row(kind: &EntryKind) -> bool {
     match kind {
         EntryKind::AccountOpened { .. }
@@ -107,15 +98,15 @@ pub(super) fn changes_row(kind: &EntryKind) -> bool {
     }
 }
 
-/// What the row of an account says.
+/// Decodes the row of an account.
 pub(super) fn opened(id: &AccountId, row: &[u8]) -> Result<Opened, StoreError> {
-    let fields: AccountRow<'_> = decode(row).map_err(|error| damaged(id, &error))?;
+    let fields: AccountRow<'_> = decode(row).map_err(|error| damaged_account(id, &error))?;
     let money = |minor_units| Money { currency: fields.currency, minor_units };
     let account = Account {
         id: id.clone(),
         account_type: fields.account_type,
         currency: fields.currency,
-        owner: fields.owner.parse().map_err(|_| damaged(id, "its owner is malformed"))?,
+        owner: fields.owner.parse().map_err(|_| damaged_account(id, "its owner is malformed"))?,
         labels: fields.labels.into_owned(),
         state: fields.state,
         balance: money(0),
@@ -133,7 +124,7 @@ impl Opened {
         self.account.currency
     }
 
-    /// The account with its newest entry.
+    /// Completes the account with its newest entry.
     pub(super) fn after(self, newest: &Entry) -> Result<Account, StoreError> {
         let account = Account {
             balance: newest.balance_after,
@@ -143,17 +134,17 @@ impl Opened {
             ..self.account
         };
         match checks::unsound_field(&account) {
-            Some(field) => Err(damaged(&account.id, &format!("field {field:?} is out of bounds"))),
+            Some(field) => Err(damaged_account(&account.id, &format!("field {field:?} is out of range"))),
             None => Ok(account),
         }
     }
 }
 
-fn damaged(id: &AccountId, what: &str) -> StoreError {
+pub(super) fn damaged_account(id: &AccountId, what: &str) -> StoreError {
     StoreError::Corrupt(format!("account {id}: {what}"))
 }
 
-/// Appends an entry as the log has it.
+/// Appends an entry of the log.
 pub(super) fn encode_entry(
     row: &mut Vec<u8>,
     entry: &Entry,
@@ -176,8 +167,8 @@ pub(super) fn encode_entry(
     encode(row, &fields)
 }
 
-/// An entry of the log. Its currency is that of its account.
-pub(super) fn entry(position: Position, currency: Currency, row: &[u8]) -> Result<Linked, StoreError> {
+/// Decodes an entry of the log. Its currency is that of its account.
+pub(super) fn entry(position: Position, currency: Currency, row: &[u8]) -> Result<LogEntry, StoreError> {
     let damaged = |what: &str| StoreError::Corrupt(format!("entry {position} of the log: {what}"));
     let fields: EntryRow<'_> = decode(row).map_err(|error| damaged(&error))?;
     let money = |minor_units| Money { currency, minor_units };
@@ -202,38 +193,28 @@ pub(super) fn entry(position: Position, currency: Currency, row: &[u8]) -> Resul
         hash: fields.hash,
     };
     if sequence == 0 || fields.previous.is_none() != (sequence == 1) {
-        return Err(damaged("it does not say which entry came before it"));
+        return Err(damaged("the position of the previous entry is missing or not expected"));
     }
-    Ok(Linked { entry, previous: fields.previous })
+    Ok(LogEntry { entry, previous: fields.previous })
 }
 
-/// Whose an entry of the log is, and of when.
-pub(super) fn place_of(position: Position, row: &[u8]) -> Result<(AccountId, Timestamp), StoreError> {
-    // Only of a currency that is there can there be entries; which one it is does not matter here.
-    entry(position, Currency::USD, row).map(|Linked { entry, .. }| (entry.account_id, entry.time))
+/// The account and time of an entry of the log.
+pub(super) fn account_and_time(position: Position, row: &[u8]) -> Result<(AccountId, Timestamp), StoreError> {
+    // The currency does not matter here.
+    entry(position, Currency::USD, row).map(|LogEntry { entry, .. }| (entry.account_id, entry.time))
 }
 
 /// Appends the row of a request record.
 pub(super) fn encode_record(row: &mut Vec<u8>, record: &Record) -> Result<(), StoreError> {
-    let fields = RecordRow {
-        fingerprint: record.fingerprint.to_bits(),
-        attempt: record.attempt.0,
-        recorded_at: record.recorded_at,
-        outcome: Cow::Borrowed(&record.outcome),
-    };
-    encode(row, &fields)
+    let Record { fingerprint, attempt, recorded_at, outcome } = record;
+    encode(row, &(fingerprint.to_bits(), attempt, recorded_at, outcome))
 }
 
-/// A request record from its row.
+/// Decodes a request record.
 pub(super) fn record(row: &[u8]) -> Result<Record, StoreError> {
-    let RecordRow { fingerprint, attempt, recorded_at, outcome } =
+    let (fingerprint, attempt, recorded_at, outcome) =
         decode(row).map_err(|error| StoreError::Corrupt(format!("a request record: {error}")))?;
-    Ok(Record {
-        fingerprint: Fingerprint::from_bits(fingerprint),
-        attempt: Attempt(attempt),
-        recorded_at,
-        outcome: outcome.into_owned(),
-    })
+    Ok(Record { fingerprint: Fingerprint::from_bits(fingerprint), attempt, recorded_at, outcome })
 }
 
 fn encode(row: &mut Vec<u8>, fields: &impl Serialize) -> Result<(), StoreError> {

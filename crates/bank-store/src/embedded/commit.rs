@@ -1,9 +1,7 @@
-//! Applies proposals, within one write transaction.
+//! Applies proposals in a write transaction.
 //!
-//! First it is decided what to write, in order; then all of it is written, table by table and in the order
-//! of keys, which is what a B-tree takes fastest.
-
-mod import;
+//! Everything is decided before anything is written. Then each table is written in the order of its keys, which is the
+//! fastest for a B-tree.
 
 use std::{collections::HashMap as StdHashMap, sync::Arc};
 
@@ -11,15 +9,12 @@ use bank_domain::{Account, AccountId, Change, EntryHash, Plan};
 use hashbrown::{HashMap, HashSet};
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
-pub(super) use self::import::apply as import;
 use super::{
+    accounts::{self, StoredAccount},
     ages,
-    codec::{self, EntryPlace, Record},
-    file::storage_error,
-    heads::{Head, Recent, Remembered},
-    history::{self, Place},
-    list::{self, Filed},
-    log::{self, Addition},
+    codec::{self, Record, RecordedEntry},
+    heads::{Head, HeadCache, RecentHeads},
+    log::{self, EntryRef, NewEntries},
     requests::{Retention, Windows},
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
@@ -28,24 +23,30 @@ use crate::{
     proposal::chains,
 };
 
-/// What a commit begins with.
+/// The state before a commit.
 pub(super) struct Before<'a> {
-    pub(super) recent: &'a Recent,
-    pub(super) remembered: &'a mut Remembered,
+    pub(super) recent: &'a RecentHeads,
+    pub(super) cache: &'a mut HeadCache,
     pub(super) partitions: Partitions,
     pub(super) retention: Retention,
-    /// How old what is new is: see `ages`.
+    /// The age of new records, see `ages`.
     pub(super) aged_to_ms: u64,
 }
 
-/// What is so once the transaction is committed.
+/// The state after a transaction, once it is committed.
 pub(super) struct After {
-    pub(super) recent: Recent,
-    /// Of the accounts that have changed.
+    pub(super) recent: RecentHeads,
+    /// The heads to cache.
     pub(super) heads: Vec<(AccountId, Head)>,
 }
 
-/// Applies proposals, in order. An error means that the transaction must not be committed.
+impl After {
+    pub(super) fn unchanged(before: &Before<'_>) -> Self {
+        Self { recent: before.recent.clone(), heads: Vec::new() }
+    }
+}
+
+/// Applies proposals, in order. After an error the transaction must not be committed.
 pub(super) fn apply(
     transaction: &WriteTransaction,
     before: Before<'_>,
@@ -62,43 +63,42 @@ pub(super) fn apply(
     Ok((Committed { outcomes, current }, after))
 }
 
-/// What is to be done about a proposal.
-enum Decision {
-    Write,
-    /// Nothing: its request has an outcome.
+/// Whether a proposal can be applied.
+enum Check {
+    Clear,
+    /// Its request has a record.
     Recorded(Outcome),
-    /// Nothing: something is in the way.
-    Not(Outcome),
+    /// It is in conflict, or an account is damaged.
+    Blocked(Outcome),
 }
 
-/// An account as the proposals before leave it.
+/// An account as the proposals so far leave it.
 #[derive(Clone, Copy)]
-struct Known<'p> {
-    /// `None` for one that does not exist.
-    head: Option<Head>,
-    /// If they have changed it.
-    changed: Option<&'p Account>,
+pub(super) struct KnownAccount<'p> {
+    /// `None` if it does not exist.
+    pub(super) head: Option<Head>,
+    /// The account, if the proposals so far have changed it.
+    pub(super) changed: Option<&'p Account>,
 }
 
-/// A commit under way.
-struct Commit<'a, 't, 'p> {
-    tables: WriteTables<'t>,
-    before: Before<'a>,
-    windows: Windows,
-    known: HashMap<&'p AccountId, Known<'p>>,
+/// A commit in progress.
+pub(super) struct Commit<'a, 't, 'p> {
+    pub(super) tables: WriteTables<'t>,
+    pub(super) before: Before<'a>,
+    pub(super) windows: Windows,
+    pub(super) known: HashMap<&'p AccountId, KnownAccount<'p>>,
     next_number: Number,
-    log: Addition,
-    /// Rows of accounts, with what they are to be written under.
-    rows: Vec<((u32, &'p str), Vec<u8>)>,
+    pub(super) log: NewEntries,
+    account_rows: Vec<((u32, &'p str), Vec<u8>)>,
     milestones: Vec<((&'p str, i64, u64), Position)>,
     owners: Vec<(&'p str, &'p str)>,
     records: Vec<(&'p RequestKey, Record)>,
-    /// Where among the records that of a request is.
-    recorded: HashMap<&'p RequestKey, usize>,
+    /// The index of a request in `records`.
+    record_indexes: HashMap<&'p RequestKey, usize>,
 }
 
 impl<'a, 't, 'p> Commit<'a, 't, 'p> {
-    fn begin(
+    pub(super) fn begin(
         transaction: &'t WriteTransaction,
         before: Before<'a>,
         proposals: usize,
@@ -107,111 +107,108 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         Ok(Self {
             windows: Windows::at(before.aged_to_ms / 1_000, before.retention, &tables.requests)?,
             known: HashMap::with_capacity(proposals),
-            next_number: tables.accounts.len().map_err(storage_error)?,
-            log: Addition::after(log::newest(&tables.log)?),
-            rows: Vec::new(),
+            next_number: tables.accounts.len()?,
+            log: NewEntries::after(log::newest(&tables.log)?),
+            account_rows: Vec::new(),
             milestones: Vec::new(),
             owners: Vec::new(),
             records: Vec::with_capacity(proposals),
-            recorded: HashMap::with_capacity(proposals),
+            record_indexes: HashMap::with_capacity(proposals),
             tables,
             before,
         })
     }
 
-    /// Adds what a chain writes, or says of each proposal why it writes nothing.
+    /// Adds what a chain writes, or finds out for each of its proposals why it writes nothing.
     fn settle(
         &mut self,
         chain: &'p [Proposal],
         tainted: &mut HashSet<&'p AccountId>,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), StoreError> {
-        // Of the chain, as those before in it leave the accounts.
-        let mut ahead = HashMap::new();
-        let mut decisions = Vec::with_capacity(chain.len());
+        // The heads after the earlier proposals of the chain.
+        let mut chain_heads = HashMap::new();
+        let mut checks = Vec::with_capacity(chain.len());
         for proposal in chain {
-            decisions.push(match self.decide(proposal, &ahead, tainted) {
-                // What cannot be read concerns this proposal; nothing has been written for it.
-                Err(StoreError::Corrupt(what)) => Decision::Not(Outcome::Damaged(what)),
-                decision => decision?,
+            checks.push(match self.check(proposal, &chain_heads, tainted) {
+                // Damage concerns this proposal only; nothing has been written for it.
+                Err(StoreError::Corrupt(what)) => Check::Blocked(Outcome::Damaged(what)),
+                check => check?,
             });
             if proposal.linked {
                 let changes = proposal.decision.iter().flat_map(Plan::changes);
-                ahead.extend(changes.map(|it| (&it.account.id, it.account.head)));
+                chain_heads.extend(changes.map(|it| (&it.account.id, it.account.head)));
             }
         }
-        let is_recorded = decisions.iter().any(|decision| matches!(decision, Decision::Recorded(_)));
-        let is_whole = decisions.iter().all(|decision| matches!(decision, Decision::Write));
-        let refused = chain.iter().position(|proposal| proposal.decision.is_err());
+        let is_recorded = checks.iter().any(|check| matches!(check, Check::Recorded(_)));
+        let is_clear = checks.iter().all(|check| matches!(check, Check::Clear));
+        let rejected = chain.iter().position(|proposal| proposal.decision.is_err());
         let mut are_applied = true;
-        for (place, (proposal, decision)) in chain.iter().zip(decisions).enumerate() {
-            let outcome = match decision {
-                Decision::Write if is_whole && refused.is_none_or(|refused| refused == place) => {
+        for (index, (proposal, check)) in chain.iter().zip(checks).enumerate() {
+            let outcome = match check {
+                Check::Clear if is_clear && rejected.is_none_or(|rejected| rejected == index) => {
                     self.add(proposal)?;
                     Outcome::Applied
                 }
-                Decision::Recorded(outcome) => outcome,
-                Decision::Not(outcome) if !is_recorded => outcome,
-                Decision::Write | Decision::Not(_) => Outcome::Abandoned,
+                Check::Recorded(outcome) => outcome,
+                Check::Blocked(outcome) if !is_recorded => outcome,
+                Check::Clear | Check::Blocked(_) => Outcome::Abandoned,
             };
             are_applied &= outcome == Outcome::Applied;
             outcomes.push(outcome);
         }
-        if !is_whole && !are_applied {
+        if !is_clear && !are_applied {
             tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
         }
         Ok(())
     }
 
-    /// As [`Store::commit`](crate::Store::commit) has it, for one proposal of a chain. Adds nothing.
-    fn decide(
+    /// Checks one proposal of a chain, see [`Store::commit`](crate::Store::commit).
+    fn check(
         &mut self,
         proposal: &'p Proposal,
-        ahead: &HashMap<&AccountId, EntryHash>,
+        chain_heads: &HashMap<&AccountId, EntryHash>,
         tainted: &HashSet<&AccountId>,
-    ) -> Result<Decision, StoreError> {
-        let record = match self.recorded.get(&proposal.key) {
-            Some(place) => Some(self.records[*place].1.clone()),
+    ) -> Result<Check, StoreError> {
+        let record = match self.record_indexes.get(&proposal.key) {
+            Some(index) => Some(self.records[*index].1.clone()),
             None => self.windows.find(&self.tables.requests, &proposal.key)?,
         };
         if let Some(record) = record {
-            return self.outcome_of(proposal, record).map(Decision::Recorded);
+            return self.recorded_outcome(proposal, record).map(Check::Recorded);
         }
         for (id, hash) in &proposal.decided_on {
             let known = self.known(id)?.head.map(|head| head.hash);
-            if ahead.get(id).copied().or(known) != *hash || tainted.contains(id) {
-                return Ok(Decision::Not(Outcome::Conflict));
+            if chain_heads.get(id).copied().or(known) != *hash || tainted.contains(id) {
+                return Ok(Check::Blocked(Outcome::Conflict));
             }
         }
-        Ok(Decision::Write)
+        Ok(Check::Clear)
     }
 
-    /// What a proposal comes to whose request has an outcome already.
-    fn outcome_of(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
+    /// The outcome of a proposal whose request has a record.
+    fn recorded_outcome(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
         if record.fingerprint != proposal.fingerprint {
             return Ok(Outcome::RequestIdReused);
         }
         if record.attempt == proposal.attempt {
             return Ok(Outcome::Applied);
         }
-        let (position, id) = match record.outcome {
+        let RecordedEntry { position, id } = match record.outcome {
+            RecordedOutcome::Entry(entry) => entry,
             RecordedOutcome::Rejected(rejection) => {
                 return Ok(Outcome::Replayed(RecordedOutcome::Rejected(rejection)));
             }
-            RecordedOutcome::Entry(EntryPlace { position, id }) => (position, id),
         };
         let account_id = &proposal.key.account_id;
-        let account = self.account(account_id)?.ok_or_else(|| {
-            StoreError::Corrupt(format!("account {account_id} is gone, but not the record of its entry {id}"))
-        })?;
-        let place = Place { position, sequence: Some(id.sequence) };
-        let linked = match self.log.get(position) {
-            Some(row) => {
-                history::own(account_id, place, Some(codec::entry(position, account.currency, row)?))?
-            }
-            None => history::entry_at(&self.tables.log, account_id, account.currency, place)?,
+        let missing = || codec::damaged_account(account_id, "it is missing, but a request record names it");
+        let currency = self.account(account_id)?.ok_or_else(missing)?.currency;
+        let entry = EntryRef { position, sequence: Some(id.sequence) };
+        let found = match self.log.read(account_id, currency, entry) {
+            Some(found) => found?,
+            None => log::read(&self.tables.log, account_id, currency, entry)?,
         };
-        Ok(Outcome::Replayed(RecordedOutcome::Entry(Arc::new(linked.entry))))
+        Ok(Outcome::Replayed(RecordedOutcome::Entry(Arc::new(found.entry))))
     }
 
     /// Adds what a proposal writes.
@@ -222,20 +219,20 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
                 for change in plan.changes() {
                     self.add_change(change)?;
                 }
-                RecordedOutcome::Entry(EntryPlace { position, id: plan.primary.entry.id() })
+                RecordedOutcome::Entry(RecordedEntry { position, id: plan.primary.entry.id() })
             }
             Err(rejection) => RecordedOutcome::Rejected(Box::new(rejection.clone())),
         };
         if proposal.is_recorded() {
-            let Proposal { fingerprint, attempt, .. } = *proposal;
+            let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
             let record = Record { fingerprint, attempt, recorded_at: proposal.decided_at_seconds(), outcome };
-            self.recorded.insert(&proposal.key, self.records.len());
-            self.records.push((&proposal.key, record));
+            self.record_indexes.insert(key, self.records.len());
+            self.records.push((key, record));
         }
         Ok(())
     }
 
-    fn add_change(&mut self, change: &'p Change) -> Result<(), StoreError> {
+    pub(super) fn add_change(&mut self, change: &'p Change) -> Result<(), StoreError> {
         let Change { account, entry } = change;
         let id = account.id.as_str();
         let before = self.known(&account.id)?.head;
@@ -243,12 +240,12 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         self.log.push(|row| codec::encode_entry(row, entry, before.map(|head| head.newest)))?;
         let number = match before {
             Some(head) => head.number,
-            None => self.fresh_number()?,
+            None => self.new_number()?,
         };
         if codec::changes_row(&entry.kind) {
             let mut row = Vec::new();
             codec::encode_account(&mut row, account, number)?;
-            self.rows.push(((self.before.partitions.of(&account.id), id), row));
+            self.account_rows.push(((self.before.partitions.of(&account.id), id), row));
         }
         if entry.sequence.is_multiple_of(MILESTONE_EVERY) {
             self.milestones.push(((id, entry.time.unix_ms(), entry.sequence), newest));
@@ -257,14 +254,14 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             self.owners.push((account.owner.as_str(), id));
         }
         let head = Some(Head { number, newest, hash: account.head });
-        self.known.insert(&account.id, Known { head, changed: Some(account) });
+        self.known.insert(&account.id, KnownAccount { head, changed: Some(account) });
         Ok(())
     }
 
-    /// The number of an account that is opened.
-    fn fresh_number(&mut self) -> Result<Number, StoreError> {
+    /// The number of a new account.
+    fn new_number(&mut self) -> Result<Number, StoreError> {
         let number = self.next_number;
-        if self.before.recent.find(&self.tables.heads, number)?.is_some() {
+        if self.before.recent.find_number(&self.tables.heads, number)?.is_some() {
             let what = format!("the number {number} of the next account is taken: accounts are missing");
             return Err(StoreError::Corrupt(what));
         }
@@ -272,35 +269,34 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         Ok(number)
     }
 
-    /// An account as the proposals before leave it.
-    fn known(&mut self, id: &'p AccountId) -> Result<Known<'p>, StoreError> {
+    fn known(&mut self, id: &'p AccountId) -> Result<KnownAccount<'p>, StoreError> {
         if let Some(known) = self.known.get(id) {
             return Ok(*known);
         }
-        let head = match self.before.remembered.get(id) {
+        let head = match self.before.cache.get(id) {
             Some(head) => Some(head),
-            None => self.filed(id)?.map(|filed| filed.head),
+            None => self.stored(id)?.map(|stored| stored.head),
         };
-        let known = Known { head, changed: None };
+        let known = KnownAccount { head, changed: None };
         self.known.insert(id, known);
         Ok(known)
     }
 
-    /// The same, all of it.
+    /// An account as the proposals so far leave it.
     fn account(&mut self, id: &'p AccountId) -> Result<Option<Account>, StoreError> {
         match self.known(id)? {
-            Known { changed: Some(account), .. } => Ok(Some(account.clone())),
-            Known { head: None, .. } => Ok(None),
-            Known { .. } => Ok(self.filed(id)?.map(|filed| filed.account)),
+            KnownAccount { changed: Some(account), .. } => Ok(Some(account.clone())),
+            KnownAccount { head: None, .. } => Ok(None),
+            KnownAccount { .. } => Ok(self.stored(id)?.map(|stored| stored.account)),
         }
     }
 
-    /// An account as it was before this commit.
-    fn filed(&self, id: &AccountId) -> Result<Option<Filed>, StoreError> {
-        list::filed(&self.tables, self.before.recent, self.before.partitions, id)
+    /// An account before this commit.
+    fn stored(&self, id: &AccountId) -> Result<Option<StoredAccount>, StoreError> {
+        accounts::read(&self.tables, self.before.recent, self.before.partitions, id)
     }
 
-    /// The accounts as the commit leaves them, but for those that cannot be read.
+    /// The accounts after the commit, without those that cannot be read.
     fn current(
         &mut self,
         ids: HashSet<&'p AccountId>,
@@ -316,25 +312,25 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         Ok(current)
     }
 
-    /// Writes all that was added, and forgets some requests that are too old.
-    fn write(mut self, proposals: usize) -> Result<After, StoreError> {
+    /// Writes everything that was added, and removes some expired records.
+    pub(super) fn write(mut self, proposals: usize) -> Result<After, StoreError> {
         let tables = &mut self.tables;
         self.log.write(&mut tables.log)?;
-        // Of one account, the last counts.
-        self.rows.sort_by_key(|(key, _)| *key);
-        for (key, row) in self.rows {
-            tables.accounts.insert(key, row.as_slice()).map_err(storage_error)?;
+        // The sort is stable, so the last row of an account wins.
+        self.account_rows.sort_by_key(|(key, _)| *key);
+        for (key, row) in self.account_rows {
+            tables.accounts.insert(key, row.as_slice())?;
         }
         self.milestones.sort_unstable();
         for (key, position) in self.milestones {
-            tables.milestones.insert(key, position).map_err(storage_error)?;
+            tables.milestones.insert(key, position)?;
         }
         self.owners.sort_unstable();
         for key in self.owners {
-            tables.owners.insert(key, ()).map_err(storage_error)?;
+            tables.owners.insert(key, ())?;
         }
         self.windows.write(&mut tables.requests, self.records)?;
-        self.windows.forget(&mut tables.requests, proposals)?;
+        self.windows.remove_expired(&mut tables.requests, proposals)?;
         ages::write(&mut tables.meta, self.before.aged_to_ms)?;
 
         let changed = self.known.into_iter().filter(|(_, known)| known.changed.is_some());

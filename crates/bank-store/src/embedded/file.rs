@@ -1,37 +1,39 @@
-//! The file: how it is found or founded, what it says about itself, and what its errors mean.
+//! Opens the file, or creates it, and checks its identity.
 
-use std::{cell::Cell, io, time::Duration};
+use std::{cell::Cell, time::Duration};
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError, TableError};
+use redb::{Builder, Database, ReadableDatabase as _, TableError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    EmbeddedOptions, log,
+    errors::{opening_error, storage_error},
+    log,
     medium::Medium,
+    options::EmbeddedOptions,
     tables::{LOG, META, WriteTables},
 };
 use crate::{Secret, StoreError, partition::Partitions};
 
-/// The layout of tables and rows that this version reads and writes.
+/// The version of the format of tables and rows.
 const LAYOUT: &str = "2";
-/// How many windows of request records a commit looks at, at most.
+/// The maximum number of windows of request records, since every commit looks at each.
 const WINDOWS_MAX: u64 = 31;
-/// How often a long check of the file says how far it is.
+/// How often the progress of a long check is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// What a bank is, from its founding on.
+/// The fixed properties of a bank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) bank_id: String,
-    /// Drawn when it is opened, where a version that knew none has founded it.
+    /// Drawn at the first start, if a version without secrets has initialized the bank.
     pub(super) secret: Secret,
     pub(super) partitions: Partitions,
     pub(super) request_window_seconds: u64,
 }
 
-/// Opens the bank in the file, and founds one if there is no file.
-pub(super) fn open_or_found(
+/// Opens the file, or creates it with a new bank.
+pub(super) fn open_or_create(
     medium: &dyn Medium,
     options: &EmbeddedOptions,
 ) -> Result<(Database, Identity), StoreError> {
@@ -39,7 +41,7 @@ pub(super) fn open_or_found(
         bank_id: Uuid::new_v4().to_string(),
         secret: Secret::draw(),
         partitions: Partitions::try_new(options.partitions)?,
-        request_window_seconds: retention_seconds(options),
+        request_window_seconds: options.retention_seconds(),
     };
     let builder = builder(medium.name(), options);
     if let Some(database) = medium.create(&builder, &|database| wanted.write(database))? {
@@ -48,7 +50,7 @@ pub(super) fn open_or_found(
     let (database, found) = open(medium, options)?;
     if found.partitions != wanted.partitions {
         return Err(StoreError::Misconfigured(format!(
-            "the bank in {} has {} partitions, store.partitions is {}; set it to what the bank has",
+            "the bank in {} has {} partitions, store.partitions is {}; set it to the number that the bank has",
             medium.name(),
             found.partitions.count(),
             wanted.partitions.count(),
@@ -63,18 +65,18 @@ pub(super) fn open_or_found(
             window_seconds * WINDOWS_MAX,
         )));
     }
-    found.keep_secret(&database)?;
+    found.store_secret(&database)?;
     Ok((database, found))
 }
 
-/// Refuses a bank whose newest entry is ahead of the clock.
+/// Refuses to open a bank whose newest entry is ahead of the clock.
 pub(super) fn require_past(
     database: &Database,
     file: &str,
     options: &EmbeddedOptions,
 ) -> Result<(), StoreError> {
-    let transaction = database.begin_read().map_err(storage_error)?;
-    let log = transaction.open_table(LOG).map_err(storage_error)?;
+    let transaction = database.begin_read()?;
+    let log = transaction.open_table(LOG)?;
     let (now, ahead_max) = (options.clock.estimate(), options.clock.ahead_max());
     let Some((account_id, time)) =
         log::newest_entry(&log)?.filter(|(_, time)| time.is_ahead_of(now, ahead_max))
@@ -82,19 +84,19 @@ pub(super) fn require_past(
         return Ok(());
     };
     let text = format!(
-        "the newest entry in {file} is of {time}, on account {account_id}, and the clock of this machine says {now}"
+        "the newest entry in {file}, on account {account_id}, is dated {time}, but the clock of this machine shows {now}"
     );
     if options.entries_ahead_allowed {
-        tracing::warn!("{text}; it is taken to be right, as clock.entries_ahead_allowed says");
+        tracing::warn!("{text}; the file is opened because of clock.entries_ahead_allowed");
         return Ok(());
     }
     Err(StoreError::Misconfigured(format!(
-        "{text}: set the clock; if it is right, and the bank was changed while it was wrong, read docs/clocks.md before \
+        "{text}: set the clock; if it is right, and was wrong when the entry was written, read docs/clocks.md before \
          you start with clock.entries_ahead_allowed = true"
     )))
 }
 
-/// Opens the bank in the file that is there.
+/// Opens an existing file.
 pub(super) fn open(
     medium: &dyn Medium,
     options: &EmbeddedOptions,
@@ -105,29 +107,23 @@ pub(super) fn open(
     Ok((database, identity))
 }
 
-/// Opens the file anew after a write has failed. It must be the same bank.
+/// Reopens the file after a write has failed. It must have the same bank.
 pub(super) fn reopen(
     medium: &dyn Medium,
     options: &EmbeddedOptions,
     identity: &Identity,
 ) -> Result<Database, StoreError> {
-    medium.forget_cached();
+    medium.drop_cache();
     let (database, found) = open(medium, options)?;
     if found == *identity {
         return Ok(database);
     }
-    Err(StoreError::Misconfigured(format!("{} is another bank now; start the server again", medium.name())))
-}
-
-/// Whole seconds, and no fewer than were asked for.
-pub(super) fn retention_seconds(options: &EmbeddedOptions) -> u64 {
-    let retention = options.request_retention;
-    (retention.as_secs() + u64::from(retention.subsec_nanos() > 0)).max(1)
+    Err(StoreError::Misconfigured(format!("{} has another bank now; restart the server", medium.name())))
 }
 
 impl Identity {
     fn write(&self, database: &Database) -> Result<(), StoreError> {
-        let transaction = database.begin_write().map_err(storage_error)?;
+        let transaction = database.begin_write()?;
         {
             let mut tables = WriteTables::open(&transaction)?;
             for (field, value) in [
@@ -137,29 +133,29 @@ impl Identity {
                 ("partitions", &self.partitions.count().to_string()),
                 ("request_window_seconds", &self.request_window_seconds.to_string()),
             ] {
-                tables.meta.insert(field, value).map_err(storage_error)?;
+                tables.meta.insert(field, value)?;
             }
         }
         transaction.commit().map_err(storage_error)
     }
 
-    /// Writes the secret down, where there was none.
-    fn keep_secret(&self, database: &Database) -> Result<(), StoreError> {
-        let reading = database.begin_read().map_err(storage_error)?;
-        let meta = reading.open_table(META).map_err(storage_error)?;
-        if meta.get("secret").map_err(storage_error)?.is_some() {
+    /// Stores the secret if the file has none.
+    fn store_secret(&self, database: &Database) -> Result<(), StoreError> {
+        let reading = database.begin_read()?;
+        let meta = reading.open_table(META)?;
+        if meta.get("secret")?.is_some() {
             return Ok(());
         }
-        let transaction = database.begin_write().map_err(storage_error)?;
+        let transaction = database.begin_write()?;
         let mut tables = WriteTables::open(&transaction)?;
-        tables.meta.insert("secret", &*self.secret.to_hex()).map_err(storage_error)?;
+        tables.meta.insert("secret", &*self.secret.to_hex())?;
         drop(tables);
         transaction.commit().map_err(storage_error)
     }
 
     fn read(database: &Database, file: &str) -> Result<Self, StoreError> {
-        let transaction = database.begin_read().map_err(storage_error)?;
-        let no_bank = || {
+        let transaction = database.begin_read()?;
+        let not_a_bank = || {
             StoreError::Misconfigured(format!(
                 "{file} is a database, but not of a bank; choose another file with store.embedded.path"
             ))
@@ -167,32 +163,32 @@ impl Identity {
         let meta = match transaction.open_table(META) {
             Ok(meta) => meta,
             Err(TableError::Storage(error)) => return Err(storage_error(error)),
-            Err(_) => return Err(no_bank()),
+            Err(_) => return Err(not_a_bank()),
         };
-        let of = |field: &str| -> Result<String, StoreError> {
-            let value = meta.get(field).map_err(storage_error)?;
-            value.map(|value| value.value().to_owned()).ok_or_else(no_bank)
+        let field = |field: &str| -> Result<String, StoreError> {
+            let value = meta.get(field)?;
+            value.map(|value| value.value().to_owned()).ok_or_else(not_a_bank)
         };
-        let layout = of("layout")?;
+        let layout = field("layout")?;
         if layout != LAYOUT {
             return Err(StoreError::Misconfigured(format!(
                 "the bank in {file} has layout {layout:?}, this server reads {LAYOUT:?}; use the version of \
                  the server that wrote it"
             )));
         }
-        let damaged =
+        let malformed =
             |field: &str| StoreError::Corrupt(format!("the bank in {file}: field {field:?} is malformed"));
-        let partitions = of("partitions")?.parse().ok().and_then(|count| Partitions::try_new(count).ok());
-        let window_seconds = of("request_window_seconds")?.parse().ok().filter(|seconds| *seconds > 0);
-        let secret = match meta.get("secret").map_err(storage_error)? {
-            Some(text) => Secret::from_hex(text.value()).ok_or_else(|| damaged("secret"))?,
+        let partitions = field("partitions")?.parse().ok().and_then(|count| Partitions::try_new(count).ok());
+        let window_seconds = field("request_window_seconds")?.parse().ok().filter(|seconds| *seconds > 0);
+        let secret = match meta.get("secret")? {
+            Some(text) => Secret::from_hex(text.value()).ok_or_else(|| malformed("secret"))?,
             None => Secret::draw(),
         };
         Ok(Self {
-            bank_id: of("bank_id")?,
+            bank_id: field("bank_id")?,
             secret,
-            partitions: partitions.ok_or_else(|| damaged("partitions"))?,
-            request_window_seconds: window_seconds.ok_or_else(|| damaged("request_window_seconds"))?,
+            partitions: partitions.ok_or_else(|| malformed("partitions"))?,
+            request_window_seconds: window_seconds.ok_or_else(|| malformed("request_window_seconds"))?,
         })
     }
 }
@@ -200,78 +196,15 @@ impl Identity {
 fn builder(file: String, options: &EmbeddedOptions) -> Builder {
     let mut builder = Database::builder();
     let began_at = Instant::now();
-    let said_at = Cell::new(None);
+    let logged_at = Cell::new(None);
     builder.set_cache_size(options.page_bytes_max()).set_repair_callback(move |repair| {
-        let is_due = said_at.get().is_none_or(|at: Instant| at.elapsed() >= PROGRESS_EVERY);
+        let is_due = logged_at.get().is_none_or(|at: Instant| at.elapsed() >= PROGRESS_EVERY);
         if is_due {
-            said_at.set(Some(Instant::now()));
+            logged_at.set(Some(Instant::now()));
             let percent = format!("{:.0}", repair.progress() * 100.0);
             let seconds = began_at.elapsed().as_secs();
             tracing::info!(file, percent, seconds, "checking a file that was not closed in order");
         }
     });
     builder
-}
-
-/// What an error of an open file means: nothing was done.
-pub(super) fn storage_error(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Corrupted(what) => StoreError::Corrupt(damaged(&what)),
-        error @ (redb::Error::TableTypeMismatch { .. }
-        | redb::Error::TableIsMultimap(_)
-        | redb::Error::TableIsNotMultimap(_)
-        | redb::Error::TypeDefinitionChanged { .. }
-        | redb::Error::TableDoesNotExist(_)) => StoreError::Corrupt(damaged(&error.to_string())),
-        error => StoreError::Unavailable(format!("the file of the bank: {error}")),
-    }
-}
-
-/// What to say about a file that is damaged.
-pub(super) fn damaged(what: &str) -> String {
-    format!(
-        "the file of the bank is damaged ({what}); stop the server, run bank-server --check-store to see how \
-         far, and restore the bank from a backup"
-    )
-}
-
-/// Why a file cannot be opened, and what to do.
-fn opening_error(file: &str, error: DatabaseError) -> StoreError {
-    let misconfigured = |why: &str| StoreError::Misconfigured(format!("{file} {why}"));
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => misconfigured(
-            "is open in another bank-server, and one file serves one server; stop that one, or choose another \
-             file with store.embedded.path",
-        ),
-        DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted => {
-            misconfigured(&format!("cannot be used by this version of the server: {error}"))
-        }
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            misconfigured(
-                "is not a file of a bank, or its beginning is damaged; choose another with \
-                 store.embedded.path, or restore the bank from a backup",
-            )
-        }
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            StoreError::Corrupt(damaged("it is shorter than it says"))
-        }
-        DatabaseError::Storage(StorageError::Io(error)) => unusable(file, &error),
-        DatabaseError::Storage(error) => storage_error(error),
-        error => StoreError::Unavailable(format!("{file} cannot be opened: {error}")),
-    }
-}
-
-/// Why the system does not let a file or directory be used.
-pub(super) fn unusable(path: &str, error: &io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied
-        | io::ErrorKind::ReadOnlyFilesystem
-        | io::ErrorKind::NotFound
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::IsADirectory
-        | io::ErrorKind::InvalidFilename => StoreError::Misconfigured(format!(
-            "{path} cannot be used: {error}; let the server read and write there, or choose another place \
-             with store.embedded.path"
-        )),
-        _ => StoreError::Unavailable(format!("{path} cannot be used: {error}")),
-    }
 }

@@ -1,11 +1,10 @@
-//! Where in the log the newest entries of accounts are: their heads.
+//! The positions of the newest entries of accounts.
 //!
-//! Of all that a commit changes, heads alone are scattered over as many pages as there are accounts. So a
-//! commit does not write them: the log says what they are. They are remembered, and go to their table once in a
-//! while, those of many commits together; and when the file is opened, those that are not in the table
-//! are gathered from the end of the log.
+//! A commit would change one page of the table of heads for each of its accounts. So the heads of recent commits are kept
+//! in memory, and are written to the table once in a while, those of many commits together. When the file is opened, the
+//! heads that are not in the table are read from the end of the log.
 //!
-//! Every reader has the heads as they were when what it reads was committed.
+//! Every snapshot has the heads of its own instant.
 
 use std::sync::Arc;
 
@@ -16,27 +15,26 @@ use redb::{ReadTransaction, ReadableTable, Table};
 
 use super::{
     codec,
-    file::storage_error,
     log::LogRow,
     tables::{META, Number, Position, ReadTables, Row, WriteTables},
 };
 use crate::{StoreError, partition::Partitions};
 
-/// How many heads are in a row: with what redb adds it fills a page.
+/// The number of heads in a row: with the overhead of redb it fills a page.
 const HEADS_PER_ROW: u64 = 500;
 const HEAD_BYTES: usize = size_of::<Position>();
-/// After how many entries heads go to their table: so many are read when the file is opened.
+/// After how many entries the heads are written to the table. Opening the file reads at most so many.
 const ENTRIES_MAX: u64 = 65_536;
-/// After how many commits they do.
+/// After how many commits they are written.
 const COMMITS_MAX: usize = 256;
-/// How many layers there are, of one commit each, before they become one.
+/// The number of layers, of one commit each, before they are merged.
 const LAYERS_MAX: usize = 32;
-/// Where it says up to which position the table has heads.
-const FILED_THROUGH: &str = "heads_through";
-/// How much memory a head takes that is remembered by the name of its account, in bytes, about.
-const REMEMBERED_BYTES: usize = 192;
+/// The field of `meta` with the position up to which the table has the heads.
+const WRITTEN_THROUGH: &str = "heads_through";
+/// The approximate memory of a cached head with its account id.
+const CACHED_HEAD_BYTES: usize = 192;
 
-/// All that a commit has to know of an account.
+/// What a commit needs to know about an account.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) number: Number,
@@ -44,39 +42,39 @@ pub(super) struct Head {
     pub(super) hash: EntryHash,
 }
 
-/// The newest positions of accounts that their table does not have yet, at one instant.
+/// The heads that are not in the table yet, at one instant.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recent {
-    /// The oldest first.
+pub(super) struct RecentHeads {
+    /// Oldest first.
     layers: Vec<Arc<HashMap<Number, Position>>>,
     commits: usize,
-    filed_through: Position,
+    written_through: Position,
     newest: Position,
 }
 
-impl Recent {
-    /// Gathers them from the log.
+impl RecentHeads {
+    /// Reads them from the end of the log.
     pub(super) fn read(transaction: &ReadTransaction, partitions: Partitions) -> Result<Self, StoreError> {
         let tables = ReadTables::open(transaction)?;
-        let meta = transaction.open_table(META).map_err(storage_error)?;
-        let through = meta.get(FILED_THROUGH).map_err(storage_error)?;
-        let filed_through = through
-            .map_or(Ok(0), |through| through.value().parse())
-            .map_err(|_| StoreError::Corrupt(format!("the bank's field {FILED_THROUGH:?} is malformed")))?;
+        let meta = transaction.open_table(META)?;
+        let through = meta.get(WRITTEN_THROUGH)?;
+        let written_through = through.map_or(Ok(0), |through| through.value().parse()).map_err(|_| {
+            StoreError::Corrupt(format!("field {WRITTEN_THROUGH:?} of the bank is malformed"))
+        })?;
         let mut numbers = HashMap::new();
         let mut layer = HashMap::new();
-        let mut newest = filed_through;
-        for row in tables.log.range(filed_through + 1..).map_err(storage_error)? {
-            let (first, row) = row.map_err(storage_error)?;
+        let mut newest = written_through;
+        for row in tables.log.range(written_through + 1..)? {
+            let (first, row) = row?;
             for (position, entry) in LogRow::parse(first.value(), row.value())?.entries() {
                 newest = position;
-                let (id, _) = codec::place_of(position, entry)?;
+                let (id, _) = codec::account_and_time(position, entry)?;
                 let number = match numbers.get(&id) {
                     Some(number) => *number,
                     None => {
                         let row = tables.accounts.get((partitions.of(&id), id.as_str()));
-                        // Whoever asks for an account that cannot be read is told so.
-                        let row = row.map_err(storage_error)?;
+                        // A damaged account is reported when it is read.
+                        let row = row?;
                         let number = row.and_then(|row| codec::opened(&id, row.value()).ok());
                         let number = number.map(|opened| opened.number);
                         *numbers.entry(id).or_insert(number)
@@ -85,11 +83,22 @@ impl Recent {
                 layer.extend(number.map(|number| (number, position)));
             }
         }
-        Ok(Self { layers: vec![Arc::new(layer)], commits: 0, filed_through, newest })
+        Ok(Self { layers: vec![Arc::new(layer)], commits: 0, written_through, newest })
     }
 
-    /// The position of the newest entry of an account; `None` if nobody knows.
+    /// The position of the newest entry of an account.
     pub(super) fn find(
+        &self,
+        heads: &impl ReadableTable<Number, Row>,
+        id: &AccountId,
+        number: Number,
+    ) -> Result<Position, StoreError> {
+        let missing = || codec::damaged_account(id, "the position of its newest entry is missing");
+        self.find_number(heads, number)?.ok_or_else(missing)
+    }
+
+    /// The position of the newest entry of the account with a number; `None` if it is missing.
+    pub(super) fn find_number(
         &self,
         heads: &impl ReadableTable<Number, Row>,
         number: Number,
@@ -97,13 +106,13 @@ impl Recent {
         if let Some(position) = self.layers.iter().rev().find_map(|layer| layer.get(&number)) {
             return Ok(Some(*position));
         }
-        let row = heads.get(number / HEADS_PER_ROW).map_err(storage_error)?;
-        let place = place(number);
-        let position = row.as_ref().and_then(|row| row.value().as_chunks().0.get(place).copied());
+        let row = heads.get(number / HEADS_PER_ROW)?;
+        let index = index_in_row(number);
+        let position = row.as_ref().and_then(|row| row.value().as_chunks().0.get(index).copied());
         Ok(position.map(Position::from_le_bytes).filter(|position| *position > 0))
     }
 
-    /// With those of one more commit.
+    /// Adds the heads of a commit.
     fn and(&self, changed: HashMap<Number, Position>, newest: Position) -> Self {
         let mut layers = self.layers.clone();
         if layers.len() == LAYERS_MAX {
@@ -112,7 +121,7 @@ impl Recent {
         if !changed.is_empty() {
             layers.push(Arc::new(changed));
         }
-        Self { layers, commits: self.commits + 1, filed_through: self.filed_through, newest }
+        Self { layers, commits: self.commits + 1, written_through: self.written_through, newest }
     }
 
     fn all(&self) -> HashMap<Number, Position> {
@@ -121,12 +130,12 @@ impl Recent {
         all
     }
 
-    /// Whether there is anything that the table does not have.
+    /// Whether some heads are not in the table.
     pub(super) fn is_ahead(&self) -> bool {
-        self.newest > self.filed_through
+        self.newest > self.written_through
     }
 
-    /// Adds those of a commit, which writes them all once it is time.
+    /// Adds the heads of a commit. Writes all of them to the table if it is time to.
     pub(super) fn extend(
         &self,
         tables: &mut WriteTables<'_>,
@@ -134,55 +143,57 @@ impl Recent {
         newest: Position,
     ) -> Result<Self, StoreError> {
         let recent = self.and(changed, newest);
-        let is_due = newest - recent.filed_through >= ENTRIES_MAX || recent.commits >= COMMITS_MAX;
-        if is_due { recent.file(tables) } else { Ok(recent) }
+        let is_due = newest - recent.written_through >= ENTRIES_MAX || recent.commits >= COMMITS_MAX;
+        if is_due { recent.write(tables) } else { Ok(recent) }
     }
 
-    /// Writes all of them to their table.
-    pub(super) fn file(&self, tables: &mut WriteTables<'_>) -> Result<Self, StoreError> {
-        write(&mut tables.heads, self.all())?;
+    /// Writes all of them to the table.
+    pub(super) fn write(&self, tables: &mut WriteTables<'_>) -> Result<Self, StoreError> {
+        write_rows(&mut tables.heads, self.all())?;
         let through = self.newest.to_string();
-        tables.meta.insert(FILED_THROUGH, through.as_str()).map_err(storage_error)?;
-        Ok(Self { filed_through: self.newest, newest: self.newest, ..Self::default() })
+        tables.meta.insert(WRITTEN_THROUGH, through.as_str())?;
+        Ok(Self { written_through: self.newest, newest: self.newest, ..Self::default() })
     }
 }
 
-/// The heads of a bank whose accounts have all been removed.
-pub(super) fn forget(tables: &mut WriteTables<'_>) -> Result<Recent, StoreError> {
-    tables.meta.remove(FILED_THROUGH).map_err(storage_error)?;
-    Ok(Recent::default())
+/// Resets the heads after all accounts were removed.
+pub(super) fn reset(tables: &mut WriteTables<'_>) -> Result<RecentHeads, StoreError> {
+    tables.meta.remove(WRITTEN_THROUGH)?;
+    Ok(RecentHeads::default())
 }
 
-fn place(number: Number) -> usize {
+fn index_in_row(number: Number) -> usize {
     usize::try_from(number % HEADS_PER_ROW).unwrap_or_default()
 }
 
-fn write(table: &mut Table<'_, Number, Row>, heads: HashMap<Number, Position>) -> Result<(), StoreError> {
+fn write_rows(
+    table: &mut Table<'_, Number, Row>,
+    heads: HashMap<Number, Position>,
+) -> Result<(), StoreError> {
     let mut heads: Vec<_> = heads.into_iter().collect();
     heads.sort_unstable();
     for of_row in heads.chunk_by(|(one, _), (next, _)| one / HEADS_PER_ROW == next / HEADS_PER_ROW) {
         let key = of_row[0].0 / HEADS_PER_ROW;
-        let mut row =
-            table.get(key).map_err(storage_error)?.map_or_else(Vec::new, |row| row.value().to_vec());
+        let mut row = table.get(key)?.map_or_else(Vec::new, |row| row.value().to_vec());
         for (number, position) in of_row {
-            let start = HEAD_BYTES * place(*number);
+            let start = HEAD_BYTES * index_in_row(*number);
             row.resize(row.len().max(start + HEAD_BYTES), 0);
             row[start..start + HEAD_BYTES].copy_from_slice(&position.to_le_bytes());
         }
-        table.insert(key, row.as_slice()).map_err(storage_error)?;
+        table.insert(key, row.as_slice())?;
     }
     Ok(())
 }
 
-/// The heads of accounts that were used last, so that a commit need not read them.
-pub(super) struct Remembered {
+/// The heads of recently used accounts.
+pub(super) struct HeadCache {
     heads: LruCache<AccountId, Head>,
     count_max: usize,
 }
 
-impl Remembered {
+impl HeadCache {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { heads: LruCache::unbounded(), count_max: bytes_max / REMEMBERED_BYTES }
+        Self { heads: LruCache::unbounded(), count_max: bytes_max / CACHED_HEAD_BYTES }
     }
 
     pub(super) fn get(&mut self, id: &AccountId) -> Option<Head> {

@@ -1,84 +1,42 @@
-//! Reads histories: lists that run backwards through the log.
+//! Reads histories.
 //!
-//! All accounts share one log, so that whatever a commit writes is written side by side. Each entry
-//! says where the one before it on its account is, and the account where its newest is. Every
-//! [`MILESTONE_EVERY`](super::tables::MILESTONE_EVERY)th entry of an account is a milestone, by which
-//! a reader finds its place: it never walks over more entries than that to get there.
+//! All accounts share the log. An account has the position of its newest entry, and each entry that of the previous one.
+//! Every [`MILESTONE_EVERY`](super::tables::MILESTONE_EVERY)th entry of an account is a milestone, so that a reader never
+//! passes more entries than that to find the first one it wants.
 
 use std::{iter, ops::RangeInclusive};
 
-use bank_domain::{Account, AccountId, Currency, Entry, EntryId, Timestamp};
+use bank_domain::{Account, Entry, EntryId, Timestamp};
 use redb::ReadableTable;
 
 use super::{
-    codec::{self, Linked},
-    file::storage_error,
-    list::{Filed, filed},
-    log,
+    accounts::{self, StoredAccount},
+    codec::LogEntry,
+    log::{self, EntryRef},
+    snapshot::Snapshot,
     tables::{MILESTONES, MilestoneKey, Position, ReadTables, Row},
-    writer::Snapshot,
 };
 use crate::{EntriesQuery, Order, StoreError};
 
-/// Entries as a query asks for them.
+/// Reads the entries that a query selects.
 pub(super) fn entries(snapshot: &Snapshot, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
     let Snapshot { transaction, recent, partitions } = snapshot;
     let tables = ReadTables::open(transaction)?;
-    let Some(Filed { account, head }) = filed(&tables, recent, *partitions, &query.account_id)? else {
+    let Some(StoredAccount { account, head }) =
+        accounts::read(&tables, recent, *partitions, &query.account_id)?
+    else {
         return Ok(Vec::new());
     };
-    let history = History {
-        newest: Place { position: head.newest, sequence: Some(account.version) },
-        account,
-        log: tables.log,
-        milestones: transaction.open_table(MILESTONES).map_err(storage_error)?,
-    };
+    let milestones = transaction.open_table(MILESTONES)?;
+    let history = History::new(&account, head.newest, &tables.log, &milestones);
     match query.order {
-        Order::NewestFirst => history.newest_first(&stretch(query), query.limit),
-        Order::OldestFirst => history.oldest_first(&stretch(query), query.limit),
+        Order::NewestFirst => history.newest_first(&selected_ids(query), query.limit),
+        Order::OldestFirst => history.oldest_first(&selected_ids(query), query.limit),
     }
 }
 
-/// Where in the log an entry is, and which of its account it is; `None` for its newest, whichever that is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) position: Position,
-    pub(super) sequence: Option<u64>,
-}
-
-impl Place {
-    fn named(self) -> String {
-        self.sequence.map_or("its newest entry".to_owned(), |sequence| format!("its entry {sequence}"))
-    }
-}
-
-/// One entry of an account.
-pub(super) fn entry_at(
-    log: &impl ReadableTable<Position, Row>,
-    account_id: &AccountId,
-    currency: Currency,
-    place: Place,
-) -> Result<Linked, StoreError> {
-    let read = |row: &[u8]| codec::entry(place.position, currency, row);
-    let found = log::read(log, place.position, read)?;
-    own(account_id, place, found)
-}
-
-/// The entry that was found at a place, if it is the one that belongs there.
-pub(super) fn own(account_id: &AccountId, place: Place, found: Option<Linked>) -> Result<Linked, StoreError> {
-    let damaged = |what: String| StoreError::Corrupt(format!("account {account_id}: {what}"));
-    let linked = found.ok_or_else(|| damaged(format!("{} is not in the log", place.named())))?;
-    let Entry { account_id: found, sequence, .. } = &linked.entry;
-    if found != account_id || place.sequence.is_some_and(|expected| expected != *sequence) {
-        let what =
-            format!("where {} should be in the log is entry {sequence} of account {found}", place.named());
-        return Err(damaged(what));
-    }
-    Ok(linked)
-}
-
-/// The ids of the entries that a query asks for, as far as they exist. Sequences begin at 1.
-fn stretch(query: &EntriesQuery) -> RangeInclusive<EntryId> {
+/// The range of the ids of entries that a query selects. Sequences begin at 1.
+fn selected_ids(query: &EntriesQuery) -> RangeInclusive<EntryId> {
     let lowest = EntryId { time: query.start.unwrap_or(Timestamp::MIN), sequence: 0 };
     let highest = EntryId { time: query.end.unwrap_or(Timestamp::MAX), sequence: u64::MAX };
     let Some(after) = query.after else { return lowest..=highest };
@@ -94,42 +52,52 @@ fn stretch(query: &EntriesQuery) -> RangeInclusive<EntryId> {
     }
 }
 
-/// The history of one account, in one snapshot.
-struct History<L, M> {
-    account: Account,
-    newest: Place,
-    log: L,
-    milestones: M,
+/// The history of one account.
+pub(super) struct History<'a, L, M> {
+    account: &'a Account,
+    newest: EntryRef,
+    log: &'a L,
+    milestones: &'a M,
 }
 
-impl<L, M> History<L, M>
+impl<'a, L, M> History<'a, L, M>
 where
     L: ReadableTable<Position, Row>,
     M: ReadableTable<MilestoneKey, Position>,
 {
-    fn newest_first(
-        &self,
-        stretch: &RangeInclusive<EntryId>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let start = self.milestones_from(*stretch.end())?.next().unwrap_or(Ok(self.newest))?;
-        let within = |entry: &Result<Entry, _>| {
-            entry.as_ref().map_or(true, |entry: &Entry| entry.id() >= *stretch.start())
-        };
-        let beyond =
-            |entry: &Result<Entry, _>| entry.as_ref().is_ok_and(|entry: &Entry| entry.id() > *stretch.end());
-        self.back_from(start).skip_while(beyond).take_while(within).take(limit).collect()
+    pub(super) fn new(account: &'a Account, newest: Position, log: &'a L, milestones: &'a M) -> Self {
+        let newest = EntryRef { position: newest, sequence: Some(account.version) };
+        Self { account, newest, log, milestones }
     }
 
-    /// Each milestone ends a block, and so does the newest entry. A block is read backwards and then
-    /// turned round.
-    fn oldest_first(
-        &self,
-        stretch: &RangeInclusive<EntryId>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn newest_first(&self, ids: &RangeInclusive<EntryId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let start = self.milestones_from(*ids.end())?.next().unwrap_or(Ok(self.newest))?;
+        let id = |entry: &Result<Entry, StoreError>| entry.as_ref().map(Entry::id).ok();
+        self.back_from(start)
+            .skip_while(|entry| id(entry).is_some_and(|id| id > *ids.end()))
+            .take_while(|entry| id(entry).is_none_or(|id| id >= *ids.start()))
+            .take(limit)
+            .collect()
+    }
+
+    fn oldest_first(&self, ids: &RangeInclusive<EntryId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::new();
-        let mut lowest = *stretch.start();
+        self.walk(*ids.start(), |entry| {
+            let is_selected = entry.id() <= *ids.end() && entries.len() < limit;
+            entries.extend(is_selected.then_some(entry));
+            Ok(is_selected && entries.len() < limit)
+        })?;
+        Ok(entries)
+    }
+
+    /// Visits the entries from an id on, oldest first, for as long as `visit` returns true.
+    ///
+    /// Each milestone ends a block, and so does the newest entry. A block is read backwards and then reversed.
+    pub(super) fn walk(
+        &self,
+        mut lowest: EntryId,
+        mut visit: impl FnMut(Entry) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
         for block_end in self.milestones_from(lowest)?.chain(iter::once(Ok(self.newest))) {
             let mut block = Vec::new();
             for entry in self.back_from(block_end?) {
@@ -140,40 +108,38 @@ where
                 block.push(entry);
             }
             for entry in block.into_iter().rev() {
-                if entries.len() == limit || entry.id() > *stretch.end() {
-                    return Ok(entries);
-                }
                 lowest = EntryId { sequence: entry.sequence + 1, ..entry.id() };
-                entries.push(entry);
+                if !visit(entry)? {
+                    return Ok(());
+                }
             }
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// The milestones of the account from an id on, oldest first.
     fn milestones_from(
         &self,
         lowest: EntryId,
-    ) -> Result<impl Iterator<Item = Result<Place, StoreError>>, StoreError> {
+    ) -> Result<impl Iterator<Item = Result<EntryRef, StoreError>>, StoreError> {
         let id = self.account.id.as_str();
         let first = (id, lowest.time.unix_ms(), lowest.sequence);
         let last = (id, i64::MAX, u64::MAX);
-        let rows = self.milestones.range(first..=last).map_err(storage_error)?;
+        let rows = self.milestones.range(first..=last)?;
         Ok(rows.map(|row| {
-            let (key, position) = row.map_err(storage_error)?;
+            let (key, position) = row?;
             let (_, _, sequence) = key.value();
-            Ok(Place { position: position.value(), sequence: Some(sequence) })
+            Ok(EntryRef { position: position.value(), sequence: Some(sequence) })
         }))
     }
 
-    /// The entry at a place, and all before it, newest first.
-    fn back_from(&self, place: Place) -> impl Iterator<Item = Result<Entry, StoreError>> {
-        let mut next = Some(place);
+    /// An entry and all before it, newest first.
+    fn back_from(&self, entry: EntryRef) -> impl Iterator<Item = Result<Entry, StoreError>> {
+        let mut next = Some(entry);
         iter::from_fn(move || {
-            let place = next.take()?;
-            let linked = entry_at(&self.log, &self.account.id, self.account.currency, place);
-            Some(linked.map(|Linked { entry, previous }| {
-                next = previous.map(|position| Place { position, sequence: Some(entry.sequence - 1) });
+            let found = log::read(self.log, &self.account.id, self.account.currency, next.take()?);
+            Some(found.map(|LogEntry { entry, previous }| {
+                next = previous.map(|position| EntryRef { position, sequence: Some(entry.sequence - 1) });
                 entry
             }))
         })

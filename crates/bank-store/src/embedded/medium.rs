@@ -1,4 +1,4 @@
-//! What a bank's file is on: the file system, or what tests put in its place.
+//! Where the file is: in the file system, or in a simulated disk of a test.
 
 use std::{
     fmt,
@@ -12,28 +12,27 @@ use std::{
 use redb::{Builder, Database, DatabaseError};
 use rustix::fs::{Advice, fadvise, statvfs};
 
-use super::file::unusable;
+use super::errors::unusable;
 use crate::StoreError;
 
-/// Writes a new bank into an empty file.
-pub(super) type Found<'a> = &'a dyn Fn(&Database) -> Result<(), StoreError>;
+/// Initializes a bank in an empty database.
+pub(super) type Initialize<'a> = &'a dyn Fn(&Database) -> Result<(), StoreError>;
 
-/// What a bank's file is on.
+/// Where the file is.
 pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
-    /// The file's name, for messages.
+    /// The name of the file, for messages.
     fn name(&self) -> String;
 
-    /// If there is no file, makes one with the bank that `found` puts into it: all of it or nothing.
-    fn create(&self, builder: &Builder, found: Found<'_>) -> Result<Option<Database>, StoreError>;
+    /// Creates and initializes the file, as a whole or not at all. Returns `None` if it already exists.
+    fn create(&self, builder: &Builder, initialize: Initialize<'_>) -> Result<Option<Database>, StoreError>;
 
-    /// Opens the file that is there.
+    /// Opens an existing file.
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError>;
 
-    /// After a write has failed: forgets what the system believes to be in the file, so that what is
-    /// read next is what the disk has.
-    fn forget_cached(&self);
+    /// After a failed write, drops the cache of the operating system, so that the next reads show what is on the disk.
+    fn drop_cache(&self);
 
-    /// What is in the way of writing, as far as it can be known before.
+    /// Why the file cannot be written, as far as that is known in advance.
     fn obstacle(&self) -> Option<String>;
 }
 
@@ -42,7 +41,7 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
 pub(super) struct FileMedium {
     path: PathBuf,
     free_bytes_min: u64,
-    /// The device and number of the file that is open, which its name may cease to stand for.
+    /// The device and inode of the open file. The path may come to name another one.
     opened: Mutex<Option<(u64, u64)>>,
 }
 
@@ -58,7 +57,7 @@ impl FileMedium {
         }
     }
 
-    fn remember(&self) {
+    fn note_identity(&self) {
         let identity = fs::metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = identity;
     }
@@ -69,28 +68,28 @@ impl Medium for FileMedium {
         self.path.display().to_string()
     }
 
-    /// The file gets its name once the bank is in it, and only if nobody else was faster.
-    fn create(&self, builder: &Builder, found: Found<'_>) -> Result<Option<Database>, StoreError> {
+    /// The file gets its name when the bank is initialized, and only if no other process was faster.
+    fn create(&self, builder: &Builder, initialize: Initialize<'_>) -> Result<Option<Database>, StoreError> {
         if self.path.try_exists().map_err(|error| unusable(&self.name(), &error))? {
             return Ok(None);
         }
         let directory = self.directory();
         let in_directory = |error| unusable(&directory.display().to_string(), &error);
-        make_directory(directory).map_err(in_directory)?;
+        create_directory(directory).map_err(in_directory)?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let unnamed = tempfile::Builder::new()
             .prefix(&format!("{name}."))
             .suffix(".new")
             .tempfile_in(directory)
             .map_err(in_directory)?;
-        let database = builder
-            .create(unnamed.path())
-            .map_err(|error| StoreError::Unavailable(format!("{} cannot be made: {error}", self.name())))?;
-        found(&database)?;
+        let database = builder.create(unnamed.path()).map_err(|error| {
+            StoreError::Unavailable(format!("{} cannot be created: {error}", self.name()))
+        })?;
+        initialize(&database)?;
         match unnamed.persist_noclobber(&self.path) {
             Ok(_) => {
                 sync_directory(directory).map_err(in_directory)?;
-                self.remember();
+                self.note_identity();
                 Ok(Some(database))
             }
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
@@ -100,18 +99,18 @@ impl Medium for FileMedium {
 
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
         let database = builder.open(&self.path)?;
-        self.remember();
+        self.note_identity();
         Ok(database)
     }
 
-    /// When the disk does not take what was written, Linux keeps it in memory as if it had. Read from
-    /// there, a commit would look as if it were durable.
-    fn forget_cached(&self) {
+    /// After a failed write, Linux keeps the data in its cache as if the disk had it. Read from there, a commit would look
+    /// durable.
+    fn drop_cache(&self) {
         let Ok(file) = File::open(&self.path) else { return };
-        // What is still to be written would stay: a failure shows again when it is synced.
+        // Dirty pages would stay in the cache. A failure shows again at the next sync.
         let _ = file.sync_all();
         if let Err(error) = fadvise(&file, 0, None, Advice::DontNeed) {
-            tracing::warn!(%error, file = self.name(), "the system's memory of the file cannot be cleared");
+            tracing::warn!(%error, file = self.name(), "the system's cache of the file cannot be dropped");
         }
     }
 
@@ -119,7 +118,7 @@ impl Medium for FileMedium {
         let identity = fs::metadata(&self.path).map(|metadata| (metadata.dev(), metadata.ino()));
         let opened = *self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if identity.as_ref().ok() != opened.as_ref() {
-            let what = identity.map_or_else(|error| error.to_string(), |_| "it is another one".to_owned());
+            let what = identity.map_or_else(|error| error.to_string(), |_| "it is another file".to_owned());
             return Some(format!(
                 "{} is not the file any more that was opened ({what}); put that one back",
                 self.name()
@@ -132,8 +131,8 @@ impl Medium for FileMedium {
         let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
         (free_bytes < self.free_bytes_min).then(|| {
             format!(
-                "the disk of {} has only {free_bytes} bytes left, and store.embedded.free_bytes_min is {}; make \
-                 room, and the bank goes on by itself",
+                "the disk of {} has only {free_bytes} bytes left, and store.embedded.free_bytes_min is {}; free some \
+                 space, and the bank continues by itself",
                 self.name(),
                 self.free_bytes_min
             )
@@ -141,12 +140,12 @@ impl Medium for FileMedium {
     }
 }
 
-/// Makes a directory and those above it, so that they last.
-fn make_directory(directory: &Path) -> io::Result<()> {
+/// Creates a directory and its parents durably.
+fn create_directory(directory: &Path) -> io::Result<()> {
     let missing: Vec<_> = directory.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
     fs::create_dir_all(directory)?;
-    for made in missing {
-        sync_directory(made.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
+    for created in missing {
+        sync_directory(created.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))?;
     }
     Ok(())
 }

@@ -1,25 +1,25 @@
-//! Where the file is, and within which bounds.
+//! The options of the embedded store.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::{clock::Timekeeper, partition::PARTITIONS_DEFAULT};
 
-/// What an [`EmbeddedStore`](super::EmbeddedStore) is opened with.
+/// The options of an [`EmbeddedStore`](crate::EmbeddedStore).
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
-    /// The file. It and the directories on the way to it are made where they are not there.
+    /// The file. It is created with its directories if it does not exist.
     pub path: PathBuf,
-    /// How many partitions the accounts are spread over. Fixed when the bank is founded.
+    /// The number of partitions, fixed when the bank is initialized.
     pub partitions: u32,
     /// How long request records are kept at least.
     pub request_retention: Duration,
-    /// How much memory is used: a quarter for pages of the file, the rest for where accounts stand.
+    /// The size of the caches: a quarter for pages of the file, the rest for account heads.
     pub cache_bytes_max: usize,
-    /// How much room must be left on the disk for a commit to be begun.
+    /// The free disk space below which commits are refused.
     pub free_bytes_min: u64,
-    /// What it goes by for the time.
+    /// The clock.
     pub clock: Timekeeper,
-    /// Whether to open a file whose newest entry is ahead of the clock: the clock was wrong then, and is right now.
+    /// Whether to open a file whose newest entry is ahead of the clock, because the clock was wrong then.
     pub entries_ahead_allowed: bool,
 }
 
@@ -38,14 +38,19 @@ impl Default for EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
-    /// How much of the memory is for pages of the file. The system keeps them besides, so that a page which is
-    /// not there is near.
+    /// The size of the page cache. The operating system caches pages as well, so a miss is cheap.
     pub(super) fn page_bytes_max(&self) -> usize {
         self.cache_bytes_max / 4
     }
 
-    /// How much of it is for where accounts stand. One that is not there takes three look-ups.
+    /// The size of the cache of heads. A miss costs three look-ups.
     pub(super) fn head_bytes_max(&self) -> usize {
         self.cache_bytes_max - self.page_bytes_max()
+    }
+
+    /// The retention time in whole seconds, rounded up.
+    pub(super) fn retention_seconds(&self) -> u64 {
+        let retention = self.request_retention;
+        (retention.as_secs() + u64::from(retention.subsec_nanos() > 0)).max(1)
     }
 }

@@ -1,8 +1,7 @@
-//! Outcomes of requests, in windows of time: found by name, forgotten by age.
+//! Request records, in windows of time.
 //!
-//! A window is as long as records were kept when the bank was founded, so a commit looks at two of
-//! them, unless the retention was raised since. Every commit forgets some records that are too old,
-//! more than it adds: they go as steadily as they came.
+//! A window is as long as the retention time when the bank was initialized, so a commit looks at two windows unless the
+//! retention time was raised since. Every commit removes some expired records, more than it adds.
 
 use std::ops::Bound;
 
@@ -10,57 +9,61 @@ use redb::{ReadableTable, Table};
 
 use super::{
     codec::{self, Record},
-    file::storage_error,
-    tables::{self, Row},
+    options::EmbeddedOptions,
+    tables::{RecordKey, Row},
 };
 use crate::{RequestKey, StoreError};
 
-/// How many records a commit forgets besides two for each proposal.
-const FORGOTTEN_MIN: usize = 64;
+/// How many expired records a commit removes, besides two for each proposal.
+const REMOVED_MIN: usize = 64;
 
-/// How request records are kept.
+/// How long request records are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retention {
     pub(super) seconds: u64,
     pub(super) window_seconds: u64,
 }
 
-/// The windows that can hold a record which is not too old.
+impl Retention {
+    pub(super) fn new(options: &EmbeddedOptions, window_seconds: u64) -> Self {
+        Self { seconds: options.retention_seconds(), window_seconds }
+    }
+}
+
+/// The windows that can have a record which has not expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Windows {
-    /// What is before this is too old.
+    /// Records in earlier windows have expired.
     oldest: u64,
-    /// What is new is written here.
+    /// The window of new records.
     current: u64,
-    /// Those that hold anything, the newest first.
+    /// The windows that have records, newest first.
     written: Vec<Window>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Window {
     number: u64,
-    /// No request id in it is greater. Those that clients make grow with time, so a new one is known to
-    /// be new without a look into the table.
+    /// The greatest request id. Ids that clients generate grow with time, so most new requests need no look-up.
     highest: String,
 }
 
 impl Windows {
-    /// The windows at an instant, as `ages` counts the time. It may have lost some of that: that does not take the
-    /// bank to a window before the newest that it has written to.
+    /// The windows at a time, in seconds of `ages`. That time may have gone back, so the current window is never before the
+    /// newest one that has records.
     pub(super) fn at(
         now_seconds: u64,
         retention: Retention,
-        requests: &impl ReadableTable<tables::RequestKey, Row>,
+        requests: &impl ReadableTable<RecordKey, Row>,
     ) -> Result<Self, StoreError> {
         let oldest = now_seconds.saturating_sub(retention.seconds) / retention.window_seconds;
         let mut written = Vec::new();
         let mut next = oldest;
-        while let Some(row) = requests.range((next, "", "", "")..).map_err(storage_error)?.next() {
-            let (number, ..) = row.map_err(storage_error)?.0.value();
+        while let Some(row) = requests.range((next, "", "", "")..)?.next() {
+            let (number, ..) = row?.0.value();
             next = number + 1;
-            let mut rows =
-                requests.upper_bound(Bound::Excluded((next, "", "", ""))).map_err(storage_error)?;
-            let last = rows.prev().map_err(storage_error)?;
+            let mut rows = requests.upper_bound(Bound::Excluded((next, "", "", "")))?;
+            let last = rows.prev()?;
             let highest = last.map(|(key, _)| key.value().1.to_owned()).unwrap_or_default();
             written.insert(0, Window { number, highest });
         }
@@ -69,15 +72,15 @@ impl Windows {
         Ok(Self { oldest, current, written })
     }
 
-    /// The record of a request, if it has one that is not too old.
+    /// The record of a request, if it has one that has not expired.
     pub(super) fn find(
         &self,
-        requests: &impl ReadableTable<tables::RequestKey, Row>,
+        requests: &impl ReadableTable<RecordKey, Row>,
         key: &RequestKey,
     ) -> Result<Option<Record>, StoreError> {
         for window in &self.written {
             if key.request_id.as_str() <= window.highest.as_str()
-                && let Some(row) = requests.get(in_window(window.number, key)).map_err(storage_error)?
+                && let Some(row) = requests.get(in_window(window.number, key))?
             {
                 return codec::record(row.value()).map(Some);
             }
@@ -85,13 +88,13 @@ impl Windows {
         Ok(None)
     }
 
-    /// Writes records that are not there yet into the window of now.
+    /// Writes new records into the current window.
     pub(super) fn write(
         &self,
-        requests: &mut Table<'_, tables::RequestKey, Row>,
+        requests: &mut Table<'_, RecordKey, Row>,
         mut records: Vec<(&RequestKey, Record)>,
     ) -> Result<(), StoreError> {
-        // Most often they are sorted already: this sort sees that.
+        // They are usually sorted already, which makes this sort cheap.
         records.sort_by(|(one, _), (other, _)| in_window(0, one).cmp(&in_window(0, other)));
         let highest = self.written.first().filter(|window| window.number == self.current);
         let is_among = |(key, _): &(&RequestKey, Record)| {
@@ -102,29 +105,27 @@ impl Windows {
         for (key, record) in among {
             row.clear();
             codec::encode_record(&mut row, record)?;
-            requests.insert(in_window(self.current, key), row.as_slice()).map_err(storage_error)?;
+            requests.insert(in_window(self.current, key), row.as_slice())?;
         }
-        // A cursor adds rows at the end three times as fast.
-        let mut end =
-            requests.upper_bound_mut(Bound::<tables::RequestKey>::Unbounded).map_err(storage_error)?;
+        // A cursor is three times as fast at the end of the table.
+        let mut end = requests.upper_bound_mut(Bound::<RecordKey>::Unbounded)?;
         for (key, record) in beyond {
             row.clear();
             codec::encode_record(&mut row, record)?;
-            end.insert_before(in_window(self.current, key), row.as_slice()).map_err(storage_error)?;
+            end.insert_before(in_window(self.current, key), row.as_slice())?;
         }
-        end.close().map_err(storage_error)
+        Ok(end.close()?)
     }
 
-    /// Those that hold anything, the oldest first.
+    /// The windows that have records, oldest first.
     pub(super) fn oldest_first(&self) -> impl Iterator<Item = u64> {
         self.written.iter().rev().map(|window| window.number)
     }
 
-    /// Writes a record of another bank, of this age, into the window that one of its own would be in, unless it is too
-    /// old.
+    /// Writes a record of another bank into the window of its age, unless it has expired.
     pub(super) fn import(
         &self,
-        requests: &mut Table<'_, tables::RequestKey, Row>,
+        requests: &mut Table<'_, RecordKey, Row>,
         retention: Retention,
         key: &RequestKey,
         record: &Record,
@@ -136,20 +137,20 @@ impl Windows {
         }
         let mut row = Vec::new();
         codec::encode_record(&mut row, record)?;
-        requests.insert(in_window(window, key), row.as_slice()).map_err(storage_error)?;
+        requests.insert(in_window(window, key), row.as_slice())?;
         Ok(())
     }
 
-    /// Forgets records that are too old, the oldest first.
-    pub(super) fn forget(
+    /// Removes expired records, oldest first.
+    pub(super) fn remove_expired(
         &self,
-        requests: &mut Table<'_, tables::RequestKey, Row>,
+        requests: &mut Table<'_, RecordKey, Row>,
         proposals: usize,
     ) -> Result<(), StoreError> {
-        let too_old = ..(self.oldest, "", "", "");
-        let removed = requests.extract_from_if(too_old, |_, _| true).map_err(storage_error)?;
-        for row in removed.take(FORGOTTEN_MIN + 2 * proposals) {
-            row.map_err(storage_error)?;
+        let expired = ..(self.oldest, "", "", "");
+        let removed = requests.extract_from_if(expired, |_, _| true)?;
+        for row in removed.take(REMOVED_MIN + 2 * proposals) {
+            row?;
         }
         Ok(())
     }

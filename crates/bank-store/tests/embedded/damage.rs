@@ -1,4 +1,4 @@
-//! Rows that somebody else has written, and pages that have changed on the disk.
+//! Damaged rows and pages.
 
 use std::{fs, sync::Arc};
 
@@ -45,7 +45,7 @@ fn tamper(options: &EmbeddedOptions, change: impl FnOnce(&WriteTransaction)) {
     transaction.commit().unwrap();
 }
 
-/// The key of an account's row: its partition is not known here.
+/// The key of the row of an account. Its partition is not known here.
 fn account_key(transaction: &WriteTransaction, account_id: &str) -> (u32, String) {
     let accounts = transaction.open_table(ACCOUNTS).unwrap();
     let mut keys = accounts.iter().unwrap().map(|row| row.unwrap().0.value().0);
@@ -58,7 +58,7 @@ fn set_account(transaction: &WriteTransaction, account_id: &str, row: &[u8]) {
     transaction.open_table(ACCOUNTS).unwrap().insert((partition, id.as_str()), row).unwrap();
 }
 
-/// Changes the row of heads, where that of `bad` is the third.
+/// Changes the row of heads. The head of `bad` is the third.
 fn set_heads(transaction: &WriteTransaction, change: impl FnOnce(&mut Vec<u8>)) {
     let mut heads = transaction.open_table(HEADS).unwrap();
     let mut row = heads.get(0).unwrap().unwrap().value().to_vec();
@@ -74,7 +74,7 @@ async fn problems(options: &EmbeddedOptions) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_that_cannot_be_read_does_not_stop_the_others() {
+async fn a_damaged_account_does_not_affect_the_others() {
     for damage in [
         (|transaction| set_account(transaction, "bad", b"what is this")) as fn(&WriteTransaction),
         |transaction| set_heads(transaction, |row| row.truncate(2 * 8)),
@@ -96,12 +96,12 @@ async fn assert_only_one_is_damaged(damage: fn(&WriteTransaction)) {
 
     let store = open(&options).await;
     let bank = Bank::new(Arc::clone(&store));
-    let told = |error: StoreError| match error {
+    let assert_corrupt = |error: StoreError| match error {
         StoreError::Corrupt(what) => assert!(what.contains("account bad"), "{what}"),
         error => panic!("{error:?}"),
     };
-    told(store.load(&[id("good"), id("bad")]).await.unwrap_err());
-    told(store.entries(&EntriesQuery::all(id("bad"))).await.unwrap_err());
+    assert_corrupt(store.load(&[id("good"), id("bad")]).await.unwrap_err());
+    assert_corrupt(store.entries(&EntriesQuery::all(id("bad"))).await.unwrap_err());
     let listed = |accounts: &[Account]| accounts.iter().map(|it| it.id.to_string()).collect::<Vec<_>>();
     assert_eq!(listed(&bank.all_accounts(Some("alice"), 10).await), ["fine", "good"]);
     assert_eq!(bank.all_accounts(None, 10).await.len(), 2);
@@ -125,7 +125,7 @@ async fn assert_only_one_is_damaged(damage: fn(&WriteTransaction)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_history_that_is_not_whole_is_told() {
+async fn a_damaged_history_is_reported() {
     for (damage, expected) in [
         (
             (|transaction| drop(transaction.open_table(LOG).unwrap().remove(5).unwrap()))
@@ -138,7 +138,7 @@ async fn a_history_that_is_not_whole_is_told() {
                 let other = log.get(3).unwrap().unwrap().value().to_vec();
                 log.insert(5, other.as_slice()).unwrap();
             },
-            "account bad: where its entry 1 should be in the log is entry 1 of account fine",
+            "account bad: in the place of its entry 1 the log has entry 1 of account fine",
         ),
         (
             |transaction| {
@@ -152,7 +152,7 @@ async fn a_history_that_is_not_whole_is_told() {
         let store = open(&options).await;
         let error = store.entries(&EntriesQuery::all(id("bad"))).await.unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains(expected)), "{error}");
-        // What it replays is told as damage, too.
+        // A replay reports it as well.
         let bank = Bank::new(Arc::clone(&store));
         let outcome = bank.submit(named("opening", open_owned("bad"))).await;
         assert!(matches!(&outcome, Outcome::Damaged(what) if what.contains(expected)), "{outcome:?}");
@@ -164,7 +164,7 @@ async fn a_history_that_is_not_whole_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_finds_what_does_not_fit_together() {
+async fn a_check_finds_tables_that_disagree() {
     let (_directory, options) = scene().await;
     let checked = EmbeddedStore::check(options.clone()).await.unwrap();
     assert_eq!(checked.problems, [""; 0]);
@@ -180,11 +180,11 @@ async fn a_check_finds_what_does_not_fit_together() {
                 row[place] = 99;
                 log.insert(6, row.as_slice()).unwrap();
             }) as fn(&WriteTransaction),
-            "account bad: its balances do not add up",
+            "account bad: entry 2 was changed",
         ),
         (
             |transaction| drop(transaction.open_table(OWNERS).unwrap().remove(("alice", "bad")).unwrap()),
-            "account bad: its owner's list does not have it",
+            "account bad: the list of its owner does not have it",
         ),
         (
             |transaction| {
@@ -195,6 +195,12 @@ async fn a_check_finds_what_does_not_fit_together() {
         (
             |transaction| {
                 transaction.open_table(MILESTONES).unwrap().insert(("bad", 7, 64), 6).unwrap();
+            },
+            "account bad: in the place of its entry 64 the log has entry 2 of account bad",
+        ),
+        (
+            |transaction| {
+                transaction.open_table(MILESTONES).unwrap().insert(("ghost", 7, 64), 6).unwrap();
             },
             "there are 1 milestones, and 0 belong to accounts",
         ),
@@ -222,7 +228,7 @@ async fn a_check_finds_what_does_not_fit_together() {
                 let row = accounts.remove((partition, id.as_str())).unwrap().unwrap().value().to_vec();
                 accounts.insert((partition + 1, id.as_str()), row.as_slice()).unwrap();
             },
-            "account bad: it is in a partition that it does not belong to",
+            "account bad: it is in the wrong partition",
         ),
     ] {
         let (_directory, options) = scene().await;
@@ -232,7 +238,7 @@ async fn a_check_finds_what_does_not_fit_together() {
     }
 }
 
-/// All that a store has, or why it cannot be read.
+/// All data of a store, or the error.
 async fn everything(options: &EmbeddedOptions) -> Result<Vec<String>, StoreError> {
     let store = EmbeddedStore::open(options.clone()).await?;
     let query = bank_store::AccountsQuery { owner: None, after: None, limit: usize::MAX };
@@ -246,9 +252,9 @@ async fn everything(options: &EmbeddedOptions) -> Result<Vec<String>, StoreError
     Ok(everything)
 }
 
-/// Whatever has changed in the file, nobody panics, and a check that finds nothing has missed nothing.
+/// Nothing panics, and if a check finds no damage, all data is intact.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_have_changed_on_the_disk_are_found() {
+async fn changed_bytes_are_found() {
     let (directory, options) = scene().await;
     let bank = Bank::new(open(&options).await);
     for number in 0..200 {
@@ -263,7 +269,7 @@ async fn bytes_that_have_changed_on_the_disk_are_found() {
     let (mut found, mut harmless) = (0, 0);
     for number in 0..60 {
         let mut damaged = file.clone();
-        // Every other time where the file says what is where.
+        // Every other time in the header.
         let place = random.random_range(0..if number % 2 == 0 { 512 } else { file.len() });
         for byte in damaged.iter_mut().skip(place).take(random.random_range(1..64)) {
             *byte ^= random.random_range(1..=255);

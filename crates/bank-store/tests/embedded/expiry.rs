@@ -1,4 +1,4 @@
-//! How long a request is remembered, and that what is forgotten takes no room.
+//! How long request records are kept, and that expired ones take no space.
 
 use std::{fs, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{open, options};
 
-/// Long enough that a slow machine still looks in time.
+/// Long enough for a slow machine.
 const RETENTION: Duration = Duration::from_secs(2);
 const RETENTION_MS: u64 = 2_000;
 const REQUESTS: TableDefinition<(u64, &str, &str, &str), &[u8]> = TableDefinition::new("requests");
@@ -27,22 +27,22 @@ async fn sleep_until(unix_ms: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_is_remembered_for_its_time_and_then_forgotten() {
+async fn request_records_are_kept_for_the_retention_time() {
     for _ in 0..10 {
-        if remembers_and_forgets().await.is_some() {
+        if a_record_expires().await.is_some() {
             return;
         }
     }
     panic!("the machine is too slow for this test");
 }
 
-/// Whether it is so; `None` if the machine is too slow to tell.
-async fn remembers_and_forgets() -> Option<()> {
+/// Returns `None` if the machine was too slow.
+async fn a_record_expires() -> Option<()> {
     let directory = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions { request_retention: RETENTION, ..options(&directory) };
     let bank = Bank::new(open(&options).await);
     bank.open_with("1", 0).await;
-    // Just before a window ends, so that almost all of the time is in the next.
+    // Just before a window ends, so that almost all of the retention time is in the next one.
     let window_end = (now_ms() / RETENTION_MS + 2) * RETENTION_MS;
     sleep_until(window_end - 300).await;
     let request = || named("r", deposit("1", 5));
@@ -59,16 +59,16 @@ async fn remembers_and_forgets() -> Option<()> {
         assert!(matches!(outcome, Outcome::Replayed(_)), "{outcome:?} after {age_ms} ms");
     }
 
-    // After two windows it is forgotten, whenever in its window it was written.
+    // After two windows it has expired, whenever in its window it was written.
     sleep_until(window_end + RETENTION_MS + 1_020).await;
-    assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict, "what it was decided on is long past");
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict, "the account has changed since");
     assert_eq!(bank.submit(request()).await, Outcome::Applied);
     assert_eq!(bank.balance("1").await, 10);
     Some(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_forgotten_is_removed_little_by_little() {
+async fn expired_records_are_removed_gradually() {
     let directory = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions { request_retention: Duration::from_secs(1), ..options(&directory) };
     let store = open(&options).await;
@@ -81,7 +81,7 @@ async fn what_is_forgotten_is_removed_little_by_little() {
     };
     commit(1_000).await;
     sleep(Duration::from_secs(3)).await;
-    // Each commit of one forgets a few dozen.
+    // Each commit removes some dozens.
     for _ in 0..20 {
         commit(1).await;
     }

@@ -1,4 +1,4 @@
-//! Which files are opened and which are refused, and what is said about it.
+//! Which files can be opened, and the errors of the others.
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{open, options};
 
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 
-async fn refused(options: &EmbeddedOptions) -> StoreError {
+async fn opening_error(options: &EmbeddedOptions) -> StoreError {
     EmbeddedStore::open(options.clone()).await.err().unwrap()
 }
 
 fn assert_misconfigured(error: &StoreError, parts: &[&str]) {
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
     for part in parts {
-        assert!(error.to_string().contains(part), "{part:?} is not in: {error}");
+        assert!(error.to_string().contains(part), "{part:?} is missing in: {error}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_is_there_when_it_is_opened_again() {
+async fn a_reopened_bank_has_all_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let options = EmbeddedOptions { path: directory.path().join("a/b/bank.redb"), ..options(&directory) };
     for round in 1..=3 {
@@ -43,7 +43,7 @@ async fn everything_is_there_when_it_is_opened_again() {
         }
         bank.assert_sound().await;
         if round == 1 {
-            // In order; the other rounds just let go of it.
+            // The other rounds only drop the store.
             store.close().await;
             assert!(matches!(store.load(&[id("1")]).await, Err(StoreError::Unavailable(_))));
             assert!(matches!(store.health().await, Err(StoreError::Unavailable(_))));
@@ -53,10 +53,10 @@ async fn everything_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_server_at_a_time_has_it() {
+async fn one_server_at_a_time_can_open_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
-    // Of those that would found it at once, one does.
+    // Of concurrent attempts to create the file, one succeeds.
     let mut openings = JoinSet::new();
     for _ in 0..8 {
         openings.spawn(EmbeddedStore::open(options.clone()));
@@ -67,7 +67,7 @@ async fn one_server_at_a_time_has_it() {
     for rejection in rejections {
         assert_misconfigured(&rejection.err().unwrap(), &["bank.redb is open in another bank-server"]);
     }
-    assert_misconfigured(&refused(&options).await, &["another file with store.embedded.path"]);
+    assert_misconfigured(&opening_error(&options).await, &["another file with store.embedded.path"]);
     let error = EmbeddedStore::check(options.clone()).await.unwrap_err();
     assert_misconfigured(&error, &["is open in another bank-server"]);
 
@@ -78,16 +78,16 @@ async fn one_server_at_a_time_has_it() {
 }
 
 #[tokio::test]
-async fn a_bank_that_was_founded_otherwise_is_refused() {
+async fn a_bank_with_other_fixed_settings_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     let hours_24 = Duration::from_hours(24);
     drop(open(&EmbeddedOptions { partitions: 16, request_retention: hours_24, ..options.clone() }).await);
-    assert_misconfigured(&refused(&options).await, &["has 16 partitions, store.partitions is 256"]);
+    assert_misconfigured(&opening_error(&options).await, &["has 16 partitions, store.partitions is 256"]);
 
     let options = EmbeddedOptions { partitions: 16, ..options };
     let long = EmbeddedOptions { request_retention: 32 * hours_24, ..options.clone() };
-    assert_misconfigured(&refused(&long).await, &["windows of 86400 s", "2678400 at most"]);
+    assert_misconfigured(&opening_error(&long).await, &["windows of 86400 s", "2678400 at most"]);
     drop(open(&EmbeddedOptions { request_retention: 31 * hours_24, ..options.clone() }).await);
 
     let set = |field: &str, value: &str| {
@@ -97,40 +97,40 @@ async fn a_bank_that_was_founded_otherwise_is_refused() {
         transaction.commit().unwrap();
     };
     set("partitions", "sixteen");
-    let error = refused(&options).await;
+    let error = opening_error(&options).await;
     assert!(matches!(error, StoreError::Corrupt(_)) && error.to_string().contains("partitions"), "{error}");
     set("layout", "1");
-    assert_misconfigured(&refused(&options).await, &["has layout \"1\", this server reads \"2\""]);
+    assert_misconfigured(&opening_error(&options).await, &["has layout \"1\", this server reads \"2\""]);
     for partitions in [0, 16_385] {
-        let error = refused(&EmbeddedOptions { partitions, ..options.clone() }).await;
+        let error = opening_error(&EmbeddedOptions { partitions, ..options.clone() }).await;
         assert_misconfigured(&error, &["store.partitions must be from 1 to 16384"]);
     }
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_of_a_bank_is_refused_and_left_as_it_is() {
+async fn a_file_without_a_bank_is_refused_and_not_changed() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     for content in [&b""[..], b"What is this?", &[0; 10_000]] {
         fs::write(&options.path, content).unwrap();
-        assert_misconfigured(&refused(&options).await, &["bank.redb is not a file of a bank"]);
+        assert_misconfigured(&opening_error(&options).await, &["bank.redb is not a file of a bank"]);
         assert_eq!(fs::read(&options.path).unwrap(), content);
     }
     fs::remove_file(&options.path).unwrap();
     drop(Database::create(&options.path).unwrap());
-    assert_misconfigured(&refused(&options).await, &["is a database, but not of a bank"]);
+    assert_misconfigured(&opening_error(&options).await, &["is a database, but not of a bank"]);
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_used_is_told() {
+async fn an_unusable_path_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    // Nobody may write to /sys, whoever runs the tests.
+    // Not even root can write to /sys.
     for path in
         [PathBuf::from("/sys/bank.redb"), "/sys/bank/bank.redb".into(), file.join("bank.redb"), "/".into()]
     {
-        let error = refused(&EmbeddedOptions { path, ..options(&directory) }).await;
+        let error = opening_error(&EmbeddedOptions { path, ..options(&directory) }).await;
         assert_misconfigured(&error, &["cannot be used: ", "choose another place with store.embedded.path"]);
     }
     let error = EmbeddedStore::check(options(&directory)).await.unwrap_err();
@@ -156,7 +156,7 @@ async fn writes_are_refused_before_the_disk_is_full() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_taken_away_takes_no_writes() {
+async fn a_file_that_was_moved_away_accepts_no_writes() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     let bank = Bank::new(open(&options).await);
@@ -180,7 +180,7 @@ async fn a_file_that_was_taken_away_takes_no_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bank_keeps_its_secret_and_gets_one_where_an_earlier_version_has_founded_it() {
+async fn a_bank_keeps_its_secret_and_gets_one_if_an_earlier_version_has_created_it() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     let secret = async || {
@@ -208,6 +208,6 @@ async fn a_bank_keeps_its_secret_and_gets_one_where_an_earlier_version_has_found
     let second = secret().await;
     assert!(second != first && secret().await == second);
     change(Some("guess"));
-    let error = refused(&options).await;
+    let error = opening_error(&options).await;
     assert!(matches!(&error, StoreError::Corrupt(reason) if reason.contains("secret")), "{error:?}");
 }

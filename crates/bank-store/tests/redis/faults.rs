@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bank_store::{
     Store,
-    conformance::{FaultRates, FaultyStore, faults, seed_from_environment},
+    conformance::{FaultyStore, faults, seed_from_environment},
 };
 
 use super::server;
@@ -12,7 +12,7 @@ use super::server;
 async fn on_failing_redis(case: impl AsyncFnOnce(Arc<dyn Store>)) {
     let server = server::shared().await;
     let redis = Arc::new(server.store().await);
-    case(Arc::new(FaultyStore::new(redis, FaultRates::all(0.05), seed_from_environment()))).await;
+    case(Arc::new(FaultyStore::new(redis, 0.05, seed_from_environment()))).await;
 }
 
 bank_store::conformance_tests!(on_failing_redis);

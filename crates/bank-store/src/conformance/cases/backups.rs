@@ -1,16 +1,15 @@
-//! Records of requests in order, and imports.
+//! Export of request records, and imports.
 
 use std::{sync::Arc, time::Duration};
 
 use bank_domain::EntryId;
 
 use crate::{
-    AccountsQuery, Backup, EntriesQuery, HistoryPart, ImportBatch, ImportId, ImportStart, MemoryStore,
-    Outcome, RecordedOutcome, RequestKey, RequestRecord, RequestsQuery, StoreError,
+    Backup, HistoryPart, ImportBatch, ImportId, ImportStart, MemoryStore, RequestKey, RequestRecord,
+    RequestsQuery, StoreError,
     conformance::{
-        Bank,
-        bank::{insist, is_lost},
-        commands::{deposit, freeze, id, named, open, transfer, withdraw},
+        bank::{all_pages, is_unavailable},
+        prelude::*,
     },
     partition_of,
 };
@@ -20,7 +19,7 @@ fn backup(bank: &Bank) -> &dyn Backup {
 }
 
 async fn requests(bank: &Bank, query: &RequestsQuery) -> Vec<(RequestKey, RequestRecord)> {
-    insist(|| backup(bank).requests(query)).await
+    retry(|| backup(bank).requests(query)).await
 }
 
 async fn all_requests(bank: &Bank) -> Vec<(RequestKey, RequestRecord)> {
@@ -29,34 +28,39 @@ async fn all_requests(bank: &Bank) -> Vec<(RequestKey, RequestRecord)> {
 
 async fn begin(bank: &Bank) -> ImportId {
     let import = ImportId::random();
-    assert_eq!(insist(|| backup(bank).begin_import(&import)).await, ImportStart::Started);
+    assert_eq!(retry(|| backup(bank).begin_import(&import)).await, ImportStart::Started);
     import
 }
 
 async fn import(bank: &Bank, import: &ImportId, batch: &ImportBatch) {
-    insist(|| backup(bank).import(import, batch)).await;
+    retry(|| backup(bank).import(import, batch)).await;
 }
 
 async fn finish(bank: &Bank, import: &ImportId) {
-    insist(|| backup(bank).finish_import(import)).await;
+    retry(|| backup(bank).finish_import(import)).await;
 }
 
-/// Makes sure that a call is refused because of an import, however often the store fails before.
-async fn assert_refused<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) {
+/// Checks that a call fails because of an import, however often the store fails before.
+async fn assert_unfit<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) {
     loop {
         match call().await {
             Err(StoreError::Unfit(_)) => return,
-            Err(error) if is_lost(&error) => {}
+            Err(error) if is_unavailable(&error) => {}
             Err(error) => panic!("{error}"),
-            Ok(_) => panic!("it was not refused"),
+            Ok(_) => panic!("the call succeeded"),
         }
     }
 }
 
-/// A bank in memory with as many partitions, and requests of two callers, some of them refused.
-async fn original(like: &Bank) -> Bank {
+/// An empty bank in memory with as many partitions.
+fn memory_bank(like: &Bank) -> Bank {
     let memory = MemoryStore::new(Duration::from_hours(24));
-    let bank = Bank::new(Arc::new(memory.with_partitions(like.store().partitions()).unwrap()));
+    Bank::new(Arc::new(memory.with_partitions(like.store().partitions()).unwrap()))
+}
+
+/// A bank in memory with requests of two callers, some of them rejected.
+async fn original(like: &Bank) -> Bank {
+    let bank = memory_bank(like);
     for number in 0..20 {
         let account_id = format!("account-{number}");
         bank.apply(named("open", open(&account_id).checking(1_000).owned_by("alice"))).await;
@@ -70,7 +74,7 @@ async fn original(like: &Bank) -> Bank {
     bank
 }
 
-/// All of a bank, as an import takes it.
+/// All data of a bank, as one batch.
 async fn everything(bank: &Bank) -> ImportBatch {
     let mut histories = Vec::new();
     for account in bank.all_accounts(None, 1_000).await {
@@ -80,7 +84,7 @@ async fn everything(bank: &Bank) -> ImportBatch {
     ImportBatch { histories, requests: all_requests(bank).await }
 }
 
-pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
+pub async fn request_records_are_read_in_order_and_in_pages(bank: Bank) {
     for number in 0..12 {
         bank.apply(named("open", open(&format!("account-{number}")))).await;
     }
@@ -106,22 +110,13 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
     assert!(matches!(of("nobody")[0].1.outcome, RecordedOutcome::Rejected(_)));
 
     for limit in [0, 1, 4, 19, 20] {
-        let mut pages = Vec::new();
-        let mut query = RequestsQuery { limit, ..RequestsQuery::default() };
-        loop {
-            let page = requests(&bank, &query).await;
-            assert!(page.len() <= limit);
-            let is_last = page.len() < limit || limit == 0;
-            query.after = page.last().map(|it| it.0.clone());
-            pages.extend(page);
-            if is_last {
-                break;
-            }
-        }
+        let page =
+            async |after| requests(&bank, &RequestsQuery { after, limit, ..RequestsQuery::default() }).await;
+        let pages = all_pages(limit, |(key, _): &(RequestKey, RequestRecord)| key.clone(), page).await;
         assert_eq!(pages, if limit == 0 { vec![] } else { all.clone() }, "{limit}");
     }
 
-    // A stretch of accounts, whether or not those at its ends have records.
+    // A range of accounts, whether or not those at its ends have records.
     for (after, through) in [("account-7", "account-2"), ("account-2", "account-7"), ("ghost", "account-7")] {
         let (after_account, through_account) = (Some(id(after)), Some(id(through)));
         let query = RequestsQuery { after_account, through_account, after: None, limit: usize::MAX };
@@ -138,7 +133,7 @@ pub async fn records_of_requests_are_read_in_order_and_in_pages(bank: Bank) {
     }
 }
 
-pub async fn an_imported_bank_is_as_it_was(bank: Bank) {
+pub async fn an_imported_bank_equals_the_original(bank: Bank) {
     let original = original(&bank).await;
     let batch = everything(&original).await;
     let name = begin(&bank).await;
@@ -155,7 +150,7 @@ pub async fn an_imported_bank_is_as_it_was(bank: Bank) {
     assert_eq!(all_requests(&bank).await, batch.requests);
     assert!(bank.account_count().await.is_none_or(|count| count == 20));
 
-    // Requests have the outcomes that they had, and new ones get theirs.
+    // Requests keep their outcomes, and new ones get theirs.
     for bank in [&bank, &original] {
         let again = bank.submit(named("rent", transfer("account-3", "account-4", 500))).await;
         assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
@@ -169,7 +164,7 @@ pub async fn an_imported_bank_is_as_it_was(bank: Bank) {
     bank.apply(open("another")).await;
 }
 
-pub async fn a_history_is_imported_part_by_part(bank: Bank) {
+pub async fn a_history_is_imported_in_parts(bank: Bank) {
     let original = original(&bank).await;
     for number in 0..200 {
         original.later(100 + number).apply(named(&format!("n{number}"), deposit("account-1", 1))).await;
@@ -181,7 +176,7 @@ pub async fn a_history_is_imported_part_by_part(bank: Bank) {
             let part = HistoryPart { account: account.clone(), entries: part.to_vec() };
             let batch = ImportBatch { histories: vec![part], requests: Vec::new() };
             import(&bank, &name, &batch).await;
-            // As after an answer that was lost.
+            // Again, as after a lost reply.
             import(&bank, &name, &batch).await;
         }
     }
@@ -191,14 +186,14 @@ pub async fn a_history_is_imported_part_by_part(bank: Bank) {
         import(&bank, &name, &batch).await;
     }
     finish(&bank, &name).await;
-    insist(|| backup(&bank).finish_import(&name)).await;
+    retry(|| backup(&bank).finish_import(&name)).await;
     assert_eq!(bank.history("account-1").await, original.history("account-1").await);
     assert_eq!(all_requests(&bank).await, requests);
     let again = bank.submit(named("n77", deposit("account-1", 1))).await;
     assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
 }
 
-pub async fn a_bank_serves_nobody_while_it_is_imported(bank: Bank) {
+pub async fn a_bank_is_unavailable_during_an_import(bank: Bank) {
     let original = original(&bank).await;
     let mut batch = everything(&original).await;
     let stale = bank.propose(open("other")).await;
@@ -208,53 +203,51 @@ pub async fn a_bank_serves_nobody_while_it_is_imported(bank: Bank) {
         batch = ImportBatch::default();
         let store = bank.store();
         let (proposals, ids) = ([stale.clone()], [id("account-1")]);
-        assert_refused(|| store.commit(&proposals)).await;
-        assert_refused(|| store.load(&ids)).await;
+        assert_unfit(|| store.commit(&proposals)).await;
+        assert_unfit(|| store.load(&ids)).await;
         let history = EntriesQuery::all(id("account-1"));
-        assert_refused(|| store.entries(&history)).await;
+        assert_unfit(|| store.entries(&history)).await;
         let query = AccountsQuery { limit: 10, ..AccountsQuery::default() };
-        assert_refused(|| store.accounts(&query)).await;
-        assert_refused(|| store.account_ids(None, 10)).await;
-        assert_refused(|| store.account_count()).await;
-        assert_refused(|| store.health()).await;
+        assert_unfit(|| store.accounts(&query)).await;
+        assert_unfit(|| store.account_ids(None, 10)).await;
+        assert_unfit(|| store.account_count()).await;
+        assert_unfit(|| store.health()).await;
         let query = RequestsQuery { limit: 10, ..RequestsQuery::default() };
-        assert_refused(|| backup(&bank).requests(&query)).await;
+        assert_unfit(|| backup(&bank).requests(&query)).await;
     }
     finish(&bank, &name).await;
     bank.store().health().await.unwrap();
     assert_eq!(bank.all_accounts(None, 1_000).await.len(), 20);
 }
 
-pub async fn a_bank_with_accounts_takes_no_import(bank: Bank) {
+pub async fn a_bank_with_accounts_accepts_no_import(bank: Bank) {
     bank.open_with("a", 100).await;
     let name = ImportId::random();
-    assert_eq!(insist(|| backup(&bank).begin_import(&name)).await, ImportStart::NotEmpty);
+    assert_eq!(retry(|| backup(&bank).begin_import(&name)).await, ImportStart::NotEmpty);
     let batch = everything(&original(&bank).await).await;
-    assert_refused(|| backup(&bank).import(&name, &batch)).await;
-    assert_refused(|| backup(&bank).finish_import(&name)).await;
-    assert_refused(|| backup(&bank).abandon_import(&name)).await;
+    assert_unfit(|| backup(&bank).import(&name, &batch)).await;
+    assert_unfit(|| backup(&bank).finish_import(&name)).await;
+    assert_unfit(|| backup(&bank).abandon_import(&name)).await;
     assert_eq!(bank.balance("a").await, 100);
     assert_eq!(bank.all_accounts(None, 10).await.len(), 1);
 }
 
-pub async fn an_import_takes_the_place_of_one_that_was_broken_off(bank: Bank) {
-    let broken_off = everything(&original(&bank).await).await;
+pub async fn an_import_replaces_an_interrupted_one(bank: Bank) {
+    let interrupted = everything(&original(&bank).await).await;
     let first = begin(&bank).await;
-    import(&bank, &first, &broken_off).await;
+    import(&bank, &first, &interrupted).await;
 
-    let other = Bank::new(Arc::new(
-        MemoryStore::new(Duration::from_hours(24)).with_partitions(bank.store().partitions()).unwrap(),
-    ));
+    let other = memory_bank(&bank);
     other.apply(named("open", open("account-3").owned_by("bob"))).await;
     let batch = everything(&other).await;
     let second = begin(&bank).await;
-    assert_refused(|| backup(&bank).import(&first, &broken_off)).await;
-    assert_refused(|| backup(&bank).finish_import(&first)).await;
-    assert_refused(|| backup(&bank).abandon_import(&first)).await;
+    assert_unfit(|| backup(&bank).import(&first, &interrupted)).await;
+    assert_unfit(|| backup(&bank).finish_import(&first)).await;
+    assert_unfit(|| backup(&bank).abandon_import(&first)).await;
     import(&bank, &second, &batch).await;
     finish(&bank, &second).await;
 
-    // Nothing is left of the first.
+    // Nothing is left of the first import.
     assert_eq!(bank.all_accounts(None, 1_000).await, other.all_accounts(None, 1_000).await);
     assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
     assert_eq!(all_requests(&bank).await, batch.requests);
@@ -266,8 +259,8 @@ pub async fn an_abandoned_import_leaves_an_empty_bank(bank: Bank) {
     let batch = everything(&original(&bank).await).await;
     let name = begin(&bank).await;
     import(&bank, &name, &batch).await;
-    insist(|| backup(&bank).abandon_import(&name)).await;
-    insist(|| backup(&bank).abandon_import(&name)).await;
+    retry(|| backup(&bank).abandon_import(&name)).await;
+    retry(|| backup(&bank).abandon_import(&name)).await;
     assert_eq!(bank.all_accounts(None, 1_000).await, []);
     assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
     assert_eq!(all_requests(&bank).await, []);
@@ -275,7 +268,7 @@ pub async fn an_abandoned_import_leaves_an_empty_bank(bank: Bank) {
     bank.apply(open("account-3")).await;
 }
 
-pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) {
+pub async fn a_record_of_a_missing_entry_is_not_imported(bank: Bank) {
     let batch = everything(&original(&bank).await).await;
     let named_by =
         batch.requests.iter().position(|it| matches!(it.1.outcome, RecordedOutcome::Entry(_))).unwrap();
@@ -295,17 +288,17 @@ pub async fn a_record_of_an_entry_that_is_not_there_is_not_imported(bank: Bank) 
         let name = begin(&bank).await;
         let error = loop {
             match backup(&bank).import(&name, &batch).await {
-                Err(error) if is_lost(&error) => {}
+                Err(error) if is_unavailable(&error) => {}
                 result => break result.unwrap_err(),
             }
         };
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("has no entry")), "{error}");
-        insist(|| backup(&bank).abandon_import(&name)).await;
+        retry(|| backup(&bank).abandon_import(&name)).await;
     }
     assert_eq!(bank.all_accounts(None, 1_000).await, []);
 }
 
-pub async fn records_that_are_too_old_are_left_out_of_an_import(bank: Bank) {
+pub async fn expired_records_are_not_imported(bank: Bank) {
     let mut batch = everything(&original(&bank).await).await;
     batch.requests[1].1.recorded_at = 1_000;
     let name = begin(&bank).await;

@@ -1,17 +1,14 @@
-//! Histories: in what order, from where to where.
+//! Pages and properties of histories.
 
-use bank_domain::{Entry, EntryId, Timestamp};
+use bank_domain::{EntryId, Timestamp};
 
-use crate::{
-    EntriesQuery, Order, Outcome, RecordedOutcome,
-    conformance::{
-        Bank,
-        commands::{deposit, described, freeze, id, limit, named, open, transfer},
-        random::{RandomWork, Seed, seed_from_environment},
-    },
+use crate::conformance::{
+    bank::all_pages,
+    prelude::*,
+    random::{RandomCommits, Seed, seed_from_environment},
 };
 
-/// What a query asks for, found the long way.
+/// The entries that a query selects, found in the obvious way.
 fn expected(history: &[Entry], query: &EntriesQuery) -> Vec<Entry> {
     let wanted = |entry: &&Entry| {
         query.start.is_none_or(|start| entry.time >= start)
@@ -39,7 +36,7 @@ async fn with_history(bank: &Bank) -> Vec<Entry> {
     history
 }
 
-pub async fn a_history_is_read_in_stretches(bank: Bank) {
+pub async fn entries_are_selected_by_time_and_position(bank: Bank) {
     let history = with_history(&bank).await;
     let at = |offset: i64| Some(bank.later(offset).now());
     let times = [None, Some(Timestamp::MIN), at(0), at(10), at(11), at(40), Some(Timestamp::MAX)];
@@ -78,7 +75,7 @@ pub async fn a_history_is_read_in_pages(bank: Bank) {
         }
     }
 
-    // What is written meanwhile is at the newest end, and changes nothing beyond it.
+    // New entries do not change the following pages.
     let query = EntriesQuery { order: Order::NewestFirst, limit: 2, ..EntriesQuery::all(id("1")) };
     let newest = bank.entries(&query).await;
     bank.later(100).apply(deposit("1", 1)).await;
@@ -87,18 +84,12 @@ pub async fn a_history_is_read_in_pages(bank: Bank) {
     assert_eq!(read, history);
 }
 
-async fn in_pages(bank: &Bank, mut query: EntriesQuery) -> Vec<Entry> {
-    let mut read = Vec::new();
-    loop {
-        let page = bank.entries(&query).await;
-        assert!(page.len() <= query.limit);
-        let is_last = page.len() < query.limit;
-        query.after = page.last().map(Entry::id).or(query.after);
-        read.extend(page);
-        if is_last {
-            return read;
-        }
-    }
+async fn in_pages(bank: &Bank, query: EntriesQuery) -> Vec<Entry> {
+    let page = async |after: Option<EntryId>| {
+        let after = after.or(query.after);
+        bank.entries(&EntriesQuery { after, ..query.clone() }).await
+    };
+    all_pages(query.limit, Entry::id, page).await
 }
 
 pub async fn a_history_is_a_chain(bank: Bank) {
@@ -117,7 +108,7 @@ pub async fn a_history_is_a_chain(bank: Bank) {
         written.push(bank.newest("1").await);
         assert_eq!(bank.account("1").await.head, written[written.len() - 1].hash);
     }
-    // Read back, each follows from the one before it, and the first from the account.
+    // Each hash follows from the one before it, and the first from the account.
     let history = bank.history("1").await;
     assert_eq!(history, written);
     let mut previous = bank.account("1").await.genesis();
@@ -126,23 +117,23 @@ pub async fn a_history_is_a_chain(bank: Bank) {
         previous = entry.hash;
     }
 
-    // A replay has the hash of the first time, however long the history has become.
+    // A replay has the hash of the original entry, however long the history has become.
     let Outcome::Replayed(RecordedOutcome::Entry(entry)) =
         bank.submit(named("r1", described(deposit("1", 1), "number 1"))).await
     else {
-        panic!("the request is forgotten");
+        panic!("the request has no record");
     };
     assert_eq!(*entry, history[1]);
 }
 
-pub async fn time_never_runs_backwards(bank: Bank) {
+pub async fn time_never_decreases(bank: Bank) {
     bank.later(1_000).open_with("ahead", 100).await;
     bank.open_with("behind", 100).await;
     let ahead = bank.account("ahead").await.updated_at;
 
-    // A clock that is behind writes at the time of the last entry.
+    // If the clock is behind, an entry has the time of the previous one.
     assert_eq!(bank.apply(deposit("ahead", 1)).await.time, ahead);
-    // Both sides of a transfer are at one time, whichever account is ahead.
+    // Both sides of a transfer have the same time, whichever account is ahead.
     assert_eq!(bank.apply(transfer("behind", "ahead", 1)).await.time, ahead);
     assert_eq!(bank.account("behind").await.updated_at, ahead);
     assert_eq!(bank.apply(transfer("ahead", "behind", 1)).await.time, ahead);
@@ -152,7 +143,7 @@ pub async fn time_never_runs_backwards(bank: Bank) {
     assert_eq!(bank.newest("ahead").await, later);
 }
 
-pub async fn times_at_the_ends_read_back(bank: Bank) {
+pub async fn times_at_the_limits_are_read_back(bank: Bank) {
     for (account_id, time) in [("first", Timestamp::UNIX_EPOCH), ("last", Timestamp::MAX)] {
         let bank = bank.at(time.unix_ms());
         bank.open_with(account_id, 5).await;
@@ -167,12 +158,11 @@ pub async fn times_at_the_ends_read_back(bank: Bank) {
 
 pub async fn a_random_history_is_sound(bank: Bank) {
     let seed = Seed(seed_from_environment());
-    let mut work = RandomWork::new(seed.0);
+    let mut random = RandomCommits::new(seed.0);
     let mut applied = 0;
     for _ in 0..100 {
-        let committed = bank.commit(&work.next_on(&bank).await).await;
+        let committed = bank.commit(&random.next_on(&bank).await).await;
         applied += committed.outcomes.iter().filter(|outcome| **outcome == Outcome::Applied).count();
     }
     assert!(applied > 100, "{applied}");
-    bank.assert_sound().await;
 }

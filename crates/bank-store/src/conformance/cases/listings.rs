@@ -4,14 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bank_domain::Account;
 
-use crate::{
-    AccountsQuery,
-    conformance::{
-        Bank,
-        commands::{close, deposit, id, open, owner},
-    },
-    partition::Partitions,
-};
+use crate::{conformance::prelude::*, partition_of};
 
 fn ids(accounts: &[Account]) -> BTreeSet<&str> {
     let ids: BTreeSet<_> = accounts.iter().map(|account| account.id.as_str()).collect();
@@ -33,8 +26,8 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
 
     let whole = bank.all_accounts(None, 1_000).await;
     assert_eq!(ids(&whole), expected);
-    let partitions = Partitions::try_new(bank.store().partitions()).unwrap();
-    assert!(whole.is_sorted_by_key(|account| (partitions.of(&account.id), account.id.clone())));
+    let partitions = bank.store().partitions();
+    assert!(whole.is_sorted_by_key(|account| (partition_of(&account.id, partitions), account.id.clone())));
     for page_size in [1, 7, 60, 61] {
         // The order is the same at every page size.
         assert_eq!(bank.all_accounts(None, page_size).await, whole);
@@ -44,7 +37,7 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
     assert_eq!(bank.accounts(&AccountsQuery { owner: None, after: None, limit: 0 }).await, []);
     assert_eq!(bank.all_accounts(None, usize::MAX).await.len(), 60);
 
-    // The ids alone are in the same order, and end as the accounts do.
+    // The ids are listed in the same order.
     let all_ids: Vec<_> = whole.iter().map(|account| account.id.clone()).collect();
     assert_eq!(bank.account_ids(None, usize::MAX).await, all_ids);
     assert_eq!(bank.account_ids(Some(&all_ids[16]), 7).await, all_ids[17..24]);
@@ -52,7 +45,7 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
     assert_eq!(bank.account_ids(None, 0).await, []);
     assert!(bank.account_count().await.is_none_or(|count| count == 60));
 
-    // A page may begin after an account that is not there: it has been in another bank's list.
+    // A page may begin after an account that does not exist.
     for name in ["absent", "account-", "zzz", "-"] {
         let query = AccountsQuery { owner: None, after: Some(id(name)), limit: 1_000 };
         let rest = bank.accounts(&query).await;
@@ -69,7 +62,7 @@ pub async fn accounts_are_listed_by_owner(bank: Bank) {
         bank.apply(open(&account_id).owned_by(name)).await;
         expected.entry(name).or_default().insert(account_id);
     }
-    bank.open_with("of-nobody", 0).await;
+    bank.open_with("without-owner", 0).await;
     bank.apply(close("account-0")).await;
 
     for (name, expected) in expected {
@@ -79,15 +72,13 @@ pub async fn accounts_are_listed_by_owner(bank: Bank) {
         for page_size in [1, 2, 5, 6] {
             assert_eq!(bank.all_accounts(Some(name), page_size).await, whole);
         }
-        assert_eq!(
-            bank.accounts(&AccountsQuery { owner: Some(owner(name)), after: None, limit: 0 }).await,
-            []
-        );
+        let nothing = AccountsQuery { owner: Some(owner(name)), after: None, limit: 0 };
+        assert_eq!(bank.accounts(&nothing).await, []);
     }
     for stranger in ["ALICE", "alice3", "o"] {
         assert_eq!(bank.all_accounts(Some(stranger), 10).await, []);
     }
-    // Nobody is no owner: those accounts are found in the list of all.
+    // The empty owner has no accounts.
     assert_eq!(bank.all_accounts(Some(""), 10).await, []);
 }
 
@@ -107,7 +98,7 @@ pub async fn accounts_opened_meanwhile_do_not_disturb_a_listing(bank: Bank) {
             }
             let new = |name: &str| format!("{name}-{}-{page_number}", owned_by.is_some());
             open_many(&bank, [new("new"), new("old"), new("a")]).await;
-            // What is listed may be opened faster than it is read; not for ever.
+            // New accounts may be listed, but the list must end.
             assert!(page_number < 200);
         }
         let listed = ids(&listed);
