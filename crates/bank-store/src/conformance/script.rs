@@ -146,7 +146,7 @@ impl Run {
             self.check_outcome(proposal, outcome, line, expected);
         }
         for (id, current) in &committed.current {
-            assert_eq!(self.bank.load(std::slice::from_ref(id)).await, [current.clone()]);
+            assert_eq!(self.bank.load(std::slice::from_ref(id)).await, std::slice::from_ref(current));
         }
         let sent: Vec<_> = proposals.into_iter().zip(committed.outcomes).collect();
         self.check_effects(&sent).await;

@@ -70,7 +70,10 @@ pub(super) fn list(snapshot: &Snapshot, query: &AccountsQuery) -> Result<Vec<Acc
     }
     match &query.owner {
         None => {
-            for row in tables.accounts.range::<(u32, &str)>(after(query.after.as_ref(), *partitions))? {
+            for row in tables
+                .accounts
+                .range::<(u32, &str)>((after(query.after.as_ref(), *partitions), Bound::Unbounded))?
+            {
                 if !add(row?.0.value().1)? {
                     break;
                 }
@@ -98,13 +101,12 @@ pub(super) fn list_ids(
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
     let accounts = snapshot.transaction.open_table(ACCOUNTS)?;
-    let rows = accounts.range::<(u32, &str)>(after(after_id, snapshot.partitions))?;
+    let rows = accounts.range::<(u32, &str)>((after(after_id, snapshot.partitions), Bound::Unbounded))?;
     rows.take(limit).map(|row| parse(row?.0.value().1)).collect()
 }
 
-fn after(id: Option<&AccountId>, partitions: Partitions) -> (Bound<(u32, &str)>, Bound<(u32, &str)>) {
-    let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded((partitions.of(id), id.as_str())));
-    (start, Bound::Unbounded)
+fn after(id: Option<&AccountId>, partitions: Partitions) -> Bound<(u32, &str)> {
+    id.map_or(Bound::Unbounded, |id| Bound::Excluded((partitions.of(id), id.as_str())))
 }
 
 fn parse(id: &str) -> Result<AccountId, StoreError> {

@@ -88,7 +88,7 @@ impl State {
     pub(super) fn clear(&mut self) {
         let import = mem::take(&mut self.import);
         let records = Records { window_start: self.records.window_start, ..Records::default() };
-        *self = Self { import, records, ..Self::default() };
+        *self = Self { records, import, ..Self::default() };
     }
 }
 
