@@ -264,11 +264,11 @@ async fn missing_entries(bank: &Bank, acknowledged: &[Proposal]) -> Vec<Arc<Entr
 }
 
 /// What a power failure has destroyed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Loss {
-    /// A check of the file finds damage.
+    #[error("the file is damaged: {0:?}")]
     Damage(Vec<String>),
-    /// Acknowledged entries are missing.
+    #[error("acknowledged entries are missing: {0:?}")]
     Entries(Vec<Arc<Entry>>),
 }
 
@@ -320,7 +320,7 @@ async fn acknowledged_commits_survive_a_power_failure() {
     for _ in 0..3 {
         let seed = seed_from_environment();
         eprintln!("BANK_TEST_SEED={seed}");
-        power_trial(seed, false).await.unwrap();
+        power_trial(seed, false).await.unwrap_or_else(|loss| panic!("{loss}"));
     }
 }
 
