@@ -8,6 +8,9 @@ use crate::{auth::Method, status::Failure};
 
 /// How many violations are told of. They travel in headers, which clients take only so many of.
 const VIOLATIONS_MAX: usize = 20;
+/// How many bytes of text they have. The text is in the message of an error, and twice in its details, which are in
+/// base64: this keeps all of it below 8 KiB, which is what some clients accept of headers.
+const VIOLATION_BYTES_MAX: usize = 2_000;
 
 /// What is wrong with an operation of no kind, or of one that this server does not know.
 const NO_KIND: &str = "is none of deposit, withdraw, transfer, calculate_interest, create_account, \
@@ -48,7 +51,7 @@ impl Batch {
         for (index, message) in messages.into_iter().enumerate() {
             operations.extend(violations.operation(index, message, assumed)?);
         }
-        violations.keep(VIOLATIONS_MAX, "operations");
+        violations.keep(VIOLATIONS_MAX, VIOLATION_BYTES_MAX, "operations");
         violations.finish(Some(Self { operations, atomic, receipts_only, validate_only }))
     }
 

@@ -25,10 +25,16 @@ impl Violations {
         }));
     }
 
-    /// Keeps the first so many, and says how many there are besides.
-    pub(super) fn keep(&mut self, max: usize, field: &str) {
-        if let Some(more) = self.0.len().checked_sub(max).filter(|more| *more > 0) {
-            self.0.truncate(max);
+    /// Keeps the first violations, at most `max` with `bytes_max` bytes of text, and says how many there are besides.
+    pub(super) fn keep(&mut self, max: usize, bytes_max: usize, field: &str) {
+        let mut bytes = 0;
+        let fits = |violation: &&FieldViolation| {
+            bytes += violation.field.len() + violation.description.len();
+            bytes <= bytes_max
+        };
+        let kept = self.0.iter().take(max).take_while(fits).count().max(1);
+        if let Some(more) = self.0.len().checked_sub(kept).filter(|more| *more > 0) {
+            self.0.truncate(kept);
             self.add(field, format!("has {more} more violations"));
         }
     }
