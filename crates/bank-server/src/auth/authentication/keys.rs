@@ -182,13 +182,18 @@ fn jwks(contents: &[u8]) -> Result<(HashMap<String, Key>, Vec<String>), InvalidK
     struct Jwks {
         keys: Vec<serde_json::Value>,
     }
+    // serde would also read a struct from a list of its fields.
+    if !contents.trim_ascii_start().starts_with(b"{") {
+        return Err(InvalidKeys::Jwks { line: 1, column: 1 });
+    }
     let jwks: Jwks = serde_json::from_slice(contents)
         .map_err(|error| InvalidKeys::Jwks { line: error.line(), column: error.column() })?;
     let (mut keys, mut unusable) = (HashMap::new(), Vec::new());
     for (number, jwk) in (1..).zip(jwks.keys) {
         let id = jwk.get("kid").and_then(serde_json::Value::as_str).unwrap_or_default();
         let name = if id.is_empty() { format!("key {number}") } else { format!("key {id:?}") };
-        match Jwk::deserialize(jwk).map_err(|_| "it is malformed").and_then(Jwk::into_key) {
+        let jwk = Some(jwk).filter(serde_json::Value::is_object).and_then(|jwk| Jwk::deserialize(jwk).ok());
+        match jwk.ok_or("it is malformed").and_then(Jwk::into_key) {
             Ok((id, mut key)) => {
                 key.fingerprint = key.fingerprint.named(&id);
                 if keys.insert(id.clone(), key).is_some() {
@@ -313,3 +318,6 @@ impl fmt::Debug for KeySet {
         f.debug_tuple("KeySet").field(&self.names()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
