@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
+use tonic::{Code, Request, Status};
 
 /// Nothing is written but that the server started, and the audit trail.
 const SILENT: [&str; 4] = [
@@ -67,7 +67,8 @@ async fn denials_and_acts_of_administration_are_written_down_whatever_the_log_is
     alice.list_accounts(all()).await.unwrap();
     assert_eq!(trail(&bank), [""; 0]);
 
-    connect(&bank.endpoint()).await.deposit(deposit("a", 1)).await.unwrap_err();
+    let nobody = connect(&bank.endpoint()).await.deposit(deposit("a", 1)).await;
+    assert_eq!(failed(nobody).reason, "CREDENTIALS_MISSING");
     failed(alice.freeze_account(freeze()).await);
     failed(alice.create_account(owned("b")).await);
     failed(alice.create_account(checking("b", 5)).await);
@@ -110,6 +111,11 @@ async fn denials_and_acts_of_administration_are_written_down_whatever_the_log_is
     }
 }
 
+/// Whether time ran out before there was an answer, for the caller or for the server.
+fn gave_up<T: std::fmt::Debug>(result: Result<T, Status>) -> bool {
+    [Code::DeadlineExceeded, Code::Cancelled].contains(&result.unwrap_err().code())
+}
+
 #[tokio::test]
 async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
     let issuer = Issuer::new();
@@ -123,10 +129,10 @@ async fn an_act_that_nobody_waits_for_is_written_down_all_the_same() {
     let patience = Duration::from_secs(1);
     let mut hasty = Request::new(v1::DepositRequest { request_id: "d1".to_owned(), ..deposit("a", 1) });
     hasty.set_timeout(patience);
-    admin.deposit(hasty).await.unwrap_err();
+    assert!(gave_up(admin.deposit(hasty).await));
     let mut hasty = Request::new(deposit("a", 1));
     hasty.set_timeout(patience);
-    alice.deposit(hasty).await.unwrap_err();
+    assert!(gave_up(alice.deposit(hasty).await));
     let dropped = tokio::time::timeout(patience, admin.deposit(deposit("a", 1))).await;
     assert!(dropped.is_err());
     redis.thaw();

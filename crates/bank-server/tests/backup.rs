@@ -20,7 +20,7 @@ use futures::{
 use sha2::{Digest as _, Sha256};
 use support::{
     Bank, Redis,
-    api::{checking, connect, deposit, interest, savings, transfer, withdraw},
+    api::{checking, connect, deposit, failed, interest, savings, transfer, withdraw},
     health::{self, ServingStatus},
 };
 use tokio::task::JoinSet;
@@ -82,8 +82,9 @@ async fn fill(bank: &Bank) {
     client.transfer(rent).await.unwrap();
     client.calculate_interest(interest("a", "2.5")).await.unwrap();
     let much = v1::WithdrawRequest { request_id: "much".to_owned(), ..withdraw("c", 1) };
-    client.withdraw(much).await.unwrap_err();
-    client.deposit(named("ghost", deposit("ghost", 1))).await.unwrap_err();
+    assert_eq!(failed(client.withdraw(much).await).reason, "INSUFFICIENT_FUNDS");
+    let ghost = client.deposit(named("ghost", deposit("ghost", 1))).await;
+    assert_eq!(failed(ghost).reason, "ACCOUNT_NOT_FOUND");
 }
 
 async fn fill_with_many_entries(bank: &Bank) {
@@ -325,7 +326,7 @@ async fn half_a_bank_is_never_served_also_after_a_server_was_killed() {
         let client = client(&bank).await;
         health::becomes(&bank, ServingStatus::NotServing).await;
         // A file that is refused puts an end to it.
-        import(&client, b"").await.unwrap_err();
+        assert_eq!(import(&client, b"").await.unwrap_err().reason(), "BACKUP_DAMAGED");
         assert_eq!(accounts(&client).await, 0);
 
         drop(begin(&client, &whole).await);

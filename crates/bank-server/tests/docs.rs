@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use bank_server::config;
+use bank_server::{auth::Method, config};
+use clap::CommandFactory as _;
 
 /// The reasons that errors carry: words in capitals, in the one place that makes errors. Those of
 /// HTTP/2 and gRPC that are not the bank's are left out.
@@ -33,6 +34,99 @@ fn every_reason_of_an_error_has_its_section() {
     let documented: BTreeSet<_> = sections.into_iter().map(str::to_owned).collect();
     assert!(documented.len() > 20, "{documented:?}");
     assert_eq!(documented, reasons());
+}
+
+/// The code that errors of a reason have: of all places in the source where both stand side by side.
+fn codes_of_reasons() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for path in all_files().iter().filter(|path| path.starts_with("crates/bank-server/src/status")) {
+        let source = fs::read_to_string(root().join(path)).unwrap();
+        for made in source.split("Code::").skip(1) {
+            let Some((code, rest)) = made.split_once(',') else { continue };
+            let Some((reason, _)) = rest.trim_start().strip_prefix('"').and_then(|it| it.split_once('"'))
+            else {
+                continue;
+            };
+            if code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                found.entry(reason.to_owned()).or_default().insert(on_the_wire(code));
+            }
+        }
+    }
+    assert!(found.len() > 25, "{found:?}");
+    found
+}
+
+#[test]
+fn every_error_has_the_code_that_its_section_names() {
+    let document = fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let made = codes_of_reasons();
+    let mut wrong = Vec::new();
+    for section in document.split("\n### ").skip(1) {
+        let (reason, text) = section.split_once("\n\n").unwrap();
+        let code = text.strip_prefix('`').and_then(|text| text.split('`').next()).unwrap_or_default();
+        if !codes().any(|known| known == code) {
+            wrong.push(format!("{reason} does not begin with a code"));
+        }
+        if made.get(reason).is_some_and(|made| made.iter().any(|made| made != code)) {
+            wrong.push(format!("{reason} has the code {:?}, and not {code}", made[reason]));
+        }
+        let retry = text.split("**").nth(1).unwrap_or_default();
+        if !document.contains(&format!("\n| **{retry}** |")) {
+            wrong.push(format!("{reason} does not say whether to send the call again: {retry:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_methods_and_their_scopes_are_those_of_the_server() {
+    let document = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let (_, table) = document.split_once("| method | what it does | scope |").unwrap();
+    let mut documented = BTreeMap::new();
+    for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        for method in cells[0].split('`').skip(1).step_by(2) {
+            let scope = cells[2].trim_matches('`').to_owned();
+            assert_eq!(documented.insert(method, scope), None, "{method} is listed twice");
+        }
+    }
+    let scope = |method: &Method| {
+        let scope = method.rule().scope;
+        scope.map_or_else(|| "per operation".to_owned(), |scope| scope.to_string())
+    };
+    let served: BTreeMap<_, _> = Method::ALL.iter().map(|method| (method.name(), scope(method))).collect();
+    assert_eq!(documented, served);
+}
+
+/// The flags of `bank-server` in commands that documents show.
+#[test]
+fn every_flag_of_the_server_that_is_shown_exists() {
+    let server = config::Args::command();
+    let known: BTreeSet<_> = server.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let (mut shown, mut wrong) = (0, Vec::new());
+    for path in all_files().iter().filter(|path| has_extension(path, &["md"])) {
+        let text = fs::read_to_string(root().join(path)).unwrap().replace("\\\n", " ");
+        for line in text.lines() {
+            let Some((before, flags)) = line.split_once("bank-server ") else { continue };
+            // With `cargo run` the flags of the server come after `--`; other commands of cargo have none.
+            let flags = match before.split_once("cargo ") {
+                None => flags,
+                Some((_, cargo)) if cargo.starts_with("run ") => {
+                    flags.split_once("-- ").unwrap_or_default().1
+                }
+                Some(_) => continue,
+            };
+            let flags = flags.split(['`', '#', ';', '|']).next().unwrap_or_default();
+            for flag in flags.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                shown += 1;
+                if !known.contains(flag) && !["help", "version"].contains(&flag) {
+                    wrong.push(format!("{path}: --{flag}"));
+                }
+            }
+        }
+    }
+    assert!(shown > 10, "{shown}");
+    assert!(wrong.is_empty(), "bank-server has no such flags:\n{}", wrong.join("\n"));
 }
 
 /// The root of the repository.
@@ -176,16 +270,19 @@ const OUTSIDE: [&str; 4] = ["RUST_LOG", "CREDENTIALS_DIRECTORY", "ENHANCE_YOUR_C
 
 /// The codes of gRPC, as they are written on the wire.
 fn codes() -> impl Iterator<Item = String> {
-    (0..=16).map(|code| format!("{:?}", tonic::Code::from(code))).map(|name| {
-        let mut text = String::new();
-        for letter in name.chars() {
-            if letter.is_ascii_uppercase() && !text.is_empty() {
-                text.push('_');
-            }
-            text.push(letter.to_ascii_uppercase());
+    (0..=16).map(|code| on_the_wire(&format!("{:?}", tonic::Code::from(code))))
+}
+
+/// The name of a code of gRPC as it is written on the wire: `NOT_FOUND` of `NotFound`.
+fn on_the_wire(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
         }
-        text
-    })
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
 }
 
 /// Paths from the root, and in Markdown what stands between backticks or is linked to.

@@ -220,9 +220,14 @@ async fn balance(store: &impl Store, account_id: &str) -> i64 {
     account.balance.minor_units
 }
 
-/// Waits until the sequencer holds a commit at the stage's door.
-async fn committing() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
+/// Waits until every other task waits for something: the sequencer for a commit, commits for a permit.
+///
+/// A test has one thread, so each turn of this task is one of every task that can go on; and no task here waits for
+/// time. How fast the machine is makes no difference.
+async fn all_wait() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -234,7 +239,7 @@ async fn what_queues_up_during_a_commit_shares_the_next() {
         let ledger = ledger.clone();
         calls.spawn(async move { ledger.execute(request(deposit("a", number + 1), "")).await.unwrap() });
     }
-    committing().await;
+    all_wait().await;
     let before = stage.commits.load(Ordering::SeqCst);
     stage.open();
     let mut sequences: Vec<_> = calls.join_all().await.iter().map(|done| done.entry.sequence).collect();
@@ -253,7 +258,7 @@ async fn begin(ledger: &Ledger, requests: impl IntoIterator<Item = Request>) -> 
         calls.push(tokio::spawn(async move { ledger.execute(request).await }));
         tokio::task::yield_now().await;
     }
-    committing().await;
+    all_wait().await;
     calls
 }
 
@@ -361,7 +366,7 @@ async fn what_waits_for_accounts_does_not_overtake_what_is_decided_again() {
     calls.extend(begin(&ledger, [request(transfer("a", "b", 101), "")]).await);
     calls.extend(begin(&ledger, [request(withdraw("a", 1), "")]).await);
     stage.open();
-    committing().await;
+    all_wait().await;
     drop(loads);
     let [paid_in, passed_on, withdrawn] = ended(calls).await;
     assert_eq!((paid_in.unwrap().entry.sequence, passed_on.unwrap().entry.sequence), (3, 4));
@@ -379,9 +384,10 @@ async fn a_full_queue_refuses_at_once() {
         })
     };
     let taken = call();
-    committing().await;
+    all_wait().await;
     let queued = [call(), call()];
-    committing().await;
+    all_wait().await;
+    assert!(!taken.is_finished() && queued.iter().all(|call| !call.is_finished()));
     let refused = ledger.execute(request(deposit("a", 1), "")).await;
     assert_eq!(refused, Err(Error::QueueFull { commands_max: 2 }));
     stage.open();
@@ -398,7 +404,7 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
         let ledger = ledger.clone();
         async move { ledger.execute(request(deposit("a", 1), "")).await }
     });
-    committing().await;
+    all_wait().await;
     let late =
         Request { deadline: Instant::now() + Duration::from_millis(10), ..request(deposit("a", 10), "late") };
     let request_id = late.request_id.clone().unwrap();
@@ -413,8 +419,10 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
 async fn a_queued_command_outlives_its_caller() {
     for alone in [false, true] {
         let (stage, ledger) = with_account(&options()).await;
-        let call = ledger.execute(Request { alone, ..request(deposit("a", 1), "gone") });
-        assert!(tokio::time::timeout(Duration::from_millis(20), call).await.is_err());
+        let mut call = ledger.execute(Request { alone, ..request(deposit("a", 1), "gone") }).boxed();
+        assert!(poll!(&mut call).is_pending());
+        all_wait().await;
+        drop(call);
         stage.open();
         let again = request(deposit("a", 1), "gone");
         let Executed { entry, replayed, .. } = ledger.execute(again).await.unwrap();
@@ -453,9 +461,9 @@ async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
             tokio::spawn(async move { ledger.execute(Request { alone, ..request }).await })
         };
         let first = call(alone, "x");
-        committing().await;
+        all_wait().await;
         let queued = call(false, "y");
-        committing().await;
+        all_wait().await;
         stage.open();
         ledger.failed().await;
         for call in [first, queued] {
@@ -484,9 +492,9 @@ async fn a_batch_whose_sequencer_fails_is_told_at_once_that_its_outcome_is_not_k
             tokio::spawn(async move { ledger.execute_batch(batch).await })
         };
         let begun = call(["w", "x"]);
-        committing().await;
+        all_wait().await;
         let queued = call(["y", "z"]);
-        committing().await;
+        all_wait().await;
         stage.open();
         for (call, ids) in [(begun, ["w", "x"]), (queued, ["y", "z"])] {
             let results = timeout(PATIENCE, call).await.expect("nobody will answer").unwrap().unwrap();
@@ -576,12 +584,12 @@ async fn draining_finishes_what_is_queued_and_takes_no_more() {
         let ledger = ledger.clone();
         calls.spawn(async move { ledger.execute(request(deposit("a", 1), "")).await });
     }
-    committing().await;
+    all_wait().await;
     let drained = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.drain().await }
     });
-    committing().await;
+    all_wait().await;
     assert!(!drained.is_finished(), "ten commands are not done");
     stage.open();
     drained.await.unwrap();

@@ -72,7 +72,7 @@ async fn well_behaved(bank: &Bank, issuer: &Issuer) -> WellBehaved {
     client.create_account(savings("good")).await.unwrap();
     WellBehaved::with(move || {
         let mut client = client.clone();
-        async move { drop(client.deposit(deposit("good", 1)).await.unwrap()) }
+        async move { client.deposit(deposit("good", 1)).await.unwrap().into_inner() }
     })
 }
 

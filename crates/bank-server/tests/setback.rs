@@ -211,9 +211,14 @@ async fn becomes_lost(ledger: &Ledger, expected: (u64, u64)) {
     }
 }
 
-/// Long enough for a sweep of a few accounts in memory.
-async fn swept() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+/// Waits until every other task waits for something: sweeps are over then.
+///
+/// A test has one thread, so each turn of this task is one of every task that can go on; and nothing here waits for
+/// time. How fast the machine is makes no difference.
+async fn all_wait() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -251,7 +256,7 @@ async fn it_is_noticed_by_a_commit_that_was_under_way_already() {
     for _ in 0..2 {
         let ledger = ledger.clone();
         calls.push(tokio::spawn(async move { deposit(&ledger, "a", 1).await }));
-        swept().await;
+        all_wait().await;
     }
     assert!(store.stalls.lock().unwrap().is_empty(), "both are under way");
     first.notify_one();
@@ -289,7 +294,7 @@ async fn all_that_is_remembered_is_looked_at_when_an_epoch_ends() {
         deposit(&one, name, 5).await;
     }
     store.end_epoch();
-    swept().await;
+    all_wait().await;
     assert_eq!(lost(&one), (0, 0), "nothing is gone");
 
     // The last opening, and the three deposits. One account is written to by another server before
@@ -300,7 +305,7 @@ async fn all_that_is_remembered_is_looked_at_when_an_epoch_ends() {
     }
     store.end_epoch();
     becomes_lost(&one, (4, 4)).await;
-    swept().await;
+    all_wait().await;
     assert_eq!((lost(&one), lost(&other)), ((4, 4), (0, 0)));
     // It is in order now.
     for name in &names[..3] {
@@ -308,7 +313,7 @@ async fn all_that_is_remembered_is_looked_at_when_an_epoch_ends() {
     }
     open(&one, "a599").await;
     store.end_epoch();
-    swept().await;
+    all_wait().await;
     assert_eq!(lost(&one), (4, 4));
 }
 
@@ -333,7 +338,7 @@ async fn servers_that_share_a_store_lose_nothing() {
     let close = ChangeState { account_id: "c".parse().unwrap(), description: Description::default() };
     execute(&ledgers[2], Command::Close(close)).await.unwrap();
     store.end_epoch();
-    swept().await;
+    all_wait().await;
     for ledger in &ledgers {
         assert_eq!(lost(ledger), (0, 0));
         ledger.drain().await;

@@ -76,8 +76,9 @@ async fn a_message_without_room_is_refused_and_other_callers_have_room() {
     // It is free once the message is given up.
     drop(first);
     let until = Instant::now() + PATIENCE;
-    while alice.execute_batch(deposits("a", 1_000)).await.is_err() {
-        assert!(Instant::now() < until, "there is room again");
+    while let Err(status) = alice.execute_batch(deposits("a", 1_000)).await {
+        assert_eq!(failed(Err::<(), _>(status)).reason, "BUFFERS_FULL");
+        assert!(Instant::now() < until, "there is no room again");
         sleep(Duration::from_millis(20)).await;
     }
 }

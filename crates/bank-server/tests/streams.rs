@@ -222,8 +222,9 @@ async fn streams_are_bounded_for_each_caller_and_for_all() {
     client.deposit(deposit("a", 1)).await.unwrap();
     drop(first);
     let until = Instant::now() + PATIENCE;
-    while open(client.clone()).await.is_err() {
-        assert!(Instant::now() < until, "its place is free again");
+    while let Err(status) = open(client.clone()).await {
+        assert_eq!(failed(Err::<(), _>(status)).reason, "TOO_MANY_BATCHES");
+        assert!(Instant::now() < until, "its place is not free again");
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bank_proto::v1;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Method;
@@ -105,20 +106,25 @@ impl WellBehaved {
         client.create_account(savings("good")).await.unwrap();
         Self::with(move || {
             let mut client = client.clone();
-            async move { drop(client.deposit(deposit("good", 1)).await.unwrap()) }
+            async move { client.deposit(deposit("good", 1)).await.unwrap().into_inner() }
         })
     }
 
-    /// Makes a call, which is to succeed, again and again.
-    pub fn with<Call: Future<Output = ()> + Send>(mut call: impl FnMut() -> Call + Send + 'static) -> Self {
+    /// Deposits one minor unit again and again, each time on top of all that was deposited before.
+    pub fn with<Call>(mut deposit_one: impl FnMut() -> Call + Send + 'static) -> Self
+    where
+        Call: Future<Output = v1::DepositResponse> + Send,
+    {
         let (stop, mut stopped) = oneshot::channel();
         let calls = tokio::spawn(async move {
             let (mut calls, mut longest) = (0, Duration::ZERO);
             while stopped.try_recv().is_err() {
                 let began_at = Instant::now();
-                call().await;
+                let deposited = deposit_one().await;
                 longest = longest.max(began_at.elapsed());
                 calls += 1;
+                let balance = deposited.balance.unwrap().minor_units;
+                assert_eq!(u64::try_from(balance), Ok(calls), "a deposit was lost, or made twice");
                 sleep(Duration::from_millis(1)).await;
             }
             (calls, longest)
@@ -126,7 +132,7 @@ impl WellBehaved {
         Self { stop, calls }
     }
 
-    /// How many calls it has made, each with success.
+    /// How many deposits it has made.
     pub async fn stop(self) -> u64 {
         self.stop_with_longest().await.0
     }

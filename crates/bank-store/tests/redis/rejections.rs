@@ -25,7 +25,8 @@ async fn assert_commits_refused(server: &Server, reason: &str, from: &[&str], ba
     // So is a commit that would write nothing.
     let error = commit_error(&bank, &replayed).await;
     assert!(error.is_retryable(), "{error:?}");
-    assert!(bank.store().health().await.is_err());
+    let error = bank.store().health().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
 
     server.run(back);
     let started = Instant::now();
@@ -110,7 +111,8 @@ async fn commits_are_refused_while_a_script_blocks_redis() {
     }
     let error = commit_error(&bank, &proposal).await;
     assert!(matches!(&error, StoreError::Unavailable(message) if message.contains("BUSY")), "{error:?}");
-    assert!(bank.store().health().await.is_err());
+    let error = bank.store().health().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
     server.run(&["SCRIPT", "KILL"]);
     endless.wait_with_output().unwrap();
     let started = Instant::now();
