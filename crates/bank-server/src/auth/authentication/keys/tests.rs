@@ -1,13 +1,10 @@
-use std::num::NonZeroUsize;
-
 use super::*;
 
 const ED25519_KEY: &str =
     r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 fn parse(contents: &str) -> Result<(String, Vec<String>), InvalidKeys> {
-    let verified = VerifiedTokens::new(NonZeroUsize::MIN);
-    let (keys, unusable) = KeySet::parse(Format::Jwks, contents.as_bytes(), verified)?;
+    let (keys, unusable) = KeySet::parse(Format::Jwks, contents.as_bytes())?;
     Ok((keys.names(), unusable))
 }
 
