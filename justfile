@@ -15,6 +15,10 @@ test *arguments:
 faults rounds="20":
     BANK_FAULT_ROUNDS={{rounds}} cargo test --locked -p bank-server --test faults -- --nocapture --test-threads=1
 
+# Fuzz one parser for so many seconds (needs nightly Rust and cargo-fuzz): `just fuzz request 600`.
+fuzz target seconds="60":
+    cargo +nightly fuzz run --sanitizer none {{target}} -- -max_total_time={{seconds}} -timeout=10 -rss_limit_mb=2048
+
 # Measure the bank beside its limits: `just bench --quick`, `just bench --on memory unary`.
 bench *arguments:
     cargo bench --locked -p bank-server --bench server -- {{arguments}}

@@ -8,6 +8,8 @@ mod authenticate;
 mod backup;
 mod batch;
 mod call;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod info;
 mod page;
 mod parse;

@@ -27,6 +27,9 @@ pub mod auth;
 pub mod backup;
 pub mod config;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grpc;
 pub mod ledger;
 pub mod metrics;

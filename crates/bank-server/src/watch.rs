@@ -22,6 +22,8 @@
 //! A poll reads one entry, or the list of watched accounts; the more accounts, the longer the pause before the next. A
 //! watch holds its positions and one message of entries. Nothing is read ahead of a slow caller.
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod position;
 mod queue;
 mod token;

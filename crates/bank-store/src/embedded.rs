@@ -30,6 +30,8 @@ mod commit;
 mod database;
 mod errors;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod heads;
 mod history;
 mod import;

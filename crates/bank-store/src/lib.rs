@@ -20,6 +20,9 @@ pub mod conformance;
 mod durability;
 pub mod embedded;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod partition;
 mod proposal;

@@ -33,6 +33,8 @@ mod commit;
 mod connection;
 mod errors;
 mod fitness;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod identity;
 mod inspection;

@@ -6,6 +6,8 @@
 
 mod crypto;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keyring;
 mod keys;
 mod rejection;

@@ -118,6 +118,14 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl<Cursor: ToString> Page<Cursor> {
+    /// The token that the page was asked for with, as the server writes it.
+    pub(super) fn token(&self) -> String {
+        token(self.list, self.after.as_ref())
+    }
+}
+
 /// The page cannot be one of this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidPage {
@@ -137,11 +145,11 @@ impl InvalidPage {
     }
 }
 
-fn token<Cursor: ToString>(list: u64, after: Option<&Cursor>) -> String {
+pub(super) fn token<Cursor: ToString>(list: u64, after: Option<&Cursor>) -> String {
     after.map_or_else(String::new, |after| format!("{list:016x}.{}", after.to_string()))
 }
 
-fn digest(filters: &[&str]) -> u64 {
+pub(super) fn digest(filters: &[&str]) -> u64 {
     let mut hash = Sha256::new();
     for filter in filters {
         hash.update((filter.len() as u64).to_le_bytes());

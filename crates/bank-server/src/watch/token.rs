@@ -70,9 +70,7 @@ impl Token {
         selection: &Selection,
         positions: &Positions,
     ) -> String {
-        let mut bytes = vec![VERSION];
-        bytes.extend(digest(&[bank_id.as_bytes()]));
-        bytes.extend(selection_digest(selection));
+        let mut bytes = Vec::new();
         for (id, Position { entry_id: EntryId { time, sequence }, hash }) in positions {
             // At most 64.
             bytes.push(u8::try_from(id.as_str().len()).unwrap_or(u8::MAX));
@@ -81,9 +79,7 @@ impl Token {
             bytes.extend(sequence.to_be_bytes());
             bytes.extend(hash);
         }
-        let seal = hmac::sign(&key(secret), &bytes);
-        bytes.extend(seal.as_ref());
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        sealed(bank_id, secret, selection, &bytes)
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidToken> {
@@ -132,6 +128,14 @@ impl Token {
         // Malformed only in a forged token: it has passed its checksum.
         rest.positions().ok_or(InvalidToken::UnknownEntries)
     }
+}
+
+/// The token with these positions.
+pub(super) fn sealed(bank_id: &str, secret: &Secret, selection: &Selection, positions: &[u8]) -> String {
+    let head = [&[VERSION][..], &digest(&[bank_id.as_bytes()]), &selection_digest(selection)];
+    let body = [&head.concat(), positions].concat();
+    let seal = hmac::sign(&key(secret), &body);
+    BASE64_URL_SAFE_NO_PAD.encode([&body, seal.as_ref()].concat())
 }
 
 fn key(secret: &Secret) -> hmac::Key {

@@ -151,10 +151,10 @@ impl Inspection {
 }
 
 /// The reply to `INFO`: lines of `name:value`.
-struct Info(String);
+pub(super) struct Info(pub(super) String);
 
 impl Info {
-    fn require_supported(&self, address: &str) -> Result<(), StoreError> {
+    pub(super) fn require_supported(&self, address: &str) -> Result<(), StoreError> {
         let (product, version) = self.product();
         // Valkey reports the Redis that it is compatible with: 7.2.
         let compatible = self.value("redis_version").unwrap_or("unknown");

@@ -1,0 +1,3 @@
+//! Entry points for the targets in `fuzz/`; not part of the API.
+
+pub use crate::{embedded::fuzzing as embedded, redis::fuzzing as redis};

@@ -1,0 +1,81 @@
+//! Entry points for fuzzing: replies of Redis, decoded as the store decodes them.
+
+use bank_domain::{Account, AccountId, Currency, Entry, EntryId, Timestamp};
+pub use fred::types::{Key, Map, Value};
+
+use super::{
+    codec::{self, EntryText},
+    commit::Call,
+    inspection::Info,
+    keys::Keys,
+    records, reply,
+};
+use crate::{
+    Committed, Proposal, RecordedOutcome, RequestKey, RequestRecord, StoreError, partition::Partitions,
+};
+
+/// The reply to a read of an account.
+pub fn account(id: &AccountId, reply: Value) -> Result<Option<Account>, StoreError> {
+    codec::account(id, &reply::fields(reply)?)
+}
+
+/// One entry of a stream.
+pub fn entry(id: &AccountId, currency: Currency, reply: Value) -> Result<Entry, StoreError> {
+    codec::entry(id, currency, reply)
+}
+
+/// The fields of an entry, as a commit writes them.
+pub fn entry_fields(entry: &Entry) -> Vec<Vec<u8>> {
+    let text = EntryText(entry).to_string();
+    let hash = entry.hash.as_bytes().to_vec();
+    vec![codec::ENTRY.into(), text.into(), codec::HASH.into(), hash]
+}
+
+/// The fields of an account, as the commits up to this state have written them. `opening` is its first entry.
+pub fn account_fields(account: &Account, opening: &Entry) -> Vec<Vec<u8>> {
+    let newest = EntryId { time: account.updated_at, sequence: account.version };
+    let mut fields: Vec<Vec<u8>> = vec![
+        codec::BALANCE.into(),
+        account.balance.minor_units.to_string().into(),
+        codec::NEWEST.into(),
+        newest.to_string().into(),
+        codec::HASH.into(),
+        account.head.to_string().into(),
+    ];
+    codec::other_account_fields(account, opening, |name, value| {
+        fields.extend([name.into(), value.to_string().into()]);
+    });
+    fields
+}
+
+/// A request record from its field and value.
+pub fn request(field: &str, value: &str) -> Result<(RequestKey, RequestRecord), StoreError> {
+    let key = records::key(field)?;
+    let record = records::decode(&key, value)?;
+    Ok((key, record))
+}
+
+/// The field and value of a request record.
+pub fn request_text(key: &RequestKey, record: &RequestRecord) -> Result<(String, String), StoreError> {
+    let outcome = match &record.outcome {
+        RecordedOutcome::Entry(id) => Ok(*id),
+        RecordedOutcome::Rejected(rejection) => Err(&**rejection),
+    };
+    let value = records::encode(record.attempt, record.fingerprint, outcome, record.recorded_at)?;
+    Ok((records::field(key), value))
+}
+
+/// The reply of the commit script to these proposals.
+pub fn committed(proposals: &[Proposal], reply: Value) -> Result<Committed, StoreError> {
+    Call::new(&Keys::new("bank", Partitions::try_new(256)?), proposals)?.committed(proposals, reply)
+}
+
+/// The reply to `TIME`.
+pub fn time(reply: Value) -> Result<Timestamp, StoreError> {
+    reply::time(reply)
+}
+
+/// The reply to `INFO`.
+pub fn info(reply: Value) -> Result<(), StoreError> {
+    Info(reply::text(reply)?).require_supported("redis.test:6379")
+}
