@@ -72,7 +72,7 @@ fn every_command_that_is_shown_exists_with_its_options() {
                 wrong.push(format!("{}: bank {line}", document.display()));
                 continue;
             };
-            shown.insert(*command);
+            shown.insert((*command).to_owned());
             for option in words.iter().filter_map(|word| word.strip_prefix("--")) {
                 let option = option.split('=').next().unwrap().trim_end_matches([',', '.', ';', ':']);
                 if !commands[*command].contains(option) {

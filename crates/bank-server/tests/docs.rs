@@ -198,7 +198,7 @@ fn every_setting_that_is_named_exists() {
     const SCOPES: [&str; 3] = ["bank.read", "bank.write", "bank.admin"];
     const FILES: [&str; 13] =
         ["rs", "md", "toml", "json", "jsonl", "redb", "com", "pem", "crt", "key", "proto", "lua", "py"];
-    let keys: BTreeSet<_> = config::keys().collect();
+    let keys: BTreeSet<_> = config::names().collect();
     let sections: BTreeSet<_> =
         keys.iter().flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end])).collect();
     let mut wrong = Vec::new();

@@ -137,7 +137,7 @@ async fn refuse(frames: &mut Frames, ids: impl Iterator<Item = u32>) {
 
 #[tokio::test]
 async fn what_is_taken_in_of_messages_that_nobody_reads_is_bounded() {
-    let seconds = Duration::from_secs(60);
+    let seconds = Duration::from_mins(1);
     let (_server, port) = serve(UnreadBounds { messages_max: 10, bytes_max: 1000, timeout: seconds });
     let mut frames = Frames::open(port).await;
     let kept: Vec<u32> = (0..10).map(|call| 2 * call + 1).collect();

@@ -1,5 +1,7 @@
 //! Entry points for fuzzing: messages of callers, parsed as the server parses them.
 
+#![expect(clippy::missing_errors_doc, reason = "entry points for fuzz targets only")]
+
 use bank_domain::{AccountId, Command, Currency, Owner};
 use bank_proto::v1;
 use prost::Message;

@@ -1,5 +1,7 @@
 //! Entry points for fuzzing: damaged files, and rows as they are decoded.
 
+#![expect(clippy::missing_errors_doc, reason = "entry points for fuzz targets only")]
+
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,9 +11,9 @@ use bank_domain::{Account, AccountId, Currency, Entry};
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::{
-    Checked, EmbeddedOptions, EmbeddedStore, check, codec,
+    CheckReport, EmbeddedOptions, EmbeddedStore, check, codec,
     log::LogRow,
-    medium::{Found, Medium},
+    medium::{Initialize, Medium},
     unblocked,
 };
 use crate::StoreError;
@@ -37,7 +39,7 @@ impl File {
     }
 
     /// Checks it as [`EmbeddedStore::check`] does.
-    pub async fn check(&self) -> Result<Checked, StoreError> {
+    pub async fn check(&self) -> Result<CheckReport, StoreError> {
         let file = self.clone();
         unblocked(move || check::check(&file, &options())).await
     }
@@ -85,13 +87,13 @@ impl Medium for File {
         "a file in memory".to_owned()
     }
 
-    fn create(&self, builder: &Builder, found: Found<'_>) -> Result<Option<Database>, StoreError> {
+    fn create(&self, builder: &Builder, initialize: Initialize<'_>) -> Result<Option<Database>, StoreError> {
         if !self.contents().is_empty() {
             return Ok(None);
         }
         let made = builder.create_with_backend(self.clone());
         let database = made.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        found(&database)?;
+        initialize(&database)?;
         Ok(Some(database))
     }
 
@@ -99,7 +101,7 @@ impl Medium for File {
         builder.create_with_backend(self.clone())
     }
 
-    fn forget_cached(&self) {}
+    fn drop_cache(&self) {}
 
     fn obstacle(&self) -> Option<String> {
         None

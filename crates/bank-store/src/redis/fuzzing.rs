@@ -1,5 +1,7 @@
 //! Entry points for fuzzing: replies of Redis, decoded as the store decodes them.
 
+#![expect(clippy::missing_errors_doc, reason = "entry points for fuzz targets only")]
+
 use bank_domain::{Account, AccountId, Currency, Entry, EntryId, Timestamp};
 pub use fred::types::{Key, Map, Value};
 
