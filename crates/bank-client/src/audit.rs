@@ -1,17 +1,12 @@
 //! Audits: what the bank says about itself.
 
-use std::time::Duration;
-
 use bank_domain::{AccountId, Currency, MoneySum};
 use bank_proto::v1::{self, audit_accounts_response as response};
-use futures::stream::BoxStream;
 
 use crate::{
-    AuditFindingKind, BankClient, Error,
-    choice::Choice as _,
-    method::Stub,
-    news::{self, News},
-    wire::{FromWire, Malformed, all, count, count_if_any, parsed, parsed_if_any},
+    choice::AuditFindingKind,
+    news::summarized,
+    wire::{FromWire, Malformed, from_wire, parsed},
 };
 
 /// A piece of news of an audit.
@@ -26,41 +21,41 @@ pub enum AuditNews {
     Summary(AuditSummary),
 }
 
-/// How far an audit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AuditProgress {
-    /// Accounts that have been checked.
-    pub accounts_checked: u64,
-    /// How many there are, if that is known.
-    pub accounts_total: Option<u64>,
-    /// Entries that have been checked.
-    pub entries_checked: u64,
-}
+from_wire! {
+    /// How far an audit is.
+    #[derive(Copy)]
+    pub struct AuditProgress from AuditProgress {
+        /// Accounts that have been checked.
+        accounts_checked: u64 = count(accounts_checked),
+        /// How many there are, if that is known.
+        accounts_total: Option<u64> = count_if_any(accounts_total),
+        /// Entries that have been checked.
+        entries_checked: u64 = count(entries_checked),
+    }
 
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditFinding {
-    /// What kind of thing.
-    pub kind: AuditFindingKind,
-    /// With which account; none for the bank as a whole.
-    pub account_id: Option<AccountId>,
-    /// The first entry that is wrong, if it is about entries.
-    pub sequence: Option<u64>,
-    /// What was found, for people.
-    pub message: String,
-}
+    /// Something that is wrong.
+    pub struct AuditFinding from AuditFinding {
+        /// What kind of thing.
+        kind: AuditFindingKind = choice(kind),
+        /// With which account; none for the bank as a whole.
+        account_id: Option<AccountId> = parsed_if_any(account_id),
+        /// The first entry that is wrong, if it is about entries.
+        sequence: Option<u64> = count_if_any(sequence),
+        /// What was found, for people.
+        message: String = plain(message),
+    }
 
-/// What an audit came to. All is well if it has no findings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditSummary {
-    /// Accounts that were checked.
-    pub accounts_checked: u64,
-    /// Entries that were checked.
-    pub entries_checked: u64,
-    /// How many findings there were.
-    pub findings: u64,
-    /// What came in, went out and is held, in each currency.
-    pub books: Vec<AuditBooks>,
+    /// What an audit came to. All is well if it has no findings.
+    pub struct AuditSummary from AuditSummary {
+        /// Accounts that were checked.
+        accounts_checked: u64 = count(accounts_checked),
+        /// Entries that were checked.
+        entries_checked: u64 = count(entries_checked),
+        /// How many findings there were.
+        findings: u64 = count(findings),
+        /// What came in, went out and is held, in each currency.
+        books: Vec<AuditBooks> = all(books),
+    }
 }
 
 /// What came in, went out and is held in one currency.
@@ -92,41 +87,9 @@ impl FromWire<v1::AuditAccountsResponse> for AuditNews {
     }
 }
 
-impl FromWire<v1::AuditProgress> for AuditProgress {
-    fn from_wire(wire: v1::AuditProgress) -> Result<Self, Malformed> {
-        Ok(Self {
-            accounts_checked: count("accounts_checked", wire.accounts_checked)?,
-            accounts_total: count_if_any("accounts_total", wire.accounts_total)?,
-            entries_checked: count("entries_checked", wire.entries_checked)?,
-        })
-    }
-}
-
-impl FromWire<v1::AuditFinding> for AuditFinding {
-    fn from_wire(wire: v1::AuditFinding) -> Result<Self, Malformed> {
-        Ok(Self {
-            kind: AuditFindingKind::from_wire(wire.kind),
-            account_id: parsed_if_any("account_id", &wire.account_id)?,
-            sequence: count_if_any("sequence", wire.sequence)?,
-            message: wire.message,
-        })
-    }
-}
-
-impl FromWire<v1::AuditSummary> for AuditSummary {
-    fn from_wire(wire: v1::AuditSummary) -> Result<Self, Malformed> {
-        Ok(Self {
-            accounts_checked: count("accounts_checked", wire.accounts_checked)?,
-            entries_checked: count("entries_checked", wire.entries_checked)?,
-            findings: count("findings", wire.findings)?,
-            books: all(wire.books)?,
-        })
-    }
-}
-
 impl FromWire<v1::AuditBooks> for AuditBooks {
     fn from_wire(wire: v1::AuditBooks) -> Result<Self, Malformed> {
-        let currency: Currency = parsed("currency_code", &wire.currency_code)?;
+        let currency: Currency = parsed("currency_code", wire.currency_code)?;
         let sum = |field, text: &str| Ok(MoneySum { currency, minor_units: parsed(field, text)? });
         Ok(Self {
             money_in: sum("money_in", &wire.money_in)?,
@@ -139,23 +102,4 @@ impl FromWire<v1::AuditBooks> for AuditBooks {
     }
 }
 
-impl News<v1::AuditAccountsResponse> for AuditNews {
-    const WHAT: &str = "audit";
-
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Summary(_))
-    }
-}
-
-/// The news of an audit, which may be late by `silence_max`.
-pub(crate) fn news(
-    client: BankClient,
-    request: v1::AuditAccountsRequest,
-    silence_max: Duration,
-) -> BoxStream<'static, Result<AuditNews, Error>> {
-    let call = async move {
-        let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
-        client.replies(request, send).await
-    };
-    news::news(call, silence_max)
-}
+summarized! { AuditNews of AuditAccountsResponse: "audit"; }

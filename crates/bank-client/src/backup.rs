@@ -1,31 +1,32 @@
-//! A bank as a file, and a file as a bank.
+//! Exports and imports of whole banks.
 
 use bank_proto::v1::{self, export_bank_response, import_bank_response};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 
 use crate::{
-    BankClient, Error,
+    Error,
+    client::BankClient,
     method::Stub,
-    news::{self, News},
+    news::{self, summarized},
     wire::{FromWire, Malformed, count, count_if_any},
 };
 
-/// How much of a file is sent at a time: half of what a server takes as one message, unless told otherwise.
+/// The bytes of a file in one message: half of the default limit of a server.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// A piece of an export.
+/// A message from an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportNews {
     /// The next bytes of the file, cut anywhere.
     Data(Vec<u8>),
-    /// How far it is; comes at least once a second.
+    /// The progress, at least once a second.
     Progress(ExportProgress),
-    /// It is done. Nothing comes after this.
+    /// The end of the export, and the last message.
     Summary(ExportSummary),
 }
 
-/// How far an export is.
+/// The progress of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportProgress {
     /// What is in the file so far.
@@ -34,7 +35,7 @@ pub struct ExportProgress {
     pub accounts_total: Option<u64>,
 }
 
-/// What an export came to.
+/// The result of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportSummary {
     /// What is in the file.
@@ -45,17 +46,17 @@ pub struct ExportSummary {
     pub of_one_instant: bool,
 }
 
-/// A piece of news of an import.
+/// A message from an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImportNews {
-    /// How far it is; comes at least once a second.
+    /// The progress, at least once a second.
     Progress(ImportProgress),
-    /// It is done: the bank can be used. Nothing comes after this.
+    /// The end of the import, and the last message: the bank can be used.
     Summary(BackupCounts),
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportProgress {
     /// How much of the file the bank has read, in bytes.
@@ -64,7 +65,7 @@ pub struct ImportProgress {
     pub counts: BackupCounts,
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupCounts {
     /// Accounts.
@@ -77,10 +78,9 @@ pub struct BackupCounts {
 
 /// Whole banks.
 impl BankClient {
-    /// Exports the bank once it is polled: its file piece by piece, and a summary as the last of the
-    /// news. A stream that is read slowly slows the export down, and one that is dropped ends it. It is
-    /// not repeated by itself; the stream ends at the first error. The client's timeout is how long
-    /// the bank may say nothing.
+    /// Exports the bank: the file in pieces, then a summary. The export begins when the stream is polled, is as
+    /// fast as the stream is read, and ends when the stream is dropped. It is not retried; the stream ends at the
+    /// first error. The client's timeout bounds the time between two messages.
     ///
     /// ```no_run
     /// # async fn example(client: bank_client::BankClient) -> Result<(), Box<dyn std::error::Error>> {
@@ -104,15 +104,15 @@ impl BankClient {
         let client = self.clone();
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.export_bank(request).await };
-            client.replies(v1::ExportBankRequest {}, send).await
+            client.send(v1::ExportBankRequest {}, None, None, send).await
         };
         news::news(call, self.timeout())
     }
 
-    /// Fills an empty bank from a file, which may come in pieces of any size. It begins once it is
-    /// polled; the last of the news is a summary. From the beginning on the bank serves nobody else.
-    /// Where the file is refused ([`Error::BackupDamaged`]) it is empty again; where the import is broken
-    /// off it goes on serving nobody, until a file is imported.
+    /// Fills an empty bank from a file, in pieces of any size. The import begins when the stream is polled; the
+    /// last message is a summary. Until then the bank serves no other calls. If the file is damaged
+    /// ([`Error::BackupDamaged`]) the bank is empty again. If the import is interrupted, the bank serves no other
+    /// calls until a file is imported.
     pub fn import_bank(
         &self,
         file: impl Stream<Item = Vec<u8>> + Send + 'static,
@@ -124,26 +124,15 @@ impl BankClient {
         });
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.import_bank(request).await };
-            client.replies_to_stream(messages, send).await
+            client.send_stream(messages, send).await
         };
         news::news(call, self.timeout())
     }
 }
 
-impl News<v1::ExportBankResponse> for ExportNews {
-    const WHAT: &str = "export";
-
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Summary(_))
-    }
-}
-
-impl News<v1::ImportBankResponse> for ImportNews {
-    const WHAT: &str = "import";
-
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Summary(_))
-    }
+summarized! {
+    ExportNews of ExportBankResponse: "export";
+    ImportNews of ImportBankResponse: "import";
 }
 
 impl FromWire<v1::ExportBankResponse> for ExportNews {

@@ -8,13 +8,15 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::Money;
 use bank_proto::v1;
 use futures::future::BoxFuture;
 
 use crate::{
-    AccountName, AccountType, BankClient, Done, Error, Operation, Route, error::Effect, operation,
-    wire::Malformed,
+    Error,
+    client::{BankClient, large_replies},
+    error::Effect,
+    method::Stub,
+    operation::{self, Done, Operation},
 };
 
 /// What became of the operations of a batch, one by one in their order.
@@ -75,64 +77,6 @@ impl Batch {
         self
     }
 
-    /// Adds a deposit.
-    pub fn deposit(self, account_id: impl AccountName, amount: Money) -> Self {
-        let call = self.client.deposit(account_id, amount);
-        self.add(call)
-    }
-
-    /// Adds a withdrawal.
-    pub fn withdraw(self, account_id: impl AccountName, amount: Money) -> Self {
-        let call = self.client.withdraw(account_id, amount);
-        self.add(call)
-    }
-
-    /// Adds a transfer.
-    pub fn transfer(self, route: Route<impl AccountName, impl AccountName>, amount: Money) -> Self {
-        let call = self.client.transfer(route, amount);
-        self.add(call)
-    }
-
-    /// Adds a calculation of interest.
-    pub fn calculate_interest(
-        self,
-        account_id: impl AccountName,
-        annual_interest_rate: impl Into<String>,
-    ) -> Self {
-        let call = self.client.calculate_interest(account_id, annual_interest_rate);
-        self.add(call)
-    }
-
-    /// Adds the opening of an account. Use [`add`](Self::add) for one with options: an owner, labels, a currency.
-    pub fn create_account(self, account_id: impl AccountName, account_type: AccountType) -> Self {
-        let call = self.client.create_account(account_id, account_type);
-        self.add(call)
-    }
-
-    /// Adds a new overdraft limit of an account.
-    pub fn set_overdraft_limit(self, account_id: impl AccountName, limit: Money) -> Self {
-        let call = self.client.set_overdraft_limit(account_id, limit);
-        self.add(call)
-    }
-
-    /// Adds the freezing of an account.
-    pub fn freeze_account(self, account_id: impl AccountName) -> Self {
-        let call = self.client.freeze_account(account_id);
-        self.add(call)
-    }
-
-    /// Adds the unfreezing of an account.
-    pub fn unfreeze_account(self, account_id: impl AccountName) -> Self {
-        let call = self.client.unfreeze_account(account_id);
-        self.add(call)
-    }
-
-    /// Adds the closing of an account.
-    pub fn close_account(self, account_id: impl AccountName) -> Self {
-        let call = self.client.close_account(account_id);
-        self.add(call)
-    }
-
     /// Carries out all operations as one, or none: if one fails, the others fail with
     /// [`Error::BatchAborted`], which names it.
     pub fn atomic(mut self) -> Self {
@@ -180,8 +124,13 @@ impl Batch {
     /// Sends what has no outcome yet.
     async fn attempt(&self, progress: &Progress<'_>, left: Duration) -> Result<(), Error> {
         let (open, request) = progress.begin();
-        let reply = self.client.execute_batch(request, left).await;
+        let send = |stub: Stub, request| async move { large_replies(stub).execute_batch(request).await };
+        let reply = self.client.send(request, Some(left), None, send).await;
         progress.take(&open, reply)
+    }
+
+    pub(crate) fn client(&self) -> &BankClient {
+        &self.client
     }
 
     pub(crate) fn is_validate_only(&self) -> bool {
@@ -229,15 +178,12 @@ fn read<'a>(
     wire: Vec<v1::OperationResult>,
     operations: impl ExactSizeIterator<Item = &'a Operation>,
 ) -> Result<Results, Error> {
-    let malformed = |Malformed(problem)| Error::InvalidReply { problem };
     if wire.len() != operations.len() {
         let problem = format!("{} results of {} operations", wire.len(), operations.len());
         return Err(Error::InvalidReply { problem });
     }
     let results = wire.into_iter().zip(operations);
-    results
-        .map(|(wire, operation)| operation::result(wire, operation.request_id()).map_err(malformed))
-        .collect()
+    results.map(|(wire, operation)| Ok(operation::result(wire, operation.request_id())?)).collect()
 }
 
 /// How far a batch has come, over all attempts.
@@ -254,14 +200,14 @@ struct State {
     /// The operations of the attempt that is under way.
     asked: Vec<usize>,
     /// The operation whose error stands for those of all that may be repeated.
-    spokesman: Option<usize>,
+    representative: Option<usize>,
 }
 
 impl<'a> Progress<'a> {
     fn new(batch: &'a Batch) -> Self {
         let results = batch.operations.iter().map(|_| None).collect();
         let in_doubt = vec![false; batch.operations.len()];
-        let state = State { results, in_doubt, asked: Vec::new(), spokesman: None };
+        let state = State { results, in_doubt, asked: Vec::new(), representative: None };
         Self { batch, state: Mutex::new(state) }
     }
 
@@ -274,7 +220,7 @@ impl<'a> Progress<'a> {
         };
         let open: Vec<_> = (0..state.results.len()).filter(|&index| is_open(&state.results[index])).collect();
         state.asked.clone_from(&open);
-        state.spokesman = None;
+        state.representative = None;
         let operations = open.iter().map(|&index| self.batch.operations[index].clone());
         let request = self.batch.request(operations);
         (open, request)
@@ -312,9 +258,9 @@ impl<'a> Progress<'a> {
         }
         match again.map(|again| open[again]) {
             None => Ok(()),
-            Some(spokesman) => {
-                state.spokesman = Some(spokesman);
-                match state.results[spokesman].take() {
+            Some(representative) => {
+                state.representative = Some(representative);
+                match state.results[representative].take() {
                     Some(Err(error)) => Err(error),
                     _ => Ok(()),
                 }
@@ -332,7 +278,7 @@ impl<'a> Progress<'a> {
         if batch.validate_only {
             state.in_doubt.fill(false);
         }
-        let nothing_known = state.spokesman.is_none() && state.results.iter().all(Option::is_none);
+        let nothing_known = state.representative.is_none() && state.results.iter().all(Option::is_none);
         let is_rejected = last.as_ref().is_some_and(Error::is_rejection);
         if let Some(error) =
             last.take_if(|_| nothing_known && (is_rejected || !state.in_doubt.contains(&true)))
@@ -341,8 +287,8 @@ impl<'a> Progress<'a> {
         }
         let why = last.as_ref().map(ToString::to_string).unwrap_or_default();
         let late = matches!(last, Some(Error::DeadlineExceeded { .. }));
-        if let (Some(spokesman), Some(error)) = (state.spokesman, last) {
-            state.results[spokesman] = Some(Err(error));
+        if let (Some(representative), Some(error)) = (state.representative, last) {
+            state.results[representative] = Some(Err(error));
         }
         let undecided: Vec<_> = (0..state.results.len()).map(|index| state.is_undecided(index)).collect();
         let results = mem::take(&mut state.results).into_iter().zip(&batch.operations).enumerate();

@@ -7,7 +7,13 @@ use futures::future::try_join_all;
 use http::Uri;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use crate::{BankClient, Error, RetryPolicy, TokenError, TokenSource};
+use crate::{
+    Error,
+    client::BankClient,
+    error::causes,
+    retry::RetryPolicy,
+    token::{TokenError, TokenSource},
+};
 
 /// The settings of a client; made by [`BankClient::builder`].
 ///
@@ -32,10 +38,10 @@ use crate::{BankClient, Error, RetryPolicy, TokenError, TokenSource};
 #[derive(Clone)]
 #[must_use = "a client is made by `connect` or `connect_lazy`"]
 pub struct Builder {
-    pub(crate) endpoint: String,
-    pub(crate) timeout: Duration,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) token: Option<Arc<dyn TokenSource>>,
+    endpoint: String,
+    timeout: Duration,
+    retry: RetryPolicy,
+    token: Option<Arc<dyn TokenSource>>,
     connect_timeout: Duration,
     connections: usize,
     keepalive: Option<Keepalive>,
@@ -62,8 +68,24 @@ impl Default for Keepalive {
     }
 }
 
+impl BankClient {
+    /// Connects to a server: `http://127.0.0.1:50051`. The same as the [`builder`](Self::builder) with
+    /// nothing set.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn connect(endpoint: impl Into<String>) -> Result<Self, Error> {
+        Self::builder(endpoint).connect().await
+    }
+
+    /// The settings of a client for a server.
+    pub fn builder(endpoint: impl Into<String>) -> Builder {
+        Builder::new(endpoint.into())
+    }
+}
+
 impl Builder {
-    pub(crate) fn new(endpoint: String) -> Self {
+    fn new(endpoint: String) -> Self {
         Self {
             endpoint,
             timeout: Duration::from_secs(10),
@@ -153,7 +175,7 @@ impl Builder {
         let endpoint = self.transport()?;
         let channels = try_join_all((0..self.connections).map(|_| endpoint.connect())).await;
         let channels = channels.map_err(|error| Error::unreachable(&self.endpoint, &error))?;
-        Ok(BankClient::from_channels(self, channels))
+        Ok(self.client(channels))
     }
 
     /// A client that opens each connection at its first call. The server need not be up yet.
@@ -166,7 +188,11 @@ impl Builder {
     pub fn connect_lazy(self) -> Result<BankClient, Error> {
         let endpoint = self.transport()?;
         let channels = (0..self.connections).map(|_| endpoint.connect_lazy()).collect::<Vec<Channel>>();
-        Ok(BankClient::from_channels(self, channels))
+        Ok(self.client(channels))
+    }
+
+    fn client(self, channels: Vec<Channel>) -> BankClient {
+        BankClient::new(self.endpoint, channels, self.timeout, self.retry, self.token)
     }
 
     fn transport(&self) -> Result<Endpoint, Error> {
@@ -211,7 +237,7 @@ impl Builder {
             }
             (true, tls) => endpoint
                 .tls_config(tls.unwrap_or_else(|| ClientTlsConfig::new().with_native_roots()))
-                .map_err(|error| invalid("tls", &self.endpoint, &crate::error::causes(&error))),
+                .map_err(|error| invalid("tls", &self.endpoint, &causes(&error))),
         }
     }
 }
@@ -235,100 +261,4 @@ impl fmt::Debug for Builder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_cannot_work_is_said_before_anything_is_sent() {
-        for (builder, problem) in [
-            (
-                BankClient::builder("127.0.0.1:50051"),
-                "endpoint \"127.0.0.1:50051\": is not the URL of a server; write it like http://127.0.0.1:50051",
-            ),
-            (
-                BankClient::builder("localhost"),
-                "endpoint \"localhost\": is not the URL of a server; write it like http://127.0.0.1:50051",
-            ),
-            (
-                BankClient::builder("http://127.0.0.1:50051").tls(ClientTlsConfig::new()),
-                "endpoint \"http://127.0.0.1:50051\": is without TLS, which is set up; write https://",
-            ),
-            (
-                BankClient::builder("http://127.0.0.1:50051").user_agent("two\nlines"),
-                concat!(
-                    "user agent \"two\\nlines bank-client/",
-                    env!("CARGO_PKG_VERSION"),
-                    "\": is not visible ASCII"
-                ),
-            ),
-        ] {
-            assert_eq!(builder.connect_lazy().unwrap_err().to_string(), problem);
-        }
-    }
-
-    #[tokio::test]
-    async fn tokens_go_without_tls_to_this_machine_only() {
-        let lazily = |endpoint: &str| BankClient::builder(endpoint).token("s3cret");
-        for endpoint in
-            ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://bank.example.com"]
-        {
-            lazily(endpoint).connect_lazy().unwrap();
-        }
-        for endpoint in ["http://bank.example.com", "http://10.0.0.1:50051", "http://localhost.example.com"] {
-            let error = lazily(endpoint).connect_lazy().unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "endpoint {endpoint:?}: is without TLS, and on the way to it the token could be read; \
-                     write https://"
-                )
-            );
-            lazily(endpoint).allow_token_without_tls().connect_lazy().unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn passwords_in_urls_do_not_print() {
-        for endpoint in ["user:s3cret@localhost:1", "ftp://user:s3cret@localhost", "http://user:s3cret@a b"] {
-            let error = BankClient::builder(endpoint).connect_lazy().unwrap_err();
-            assert!(
-                !error.to_string().contains("s3cret") && !format!("{error:?}").contains("s3cret"),
-                "{error}"
-            );
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://user:s3cret@{}", listener.local_addr().unwrap());
-        drop(listener);
-        let error = BankClient::connect(&endpoint).await.unwrap_err();
-        assert!(error.to_string().contains("http://[redacted]@127.0.0.1:"), "{error}");
-        let builder = BankClient::builder(&endpoint);
-        assert!(!format!("{builder:?} {:?}", builder.clone().connect_lazy().unwrap()).contains("s3cret"));
-    }
-
-    #[tokio::test]
-    async fn a_server_that_is_not_there_is_unavailable() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        drop(listener);
-
-        let error = BankClient::connect(&endpoint).await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-        let message = error.to_string();
-        assert!(message.starts_with(&format!("the bank is unavailable: cannot connect to {endpoint}: ")));
-        assert!(message.contains("Connection refused"), "{message}");
-
-        // Nothing was sent, so nothing is in doubt.
-        let client = BankClient::builder(&endpoint).retry(RetryPolicy::never()).connect_lazy().unwrap();
-        let error = client.close_account("1").await.unwrap_err();
-        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-        assert!(error.to_string().contains("Connection refused"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn tokens_do_not_print() {
-        let builder = BankClient::builder("http://127.0.0.1:50051").token("s3cret");
-        assert!(!format!("{builder:?}").contains("s3cret"));
-        let client = builder.connect_lazy().unwrap();
-        assert!(!format!("{client:?} {:?}", client.account("1")).contains("s3cret"));
-    }
-}
+mod tests;

@@ -10,15 +10,19 @@ use futures::{
 };
 
 use crate::{
-    AccountName, AccountState, AccountType, AuditNews, BankClient, Compounding, DayCount, EntryKind, Error,
-    ListOrder, ResumeToken, RoundingMode, WatchNews, audit,
-    choice::Choice as _,
-    method::{Described, Method, Mutation, Paged},
-    methods::{
-        AuditAccounts, CalculateInterest, CreateAccount, GetBalance, ListAccounts, ListTransactions,
-        WatchTransactions,
+    Error,
+    audit::AuditNews,
+    choice::{
+        AccountState, AccountType, Choice as _, Compounding, DayCount, EntryKind, ListOrder, RoundingMode,
     },
-    watch, wire,
+    client::BankClient,
+    method::{
+        AuditAccounts, CalculateInterest, CreateAccount, Described, GetBalance, ListAccounts,
+        ListTransactions, Method, Mutation, Paged, Stub, WatchTransactions,
+    },
+    news::news,
+    watch::{self, WatchNews},
+    wire,
 };
 
 /// A call to the bank that has not been made yet. `.await` makes it.
@@ -168,26 +172,26 @@ impl<M: Paged> Call<M> {
 impl Call<CreateAccount> {
     /// What the account holds, instead of the bank's default currency.
     pub fn currency(mut self, currency: Currency) -> Self {
-        currency.code().clone_into(&mut self.method.0.currency_code);
+        currency.code().clone_into(&mut self.method.currency_code);
         self
     }
 
     /// Who it belongs to: at most 128 visible ASCII characters.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.method.0.owner = owner.into();
+        self.method.owner = owner.into();
         self
     }
 
     /// Hangs a label on it: at most 16, keys of 1 to 32 of `a-z 0-9 . _ -`, values of at most 64
     /// characters.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.method.0.labels.insert(key.into(), value.into());
+        self.method.labels.insert(key.into(), value.into());
         self
     }
 
     /// How far below zero a checking account may go.
     pub fn overdraft_limit(mut self, limit: Money) -> Self {
-        self.method.0.overdraft_limit = Some(wire::money(limit));
+        self.method.overdraft_limit = Some(wire::money(limit));
         self
     }
 }
@@ -196,26 +200,26 @@ impl Call<CalculateInterest> {
     /// The days that the interest is for, ISO 8601, without the last: `"2026-01-01".."2026-07-01"` is
     /// the first half of the year. Exactly one year unless set.
     pub fn period(mut self, days: Range<impl Into<String>>) -> Self {
-        self.method.0.start_date = days.start.into();
-        self.method.0.end_date = days.end.into();
+        self.method.start_date = days.start.into();
+        self.method.end_date = days.end.into();
         self
     }
 
     /// How the days become a fraction of a year; [`DayCount::Act365Fixed`] unless set.
     pub fn day_count(mut self, day_count: DayCount) -> Self {
-        self.method.0.day_count = day_count.to_wire();
+        self.method.day_count = day_count.to_wire();
         self
     }
 
     /// How often interest is added to the principal; [`Compounding::Simple`] unless set.
     pub fn compounding(mut self, compounding: Compounding) -> Self {
-        self.method.0.compounding = compounding.to_wire();
+        self.method.compounding = compounding.to_wire();
         self
     }
 
     /// How the result becomes whole minor units; [`RoundingMode::HalfEven`] unless set.
     pub fn rounding_mode(mut self, rounding_mode: RoundingMode) -> Self {
-        self.method.0.rounding_mode = rounding_mode.to_wire();
+        self.method.rounding_mode = rounding_mode.to_wire();
         self
     }
 }
@@ -223,7 +227,7 @@ impl Call<CalculateInterest> {
 impl Call<GetBalance> {
     /// The balance after the last entry at or before this time, instead of now.
     pub fn as_of(mut self, time: Timestamp) -> Self {
-        self.method.0.as_of = Some(wire::timestamp(time));
+        self.method.as_of = Some(wire::timestamp(time));
         self
     }
 }
@@ -231,19 +235,19 @@ impl Call<GetBalance> {
 impl Call<ListAccounts> {
     /// Only accounts of this owner.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.method.0.owner = owner.into();
+        self.method.owner = owner.into();
         self
     }
 
     /// Only accounts of this type.
     pub fn account_type(mut self, account_type: AccountType) -> Self {
-        self.method.0.account_type = account_type.to_wire();
+        self.method.account_type = account_type.to_wire();
         self
     }
 
     /// Only accounts in this state.
     pub fn state(mut self, state: AccountState) -> Self {
-        self.method.0.state = state.to_wire();
+        self.method.state = state.to_wire();
         self
     }
 }
@@ -251,25 +255,25 @@ impl Call<ListAccounts> {
 impl Call<ListTransactions> {
     /// Which end comes first; the newest unless set.
     pub fn order(mut self, order: ListOrder) -> Self {
-        self.method.0.order = order.to_wire();
+        self.method.order = order.to_wire();
         self
     }
 
     /// Only entries at or after this time.
     pub fn since(mut self, time: Timestamp) -> Self {
-        self.method.0.start_time = Some(wire::timestamp(time));
+        self.method.start_time = Some(wire::timestamp(time));
         self
     }
 
     /// Only entries before this time.
     pub fn before(mut self, time: Timestamp) -> Self {
-        self.method.0.end_time = Some(wire::timestamp(time));
+        self.method.end_time = Some(wire::timestamp(time));
         self
     }
 
     /// Only entries of this kind, and of the others that it is called with.
     pub fn kind(mut self, kind: EntryKind) -> Self {
-        self.method.0.kinds.push(kind.to_wire());
+        self.method.kinds.push(kind.to_wire());
         self
     }
 }
@@ -277,8 +281,8 @@ impl Call<ListTransactions> {
 /// An audit has a stream of news and no single reply.
 impl Call<AuditAccounts> {
     /// Only this account, instead of all.
-    pub fn account(mut self, account_id: impl AccountName) -> Self {
-        self.method.0.account_id = account_id.into_text();
+    pub fn account(mut self, account_id: impl Into<String>) -> Self {
+        self.method.account_id = account_id.into();
         self
     }
 
@@ -310,7 +314,11 @@ impl Call<AuditAccounts> {
     /// ```
     pub fn stream(self) -> BoxStream<'static, Result<AuditNews, Error>> {
         let silence_max = self.timeout.unwrap_or_else(|| self.client.timeout());
-        audit::news(self.client, self.method.0, silence_max)
+        let call = async move {
+            let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
+            self.client.send(self.method, None, None, send).await
+        };
+        news(call, silence_max)
     }
 }
 
@@ -330,8 +338,8 @@ impl Call<WatchTransactions> {
 
     /// Goes on where an earlier watch of the same accounts has ended: after the news that came with this
     /// token.
-    pub fn resume_token(mut self, token: impl Into<ResumeToken>) -> Self {
-        self.method.request.resume_token = token.into().into();
+    pub fn resume_token(mut self, token: impl Into<String>) -> Self {
+        self.method.request.resume_token = token.into();
         self
     }
 
@@ -371,7 +379,7 @@ impl Call<WatchTransactions> {
     ///     for entry in &news.entries {
     ///         println!("{} {}", entry.kind, entry.amount);
     ///     }
-    ///     std::fs::write("token", news.resume_token.as_str())?;
+    ///     std::fs::write("token", &news.resume_token)?;
     /// }
     /// # Ok(())
     /// # }

@@ -1,18 +1,16 @@
 //! Why a call gave no result.
 
 mod decode;
-mod effect;
 
-pub(crate) use self::{
-    decode::{causes, chain},
-    effect::Effect,
-};
+pub(crate) use self::decode::{causes, chain};
 
 use std::{fmt, time::Duration};
 
 use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
 
-use crate::{TransactionId, token::TokenError};
+use tonic::Code;
+
+use crate::{model::TransactionId, token::TokenError, wire::Malformed};
 
 /// Why a call gave no result, with the values that its cause carries.
 ///
@@ -40,19 +38,21 @@ use crate::{TransactionId, token::TokenError};
 ///     }
 /// }
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum Error {
     /// There is no such account.
     #[error("account {account_id} does not exist")]
     AccountNotFound {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
     },
     /// There was no such account at the time of which the balance was asked for.
     #[error("account {account_id} did not exist at {as_of}")]
+    #[strum(serialize = "ACCOUNT_NOT_FOUND")]
     AccountDidNotExist {
         /// Which one. It may exist now.
         account_id: AccountId,
@@ -68,7 +68,7 @@ pub enum Error {
     /// The name of the account is taken.
     #[error("account {account_id} already exists")]
     AccountAlreadyExists {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -76,7 +76,7 @@ pub enum Error {
     /// A closed account refuses everything.
     #[error("account {account_id} is closed")]
     AccountClosed {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -84,7 +84,7 @@ pub enum Error {
     /// A frozen account takes money in, can be unfrozen, and refuses the rest.
     #[error("account {account_id} is frozen")]
     AccountFrozen {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -92,7 +92,7 @@ pub enum Error {
     /// Only a frozen account can be unfrozen.
     #[error("account {account_id} is not frozen")]
     AccountNotFrozen {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -100,7 +100,7 @@ pub enum Error {
     /// Money moves in the currency of the account only.
     #[error("account {account_id} is held in {account_currency}, not in {requested_currency}")]
     CurrencyMismatch {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// What it holds.
         account_currency: Currency,
@@ -112,7 +112,7 @@ pub enum Error {
     /// A savings account has no overdraft.
     #[error("account {account_id} is a savings account, which has no overdraft")]
     OverdraftNotAllowed {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -120,7 +120,7 @@ pub enum Error {
     /// The balance is already below what the new limit would allow.
     #[error("account {account_id} is at {balance}; the overdraft limit cannot be {requested}")]
     OverdraftInUse {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// What it holds.
         balance: Money,
@@ -132,7 +132,7 @@ pub enum Error {
     /// Only an account that holds nothing can be closed.
     #[error("account {account_id} holds {balance}; only a zero balance can be closed")]
     BalanceNotZero {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// What it holds.
         balance: Money,
@@ -142,7 +142,7 @@ pub enum Error {
     /// The balance would not fit in 64 bits of minor units.
     #[error("the balance of account {account_id} would leave the range of 64-bit minor units")]
     BalanceOutOfRange {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// See [`Error`].
         replayed: bool,
@@ -151,7 +151,7 @@ pub enum Error {
     /// until the clock is past that.
     #[error("{message}")]
     AccountAheadOfClock {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// What the bank says about it.
         message: String,
@@ -159,7 +159,7 @@ pub enum Error {
     /// The account does not hold as much.
     #[error("account {account_id} has {available} available, {requested} requested")]
     InsufficientFunds {
-        /// Which one.
+        /// The account.
         account_id: AccountId,
         /// What was to be taken.
         requested: Money,
@@ -421,45 +421,77 @@ impl Error {
 
     /// The stable name of the cause, for logs and scripts: `INSUFFICIENT_FUNDS`.
     pub fn reason(&self) -> &'static str {
+        self.into()
+    }
+
+    /// What the attempt that ended in this did.
+    pub(crate) fn effect(&self) -> Effect {
         match self {
-            Self::AccountNotFound { .. } | Self::AccountDidNotExist { .. } => "ACCOUNT_NOT_FOUND",
-            Self::TransactionNotFound { .. } => "TRANSACTION_NOT_FOUND",
-            Self::AccountAlreadyExists { .. } => "ACCOUNT_ALREADY_EXISTS",
-            Self::AccountClosed { .. } => "ACCOUNT_CLOSED",
-            Self::AccountFrozen { .. } => "ACCOUNT_FROZEN",
-            Self::AccountNotFrozen { .. } => "ACCOUNT_NOT_FROZEN",
-            Self::CurrencyMismatch { .. } => "CURRENCY_MISMATCH",
-            Self::OverdraftNotAllowed { .. } => "OVERDRAFT_NOT_ALLOWED",
-            Self::OverdraftInUse { .. } => "OVERDRAFT_IN_USE",
-            Self::BalanceNotZero { .. } => "BALANCE_NOT_ZERO",
-            Self::BalanceOutOfRange { .. } => "BALANCE_OUT_OF_RANGE",
-            Self::InsufficientFunds { .. } => "INSUFFICIENT_FUNDS",
-            Self::AccountAheadOfClock { .. } => "ACCOUNT_AHEAD_OF_CLOCK",
-            Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
-            Self::RequestIdRepeated { .. } => "REQUEST_ID_REPEATED",
-            Self::PartlyExecuted { .. } => "PARTLY_EXECUTED",
-            Self::DryRunTooLarge { .. } => "DRY_RUN_TOO_LARGE",
-            Self::BatchAborted { .. } => "BATCH_ABORTED",
-            Self::BackupDamaged { .. } => "BACKUP_DAMAGED",
-            Self::BankNotEmpty { .. } => "BANK_NOT_EMPTY",
-            Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
-            Self::RequestTooLarge { .. } => "REQUEST_TOO_LARGE",
-            Self::Overloaded { .. } => "OVERLOADED",
-            Self::Unavailable { .. } => "UNAVAILABLE",
-            Self::ConnectionLost { .. } => "CONNECTION_LOST",
-            Self::OutcomeUnknown { .. } => "OUTCOME_UNKNOWN",
-            Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
-            Self::Unauthenticated { .. } => "UNAUTHENTICATED",
-            Self::PermissionDenied { .. } => "PERMISSION_DENIED",
-            Self::Token(_) => "TOKEN",
-            Self::InvalidSetting { .. } => "INVALID_SETTING",
-            Self::Internal { .. } => "INTERNAL",
-            Self::StoreCorrupt { .. } => "STORE_CORRUPT",
-            Self::EntriesLost { .. } => "ENTRIES_LOST",
-            Self::WatchTooLarge { .. } => "WATCH_TOO_LARGE",
-            Self::InvalidReply { .. } => "INVALID_REPLY",
-            Self::Other(_) => "OTHER",
+            Self::AccountNotFound { .. }
+            | Self::AccountDidNotExist { .. }
+            | Self::TransactionNotFound { .. }
+            | Self::AccountAlreadyExists { .. }
+            | Self::AccountClosed { .. }
+            | Self::AccountFrozen { .. }
+            | Self::AccountNotFrozen { .. }
+            | Self::CurrencyMismatch { .. }
+            | Self::OverdraftNotAllowed { .. }
+            | Self::OverdraftInUse { .. }
+            | Self::BalanceNotZero { .. }
+            | Self::BalanceOutOfRange { .. }
+            | Self::InsufficientFunds { .. }
+            | Self::AccountAheadOfClock { .. }
+            | Self::RequestIdReused { .. }
+            | Self::RequestIdRepeated { .. }
+            | Self::PartlyExecuted { .. }
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty { .. }
+            | Self::InvalidArgument { .. }
+            | Self::DryRunTooLarge { .. }
+            | Self::WatchTooLarge { .. } => Effect::Rejected,
+            // A request with another token may be small enough: this is not the outcome of the request.
+            Self::BatchAborted { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::Overloaded { .. }
+            | Self::Unavailable { .. }
+            | Self::Unauthenticated { .. }
+            | Self::PermissionDenied { .. }
+            | Self::EntriesLost { .. }
+            | Self::Token(_)
+            | Self::InvalidSetting { .. } => Effect::Nothing,
+            Self::ConnectionLost { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Internal { .. }
+            | Self::StoreCorrupt { .. }
+            | Self::InvalidReply { .. } => Effect::Unknown,
+            Self::Other(status) => match status.code() {
+                Code::FailedPrecondition
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::InvalidArgument
+                | Code::OutOfRange => Effect::Rejected,
+                Code::Unimplemented => Effect::Nothing,
+                _ => Effect::Unknown,
+            },
         }
+    }
+}
+
+/// What an attempt that ended in an error did, as far as the client can know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, and no repetition would: this is the outcome of the request.
+    Rejected,
+    /// Nothing.
+    Nothing,
+    /// Nothing or everything.
+    Unknown,
+}
+
+impl From<Malformed> for Error {
+    fn from(Malformed(problem): Malformed) -> Self {
+        Self::InvalidReply { problem }
     }
 }
 

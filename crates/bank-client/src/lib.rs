@@ -49,6 +49,7 @@
 //!
 //! [`Money`] is whole minor units of a [`Currency`], exact; it reads and prints decimals.
 
+mod api;
 mod audit;
 mod backup;
 mod batch;
@@ -59,7 +60,6 @@ mod client;
 mod error;
 mod method;
 mod model;
-mod name;
 mod news;
 mod operation;
 mod renewal;
@@ -71,6 +71,7 @@ mod token;
 mod watch;
 mod wire;
 
+pub use api::Route;
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
 pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
 pub use bank_domain::{
@@ -84,11 +85,10 @@ pub use choice::{
     AccountState, AccountType, AuditFindingKind, Compounding, DayCount, DurabilityLevel, EntryKind,
     ListOrder, RoundingMode, UnknownName,
 };
-pub use client::{BankClient, Route};
+pub use client::BankClient;
 pub use error::{Error, FieldViolation};
 pub use futures::{StreamExt, TryStreamExt};
 pub use model::{Account, Entry, InterestBreakdown, InterestTerms, Transaction, TransactionId};
-pub use name::AccountName;
 pub use operation::{BriefReceipt, Done, Operation};
 pub use reply::{AccountReceipt, Balance, InterestReceipt, Page, Receipt};
 pub use retry::RetryPolicy;
@@ -96,9 +96,9 @@ pub use server_info::{Durability, LostWrites, ServerInfo, ServerLimits, StoreInf
 pub use stream::Stream;
 pub use token::{TokenError, TokenSource};
 pub use tonic::Status;
-pub use watch::{ResumeToken, WatchNews};
+pub use watch::WatchNews;
 
-/// The methods of the bank, which tell the [`Call`]s of each apart.
+/// The methods of the bank: the type parameter of [`Call`].
 pub mod methods {
     pub use crate::method::{
         AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, Described, FreezeAccount,
@@ -107,7 +107,7 @@ pub mod methods {
     };
 }
 
-/// What TLS is set up with, for [`Builder::tls`].
+/// The TLS configuration for [`Builder::tls`].
 pub mod tls {
     pub use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 }

@@ -1,4 +1,4 @@
-//! What batches are made of, and what becomes of it.
+//! The operations of batches, and their outcomes.
 
 use bank_domain::{Money, RequestId};
 use bank_proto::v1::{self, operation::Kind, operation_result::Outcome};
@@ -6,12 +6,14 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::{
-    AccountReceipt, Call, Error, InterestReceipt, Receipt, TransactionId,
-    method::Wire as _,
-    methods::{
-        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, SetOverdraftLimit, Transfer,
-        UnfreezeAccount, Withdraw,
+    Error,
+    call::Call,
+    method::{
+        CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, Method as _,
+        SetOverdraftLimit, Transfer, UnfreezeAccount, Withdraw,
     },
+    model::TransactionId,
+    reply::{AccountReceipt, InterestReceipt, Receipt},
     wire::{FromWire, Malformed, count, parsed},
 };
 
@@ -77,48 +79,32 @@ impl Operation {
     #[must_use]
     pub fn without_request_id(mut self) -> Self {
         self.request_id = None;
-        request_id_of(&mut self.kind).clear();
+        request_id_mut(&mut self.kind).clear();
         self
     }
 }
 
-fn request_id_of(kind: &mut Kind) -> &mut String {
-    match kind {
-        Kind::Deposit(request) => &mut request.request_id,
-        Kind::Withdraw(request) => &mut request.request_id,
-        Kind::Transfer(request) => &mut request.request_id,
-        Kind::CalculateInterest(request) => &mut request.request_id,
-        Kind::CreateAccount(request) => &mut request.request_id,
-        Kind::SetOverdraftLimit(request) => &mut request.request_id,
-        Kind::FreezeAccount(request) => &mut request.request_id,
-        Kind::UnfreezeAccount(request) => &mut request.request_id,
-        Kind::CloseAccount(request) => &mut request.request_id,
-    }
-}
-
 macro_rules! operations {
-    ($($method:ident => |$request:ident| $kind:expr;)+) => {$(
-        impl From<Call<$method>> for Operation {
-            fn from(call: Call<$method>) -> Self {
-                let method = call.into_method();
-                let request_id = method.undecided();
-                let $request = method.0;
-                Self { kind: $kind, request_id }
+    ($($method:ident),+ $(,)?) => {
+        fn request_id_mut(kind: &mut Kind) -> &mut String {
+            match kind {
+                $(Kind::$method(request) => &mut request.request_id,)+
             }
         }
-    )+};
+
+        $(impl From<Call<$method>> for Operation {
+            fn from(call: Call<$method>) -> Self {
+                let method = call.into_method();
+                let request_id = method.changes_under();
+                Self { kind: Kind::$method(method.into()), request_id }
+            }
+        })+
+    };
 }
 
 operations! {
-    Deposit => |request| Kind::Deposit(request);
-    Withdraw => |request| Kind::Withdraw(request);
-    Transfer => |request| Kind::Transfer(request);
-    CalculateInterest => |request| Kind::CalculateInterest(Box::new(request));
-    CreateAccount => |request| Kind::CreateAccount(Box::new(request));
-    SetOverdraftLimit => |request| Kind::SetOverdraftLimit(request);
-    FreezeAccount => |request| Kind::FreezeAccount(request);
-    UnfreezeAccount => |request| Kind::UnfreezeAccount(request);
-    CloseAccount => |request| Kind::CloseAccount(request);
+    CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, SetOverdraftLimit, Transfer,
+    UnfreezeAccount, Withdraw,
 }
 
 impl Done {
@@ -166,7 +152,7 @@ impl Done {
 
 impl FromWire<v1::OperationReceipt> for BriefReceipt {
     fn from_wire(wire: v1::OperationReceipt) -> Result<Self, Malformed> {
-        let currency = parsed("currency_code", &wire.currency_code)?;
+        let currency = parsed("currency_code", wire.currency_code)?;
         Ok(Self {
             transaction_id: wire.transaction_id.into(),
             sequence: count("sequence", wire.sequence)?,

@@ -4,8 +4,8 @@ use bank_domain::{AccountId, Money, Timestamp};
 use bank_proto::v1;
 
 use crate::{
-    Account, Entry, InterestBreakdown, Transaction,
-    wire::{FromWire, Malformed, all, optional, parsed, required},
+    model::{Account, Entry, InterestBreakdown, Transaction},
+    wire::{FromWire, Malformed, all, from_wire, parsed, required, text_if_any},
 };
 
 /// What was done to an account: by a deposit, a withdrawal, a transfer or a change of state.
@@ -23,52 +23,51 @@ pub struct Receipt {
     pub replayed: bool,
 }
 
-/// An account was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountReceipt {
-    /// What was done, for people: `Account 123 created successfully`.
-    pub message: String,
-    /// The account as it was opened.
-    pub account: Account,
-    /// Its first entry.
-    pub entry: Entry,
-    /// Whether an earlier call with the same request id did it, and this is that call's reply.
-    pub replayed: bool,
-}
+from_wire! {
+    /// An account was opened.
+    pub struct AccountReceipt from CreateAccountResponse {
+        /// What was done, for people: `Account 123 created successfully`.
+        message: String = plain(message),
+        /// The account as it was opened.
+        account: Account = required(account),
+        /// Its first entry.
+        entry: Entry = required(entry),
+        /// Whether an earlier call with the same request id did it, and this is that call's reply.
+        replayed: bool = plain(replayed),
+    }
 
-/// Interest was calculated, and booked unless it was only validated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterestReceipt {
-    /// The account that earned it.
-    pub account_id: AccountId,
-    /// What was done, for people: `Applied annual interest rate of 2.5000% to bank amount of $500.00
-    /// for interest amount of $12.50`.
-    pub message: String,
-    /// The interest; may be negative or zero.
-    pub interest: Money,
-    /// How it came about.
-    pub breakdown: InterestBreakdown,
-    /// The balance with it.
-    pub balance: Money,
-    /// The entry that it wrote, or would write if it was only validated.
-    pub entry: Entry,
-    /// Whether an earlier call with the same request id did it, and this is that call's reply.
-    pub replayed: bool,
-}
+    /// Interest was calculated, and booked unless it was only validated.
+    pub struct InterestReceipt from CalculateInterestResponse {
+        /// The account that earned it.
+        account_id: AccountId = parsed(account_id),
+        /// What was done, for people: `Applied annual interest rate of 2.5000% to bank amount of $500.00
+        /// for interest amount of $12.50`.
+        message: String = plain(message),
+        /// The interest; may be negative or zero.
+        interest: Money = required(interest),
+        /// How it came about.
+        breakdown: InterestBreakdown = required(breakdown),
+        /// The balance with it.
+        balance: Money = required(balance),
+        /// The entry that it wrote, or would write if it was only validated.
+        entry: Entry = required(entry),
+        /// Whether an earlier call with the same request id did it, and this is that call's reply.
+        replayed: bool = plain(replayed),
+    }
 
-/// What an account holds, now or at a past time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Balance {
-    /// The account.
-    pub account_id: AccountId,
-    /// For people: `Balance: $1000.00`.
-    pub message: String,
-    /// What it holds.
-    pub balance: Money,
-    /// What a withdrawal can take now: the balance and the unused overdraft. None for a past time.
-    pub available: Option<Money>,
-    /// The time of the newest entry that the balance includes.
-    pub updated_at: Timestamp,
+    /// What an account holds, now or at a past time.
+    pub struct Balance from GetBalanceResponse {
+        /// The account.
+        account_id: AccountId = parsed(account_id),
+        /// For people: `Balance: $1000.00`.
+        message: String = plain(message),
+        /// What it holds.
+        balance: Money = required(balance),
+        /// What a withdrawal can take now: the balance and the unused overdraft. None for a past time.
+        available: Option<Money> = optional(available),
+        /// The time of the newest entry that the balance includes.
+        updated_at: Timestamp = required(update_time),
+    }
 }
 
 /// A part of a list.
@@ -80,23 +79,13 @@ pub struct Page<T> {
     pub next_page_token: Option<String>,
 }
 
-impl<T> Page<T> {
-    fn read<W>(items: Vec<W>, next_page_token: String) -> Result<Self, Malformed>
-    where
-        T: FromWire<W>,
-    {
-        let next_page_token = Some(next_page_token).filter(|token| !token.is_empty());
-        Ok(Self { items: all(items)?, next_page_token })
-    }
-}
-
 /// Reads a receipt from each of the replies that have its fields.
 macro_rules! receipts {
     ($($response:ident),+ $(,)?) => {$(
         impl FromWire<v1::$response> for Receipt {
             fn from_wire(wire: v1::$response) -> Result<Self, Malformed> {
                 Ok(Self {
-                    account_id: parsed("account_id", &wire.account_id)?,
+                    account_id: parsed("account_id", wire.account_id)?,
                     message: wire.message,
                     balance: required("balance", wire.balance)?,
                     entry: required("entry", wire.entry)?,
@@ -117,43 +106,6 @@ receipts! {
     CloseAccountResponse,
 }
 
-impl FromWire<v1::CreateAccountResponse> for AccountReceipt {
-    fn from_wire(wire: v1::CreateAccountResponse) -> Result<Self, Malformed> {
-        Ok(Self {
-            message: wire.message,
-            account: required("account", wire.account)?,
-            entry: required("entry", wire.entry)?,
-            replayed: wire.replayed,
-        })
-    }
-}
-
-impl FromWire<v1::CalculateInterestResponse> for InterestReceipt {
-    fn from_wire(wire: v1::CalculateInterestResponse) -> Result<Self, Malformed> {
-        Ok(Self {
-            account_id: parsed("account_id", &wire.account_id)?,
-            message: wire.message,
-            interest: required("interest", wire.interest)?,
-            breakdown: required("breakdown", wire.breakdown)?,
-            balance: required("balance", wire.balance)?,
-            entry: required("entry", wire.entry)?,
-            replayed: wire.replayed,
-        })
-    }
-}
-
-impl FromWire<v1::GetBalanceResponse> for Balance {
-    fn from_wire(wire: v1::GetBalanceResponse) -> Result<Self, Malformed> {
-        Ok(Self {
-            account_id: parsed("account_id", &wire.account_id)?,
-            message: wire.message,
-            balance: required("balance", wire.balance)?,
-            available: optional(wire.available)?,
-            updated_at: required("update_time", wire.update_time)?,
-        })
-    }
-}
-
 impl FromWire<v1::GetAccountResponse> for Account {
     fn from_wire(wire: v1::GetAccountResponse) -> Result<Self, Malformed> {
         required("account", wire.account)
@@ -168,12 +120,14 @@ impl FromWire<v1::GetTransactionResponse> for Transaction {
 
 impl FromWire<v1::ListAccountsResponse> for Page<Account> {
     fn from_wire(wire: v1::ListAccountsResponse) -> Result<Self, Malformed> {
-        Self::read(wire.accounts, wire.next_page_token)
+        let next_page_token = text_if_any("next_page_token", wire.next_page_token)?;
+        Ok(Self { items: all("accounts", wire.accounts)?, next_page_token })
     }
 }
 
 impl FromWire<v1::ListTransactionsResponse> for Page<Entry> {
     fn from_wire(wire: v1::ListTransactionsResponse) -> Result<Self, Malformed> {
-        Self::read(wire.entries, wire.next_page_token)
+        let next_page_token = text_if_any("next_page_token", wire.next_page_token)?;
+        Ok(Self { items: all("entries", wire.entries)?, next_page_token })
     }
 }

@@ -124,14 +124,10 @@ impl Budget {
 
     /// Changes what is left and returns it. Calls may see each other's changes late, never lose them.
     fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
-        let mut seen = self.tenths.load(Ordering::Relaxed);
-        loop {
-            let next = change(seen);
-            match self.tenths.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return next,
-                Err(current) => seen = current,
-            }
-        }
+        let before =
+            self.tenths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tenths| Some(change(tenths)));
+        // `change` always has a result, so this is the value before.
+        change(before.unwrap_or_else(|tenths| tenths))
     }
 }
 

@@ -17,7 +17,13 @@ use tokio::{
 };
 use tonic::Streaming;
 
-use crate::{BankClient, Batch, Error, Results, operation};
+use crate::{
+    Error,
+    batch::{Batch, Results},
+    client::{BankClient, large_replies},
+    method::Stub,
+    operation,
+};
 
 /// How many batches are sent before the first of them is answered, unless set.
 const IN_FLIGHT_MAX: usize = 4;
@@ -219,7 +225,8 @@ impl Flow {
             let _ = requests.try_send(message(batch));
         }
         let messages = stream::poll_fn(move |context| sent.poll_recv(context));
-        let replies = self.client.execute_stream(messages).await?;
+        let send = |stub: Stub, request| async move { large_replies(stub).execute_stream(request).await };
+        let replies = self.client.send_stream(messages, send).await?;
         let requests = self.batches.is_some().then_some(requests);
         Ok(Connection { requests, replies })
     }

@@ -1,6 +1,6 @@
-//! Watches: histories as they happen, which go on by themselves after whatever breaks them off.
+//! Watches: streams of new entries, which continue by themselves after an interruption.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bank_proto::v1;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -8,54 +8,22 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use crate::{
-    AccountName, BankClient, Call, Entry, Error,
-    methods::WatchTransactions,
+    Error,
+    client::BankClient,
+    method::{Stub, WatchTransactions},
+    model::Entry,
     wire::{FromWire, Malformed, all},
 };
 
-/// What a watch tells.
+/// A message from a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchNews {
-    /// What has happened since the news before: nothing, if nothing has for a while, and in the first
-    /// news of a watch that begins now. The entries of one account are in the order of their sequences.
+    /// The entries since the previous message, those of one account in order. Empty in heartbeats, and in the
+    /// first message of a watch that starts with new entries.
     pub entries: Vec<Entry>,
-    /// Where a watch goes on after these entries. Keep it once they have been dealt with.
-    pub resume_token: ResumeToken,
-}
-
-/// Where a watch goes on. Opaque; it is good for any server of the same bank, and does not expire.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ResumeToken(String);
-
-impl ResumeToken {
-    /// The token as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for ResumeToken {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for ResumeToken {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl From<ResumeToken> for String {
-    fn from(token: ResumeToken) -> Self {
-        token.0
-    }
-}
-
-impl fmt::Display for ResumeToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
+    /// Where a watch continues after these entries; keep it once they are processed. Opaque, valid for every
+    /// server of the bank, and without expiry.
+    pub resume_token: String,
 }
 
 impl FromWire<v1::WatchTransactionsResponse> for WatchNews {
@@ -63,29 +31,7 @@ impl FromWire<v1::WatchTransactionsResponse> for WatchNews {
         if wire.resume_token.is_empty() {
             return Err(Malformed("resume_token is missing".to_owned()));
         }
-        Ok(Self { entries: all(wire.entries)?, resume_token: ResumeToken(wire.resume_token) })
-    }
-}
-
-/// What is told of interruptions.
-pub(crate) type OnInterruption = Arc<dyn Fn(&Error) + Send + Sync>;
-
-impl BankClient {
-    /// Watches an account: tells of its entries as they are written, from now on unless told otherwise.
-    /// The call has no single reply: see [`Call::<WatchTransactions>::stream`].
-    pub fn watch(&self, account_id: impl AccountName) -> Call<WatchTransactions> {
-        let account_id = account_id.into_text();
-        self.watching(v1::WatchTransactionsRequest { account_id, ..Default::default() })
-    }
-
-    /// Watches every account that the caller may see, also those that are opened later; the bank bounds
-    /// how many there may be. See [`watch`](Self::watch).
-    pub fn watch_all(&self) -> Call<WatchTransactions> {
-        self.watching(v1::WatchTransactionsRequest::default())
-    }
-
-    fn watching(&self, request: v1::WatchTransactionsRequest) -> Call<WatchTransactions> {
-        Call::new(self.clone(), WatchTransactions { request, on_interruption: None })
+        Ok(Self { entries: all("entries", wire.entries)?, resume_token: wire.resume_token })
     }
 }
 
@@ -131,20 +77,19 @@ impl Watch {
             let error = match self.receive().await {
                 Ok(news) => {
                     (self.has_begun, self.failures) = (true, 0);
-                    // From here on it goes on after these.
-                    news.resume_token.as_str().clone_into(&mut self.method.request.resume_token);
+                    self.method.request.resume_token.clone_from(&news.resume_token);
                     return Ok(news);
                 }
                 Err(error) => error,
             };
-            let goes_on = self.goes_on_after(&error);
+            let reconnects = self.reconnects_after(&error);
             self.replies = None;
             self.failures = self.failures.saturating_add(1);
-            if !goes_on {
+            if !reconnects {
                 return Err(error);
             }
-            if let Some(hear) = &self.method.on_interruption {
-                hear(&error);
+            if let Some(on_interruption) = &self.method.on_interruption {
+                on_interruption(&error);
             }
             let pause = self.client.retry().jitter(self.failures);
             sleep(error.retry_after().unwrap_or_default().saturating_add(pause)).await;
@@ -156,7 +101,8 @@ impl Watch {
         let replies = match &mut self.replies {
             Some(replies) => replies,
             None => {
-                let begin = self.client.watch_transactions(self.method.request.clone());
+                let send = |mut stub: Stub, request| async move { stub.watch_transactions(request).await };
+                let begin = self.client.send(self.method.request.clone(), None, None, send);
                 let stream = Box::new(timeout(self.silence_max, begin).await.map_err(late)??);
                 self.replies.insert(Replies { stream, heartbeat_interval: None })
             }
@@ -170,12 +116,12 @@ impl Watch {
         })?;
         let heartbeat_interval = reply.heartbeat_interval.and_then(|interval| interval.try_into().ok());
         replies.heartbeat_interval = Some(heartbeat_interval.unwrap_or_default());
-        WatchNews::from_wire(reply).map_err(|Malformed(problem)| Error::InvalidReply { problem })
+        Ok(WatchNews::from_wire(reply)?)
     }
 
     /// Whether it is worth trying again. Until the bank has told it anything, no longer than with any
     /// other call.
-    fn goes_on_after(&self, error: &Error) -> bool {
+    fn reconnects_after(&self, error: &Error) -> bool {
         let was_answered = self.replies.as_ref().is_some_and(|replies| replies.heartbeat_interval.is_some());
         match error {
             // The token has ended while it was used. There may be another by now.

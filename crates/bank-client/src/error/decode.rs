@@ -10,7 +10,7 @@ use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
 use super::{Error, FieldViolation};
-use crate::TransactionId;
+use crate::model::TransactionId;
 
 const DOMAIN: &str = "bank.v1";
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bank_client::{
-    AccountId, BankClient, Call, Entry, ListOrder, ResumeToken, TryStreamExt as _, methods::WatchTransactions,
+    AccountId, BankClient, Call, Entry, ListOrder, TryStreamExt as _, methods::WatchTransactions,
 };
 use tokio::{
     task::JoinHandle,
@@ -26,7 +26,7 @@ pub(crate) struct Follower {
 #[derive(Default)]
 struct Told {
     entries: BTreeMap<AccountId, Vec<Entry>>,
-    token: Option<ResumeToken>,
+    token: Option<String>,
     interruptions: usize,
 }
 
@@ -96,7 +96,7 @@ impl Follower {
     }
 
     /// Ends it, and gives its token.
-    pub(crate) async fn end(self) -> ResumeToken {
+    pub(crate) async fn end(self) -> String {
         self.has_begun().await;
         self.following.abort();
         self.told.lock().unwrap().token.clone().unwrap()

@@ -2,7 +2,7 @@
 
 use bank_client::{
     Account, AuditFinding, AuditFindingKind, Compounding, DayCount, Entry, EntryKind, Error, FieldViolation,
-    InterestBreakdown, InterestTerms, Receipt, RequestId, ResumeToken, RoundingMode, Transaction, WatchNews,
+    InterestBreakdown, InterestTerms, Receipt, RequestId, RoundingMode, Transaction, WatchNews,
 };
 use bank_domain::visible;
 
@@ -69,7 +69,7 @@ fn in_results() {
         entries: vec![entry(), entry()],
     };
     check(3, 2, |output| output.result(transaction.json(), table::transaction(&transaction)));
-    let news = WatchNews { entries: vec![entry()], resume_token: ResumeToken::from(HOSTILE) };
+    let news = WatchNews { entries: vec![entry()], resume_token: HOSTILE.to_owned() };
     check(1, 1, |output| output.watched(&news));
     let finding = AuditFinding {
         kind: AuditFindingKind::Unreadable,
