@@ -1,4 +1,4 @@
-//! Why a call gave no result.
+//! Why a call failed.
 
 mod decode;
 
@@ -12,19 +12,19 @@ use tonic::Code;
 
 use crate::{model::TransactionId, token::TokenError, wire::Malformed};
 
-/// Why a call gave no result, with the values that its cause carries.
+/// Why a call failed, with the values of the cause.
 ///
-/// Three groups of them call for three answers:
+/// There are three groups:
 ///
-/// * The bank refused ([`Error::is_rejection`]): nothing was done, and the same call gets the same
-///   answer for as long as its request id is kept. Fix what it names and make a new call.
-/// * Nothing was done, for now ([`Error::Unavailable`], [`Error::Overloaded`]): the client has
-///   already repeated the call as its [`RetryPolicy`](crate::RetryPolicy) allows. Try again later.
-/// * It may or may not have been done ([`Error::outcome_unknown`]). Make the same call again **with
-///   the request id of the error**: it is carried out if it was not, and if it was, its first reply
-///   comes back, marked `replayed`. With a new request id it could be done twice.
+/// * Rejected ([`Error::is_rejection`]): nothing was done, and the same call gets the same answer for as long as
+///   its request id is kept. Fix the cause and make a new call.
+/// * Temporary ([`Error::Unavailable`], [`Error::Overloaded`]): nothing was done. The client has already retried
+///   the call as its [`RetryPolicy`](crate::RetryPolicy) allows. Try again later.
+/// * Unknown ([`Error::outcome_unknown`]): the call may or may not have been executed. Repeat it **with the
+///   request id of the error**: it is executed if it was not; if it was, its first reply comes back, marked
+///   `replayed`. With a new request id it could be executed twice.
 ///
-/// `replayed` says that an earlier call with the same request id was refused so.
+/// `replayed` means that this is the rejection of an earlier call with the same request id.
 ///
 /// ```
 /// use bank_client::Error;
@@ -73,7 +73,7 @@ pub enum Error {
         /// See [`Error`].
         replayed: bool,
     },
-    /// A closed account refuses everything.
+    /// A closed account allows nothing.
     #[error("account {account_id} is closed")]
     AccountClosed {
         /// The account.
@@ -81,7 +81,7 @@ pub enum Error {
         /// See [`Error`].
         replayed: bool,
     },
-    /// A frozen account takes money in, can be unfrozen, and refuses the rest.
+    /// A frozen account allows only incoming money and unfreezing.
     #[error("account {account_id} is frozen")]
     AccountFrozen {
         /// The account.
@@ -153,7 +153,7 @@ pub enum Error {
     AccountAheadOfClock {
         /// The account.
         account_id: AccountId,
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// The account does not hold as much.
@@ -227,13 +227,13 @@ pub enum Error {
     /// There are accounts in the bank, and a file can be imported only into an empty one.
     #[error("{message}")]
     BankNotEmpty {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// The call is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
         /// All that is wrong with it.
         violations: Vec<FieldViolation>,
@@ -241,13 +241,13 @@ pub enum Error {
     /// The request, or its headers with the access token, is larger than the server accepts. Nothing was done.
     #[error("the request is too large: {message}")]
     RequestTooLarge {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// The bank, or a limit set on the caller, takes no more calls for the moment. Nothing was done.
     #[error("the bank is overloaded: {message}")]
     Overloaded {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
         /// When it is worth trying again.
         retry_after: Option<Duration>,
@@ -255,7 +255,7 @@ pub enum Error {
     /// The bank cannot be reached, or cannot reach its store. Nothing was done.
     #[error("the bank is unavailable: {message}")]
     Unavailable {
-        /// How it shows.
+        /// The cause.
         message: String,
         /// When it is worth trying again.
         retry_after: Option<Duration>,
@@ -263,7 +263,7 @@ pub enum Error {
     /// The connection broke before the answer to a call that changes nothing.
     #[error("the connection to the bank was lost: {message}")]
     ConnectionLost {
-        /// How it shows.
+        /// The cause.
         message: String,
     },
     /// It is not known whether the call was carried out. See [`Error::outcome_unknown`].
@@ -271,7 +271,7 @@ pub enum Error {
     OutcomeUnknown {
         /// The id to repeat the call with.
         request_id: RequestId,
-        /// How it came to this.
+        /// The cause.
         message: String,
     },
     /// The deadline of the call passed, with all its repetitions.
@@ -281,16 +281,16 @@ pub enum Error {
         /// with. See [`Error::outcome_unknown`].
         request_id: Option<RequestId>,
     },
-    /// The bank does not know who calls.
+    /// The access token is missing or invalid.
     #[error("not authenticated: {message}")]
     Unauthenticated {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
-    /// The bank knows who calls, and they may not.
+    /// The caller is not permitted to make this call.
     #[error("not permitted: {message}")]
     PermissionDenied {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// The application's [`TokenSource`](crate::TokenSource) gave no token. Nothing was sent.
@@ -309,24 +309,24 @@ pub enum Error {
     /// A fault of the server.
     #[error("the bank failed: {message}")]
     Internal {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// What the bank has stored cannot be read.
     #[error("the bank's store is damaged: {message}")]
     StoreCorrupt {
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
-    /// A watch has told of an entry that is gone: the bank's store went back to an earlier state, by a
-    /// crash or a failover that did not keep all of it. Compare with the history as it is now.
-    #[error("entry {sequence} of account {account_id} was told, and is lost: {message}")]
+    /// An entry that a watch has returned is lost: the store went back to an earlier state, through a crash or a
+    /// failover. Compare with the current history.
+    #[error("entry {sequence} of account {account_id} was returned, and is lost: {message}")]
     EntriesLost {
         /// On which account.
         account_id: AccountId,
-        /// The entry that was told last.
+        /// The last entry that was returned.
         sequence: u64,
-        /// What the bank says about it.
+        /// The message of the bank.
         message: String,
     },
     /// More accounts are to be watched than one watch may have.
@@ -356,7 +356,7 @@ pub struct FieldViolation {
 }
 
 impl Error {
-    /// Whether the bank refused the call. A repetition with the same request id is refused the same.
+    /// Whether the bank rejected the call. Repeating it with the same request id gives the same rejection.
     pub fn is_rejection(&self) -> bool {
         self.effect() == Effect::Rejected
     }
@@ -393,7 +393,7 @@ impl Error {
         }
     }
 
-    /// Whether an earlier call with the same request id was refused so.
+    /// Whether this is the rejection of an earlier call with the same request id.
     pub fn replayed(&self) -> bool {
         match self {
             Self::AccountNotFound { replayed, .. }

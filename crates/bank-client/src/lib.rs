@@ -30,20 +30,19 @@
 //!
 //! # Batches
 //!
-//! A [`Batch`] is many operations in one call, each with its own outcome, or all or none; a [`Stream`] is
-//! batch after batch. Thousands of operations that way cost what a few calls do.
+//! A [`Batch`] is many operations in one call, each with its own outcome or all or none. A [`Stream`] sends batch
+//! after batch. Thousands of operations cost as much as a few calls that way.
 //!
-//! # Nothing happens twice
+//! # Retries
 //!
-//! Every call that changes something carries a request id. What failed for now is repeated under the
-//! same id, as the [`RetryPolicy`] allows, and the bank carries it out once. When it stays unknown
-//! whether a call was carried out, the error says so ([`Error::outcome_unknown`]) and names the id to
-//! repeat it with.
+//! Every call that changes something has a request id, its idempotency key. Temporary failures are retried
+//! with the same id, as the [`RetryPolicy`] allows, and the bank executes the call once. If the outcome stays
+//! unknown, the error says so ([`Error::outcome_unknown`]) and names the id to repeat the call with.
 //!
-//! # Live history
+//! # Watches
 //!
-//! [`BankClient::watch`] tells of entries as they are written, and goes on by itself, without a gap and
-//! without a repetition, after lost connections and restarts of the bank.
+//! [`BankClient::watch`] streams entries as they are written. It reconnects by itself after lost connections and
+//! restarts of the bank, without a gap or a repetition.
 //!
 //! # Money
 //!

@@ -1,4 +1,4 @@
-//! What the bank holds, as it reports it.
+//! Accounts, entries and interest, as the bank reports them.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -13,62 +13,62 @@ use crate::{
 from_wire! {
     /// An account at one instant.
     pub struct Account from Account {
-        /// Its name.
+        /// Unique within the bank.
         account_id: AccountId = parsed(account_id),
-        /// How far down its balance may go.
+        /// How far the balance may go down.
         account_type: AccountType = choice(account_type),
-        /// What it holds; fixed for its life.
+        /// Fixed when the account is opened.
         currency: Currency = parsed(currency_code),
-        /// Who it belongs to; may be empty.
+        /// May be empty.
         owner: String = plain(owner),
-        /// What it may do.
+        /// What the account allows.
         state: AccountState = choice(state),
-        /// What it holds now.
+        /// In the currency of the account.
         balance: Money = required(balance),
         /// How far below zero the balance may go; zero for savings.
         overdraft_limit: Money = required(overdraft_limit),
-        /// The sequence of its newest entry: one up for each.
+        /// The sequence of the newest entry.
         version: u64 = count(version),
         /// The time of its first entry.
         created_at: Timestamp = required(create_time),
         /// The time of its newest entry.
         updated_at: Timestamp = required(update_time),
-        /// What an operator hung on it.
+        /// Set when the account is opened.
         labels: BTreeMap<String, String> = labels(labels),
         /// The hash of its newest entry, which all its history follows from: kept elsewhere, it shows
         /// later whether that history has been changed.
         head_hash: EntryHash = parsed(head_hash),
     }
 
-    /// What happened to one account. Entries are never changed or removed, and the balance of an account
+    /// One change of one account. Entries are never changed or removed, and the balance of an account
     /// is the sum of the amounts of its entries.
     pub struct Entry from Entry {
-        /// The movement that it is a side of.
+        /// The same on both entries of a transfer.
         transaction_id: TransactionId = plain(transaction_id),
-        /// The account that it happened to.
+        /// The account that was changed.
         account_id: AccountId = parsed(account_id),
         /// 1 for the first entry of the account, then one more for each: no gaps.
         sequence: u64 = count(sequence),
         /// What happened.
         kind: EntryKind = choice(kind),
-        /// What was added to the balance; negative if it was taken, zero for changes of state.
+        /// The change of the balance; zero for changes of state.
         amount: Money = required(amount),
-        /// The balance with it.
+        /// The balance after the entry.
         balance_after: Money = required(balance_after),
         /// When.
         created_at: Timestamp = required(create_time),
         /// The other account of a transfer.
         counterparty: Option<AccountId> = parsed_if_any(counterparty_account_id),
-        /// The request that it came from.
+        /// The request that wrote the entry.
         request_id: Option<RequestId> = parsed_if_any(request_id),
-        /// What it was for; may be empty.
+        /// May be empty.
         description: String = plain(description),
         /// How it was calculated, if it is [`EntryKind::Interest`].
         interest_terms: Option<InterestTerms> = optional(interest_terms),
         /// The limit that it set, if it is [`EntryKind::AccountOpened`] or
         /// [`EntryKind::OverdraftLimitSet`].
         overdraft_limit: Option<Money> = optional(overdraft_limit),
-        /// Over all of the above and the hash of the entry before it.
+        /// Covers all other fields and the hash of the previous entry.
         entry_hash: EntryHash = parsed(entry_hash),
     }
 

@@ -1,4 +1,4 @@
-//! What the bank answers.
+//! What calls return.
 
 use bank_domain::{AccountId, Money, Timestamp};
 use bank_proto::v1;
@@ -8,18 +8,18 @@ use crate::{
     wire::{FromWire, Malformed, all, from_wire, parsed, required, text_if_any},
 };
 
-/// What was done to an account: by a deposit, a withdrawal, a transfer or a change of state.
+/// The outcome of a deposit, a withdrawal, a transfer or a change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The account; the source, for a transfer.
+    /// The source, for a transfer.
     pub account_id: AccountId,
     /// What was done, for people: `Successfully deposited $1000.00`.
     pub message: String,
     /// The balance of the account with it.
     pub balance: Money,
-    /// The entry that it wrote, or would write if it was only validated.
+    /// The entry that was written, or would be if the call was only validated.
     pub entry: Entry,
-    /// Whether an earlier call with the same request id did it, and this is that call's reply.
+    /// Whether this is the reply to an earlier call with the same request id.
     pub replayed: bool,
 }
 
@@ -32,7 +32,7 @@ from_wire! {
         account: Account = required(account),
         /// Its first entry.
         entry: Entry = required(entry),
-        /// Whether an earlier call with the same request id did it, and this is that call's reply.
+        /// Whether this is the reply to an earlier call with the same request id.
         replayed: bool = plain(replayed),
     }
 
@@ -49,9 +49,9 @@ from_wire! {
         breakdown: InterestBreakdown = required(breakdown),
         /// The balance with it.
         balance: Money = required(balance),
-        /// The entry that it wrote, or would write if it was only validated.
+        /// The entry that was written, or would be if the call was only validated.
         entry: Entry = required(entry),
-        /// Whether an earlier call with the same request id did it, and this is that call's reply.
+        /// Whether this is the reply to an earlier call with the same request id.
         replayed: bool = plain(replayed),
     }
 
