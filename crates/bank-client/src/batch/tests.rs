@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "stands in for the server, which makes statuses")]
 
-use bank_domain::Currency;
+use bank_domain::{Currency, Money};
 use tonic::Code;
 
 use super::*;
