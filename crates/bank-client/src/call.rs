@@ -1,4 +1,4 @@
-//! Calls: made, given their options, and awaited.
+//! Calls: created, configured with options, and awaited.
 
 use std::{fmt, future::IntoFuture, ops::Range, sync::Arc, time::Duration};
 
@@ -25,12 +25,12 @@ use crate::{
     wire,
 };
 
-/// A call to the bank that has not been made yet. `.await` makes it.
+/// A call to the bank that has not been sent yet. `.await` sends it.
 ///
 /// Which options it has depends on the method `M`; all have a [`timeout`](Call::timeout).
 ///
-/// A call that changes something has its request id from the start, so to make a clone of it later is
-/// to repeat it, not to do it again:
+/// A call that changes something has its request id from the start. So sending a clone of it repeats the
+/// call; it is not executed twice:
 ///
 /// ```no_run
 /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
@@ -64,13 +64,13 @@ impl<M> Call<M> {
 }
 
 impl<M: Method> Call<M> {
-    /// How long the call may take with all its repetitions, instead of what the client is set to.
+    /// The time limit for the call with all its retries, instead of that of the client.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Makes the call. The same as to await it.
+    /// Sends the call. The same as `.await`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -97,7 +97,7 @@ impl<M: fmt::Debug> fmt::Debug for Call<M> {
     }
 }
 
-/// Options of what changes something.
+/// Options of calls that change something.
 impl<M: Mutation> Call<M> {
     /// A call that changes something, with a request id of its own.
     pub(crate) fn mutation(client: BankClient, method: M) -> Self {
@@ -106,23 +106,23 @@ impl<M: Mutation> Call<M> {
         call
     }
 
-    /// The name of the request, instead of the one that the client made up: for a call that repeats
-    /// an earlier one, or whose name must be known before it is made.
+    /// The idempotency key, instead of a generated one: to repeat an earlier call, or to know the id before the
+    /// call is sent.
     pub fn request_id(mut self, request_id: RequestId) -> Self {
         *self.method.request_id_mut() = request_id.into();
         self
     }
 
-    /// Only checks the call against the account as it is now, and answers as it would.
+    /// Dry run: checks the call against the account as it is now, and replies as if it were executed.
     pub fn validate_only(mut self) -> Self {
         *self.method.validate_only_mut() = true;
         self
     }
 }
 
-/// Options of what writes an entry with a description.
+/// Options of calls that write an entry with a description.
 impl<M: Described> Call<M> {
-    /// What it is for: at most 256 characters, none of them control characters.
+    /// The description of the entry: at most 256 characters, none of them control characters.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         *self.method.description_mut() = description.into();
         self
@@ -131,14 +131,13 @@ impl<M: Described> Call<M> {
 
 /// Options of lists. Awaiting the call gives one page; [`stream`](Call::stream) gives all items.
 impl<M: Paged> Call<M> {
-    /// How many items a page has: 50 unless set, at most 1000.
+    /// The most items of a page: 50 unless set, at most 1000.
     pub fn page_size(mut self, page_size: u16) -> Self {
         *self.method.page_size_mut() = page_size.into();
         self
     }
 
-    /// Where to start: the token that came with the page before. The other options must be as they
-    /// were then.
+    /// Where to start: the token of the previous page. The other options must be the same as for that page.
     pub fn page_token(mut self, page_token: impl Into<String>) -> Self {
         *self.method.page_token_mut() = page_token.into();
         self
@@ -170,19 +169,19 @@ impl<M: Paged> Call<M> {
 }
 
 impl Call<CreateAccount> {
-    /// What the account holds, instead of the bank's default currency.
+    /// The currency of the account, instead of the default currency of the bank.
     pub fn currency(mut self, currency: Currency) -> Self {
         currency.code().clone_into(&mut self.method.currency_code);
         self
     }
 
-    /// Who it belongs to: at most 128 visible ASCII characters.
+    /// The owner: at most 128 visible ASCII characters.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.method.owner = owner.into();
         self
     }
 
-    /// Hangs a label on it: at most 16, keys of 1 to 32 of `a-z 0-9 . _ -`, values of at most 64
+    /// Adds a label: at most 16, with keys of 1 to 32 of `a-z 0-9 . _ -`, values of at most 64
     /// characters.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.method.labels.insert(key.into(), value.into());
@@ -278,7 +277,7 @@ impl Call<ListTransactions> {
     }
 }
 
-/// An audit has a stream of news and no single reply.
+/// An audit has a stream of messages and no single reply.
 impl Call<AuditAccounts> {
     /// Only this account, instead of all.
     pub fn account(mut self, account_id: impl Into<String>) -> Self {
@@ -286,16 +285,16 @@ impl Call<AuditAccounts> {
         self
     }
 
-    /// How long the bank may say nothing, instead of what the client is set to. The audit as a whole
-    /// takes as long as it takes.
+    /// The longest time between two messages, instead of the timeout of the client. The audit as a whole has no
+    /// time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Begins the audit once it is polled: the news as they come, and a summary as the last of them. A
-    /// stream that is read slowly slows the audit down, and one that is dropped ends it. It is not
-    /// repeated by itself; the stream ends at the first error.
+    /// Runs the audit: progress and findings, then a summary. The audit begins when the stream is polled, is as
+    /// fast as the stream is read, and ends when the stream is dropped. It is not retried; the stream ends at the
+    /// first error.
     ///
     /// ```no_run
     /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
@@ -322,7 +321,7 @@ impl Call<AuditAccounts> {
     }
 }
 
-/// A watch has a stream of news without an end, and no single reply.
+/// A watch has an endless stream of messages and no single reply.
 impl Call<WatchTransactions> {
     /// Only accounts of this owner, of all that the caller may see.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
@@ -330,41 +329,40 @@ impl Call<WatchTransactions> {
         self
     }
 
-    /// Begins with the first entry of each account, instead of with what happens from now on.
+    /// Starts with the first entry of each account, instead of with new entries.
     pub fn from_start(mut self) -> Self {
         self.method.request.start = v1::WatchStart::Beginning.into();
         self
     }
 
-    /// Goes on where an earlier watch of the same accounts has ended: after the news that came with this
-    /// token.
+    /// Continues an earlier watch of the same accounts after the message that this token came with.
     pub fn resume_token(mut self, token: impl Into<String>) -> Self {
         self.method.request.resume_token = token.into();
         self
     }
 
-    /// Is told whenever the watch is interrupted, before it goes on by itself.
+    /// A function that is called whenever the watch is interrupted, before it reconnects.
     pub fn on_interruption(mut self, hear: impl Fn(&Error) + Send + Sync + 'static) -> Self {
         self.method.on_interruption = Some(Arc::new(hear));
         self
     }
 
-    /// How late the bank may be with an answer or with a sign of life before the connection counts as
-    /// dead, instead of what the client is set to. The watch as a whole has no end.
+    /// How late a reply or heartbeat may be before the connection counts as dead, instead of the timeout of the
+    /// client. The watch as a whole has no time limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Begins the watch once it is polled: the news as they come, each entry once and none left out.
+    /// Runs the watch: every entry exactly once. It begins when the stream is polled.
     ///
-    /// The first time it is called as often as any other call. Once the bank has answered, the watch
-    /// goes on for ever: after lost connections, restarts of servers, deadlines, and where the bank has
-    /// ended it for being read too slowly, with the pauses of the [`RetryPolicy`](crate::RetryPolicy),
-    /// from where it was. The stream ends at the first error that does not pass by itself, such as
-    /// [`Error::EntriesLost`]; to drop it ends the watch.
+    /// The first connection is retried like any other call. After that, the watch reconnects and continues
+    /// where it was, without a limit: after lost connections, restarts of servers, deadlines, and when the bank
+    /// has ended it for being read too slowly. It pauses as the [`RetryPolicy`](crate::RetryPolicy) defines. The
+    /// stream ends at the first error that is not temporary, such as [`Error::EntriesLost`]. Dropping it ends
+    /// the watch.
     ///
-    /// To go on in another process, keep the token of the news that were dealt with last:
+    /// To continue in another process, keep the token of the last message that was processed:
     ///
     /// ```no_run
     /// # async fn example(client: bank_client::BankClient) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! Repeating calls: which, how often, how long after, and when no more.
+//! Retries: which calls, how often, with which back-off and budget.
 
 use std::{
     future::Future,
@@ -11,16 +11,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Error, error::Effect};
 
-/// How a client repeats calls that failed for now: all attempts of a call carry the same request id,
-/// so it is carried out once.
+/// How a client retries calls after temporary failures. All attempts of a call have the same request id, so it is
+/// executed once.
 ///
-/// The pause before the n-th repetition is drawn evenly between zero and `first * 2^(n-1)`, at most
-/// `max` (exponential backoff with full jitter); where the bank says when to come back, that is added
-/// to it. A call whose pause would pass its deadline fails at once.
+/// The pause before the n-th retry is random between zero and `first * 2^(n-1)`, at most `max` (exponential back-off
+/// with full jitter), plus the pause that the bank asks for. A call fails at once if the pause would pass its
+/// deadline.
 ///
-/// A budget shared by all calls of a client keeps repetitions from piling up on a bank in trouble:
-/// every failure takes a token, every answer gives back a tenth, and while half of the tokens or fewer
-/// are left, nothing is repeated. It is the retry throttling of gRPC (proposal A6).
+/// A budget shared by all calls of a client keeps retries from overloading a struggling bank: every failure takes a
+/// token, every answer gives back a tenth, and there are no retries while half of the tokens or fewer are left. It
+/// is the retry throttling of gRPC (proposal A6).
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,7 +56,7 @@ impl RetryPolicy {
         Self::default().attempts_max(1)
     }
 
-    /// How often a call is attempted in all; 0 is taken as 1.
+    /// The most attempts of a call, including the first; at least 1.
     #[must_use]
     pub fn attempts_max(self, attempts_max: u32) -> Self {
         Self { attempts_max, ..self }
@@ -68,13 +68,13 @@ impl RetryPolicy {
         Self { backoff_first, ..self }
     }
 
-    /// The longest pause before any repetition, less what the bank asks for.
+    /// The longest pause before any retry, without the pause that the bank asks for.
     #[must_use]
     pub fn backoff_max(self, backoff_max: Duration) -> Self {
         Self { backoff_max, ..self }
     }
 
-    /// How many tokens the budget has when it is full.
+    /// The tokens of a full budget.
     #[must_use]
     pub fn budget_tokens(self, budget_tokens: u32) -> Self {
         Self { budget_tokens, ..self }
@@ -97,7 +97,7 @@ impl RetryPolicy {
     }
 }
 
-/// What is left for repetitions, shared by all calls of a client.
+/// The retry budget, shared by all calls of a client.
 #[derive(Debug)]
 pub(crate) struct Budget {
     tenths: AtomicU32,
@@ -162,7 +162,7 @@ impl Attempts<'_> {
     {
         let started = Instant::now();
         let left = || self.timeout.saturating_sub(started.elapsed());
-        let mut unsettled = false;
+        let mut in_doubt = false;
         let mut number = 1;
         loop {
             let error = match attempt(left()).await {
@@ -172,10 +172,10 @@ impl Attempts<'_> {
                 }
                 Err(error) => error,
             };
-            unsettled |= error.effect() == Effect::Unknown;
+            in_doubt |= error.effect() == Effect::Unknown;
             match self.pause_after(&error, number).filter(|&pause| pause < left()) {
                 Some(pause) => sleep(pause).await,
-                None => return Err(self.settle(error, unsettled)),
+                None => return Err(self.settle(error, in_doubt)),
             }
             number += 1;
         }
@@ -200,9 +200,9 @@ impl Attempts<'_> {
     }
 
     /// The error of the call, given that of its last attempt.
-    fn settle(&self, last: Error, unsettled: bool) -> Error {
+    fn settle(&self, last: Error, in_doubt: bool) -> Error {
         match self.request_id {
-            Some(request_id) if unsettled && !last.is_rejection() && !last.outcome_unknown() => {
+            Some(request_id) if in_doubt && !last.is_rejection() && !last.outcome_unknown() => {
                 Error::OutcomeUnknown { request_id: request_id.clone(), message: last.to_string() }
             }
             _ => last,
