@@ -19,17 +19,16 @@ use crate::{
     operation::{self, Done, Operation},
 };
 
-/// What became of the operations of a batch, one by one in their order.
+/// The outcomes of the operations of a batch, in order.
 pub type Results = Vec<Result<Done, Error>>;
 
-/// Operations that are sent together, carried out in their order, and answered each for itself; made by
-/// [`BankClient::batch`], and sent when it is awaited. Every call that changes an account can be an operation.
+/// Operations that are sent together, executed in order, and answered one by one. Created by
+/// [`BankClient::batch`] and sent when it is awaited. Every call that changes an account can be an operation.
 ///
-/// Later operations see what earlier ones did, so an account can be opened and paid into in one batch.
+/// Later operations see the effects of earlier ones, so one batch can open an account and pay into it.
 ///
-/// Each operation has a request id from the start. What failed for now is sent again under the same ids, as
-/// the client's [`RetryPolicy`](crate::RetryPolicy) allows, and so is a clone of the batch: nothing is
-/// carried out twice.
+/// Each operation has a request id from the start. Temporary failures are retried with the same ids, as the
+/// client's [`RetryPolicy`](crate::RetryPolicy) allows, and so is a clone of the batch: nothing is executed twice.
 ///
 /// ```no_run
 /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
@@ -77,8 +76,7 @@ impl Batch {
         self
     }
 
-    /// Carries out all operations as one, or none: if one fails, the others fail with
-    /// [`Error::BatchAborted`], which names it.
+    /// Executes all operations or none: if one fails, the others fail with [`Error::BatchAborted`], which names it.
     pub fn atomic(mut self) -> Self {
         self.atomic = true;
         self
@@ -98,7 +96,7 @@ impl Batch {
         self
     }
 
-    /// How long the batch may take with all its repetitions, instead of what the client is set to.
+    /// The time limit for the batch with all its retries, instead of that of the client.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -109,11 +107,11 @@ impl Batch {
         &self.operations
     }
 
-    /// Sends it. The same as to await it.
+    /// Sends the batch. The same as `.await`.
     ///
     /// # Errors
-    /// If nothing of it was done, for a reason that is not that of one operation. Where it is not known what
-    /// was done, the results of the operations say so.
+    /// If nothing was executed, for a reason that concerns the whole batch. Unknown outcomes are in the results of
+    /// the operations.
     pub async fn send(self) -> Result<Results, Error> {
         let progress = Progress::new(&self);
         let attempts = self.client.attempts(self.timeout);
@@ -186,7 +184,7 @@ fn read<'a>(
     results.map(|(wire, operation)| Ok(operation::result(wire, operation.request_id())?)).collect()
 }
 
-/// How far a batch has come, over all attempts.
+/// The state of a batch over all attempts.
 struct Progress<'a> {
     batch: &'a Batch,
     state: Mutex<State>,
@@ -195,7 +193,7 @@ struct Progress<'a> {
 struct State {
     /// None where the operation has no outcome yet.
     results: Vec<Option<Result<Done, Error>>>,
-    /// Whether the operation may have been carried out by an attempt whose answer does not say so.
+    /// Whether an attempt of unknown outcome may have executed the operation.
     in_doubt: Vec<bool>,
     /// The operations of the attempt that is under way.
     asked: Vec<usize>,
@@ -322,7 +320,7 @@ impl State {
         }
     }
 
-    /// Whether an operation has an error that says nothing of what earlier attempts did.
+    /// Whether the error of an operation leaves open what earlier attempts did.
     fn is_undecided(&self, index: usize) -> bool {
         let error = |index: usize| self.results.get(index)?.as_ref()?.as_ref().err();
         let Some(own) = error(index) else { return false };

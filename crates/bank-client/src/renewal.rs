@@ -22,7 +22,7 @@ where
 {
     for _ in 0..RENEWALS_MAX {
         match call().await {
-            Err(status) if was_not_taken_up(&status) => {}
+            Err(status) if was_not_processed(&status) => {}
             result => return result,
         }
     }
@@ -30,7 +30,7 @@ where
 }
 
 /// Whether nobody can have seen the call, since its connection had ended in order before.
-pub(crate) fn was_not_taken_up(status: &Status) -> bool {
+pub(crate) fn was_not_processed(status: &Status) -> bool {
     chain(status).any(|error| {
         // It was not sent any more.
         let unsent = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);

@@ -30,14 +30,13 @@ const IN_FLIGHT_MAX: usize = 4;
 
 /// Batches in, results out, in the order of the batches; made by [`BankClient::stream`].
 ///
-/// It does what it does while it is polled: it takes the next batch when there is room for one, so whoever
-/// reads results slowly sends slowly. When the connection is lost, or the server stops, it goes on over
-/// another one and sends again what was not answered; the request ids of the operations keep that from
-/// being done twice.
+/// It works while it is polled: the next batch is sent when there is room for it, so batches are sent as fast as
+/// results are read. When the connection is lost or the server shuts down, the stream reconnects and sends the
+/// unanswered batches again; the request ids of the operations keep them from being executed twice.
 ///
-/// There is one item for each batch. An error is that of its batch, of which nothing was done, and the stream
-/// goes on; if it cannot, as the client's [`RetryPolicy`](crate::RetryPolicy) has it, the stream ends with
-/// the error, and it is not known what was done of the batches that had no item yet: send them again.
+/// There is one item for each batch. An error means that nothing of its batch was executed, and the stream
+/// continues. If the client's [`RetryPolicy`](crate::RetryPolicy) allows no further attempt, the stream ends with
+/// the error, and the outcome of the batches without an item is unknown: send them again.
 ///
 /// # Dry runs
 ///
@@ -76,7 +75,7 @@ enum State {
     Begun(BoxStream<'static, Result<Results, Error>>),
 }
 
-/// What has been sent and not answered, and the way on which it was.
+/// The unanswered batches and the connection that they were sent on.
 struct Flow {
     client: BankClient,
     /// None once it has ended.
@@ -181,7 +180,7 @@ impl Flow {
     async fn next(&mut self) -> Option<Result<Results, Error>> {
         while !self.ended {
             match self.event().await {
-                Event::Batch(batch) => self.pass_on(batch),
+                Event::Batch(batch) => self.send(batch),
                 Event::Reply(reply) => return Some(self.answered(reply)),
                 Event::Lost(error) => {
                     if let Some(error) = self.lost(error).await {
@@ -232,7 +231,7 @@ impl Flow {
     }
 
     /// Sends the next batch, or says that there is none.
-    fn pass_on(&mut self, batch: Option<Batch>) {
+    fn send(&mut self, batch: Option<Batch>) {
         let requests = self.connection.as_mut().map(|connection| &mut connection.requests);
         let Some(batch) = batch else {
             self.batches = None;
