@@ -188,9 +188,9 @@ fn tokens_are_issued_for_a_key_and_for_a_secret() {
             issue("--signing-key k.pem --scope bank.owner"),
             "[possible values: bank.read, bank.write, bank.admin]",
         ),
-        (issue("--signing-key o.pub"), "o.pub: holds no Ed25519 private key in PEM form"),
+        (issue("--signing-key o.pub"), "o.pub: contains no Ed25519 private key in PEM form"),
         (issue("--signing-key nowhere"), "nowhere: cannot be read"),
-        (issue("--secret-file /dev/null"), "/dev/null: holds a secret of 0 bytes; it must have at least 32"),
+        (issue("--secret-file /dev/null"), "/dev/null: contains a secret of 0 bytes; at least 32 are needed"),
         (issue("--signing-key k.pem --expires-in soon"), "write it like 500ms, 10s or 2m"),
     ] {
         let (code, said) = shell.complains(&line);
@@ -231,7 +231,7 @@ fn the_tool_shows_a_certificate_and_knows_the_server_by_another_name() {
         (all.replace("--server-name bank.test", ""), 6, "not valid for name \"127.0.0.1\""),
         (all.replace("--cert-file client.pem", ""), 2, "--key-file needs --cert-file"),
         (all.replace("--key-file client.key", ""), 2, "--cert-file needs --key-file"),
-        (all.replace("ca.pem", "client.key"), 2, "client.key: holds no certificate in PEM form"),
+        (all.replace("ca.pem", "client.key"), 2, "client.key: contains no certificate in PEM form"),
         (all.replace("ca.pem", "nowhere"), 2, "nowhere: cannot be read"),
         (all.replace("client.key", "bank.test.key"), 2, "keys may not be consistent"),
     ] {
