@@ -10,7 +10,7 @@ use std::{
 use bank_domain::Command;
 use bank_server::{
     auth::{Access, Identity, Method},
-    ledger::{Ledger, LedgerOptions, Request},
+    ledger::{Ledger, LedgerOptions, Operation},
     metrics::Metrics,
 };
 use bank_store::{
@@ -35,14 +35,16 @@ fn options() -> LedgerOptions {
     }
 }
 
-fn request(command: Command, alone: bool) -> Request {
-    Request {
+fn operation(command: Command) -> Operation {
+    Operation {
         access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: Uuid::now_v7().to_string().parse().ok(),
-        deadline: (Instant::now() + Duration::from_secs(10)).into(),
-        alone,
     }
+}
+
+fn deadline() -> tokio::time::Instant {
+    (Instant::now() + Duration::from_secs(10)).into()
 }
 
 fn account(number: u64) -> String {
@@ -56,7 +58,8 @@ async fn deposits(ledger: &Ledger, count: u64, callers: u64) {
         let ledger = ledger.clone();
         tasks.spawn(async move {
             for number in (caller..count).step_by(usize::try_from(callers).unwrap()) {
-                ledger.execute(request(deposit(&account(number % ACCOUNTS), 1), callers == 1)).await.unwrap();
+                let operation = operation(deposit(&account(number % ACCOUNTS), 1));
+                ledger.execute(operation, deadline(), callers == 1).await.unwrap();
             }
         });
     }
@@ -72,7 +75,7 @@ fn executions(criterion: &mut Criterion) {
             let store = Arc::new(MemoryStore::new(Duration::from_mins(1)));
             let ledger = Ledger::start(store, Arc::new(Metrics::new().unwrap()), &options());
             for number in 0..ACCOUNTS {
-                ledger.execute(request(open(&account(number)).into(), true)).await.unwrap();
+                ledger.execute(operation(open(&account(number)).into()), deadline(), true).await.unwrap();
             }
             ledger
         });

@@ -13,7 +13,7 @@ use bank_domain::{
 use bank_server::{
     audit::{self, Problem},
     auth::{Access, Identity, Method},
-    ledger::{Batch, Error, Executed, Ledger, LedgerOptions, Operation, Request},
+    ledger::{Error, Executed, Ledger, LedgerOptions, Operation},
     metrics::Metrics,
 };
 use bank_store::{
@@ -78,18 +78,20 @@ fn transfer(from: &str, to: &str, minor_units: i64) -> Command {
     Command::Transfer(Transfer::try_new(id(from), id(to), amount, Description::default()).unwrap())
 }
 
-fn request(command: Command, request_id: &str) -> Request {
-    Request {
+fn request(command: Command, request_id: &str) -> Operation {
+    Operation {
         access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: request_id.parse::<RequestId>().ok(),
-        deadline: Instant::now() + Duration::from_mins(1),
-        alone: false,
     }
 }
 
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_mins(1)
+}
+
 async fn execute(ledger: &Ledger, command: Command, request_id: &str) -> Result<Executed, Error> {
-    ledger.execute(request(command, request_id)).await
+    ledger.execute(request(command, request_id), deadline(), false).await
 }
 
 async fn account(ledger: &Ledger, account_id: &str) -> Account {
@@ -164,12 +166,10 @@ async fn a_jump_during_one_write_stays_out_of_the_books() {
                 matches!(rejected, Error::ClockOff(off) if off.offset_ms == TEN_YEARS_MS),
                 "{rejected:?}"
             );
-            let previewed = ledger.preview(request(command.clone(), "")).await.unwrap_err();
+            let previewed = ledger.preview(request(command.clone(), ""), deadline()).await.unwrap_err();
             assert!(matches!(previewed, Error::ClockOff(_)), "{previewed:?}");
-            let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
-            let operations = vec![Operation { access, command, request_id: None }];
-            let batch = Batch { operations, atomic: true, deadline: Instant::now() + Duration::from_mins(1) };
-            assert!(matches!(ledger.execute_batch(batch).await.unwrap_err(), Error::ClockOff(_)));
+            let batch = ledger.execute_batch(vec![request(command, "")], true, deadline()).await;
+            assert!(matches!(batch.unwrap_err(), Error::ClockOff(_)));
         }
         // Reads go on.
         assert_eq!((balance(&ledger, "a").await, balance(&ledger, "b").await), (100, 0));

@@ -19,7 +19,7 @@ use bank_domain::{
 };
 use bank_server::{
     auth::{Access, Identity, Method},
-    ledger::{Batch, Error, Executed, Ledger, LedgerOptions, Operation, Request},
+    ledger::{Error, Executed, Ledger, LedgerOptions, Operation},
     metrics::Metrics,
 };
 use bank_store::{
@@ -164,14 +164,16 @@ fn options() -> LedgerOptions {
     }
 }
 
-fn request(command: Command, request_id: &str) -> Request {
-    Request {
+fn request(command: Command, request_id: &str) -> Operation {
+    Operation {
         access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
         command,
         request_id: request_id.parse::<RequestId>().ok(),
-        deadline: Instant::now() + Duration::from_mins(1),
-        alone: false,
     }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 fn open(account_id: &str) -> Command {
@@ -211,7 +213,7 @@ fn start(stage: &Arc<Stage>, options: &LedgerOptions) -> Ledger {
 async fn with_account(options: &LedgerOptions) -> (Arc<Stage>, Ledger) {
     let stage = Stage::new(1);
     let ledger = start(&stage, options);
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
     (stage, ledger)
 }
 
@@ -237,7 +239,9 @@ async fn what_queues_up_during_a_commit_shares_the_next() {
     let mut calls = JoinSet::new();
     for number in 0..=100 {
         let ledger = ledger.clone();
-        calls.spawn(async move { ledger.execute(request(deposit("a", number + 1), "")).await.unwrap() });
+        calls.spawn(async move {
+            ledger.execute(request(deposit("a", number + 1), ""), deadline(), false).await.unwrap()
+        });
     }
     all_wait().await;
     let before = stage.commits.load(Ordering::SeqCst);
@@ -251,11 +255,11 @@ async fn what_queues_up_during_a_commit_shares_the_next() {
 }
 
 /// Begins calls one after another, so that they are queued in this order.
-async fn begin(ledger: &Ledger, requests: impl IntoIterator<Item = Request>) -> Vec<Call> {
+async fn begin(ledger: &Ledger, requests: impl IntoIterator<Item = Operation>) -> Vec<Call> {
     let mut calls = Vec::new();
     for request in requests {
         let ledger = ledger.clone();
-        calls.push(tokio::spawn(async move { ledger.execute(request).await }));
+        calls.push(tokio::spawn(async move { ledger.execute(request, deadline(), false).await }));
         tokio::task::yield_now().await;
     }
     all_wait().await;
@@ -311,7 +315,7 @@ async fn what_was_decided_on_a_commit_that_failed_is_decided_again() {
         let stage = Stage::new(3);
         let ledger = start(&stage, &LedgerOptions { batch_commands_max: 2, ..options() });
         for command in [open("a"), open("b"), deposit("a", 5)] {
-            ledger.execute(request(command, "")).await.unwrap();
+            ledger.execute(request(command, ""), deadline(), false).await.unwrap();
         }
         let is_done = !matches!(fault, Fault::Unavailable);
         stage.fail([fault]);
@@ -337,8 +341,8 @@ async fn a_commit_is_answered_while_accounts_are_read_for_the_next() {
     let stage = Stage::new(2);
     let options = LedgerOptions { batch_commands_max: 1, ..options() };
     let (ledger, other) = (start(&stage, &options), start(&stage, &options));
-    ledger.execute(request(open("a"), "")).await.unwrap();
-    other.execute(request(open("b"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    other.execute(request(open("b"), ""), deadline(), false).await.unwrap();
 
     let loads = stage.loads.write().await;
     let first = begin(&ledger, [request(deposit("a", 1), "")]).await.remove(0);
@@ -356,10 +360,10 @@ async fn what_waits_for_accounts_does_not_overtake_what_is_decided_again() {
     let stage = Stage::new(3);
     let options = LedgerOptions { batch_commands_max: 1, ..options() };
     let (ledger, other) = (start(&stage, &options), start(&stage, &options));
-    ledger.execute(request(open("a"), "")).await.unwrap();
-    other.execute(request(open("b"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    other.execute(request(open("b"), ""), deadline(), false).await.unwrap();
     // The first ledger does not know of it, so what it decides on the account conflicts.
-    other.execute(request(deposit("a", 1), "")).await.unwrap();
+    other.execute(request(deposit("a", 1), ""), deadline(), false).await.unwrap();
 
     let loads = stage.loads.write().await;
     let mut calls = begin(&ledger, [request(deposit("a", 100), "")]).await;
@@ -380,7 +384,7 @@ async fn a_full_queue_refuses_at_once() {
     let call = || {
         tokio::spawn({
             let ledger = ledger.clone();
-            async move { ledger.execute(request(deposit("a", 1), "")).await }
+            async move { ledger.execute(request(deposit("a", 1), ""), deadline(), false).await }
         })
     };
     let taken = call();
@@ -388,7 +392,7 @@ async fn a_full_queue_refuses_at_once() {
     let queued = [call(), call()];
     all_wait().await;
     assert!(!taken.is_finished() && queued.iter().all(|call| !call.is_finished()));
-    let refused = ledger.execute(request(deposit("a", 1), "")).await;
+    let refused = ledger.execute(request(deposit("a", 1), ""), deadline(), false).await;
     assert_eq!(refused, Err(Error::QueueFull { commands_max: 2 }));
     stage.open();
     for call in [taken].into_iter().chain(queued) {
@@ -402,30 +406,32 @@ async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
     let (stage, ledger) = with_account(&options()).await;
     let first = tokio::spawn({
         let ledger = ledger.clone();
-        async move { ledger.execute(request(deposit("a", 1), "")).await }
+        async move { ledger.execute(request(deposit("a", 1), ""), deadline(), false).await }
     });
     all_wait().await;
-    let late =
-        Request { deadline: Instant::now() + Duration::from_millis(10), ..request(deposit("a", 10), "late") };
+    let late = request(deposit("a", 10), "late");
     let request_id = late.request_id.clone().unwrap();
-    assert_eq!(ledger.execute(late).await, Err(Error::DeadlineExceeded { request_id }));
+    assert_eq!(
+        ledger.execute(late, Instant::now() + Duration::from_millis(10), false).await,
+        Err(Error::DeadlineExceeded { request_id })
+    );
     stage.open();
     first.await.unwrap().unwrap();
-    ledger.execute(request(deposit("a", 100), "")).await.unwrap();
+    ledger.execute(request(deposit("a", 100), ""), deadline(), false).await.unwrap();
     assert_eq!(balance(&stage.store, "a").await, 101);
 }
 
 #[tokio::test]
 async fn a_queued_command_outlives_its_caller() {
-    for alone in [false, true] {
+    for inline in [false, true] {
         let (stage, ledger) = with_account(&options()).await;
-        let mut call = ledger.execute(Request { alone, ..request(deposit("a", 1), "gone") }).boxed();
+        let mut call = ledger.execute(request(deposit("a", 1), "gone"), deadline(), inline).boxed();
         assert!(poll!(&mut call).is_pending());
         all_wait().await;
         drop(call);
         stage.open();
         let again = request(deposit("a", 1), "gone");
-        let Executed { entry, replayed, .. } = ledger.execute(again).await.unwrap();
+        let Executed { entry, replayed, .. } = ledger.execute(again, deadline(), false).await.unwrap();
         assert!(replayed);
         assert_eq!((entry.sequence, balance(&stage.store, "a").await), (2, 1));
     }
@@ -436,13 +442,13 @@ async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
     let stage = Stage::new(0);
     stage.open();
     let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
-    let call = || ledger.execute(Request { alone: true, ..request(deposit("a", 1), "") });
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    let call = || ledger.execute(request(deposit("a", 1), ""), deadline(), true);
     assert_eq!(call().now_or_never().unwrap().unwrap().entry.sequence, 2);
 
     // One who is not answered at once leaves the work to the lane.
     let (stage, ledger) = with_account(&options()).await;
-    let call = || ledger.execute(Request { alone: true, ..request(deposit("a", 1), "") });
+    let call = || ledger.execute(request(deposit("a", 1), ""), deadline(), true);
     let (mut first, mut second) = (pin!(call()), pin!(call()));
     assert!(poll!(&mut first).is_pending());
     assert!(poll!(&mut second).is_pending());
@@ -453,14 +459,14 @@ async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
-    for alone in [false, true] {
+    for inline in [false, true] {
         let (stage, ledger) = with_account(&options()).await;
         stage.fail([Fault::Panics]);
-        let call = |alone, id: &str| {
+        let call = |inline, id: &str| {
             let (ledger, request) = (ledger.clone(), request(deposit("a", 1), id));
-            tokio::spawn(async move { ledger.execute(Request { alone, ..request }).await })
+            tokio::spawn(async move { ledger.execute(request, deadline(), inline).await })
         };
-        let first = call(alone, "x");
+        let first = call(inline, "x");
         all_wait().await;
         let queued = call(false, "y");
         all_wait().await;
@@ -470,7 +476,10 @@ async fn a_lane_that_fails_is_told_of_and_takes_no_more() {
             let outcome = call.await.unwrap();
             assert!(matches!(outcome, Err(Error::OutcomeUnknown { .. })), "{outcome:?}");
         }
-        assert_eq!(ledger.execute(request(deposit("a", 1), "z")).await, Err(Error::ShuttingDown));
+        assert_eq!(
+            ledger.execute(request(deposit("a", 1), "z"), deadline(), false).await,
+            Err(Error::ShuttingDown)
+        );
         ledger.drain().await;
     }
 }
@@ -482,14 +491,10 @@ async fn a_batch_whose_sequencer_fails_is_told_at_once_that_its_outcome_is_not_k
         let (stage, ledger) = with_account(&options()).await;
         stage.fail([Fault::Panics]);
         let call = |ids: [&str; 2]| {
-            let operations = ids.map(|id| {
-                let Request { access, command, request_id, .. } = request(deposit("a", 1), id);
-                Operation { access, command, request_id }
-            });
+            let operations = ids.map(|id| request(deposit("a", 1), id)).into();
             let deadline = Instant::now() + Duration::from_hours(1);
-            let batch = Batch { operations: operations.into(), atomic, deadline };
             let ledger = ledger.clone();
-            tokio::spawn(async move { ledger.execute_batch(batch).await })
+            tokio::spawn(async move { ledger.execute_batch(operations, atomic, deadline).await })
         };
         let begun = call(["w", "x"]);
         all_wait().await;
@@ -511,13 +516,13 @@ async fn an_unknown_outcome_is_found_out_by_sending_again() {
     let stage = Stage::new(0);
     stage.open();
     let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
     stage.fail([Fault::LostBefore, Fault::LostAfter, Fault::LostAfter, Fault::Unavailable]);
-    let done = ledger.execute(request(deposit("a", 5), "x")).await.unwrap();
+    let done = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap();
     assert!(!done.replayed, "the caller sent it once");
     assert_eq!((done.entry.sequence, balance(&stage.store, "a").await), (2, 5));
     stage.fail([Fault::LostAfter]);
-    let refused = ledger.execute(request(withdraw("a", 6), "y")).await.unwrap_err();
+    let refused = ledger.execute(request(withdraw("a", 6), "y"), deadline(), false).await.unwrap_err();
     assert!(
         matches!(
             refused,
@@ -533,16 +538,16 @@ async fn an_outcome_that_stays_unknown_is_said_to_be() {
     stage.open();
     let options = LedgerOptions { outcome_timeout: Duration::from_millis(50), ..options() };
     let ledger = start(&stage, &options);
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
     stage.fail([Fault::LostAfter]);
     stage.fail((0..10_000).map(|_| Fault::LostBefore));
-    let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
+    let error = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap_err();
     assert!(
         matches!(&error, Error::OutcomeUnknown { request_id, .. } if request_id.as_str() == "x"),
         "{error:?}"
     );
     stage.faults.lock().unwrap().clear();
-    assert!(ledger.execute(request(deposit("a", 5), "x")).await.unwrap().replayed);
+    assert!(ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap().replayed);
     assert_eq!(balance(&stage.store, "a").await, 5);
 }
 
@@ -551,12 +556,12 @@ async fn an_unavailable_store_is_said_at_once_and_nothing_is_done() {
     let stage = Stage::new(0);
     stage.open();
     let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), "")).await.unwrap();
+    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
     stage.fail([Fault::Unavailable]);
-    let error = ledger.execute(request(deposit("a", 5), "x")).await.unwrap_err();
+    let error = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap_err();
     assert!(matches!(error, Error::Store(StoreError::Unavailable(_))), "{error:?}");
     assert_eq!(balance(&stage.store, "a").await, 0);
-    assert!(!ledger.execute(request(deposit("a", 5), "x")).await.unwrap().replayed);
+    assert!(!ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap().replayed);
 }
 
 #[tokio::test]
@@ -564,12 +569,12 @@ async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
     let stage = Stage::new(0);
     stage.open();
     let ledgers = [start(&stage, &options()), start(&stage, &options())];
-    ledgers[0].execute(request(open("a"), "")).await.unwrap();
-    ledgers[0].execute(request(deposit("a", 100), "")).await.unwrap();
+    ledgers[0].execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    ledgers[0].execute(request(deposit("a", 100), ""), deadline(), false).await.unwrap();
     let mut calls = JoinSet::new();
     for number in 0..200 {
         let ledger = ledgers[number % 2].clone();
-        calls.spawn(async move { ledger.execute(request(withdraw("a", 1), "")).await });
+        calls.spawn(async move { ledger.execute(request(withdraw("a", 1), ""), deadline(), false).await });
     }
     let outcomes = calls.join_all().await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 100);
@@ -582,7 +587,7 @@ async fn draining_finishes_what_is_queued_and_takes_no_more() {
     let mut calls = JoinSet::new();
     for _ in 0..10 {
         let ledger = ledger.clone();
-        calls.spawn(async move { ledger.execute(request(deposit("a", 1), "")).await });
+        calls.spawn(async move { ledger.execute(request(deposit("a", 1), ""), deadline(), false).await });
     }
     all_wait().await;
     let drained = tokio::spawn({
@@ -596,6 +601,9 @@ async fn draining_finishes_what_is_queued_and_takes_no_more() {
     for call in calls.join_all().await {
         call.unwrap();
     }
-    assert_eq!(ledger.execute(request(deposit("a", 1), "")).await, Err(Error::ShuttingDown));
+    assert_eq!(
+        ledger.execute(request(deposit("a", 1), ""), deadline(), false).await,
+        Err(Error::ShuttingDown)
+    );
     assert_eq!(balance(&stage.store, "a").await, 10);
 }

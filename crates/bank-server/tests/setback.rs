@@ -16,7 +16,7 @@ use bank_domain::{
 };
 use bank_server::{
     auth::{Access, Identity, Method},
-    ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites, Request},
+    ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites, Operation},
     metrics::Metrics,
 };
 use bank_store::{
@@ -177,7 +177,7 @@ fn start_with(store: &Arc<Rewindable>, batch_commands_max: usize) -> Ledger {
 async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
     let deadline = Instant::now() + Duration::from_mins(1);
     let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
-    ledger.execute(Request { access, command, request_id: None, deadline, alone: true }).await
+    ledger.execute(Operation { access, command, request_id: None }, deadline, true).await
 }
 
 async fn open(ledger: &Ledger, account_id: &str) {

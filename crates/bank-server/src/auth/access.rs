@@ -1,6 +1,6 @@
 //! Authorization: the rule of a method, applied to a caller.
 
-use bank_domain::{Account, AccountState, Command, Owner};
+use bank_domain::{Account, AccountState, Command, OpenAccount, Owner};
 
 use super::{Identity, Method, Scope, rules::Accounts};
 
@@ -117,13 +117,14 @@ impl Access {
         }
     }
 
-    /// What a command reaches, given the account that it names first.
-    pub fn extent(&self, command: &Command, primary: Option<&Account>) -> Extent {
-        match (command, primary) {
-            (Command::OpenAccount(open), _) if open.overdraft_limit_minor_units() > 0 => Extent::Beyond,
-            (Command::OpenAccount(open), _) => self.extent_of(open.owner()),
-            (_, Some(account)) => self.extent_of(&account.owner),
-            (_, None) => Extent::Own,
+    /// What a command reaches, given the account that it opens, or else the owner of the account that it names first,
+    /// if that exists.
+    pub fn extent(&self, opened: Option<&OpenAccount>, owner: Option<&Owner>) -> Extent {
+        match (opened, owner) {
+            (Some(open), _) if open.overdraft_limit_minor_units() > 0 => Extent::Beyond,
+            (Some(open), _) => self.extent_of(open.owner()),
+            (None, Some(owner)) => self.extent_of(owner),
+            (None, None) => Extent::Own,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The audit, as a stream of news.
+//! The audit: a stream of progress, findings and a summary.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use bank_domain::{
 use bank_proto::v1::{self, audit_accounts_response as response};
 use tokio::sync::mpsc;
 
-use super::{BankApi, call::ReplyTo, render};
+use super::{api::BankApi, call::ReplyTo, render};
 use crate::{
     audit::{self, Finding, News, Problem, Progress, Summary},
     auth::{self, Access},
     status::Failure,
 };
 
-/// How many pieces of news wait to be told.
+/// How many replies wait to be sent.
 const NEWS_WAITING_MAX: usize = 1;
 
 pub(super) async fn accounts(
@@ -39,7 +39,7 @@ pub(super) async fn accounts(
         Ok(())
     };
     tokio::try_join!(audit, pass_on)?;
-    // Every account, whoever it belongs to.
+    // An audit reads all accounts.
     Ok(auth::Extent::Beyond)
 }
 

@@ -1,4 +1,4 @@
-//! Who calls: asked before anything else of a call is looked at.
+//! Authentication: before anything else of a call is looked at.
 
 use std::{
     future::pending,
@@ -22,14 +22,13 @@ use crate::{
     status::{Failure, error_response},
 };
 
-/// Puts who calls into the extensions of each request, or answers for the service that it is not
-/// known.
+/// Puts the identity of the caller into the extensions of each request, or rejects the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticate {
     authentication: Authentication,
 }
 
-/// What the identity of a caller rests on. A stream ends when it does.
+/// What the identity of a caller depends on. A stream ends when it becomes invalid.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     authenticator: Authenticator,
@@ -53,7 +52,7 @@ impl Credentials {
     }
 }
 
-/// A service that knows who calls it.
+/// A service whose requests carry an identity.
 #[derive(Clone, Debug)]
 pub(crate) struct Authenticated<S> {
     inner: S,
@@ -95,7 +94,7 @@ where
                 Box::pin(self.inner.call(request))
             }
             Authentication::Tokens(authenticator) => {
-                // The one that was found ready is the one to call.
+                // Only the instance that was polled may be called.
                 let another = self.inner.clone();
                 let inner = mem::replace(&mut self.inner, another);
                 Box::pin(identified(authenticator.clone(), inner, request))
@@ -114,7 +113,7 @@ where
 {
     match authenticator.identify(request.headers()).await {
         Ok(verified) => {
-            // Nothing past this needs the token, so nothing can let it slip.
+            // Nothing after this needs the token, so nothing can leak it.
             request.headers_mut().remove(AUTHORIZATION);
             request.extensions_mut().insert(verified.identity.clone());
             request.extensions_mut().insert(Credentials { authenticator, verified });

@@ -1,4 +1,4 @@
-//! Exports and imports, as streams of a file and of news.
+//! Exports and imports: streams of file contents and progress.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 
 use super::{
-    BankApi,
+    api::BankApi,
     call::ReplyTo,
-    parse::{Everything, Upload},
+    parse::{ExportQuery, Upload},
     render,
 };
 use crate::{
@@ -18,20 +18,20 @@ use crate::{
     status::Failure,
 };
 
-/// How many pieces of news, or of a file, wait to be handed on.
+/// How many replies, or parts of a file, wait to be passed on.
 const WAITING_MAX: usize = 1;
 
 pub(super) async fn export(
     api: BankApi,
     _: Access,
-    _: Everything,
+    _: ExportQuery,
     reply_to: ReplyTo<v1::ExportBankResponse>,
 ) -> Result<Extent, Failure> {
     let _permit = api.audit_permit()?;
     let (teller, told) = mpsc::channel(WAITING_MAX);
     let export = backup::export(Arc::clone(api.ledger.store()), teller);
     tokio::try_join!(done(export), pass_on(told, exported, reply_to))?;
-    // Every account, whoever it belongs to.
+    // An export reads all accounts.
     Ok(Extent::Beyond)
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn import(
     let (teller, told) = mpsc::channel(WAITING_MAX);
     let (sender, data) = mpsc::channel(WAITING_MAX);
     let import = backup::import(Arc::clone(api.ledger.store()), data, teller);
-    // A caller who leaves in the middle makes this fail, and is not taken to be at the end.
+    // Fails if the caller leaves in the middle, which is not the end of the file.
     let receive = async move {
         while let Some(data) = file.try_next().await? {
             if sender.send(data).await.is_err() {
@@ -61,7 +61,7 @@ async fn done(work: impl Future<Output = Result<(), backup::Error>>) -> Result<(
     Ok(work.await?)
 }
 
-/// Hands news on as they come.
+/// Passes progress on as it arrives.
 async fn pass_on<News, Reply: prost::Message>(
     mut told: mpsc::Receiver<News>,
     render: fn(News) -> Reply,

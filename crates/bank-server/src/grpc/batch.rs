@@ -1,9 +1,8 @@
 //! Batches of operations, and streams of batches.
 //!
-//! An operation is read, permitted, refused, answered and written down as the call of its own would be that
-//! it stands for. What is bounded is bounded before a message is read: how many batches there are, and how
-//! large each is. A stream takes in a batch only when there is room for its result, so that a caller who
-//! does not read is not read from.
+//! Every operation is read, authorized, carried out, answered and audited like a call of its own. The limits on the number and
+//! the size of batches apply before a message is read. A stream reads the next batch only when there is room for its result,
+//! so a caller who does not read replies cannot send more.
 
 mod result;
 
@@ -21,30 +20,21 @@ use tokio::{
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::result::{Asked, Results, Trail};
+use self::result::{AuditContext, BatchItem, ItemError, Results};
 use super::{
-    BankApi,
-    call::{Answer, Call, DEADLINE_MARGIN_MAX, Ending, Replies, ReplyTo},
-    parse::{Batch, Operation},
+    api::BankApi,
+    call::{Answer, Call, DEADLINE_MARGIN_MAX, DrainPolicy, Replies, ReplyTo},
+    message::opened_account,
+    options::BatchBounds,
+    parse::{Batch, BatchOperation},
 };
 use crate::{
     admission::{Allowance, BufferPermit, CallPermits, HeldBuffer, Permit, RateLimited, Resource},
     audit_trail,
     auth::{Access, Extent, Method, ScopeMissing},
-    ledger::{self, BatchResults, DryRun},
+    ledger::{self, BatchResults, DryRun, Operation},
     status::{Failure, Limit, LimitKind, operation_error},
 };
-
-/// How large batches of operations may be.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchBounds {
-    /// How many operations one may have.
-    pub operations_max: usize,
-    /// How large its message may be, in bytes.
-    pub bytes_max: usize,
-    /// How many batches of one stream are in work at once.
-    pub stream_batches_max: usize,
-}
 
 /// What an operation takes in memory besides its part of the message.
 const OPERATION_BYTES: usize = 512;
@@ -55,26 +45,26 @@ fn bytes_in_work(message: &impl prost::Message, operations: usize) -> usize {
     3 * message.encoded_len() + OPERATION_BYTES * operations
 }
 
-/// Who sends batches.
-struct Caller {
+/// A caller who sends batches.
+struct BatchCaller {
     access: Access,
     peer: Option<SocketAddr>,
     method: Method,
     allowance: Allowance,
-    /// Held for as long as a batch is in work, also when its caller has left.
+    /// Held while a batch is in work, even when its caller has left.
     _permits: Option<CallPermits>,
 }
 
-/// The dry run of a stream: what its batches that are only checked have come to so far.
+/// The dry run of a stream: what its dry-run batches have left so far.
 #[derive(Default)]
 struct StreamDryRun {
     run: DryRun,
-    /// For what it keeps in memory, each with its bytes.
+    /// The permits for the memory that it keeps, each with its bytes.
     permits: Vec<(usize, Permit)>,
 }
 
-/// A batch of a stream that has been begun, until its reply.
-type Begun = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, BufferPermit), Failure>>;
+/// The reply to a batch of a stream that is in work.
+type PendingReply = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, BufferPermit), Failure>>;
 
 /// Carries out one batch.
 pub(super) async fn one(
@@ -85,7 +75,7 @@ pub(super) async fn one(
     let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
     let (detaching, api, held) = (api, api.clone(), HeldBuffer::default());
     let work = pin!(async {
-        let (caller, message) = Caller::of(access?, peer, Method::ExecuteBatch, request)?;
+        let (caller, message) = BatchCaller::of(access?, peer, Method::ExecuteBatch, request)?;
         let bytes = bytes_in_work(&message, message.operations.len());
         held.hold(caller.allowance.try_reserve(bytes)?);
         let in_work = held.clone();
@@ -93,11 +83,11 @@ pub(super) async fn one(
             // Also where its caller has left.
             let _in_work = in_work;
             let bounds = api.options.batches;
-            let batch = Batch::parse(message, &api.assumed(&caller.access), bounds.operations_max)?;
+            let batch = Batch::parse(message, &api.defaults(&caller.access), bounds.operations_max)?;
             // The call itself has been counted.
             caller.count(batch.operations.len() - 1)?;
             let results = api.carry_out(&caller, batch, deadline, None).await?;
-            // How far each operation reached was written down.
+            // Each operation is audited by itself.
             Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
         };
         // The other calls on the connection go on meanwhile.
@@ -117,8 +107,8 @@ pub(super) fn many(
     let (peer, pause_max) = (call.peer(), api.options.reader_pause_max);
     let credentials = request.extensions().get().cloned();
     let caller = Allowance::of_call(request.extensions());
-    call.run_stream(credentials, Ending::InOrder, caller, pause_max, move |access, reply_to| async move {
-        let (caller, messages) = Caller::of(access, peer, Method::ExecuteStream, request)?;
+    call.run_stream(credentials, DrainPolicy::Finish, caller, pause_max, move |access, reply_to| async move {
+        let (caller, messages) = BatchCaller::of(access, peer, Method::ExecuteStream, request)?;
         api.answer_all(Arc::new(caller), messages, reply_to).await
     })
 }
@@ -127,7 +117,7 @@ impl BankApi {
     /// Answers the batches of a stream until it ends.
     async fn answer_all(
         self,
-        caller: Arc<Caller>,
+        caller: Arc<BatchCaller>,
         messages: Streaming<v1::ExecuteStreamRequest>,
         reply_to: ReplyTo<v1::ExecuteStreamResponse>,
     ) -> Result<Extent, Failure> {
@@ -138,17 +128,17 @@ impl BankApi {
             let (reply, room) = reply?;
             reply_to.send_in(reply, room).await?;
         }
-        // How far each operation reached was written down.
+        // Each operation is audited by itself.
         Ok(Extent::Own)
     }
 
-    /// Begins the batches of a stream one after another, up to its end, or until the server drains. What
-    /// ends it comes after the replies to all of them.
+    /// Begins the batches of a stream one after another, until the stream ends or the server drains. The error that ends it
+    /// comes after all replies.
     fn begin_all(
         self,
-        caller: Arc<Caller>,
+        caller: Arc<BatchCaller>,
         messages: Streaming<v1::ExecuteStreamRequest>,
-    ) -> impl Stream<Item = Begun> {
+    ) -> impl Stream<Item = PendingReply> {
         let bound = Limit::new(LimitKind::BatchMessage, self.options.batches.bytes_max);
         let dry_run = Arc::<Mutex<StreamDryRun>>::default();
         stream::unfold(Some((self, caller, messages, dry_run)), move |state| async move {
@@ -173,20 +163,22 @@ impl BankApi {
         })
     }
 
-    /// Begins a batch: when this is done, it is in the queue, before any that is begun later.
+    /// Begins a batch. When this returns, the batch is queued, ahead of any that is begun later.
     async fn begin(
         self,
-        caller: Arc<Caller>,
+        caller: Arc<BatchCaller>,
         message: v1::ExecuteStreamRequest,
         dry_run: Arc<Mutex<StreamDryRun>>,
-    ) -> Begun {
+    ) -> PendingReply {
         let BatchBounds { operations_max, .. } = self.options.batches;
         let bytes = bytes_in_work(&message, message.operations.len());
         let room = caller.allowance.reserve(bytes).await;
-        let parsed = Batch::parse_of_stream(message, &self.assumed(&caller.access), operations_max);
+        let v1::ExecuteStreamRequest { operations, atomic, receipts_only, validate_only } = message;
+        let message = v1::ExecuteBatchRequest { operations, atomic, receipts_only, validate_only };
+        let parsed = Batch::parse(message, &self.defaults(&caller.access), operations_max);
         let batch = match parsed {
             Ok(batch) => batch,
-            Err(failure) => return ready(Ok((refused(failure), room))).boxed(),
+            Err(failure) => return ready(Ok((not_executed(failure), room))).boxed(),
         };
         caller.allowance.keep_pace(batch.operations.len()).await;
         let deadline = Instant::now() + self.options.request_timeout;
@@ -198,57 +190,59 @@ impl BankApi {
                 Ok(results) => Ok((v1::ExecuteStreamResponse { results, error: None }, room)),
                 // The next batch would be checked without this one.
                 Err(failure) if failure.is_dry_run_too_large() => Err(failure),
-                Err(failure) => Ok((refused(failure), room)),
+                Err(failure) => Ok((not_executed(failure), room)),
             }
         }
         .boxed();
         match poll!(&mut work) {
             Poll::Ready(reply) => ready(reply).boxed(),
-            // It is in the queue, and has an outcome even if the stream ends before.
+            // It is queued, and has an outcome even if the stream ends first.
             Poll::Pending => api.detach(work).boxed(),
         }
     }
 
-    /// Carries out what its caller may of a batch: a result for each operation, in their order. If it is only
-    /// to be checked, that is after what the dry run has seen, if there is one.
+    /// Carries out the operations of a batch that its caller may use. Returns a result for each operation, in order. A dry-run
+    /// batch continues `dry_run`, if there is one.
     async fn carry_out(
         &self,
-        caller: &Caller,
+        caller: &BatchCaller,
         batch: Batch,
         deadline: Instant,
         dry_run: Option<&Mutex<StreamDryRun>>,
     ) -> Result<Vec<v1::OperationResult>, Failure> {
         let Batch { operations, atomic, receipts_only, validate_only } = batch;
         tracing::debug!(target: "bank::call", operations = operations.len(), atomic, validate_only, "parsed");
-        let mut permits = Permits::new(&caller.access);
-        let mut asked = Vec::with_capacity(operations.len());
-        let mut permitted = Vec::with_capacity(operations.len());
-        for Operation { method, command, request_id } in operations {
-            let permitted_access =
-                permits.of(method).and_then(|access| access.permit(&command).map(|()| access));
-            let denied = match permitted_access {
-                Ok(access) => {
-                    let (command, request_id) = (command.clone(), request_id.clone());
-                    permitted.push(ledger::Operation { access, command, request_id });
-                    None
-                }
-                Err(missing) => Some(missing),
-            };
-            asked.push(Asked { method, command, request_id, denied });
+        let mut grants = Grants::new(&caller.access);
+        let mut items = Vec::with_capacity(operations.len());
+        let mut granted = Vec::with_capacity(operations.len());
+        for BatchOperation { method, command, request_id } in operations {
+            let access = grants.of(method).and_then(|access| access.permit(&command).map(|()| access));
+            let (account_id, opened) = (command.account_id().clone(), opened_account(&command).cloned());
+            let mut item =
+                BatchItem { method, account_id, opened, request_id: request_id.clone(), denied: None };
+            match access {
+                Ok(access) => granted.push(Operation { access, command, request_id }),
+                Err(missing) => item.denied = Some(missing),
+            }
+            items.push(item);
         }
-        let failed = asked.iter().position(|asked| asked.denied.is_some()).filter(|_| atomic);
-        let trail = Trail { caller: caller.access.caller(), peer: caller.peer, validate_only };
-        let mut results = Results::new(trail, receipts_only, asked);
+        let failed = items.iter().position(|item| item.denied.is_some()).filter(|_| atomic);
+        let audit = AuditContext { access: &caller.access, peer: caller.peer, validate_only };
+        let mut results = Results::new(audit, receipts_only, items);
         let executed = match failed {
-            None if !permitted.is_empty() => {
-                let request = ledger::Batch { operations: permitted, atomic, deadline };
+            None if !granted.is_empty() => {
                 let executed = match dry_run {
-                    _ if !validate_only => self.ledger.execute_batch(request).await.map_err(Failure::from),
-                    // Whoever waits first is first: that is the order of the batches.
-                    Some(dry_run) => self.preview(caller, request, &mut *dry_run.lock().await).await,
+                    _ if !validate_only => {
+                        self.ledger.execute_batch(granted, atomic, deadline).await.map_err(Failure::from)
+                    }
+                    // Batches run in the order in which they wait for the lock.
+                    Some(dry_run) => {
+                        self.preview(caller, &granted, atomic, deadline, &mut *dry_run.lock().await).await
+                    }
                     None => {
-                        let previewed = self.ledger.preview_batch(request, &mut DryRun::default()).await;
-                        previewed.map_err(Failure::from)
+                        let mut dry_run = DryRun::default();
+                        let previewed = self.ledger.preview_batch(&granted, atomic, deadline, &mut dry_run);
+                        previewed.await.map_err(Failure::from)
                     }
                 };
                 executed.inspect_err(|_| results.discard())?
@@ -260,27 +254,29 @@ impl BankApi {
             // In an atomic batch one operation fails, and the others are aborted.
             let denied = denied.filter(|_| failed.is_none_or(|failed| failed == index));
             match (denied, failed) {
-                (Some(missing), _) => Err(Failure::from(missing)),
+                (Some(missing), _) => Err(ItemError::Call(missing.into())),
                 (None, Some(failed_operation)) => {
-                    Err(ledger::Error::BatchAborted { failed_operation }.into())
+                    Err(ItemError::Ledger(ledger::Error::BatchAborted { failed_operation }))
                 }
                 (None, None) => match executed.next() {
-                    Some(result) => result.map_err(Failure::from),
-                    None => Err(Failure::DeadlineExceeded),
+                    Some(result) => result.map_err(ItemError::Ledger),
+                    None => Err(ItemError::Call(Failure::DeadlineExceeded)),
                 },
             }
         });
         Ok(results.finish(self.ledger.metrics()))
     }
 
-    /// Previews the next batch of a dry run, and counts what that keeps from then on.
+    /// Previews the next batch of a dry run, and charges the caller for the memory that it keeps.
     async fn preview(
         &self,
-        caller: &Caller,
-        batch: ledger::Batch,
+        caller: &BatchCaller,
+        operations: &[Operation],
+        atomic: bool,
+        deadline: Instant,
         dry_run: &mut StreamDryRun,
     ) -> Result<BatchResults, Failure> {
-        let results = self.ledger.preview_batch(batch, &mut dry_run.run).await?;
+        let results = self.ledger.preview_batch(operations, atomic, deadline, &mut dry_run.run).await?;
         // Memory is counted in kilobytes.
         let bytes = dry_run.run.bytes().next_multiple_of(1024);
         let counted: usize = dry_run.permits.iter().map(|(bytes, _)| bytes).sum();
@@ -293,12 +289,12 @@ impl BankApi {
 }
 
 /// The reply to a batch of a stream of which nothing was done.
-fn refused(failure: Failure) -> v1::ExecuteStreamResponse {
+fn not_executed(failure: Failure) -> v1::ExecuteStreamResponse {
     v1::ExecuteStreamResponse { results: Vec::new(), error: Some(operation_error(failure)) }
 }
 
-impl Caller {
-    /// Who makes a call, and its message.
+impl BatchCaller {
+    /// Takes a request apart.
     fn of<Message>(
         access: Access,
         peer: Option<SocketAddr>,
@@ -306,13 +302,13 @@ impl Caller {
         request: Request<Message>,
     ) -> Result<(Self, Message), Failure> {
         let (_, mut extensions, message) = request.into_parts();
-        // Like an identity, every call that comes so far has one.
+        // Admission has put it there.
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
         let permits = extensions.remove::<CallPermits>();
         Ok((Self { access, peer, method, allowance, _permits: permits }, message))
     }
 
-    /// Counts operations against the caller's rate, all or none.
+    /// Charges operations to the caller's rate limit, all or none.
     fn count(&self, operations: usize) -> Result<(), RateLimited> {
         self.allowance.count(operations).inspect_err(|_| {
             let (kind, method) = (audit_trail::Kind::RateLimited, self.method.name());
@@ -326,13 +322,13 @@ impl Caller {
     }
 }
 
-/// What a caller has leave for, looked up once for each method.
-struct Permits<'a> {
+/// The methods that a caller may use, each looked up once.
+struct Grants<'a> {
     access: &'a Access,
     known: Vec<(Method, Result<Access, ScopeMissing>)>,
 }
 
-impl<'a> Permits<'a> {
+impl<'a> Grants<'a> {
     fn new(access: &'a Access) -> Self {
         Self { access, known: Vec::new() }
     }

@@ -1,4 +1,4 @@
-//! One call: how long it may take, and what is written down of it.
+//! One call: its deadline, its replies, and its entries in log, trace and audit trail.
 
 use std::{
     future::pending,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bank_proto::v1::{self, bank_service_server::SERVICE_NAME};
+use bank_proto::v1::bank_service_server::SERVICE_NAME;
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -21,11 +21,11 @@ use tokio::{
     time::{Instant, error::Elapsed, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::authenticate::Credentials;
+use super::{authenticate::Credentials, message::RequestFields};
 use crate::{
     admission::{Allowance, BufferPermit},
     audit_trail,
@@ -36,90 +36,14 @@ use crate::{
     telemetry::{TRACES, traced},
 };
 
-/// How much earlier than the caller the server gives up, so that its answer is the one that counts.
+/// How much earlier than the caller the server gives up, so that its answer arrives in time.
 pub(super) const DEADLINE_MARGIN_MAX: Duration = Duration::from_millis(10);
 
 /// How many replies of one call wait for a caller who reads slowly.
 const REPLIES_WAITING_MAX: usize = 1;
 
-/// Names are logged up to here; longer ones are refused anyway.
+/// Names are logged up to this length; longer ones are invalid anyway.
 const LOGGED_NAME_LENGTH_MAX: usize = 128;
-
-/// What a message says about itself for the log.
-pub(super) trait Names {
-    /// The account that it names first; empty where it names none.
-    fn account(&self) -> &str;
-    /// What its caller calls it; empty where it has no name.
-    fn request_id(&self) -> &str;
-    /// Whether it asks for a dry run.
-    fn validate_only(&self) -> bool {
-        false
-    }
-}
-
-macro_rules! names {
-    ($($message:ident { $account:ident $(, $request_id:ident)? })*) => {
-        $(impl Names for v1::$message {
-            fn account(&self) -> &str {
-                &self.$account
-            }
-            fn request_id(&self) -> &str {
-                names!(@request_id self $($request_id)?)
-            }
-            $(fn validate_only(&self) -> bool {
-                names!(@validate_only self $request_id)
-            })?
-        })*
-    };
-    // Whatever has a request id changes something, and can be tried.
-    (@validate_only $message:ident $request_id:ident) => { $message.validate_only };
-    (@request_id $message:ident) => { "" };
-    (@request_id $message:ident $request_id:ident) => { &$message.$request_id };
-}
-
-names! {
-    CreateAccountRequest { account_id, request_id }
-    DepositRequest { account_id, request_id }
-    WithdrawRequest { account_id, request_id }
-    TransferRequest { account_id, request_id }
-    CalculateInterestRequest { account_id, request_id }
-    SetOverdraftLimitRequest { account_id, request_id }
-    FreezeAccountRequest { account_id, request_id }
-    UnfreezeAccountRequest { account_id, request_id }
-    CloseAccountRequest { account_id, request_id }
-    GetAccountRequest { account_id }
-    GetBalanceRequest { account_id }
-    ListTransactionsRequest { account_id }
-    GetTransactionRequest { transaction_id }
-    AuditAccountsRequest { account_id }
-    WatchTransactionsRequest { account_id }
-}
-
-macro_rules! nameless {
-    ($($message:ident),*) => {
-        $(impl Names for v1::$message {
-            fn account(&self) -> &'static str {
-                ""
-            }
-
-            fn request_id(&self) -> &'static str {
-                ""
-            }
-        })*
-    };
-}
-
-nameless! { ListAccountsRequest, GetServerInfoRequest, ExecuteBatchRequest, ExportBankRequest }
-
-impl<Message> Names for Streaming<Message> {
-    fn account(&self) -> &'static str {
-        ""
-    }
-
-    fn request_id(&self) -> &'static str {
-        ""
-    }
-}
 
 /// The replies of a call that has many.
 pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
@@ -188,21 +112,21 @@ impl PacedByReader {
     }
 }
 
-/// What a call with many replies does when the server drains.
-pub(super) enum Ending {
-    /// It ends at once: it can be made again.
-    AtOnce(CancellationToken),
-    /// It sees to it itself, and has the server wait.
-    InOrder,
+/// What a stream of replies does when the server drains.
+pub(super) enum DrainPolicy {
+    /// It ends at once; callers can repeat it.
+    End(CancellationToken),
+    /// It finishes by itself, and the server waits.
+    Finish,
 }
 
-/// What a call comes to, and how far it reached for that.
+/// The reply to a call, and how far the call reached.
 pub(super) struct Answer<Reply> {
     pub(super) reply: Reply,
     pub(super) extent: Extent,
 }
 
-/// A call under way. It is written down when it ends, however it ends.
+/// A call in flight. It is logged and audited when it ends, however it ends.
 pub(super) struct Call {
     caller: Option<Identity>,
     peer: Option<SocketAddr>,
@@ -220,7 +144,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn begin<Message: Names>(
+    pub(super) fn begin<Message: RequestFields>(
         method: Method,
         request: &Request<Message>,
         timeout_max: Duration,
@@ -300,7 +224,7 @@ impl Call {
     pub(super) fn run_stream<Reply, Work>(
         mut self,
         credentials: Option<Credentials>,
-        ending: Ending,
+        drain: DrainPolicy,
         caller: Option<Allowance>,
         pause_max: Duration,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
@@ -313,7 +237,7 @@ impl Call {
         if self.span.is_none() {
             self.span = self.log_span();
         }
-        let in_order = matches!(ending, Ending::InOrder);
+        let in_order = matches!(drain, DrainPolicy::Finish);
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let reader = sender.clone();
@@ -340,7 +264,7 @@ impl Call {
                 () = reader.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
                 rejection = credentials_end => Err(Failure::Unauthenticated(rejection)),
-                () = ending.comes() => Err(ledger::Error::ShuttingDown.into()),
+                () = drain.ends() => Err(ledger::Error::ShuttingDown.into()),
             };
             let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
                 Extent::Unknown => reached.get().copied().unwrap_or(Extent::Unknown),
@@ -396,22 +320,22 @@ impl Call {
         if let Some(caller) = &self.caller {
             let Self { peer, method, account, request_id, validate_only, .. } = &*self;
             let (peer, method, validate_only) = (*peer, *method, *validate_only);
-            Deed { caller, peer, method, account, request_id, validate_only, outcome, extent }.write_down();
+            CallRecord { caller, peer, method, account, request_id, validate_only, outcome, extent }.audit();
         }
     }
 }
 
-impl Ending {
-    async fn comes(&self) {
+impl DrainPolicy {
+    async fn ends(&self) {
         match self {
-            Self::AtOnce(draining) => draining.cancelled().await,
-            Self::InOrder => pending().await,
+            Self::End(draining) => draining.cancelled().await,
+            Self::Finish => pending().await,
         }
     }
 }
 
-/// A call that has ended, or one operation of a batch, as the audit trail sees it.
-pub(super) struct Deed<'a> {
+/// A call that has ended, or an operation of a batch, for the audit trail.
+pub(super) struct CallRecord<'a> {
     pub(super) caller: &'a Identity,
     pub(super) peer: Option<SocketAddr>,
     pub(super) method: Method,
@@ -422,9 +346,9 @@ pub(super) struct Deed<'a> {
     pub(super) extent: Extent,
 }
 
-impl Deed<'_> {
-    /// Writes it into the audit trail, if it is for it.
-    pub(super) fn write_down(self) {
+impl CallRecord<'_> {
+    /// Writes it into the audit trail, if it belongs there.
+    pub(super) fn audit(self) {
         let Some(kind) = self.kind() else { return };
         let Self { caller, peer, method, account, request_id, validate_only, outcome, .. } = self;
         audit_trail::Event {
@@ -447,7 +371,7 @@ impl Deed<'_> {
             _ if administers && self.method.rule().scope == Some(Scope::Admin) => {
                 Some(audit_trail::Kind::Administrative)
             }
-            // It may be done all the same, and nobody could say to whom. Operations of batches have events of their own.
+            // It may have been done, to an unknown account. Operations of batches have events of their own.
             (Code::Cancelled | Code::DeadlineExceeded | Code::Unknown, Extent::Unknown)
                 if administers && !self.caller.is_operator() && self.method.rule().scope.is_some() =>
             {
@@ -482,15 +406,15 @@ fn trace(method: &'static str, metadata: &MetadataMap) -> Span {
     );
     if !span.is_disabled() && metadata.contains_key("traceparent") {
         // An error means that the span is not sent anywhere.
-        let _ = span.set_parent(TraceContextPropagator::new().extract(&Carrier(metadata)));
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&TraceHeaders(metadata)));
     }
     span
 }
 
-/// Where a caller's trace is named.
-struct Carrier<'a>(&'a MetadataMap);
+/// Where a caller names its trace.
+struct TraceHeaders<'a>(&'a MetadataMap);
 
-impl Extractor for Carrier<'_> {
+impl Extractor for TraceHeaders<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.to_str().ok()
     }
@@ -542,27 +466,4 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
-        for (text, expected) in [
-            ("1H", Some(Duration::from_hours(1))),
-            ("2M", Some(Duration::from_mins(2))),
-            ("3S", Some(Duration::from_secs(3))),
-            ("100m", Some(Duration::from_millis(100))),
-            ("99999999u", Some(Duration::from_micros(99_999_999))),
-            ("1n", Some(Duration::from_nanos(1))),
-            ("", None),
-            ("S", None),
-            ("1", None),
-            ("1x", None),
-            ("-1S", None),
-            ("123456789S", None),
-            ("1é", None),
-        ] {
-            assert_eq!(grpc_timeout(text), expected, "{text:?}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_errors_doc, reason = "entry points for fuzz targets only")]
 
-use bank_domain::{AccountId, Command, Currency, Owner};
+use bank_domain::{AccountId, Command, Currency, Owner, RequestId};
 use bank_proto::v1;
 use prost::Message;
 use tonic::Status;
@@ -10,8 +10,8 @@ use tonic::Status;
 use super::{
     page::{self, Page},
     parse::{
-        AccountList, AccountQuery, Assumed, BalanceQuery, Batch, Everything, History, Mutation, Operation,
-        ParseWith, TransactionQuery, WatchQuery,
+        AccountList, AccountQuery, BalanceQuery, Batch, BatchOperation, Defaults, ExportQuery, History,
+        Parse, TransactionQuery, WatchQuery,
     },
 };
 use crate::status::{Failure, status};
@@ -49,38 +49,38 @@ pub fn parse(kind: u8, bytes: &[u8], batch_operations_max: usize) -> Option<Pars
         13 => reading::<v1::GetTransactionRequest, TransactionQuery>(bytes),
         14 => reading::<v1::WatchTransactionsRequest, WatchQuery>(bytes),
         15 => reading::<v1::AuditAccountsRequest, Option<AccountId>>(bytes),
-        16 => reading::<v1::ExportBankRequest, Everything>(bytes),
-        _ => parsed(bytes, |message: v1::ExecuteBatchRequest, assumed| {
-            let Batch { operations, .. } = Batch::parse(message, assumed, batch_operations_max)?;
-            Ok(operations.into_iter().map(|Operation { command, .. }| command).collect())
+        16 => reading::<v1::ExportBankRequest, ExportQuery>(bytes),
+        _ => parsed(bytes, |message: v1::ExecuteBatchRequest, defaults| {
+            let Batch { operations, .. } = Batch::parse(message, defaults, batch_operations_max)?;
+            Ok(operations.into_iter().map(|BatchOperation { command, .. }| command).collect())
         }),
     }
 }
 
 fn changing<M: Message + Clone + Default>(bytes: &[u8]) -> Option<Parsed>
 where
-    Mutation: ParseWith<M>,
+    (Command, Option<RequestId>): Parse<M>,
 {
-    parsed(bytes, |message, assumed| Ok(vec![Mutation::parse_with(message, assumed)?.command]))
+    parsed(bytes, |message, defaults| Ok(vec![<(Command, _)>::parse(message, defaults)?.0]))
 }
 
-fn reading<M: Message + Clone + Default, Q: ParseWith<M>>(bytes: &[u8]) -> Option<Parsed> {
-    parsed(bytes, |message, assumed| Q::parse_with(message, assumed).map(|_| Vec::new()))
+fn reading<M: Message + Clone + Default, Q: Parse<M>>(bytes: &[u8]) -> Option<Parsed> {
+    parsed(bytes, |message, defaults| Q::parse(message, defaults).map(|_| Vec::new()))
 }
 
 fn parsed<M: Message + Clone + Default>(
     bytes: &[u8],
-    parse: impl FnOnce(M, &Assumed<'_>) -> Result<Vec<Command>, Failure>,
+    parse: impl FnOnce(M, &Defaults<'_>) -> Result<Vec<Command>, Failure>,
 ) -> Option<Parsed> {
     let message = M::decode(bytes).ok()?;
-    let assumed = Assumed {
+    let defaults = Defaults {
         currency: Currency::USD,
         owner: &Owner::default(),
         message_bytes_max: 1 << 16,
         amount_minor_units_max: AMOUNT_MINOR_UNITS_MAX,
     };
     let encoded = message.encode_to_vec();
-    Some(Parsed { encoded, outcome: parse(message, &assumed).map_err(status) })
+    Some(Parsed { encoded, outcome: parse(message, &defaults).map_err(status) })
 }
 
 /// Parses the token of a page, and writes it again; the error if it is none of this list.

@@ -1,69 +1,22 @@
 //! What the server is and what it promises.
 
-use std::time::Duration;
-
-use bank_domain::Timestamp;
 use bank_proto::v1;
-use bank_store::{DurabilityLevel, Store, clock::Timekeeper};
-use tokio::time::{Instant, timeout};
+use bank_store::{DurabilityLevel, Store};
+use tokio::time::timeout;
 
-use super::{ApiOptions, BatchBounds, page, render};
-use crate::{
-    admission::CallerLimits,
-    ledger::{Ledger, LostWrites},
+use super::{
+    api::BankApi,
+    options::{ApiOptions, ServerFacts},
+    page, render,
 };
+use crate::ledger::LostWrites;
 
-/// What the server was started with, as callers may know it.
-#[derive(Clone, Debug)]
-pub struct ServerFacts {
-    /// The kind of store, as it is set.
-    pub store_kind: &'static str,
-    /// How long the store has to say whether it is well.
-    pub store_timeout: Duration,
-    /// The largest message that a caller may send, in bytes.
-    pub message_bytes_max: usize,
-    /// The largest message that a caller gets, in bytes.
-    pub reply_bytes_max: usize,
-    /// The largest set of headers that a caller may send, in bytes.
-    pub header_bytes_max: u32,
-    /// How many calls one connection may have in flight.
-    pub concurrent_streams_max: u32,
-    /// How many commands may wait.
-    pub queue_commands_max: usize,
-    /// How many commands share one commit.
-    pub batch_commands_max: usize,
-    /// How large batches of operations may be.
-    pub batches: BatchBounds,
-    /// What callers may use.
-    pub callers: CallerLimits,
-    /// How long an unknown outcome is looked for.
-    pub outcome_timeout: Duration,
-    /// How long the outcome of a request is kept.
-    pub request_retention: Duration,
-}
-
-/// When the server started, by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
-    time: Timestamp,
-    instant: Instant,
-}
-
-impl Start {
-    pub(super) fn now(clock: &Timekeeper) -> Self {
-        Self { time: clock.estimate(), instant: Instant::now() }
-    }
-}
-
-pub(super) async fn server_info(
-    ledger: &Ledger,
-    options: &ApiOptions,
-    start: Start,
-) -> v1::GetServerInfoResponse {
+pub(super) async fn server_info(api: &BankApi) -> v1::GetServerInfoResponse {
+    let BankApi { ledger, options, started_at, started, .. } = api;
     v1::GetServerInfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        start_time: Some(render::time(start.time)),
-        uptime: Some(render::duration(start.instant.elapsed())),
+        start_time: Some(render::time(*started_at)),
+        uptime: Some(render::duration(started.elapsed())),
         store: Some(store_info(&**ledger.store(), &options.facts).await),
         limits: Some(limits(options)),
         lost_writes: Some(lost_writes(ledger.lost_writes())),

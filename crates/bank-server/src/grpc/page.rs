@@ -6,21 +6,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::status::Failure;
 
-/// How many items a page has unless the caller says.
+/// The page size if the caller does not choose one.
 pub(super) const SIZE_DEFAULT: usize = 50;
-/// How many items a page has at most.
+/// The largest page size.
 pub(super) const SIZE_MAX: usize = 1000;
-/// How large a page grows before it ends early, in bytes: below the 4 MiB that clients accept.
+/// A page of this many bytes ends early. Clients accept messages of 4 MiB.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How many items are looked at for one page, where a filter leaves few of them.
+/// How many items are read for one page, if a filter leaves few of them.
 const SCAN_MAX: usize = 10_000;
 
-/// The part of a list that was asked for.
+/// The requested part of a list.
 #[derive(Clone, Debug)]
 pub(super) struct Page<Cursor> {
     size: usize,
     after: Option<Cursor>,
-    /// Tells lists with other filters apart: a token of one is none of another.
+    /// A digest of the filters: a token is valid only for the list that it comes from.
     list: u64,
 }
 
@@ -29,37 +29,37 @@ pub(super) trait List: Send + Sync {
     type Item: Send;
     type Cursor;
 
-    /// Items beyond the cursor; fewer than `limit` means that there are no more.
+    /// Items after the cursor; fewer than `limit` if there are no more.
     fn fetch(
         &self,
         after: Option<Self::Cursor>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Self::Item>, Failure>> + Send;
 
-    /// Whether the caller asked for this one.
+    /// Whether the filter lets this item pass.
     fn wants(&self, item: &Self::Item) -> bool;
 
-    /// About how large an item is in a reply.
+    /// About how large an item is in a reply, in bytes.
     fn bytes(item: &Self::Item) -> usize;
 
-    /// Where an item stands.
+    /// The position of an item.
     fn cursor(item: &Self::Item) -> Self::Cursor;
 }
 
-/// What is asked for is a page of a list.
+/// A query for a page of a list.
 pub(super) trait Paged {
-    /// About how much memory it takes at most to make the reply.
+    /// About how much memory the reply takes at most, in bytes.
     fn bytes_max(&self) -> usize;
 }
 
-/// Items, and the token of the page after them.
+/// Items, and the token of the next page.
 pub(super) struct Found<T> {
     pub(super) items: Vec<T>,
     pub(super) next_page_token: String,
 }
 
 impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
-    /// The page with this size and token, of the list that `filters` describe.
+    /// The page with this size and token of the list with these filters.
     pub(super) fn parse(size: i32, token: &str, filters: &[&str]) -> Result<Self, InvalidPage> {
         let size = match usize::try_from(size).map_err(|_| InvalidPage::Size { size })? {
             0 => SIZE_DEFAULT,
@@ -86,12 +86,12 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
         3 * (self.size * item_bytes_max).min(BYTES_MAX + item_bytes_max)
     }
 
-    /// Reads on from where the page starts, until it is full, the list ends or enough was looked at.
+    /// Reads from the start of the page until it is full, the list ends, or [`SCAN_MAX`] items were read.
     pub(super) async fn of<L: List<Cursor = Cursor>>(self, list: L) -> Result<Found<L::Item>, Failure> {
         let mut items = Vec::new();
         let mut after = self.after;
         let (mut scanned, mut bytes) = (0, 0);
-        // One more than fits tells whether there is a page after this one.
+        // One more item than fits shows whether there is a next page.
         let mut limit = self.size + 1;
         while scanned < SCAN_MAX {
             let fetched = list.fetch(after.clone(), limit).await?;
@@ -111,7 +111,7 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
             if last {
                 return Ok(Found { items, next_page_token: String::new() });
             }
-            // The filter leaves few: look at many at a time.
+            // The filter leaves few items: read many at a time.
             limit = SIZE_MAX + 1;
         }
         Ok(Found { items, next_page_token: token(self.list, after.as_ref()) })
@@ -126,7 +126,7 @@ impl<Cursor: ToString> Page<Cursor> {
     }
 }
 
-/// The page cannot be one of this list.
+/// The page is not one of this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidPage {
     #[error("must be zero or more, is {size}")]
@@ -136,7 +136,7 @@ pub(super) enum InvalidPage {
 }
 
 impl InvalidPage {
-    /// The field that it is about.
+    /// The field with the problem.
     pub(super) const fn field(self) -> &'static str {
         match self {
             Self::Size { .. } => "page_size",
@@ -160,82 +160,4 @@ pub(super) fn digest(filters: &[&str]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use bank_domain::AccountId;
-
-    use super::*;
-
-    type AccountPage = Page<AccountId>;
-
-    struct Names {
-        ids: Vec<AccountId>,
-        wanted: fn(&AccountId) -> bool,
-    }
-
-    impl List for Names {
-        type Item = AccountId;
-        type Cursor = AccountId;
-
-        async fn fetch(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountId>, Failure> {
-            let rest = self.ids.iter().filter(|id| after.as_ref().is_none_or(|after| *id > after));
-            Ok(rest.take(limit).cloned().collect())
-        }
-
-        fn wants(&self, id: &AccountId) -> bool {
-            (self.wanted)(id)
-        }
-
-        fn bytes(id: &AccountId) -> usize {
-            // The heavy ones fill half a page each.
-            if id.as_str().starts_with("heavy") { BYTES_MAX / 2 } else { 1 }
-        }
-
-        fn cursor(id: &AccountId) -> AccountId {
-            id.clone()
-        }
-    }
-
-    async fn walk(names: &[&str], size: i32, wanted: fn(&AccountId) -> bool) -> Vec<Vec<String>> {
-        let mut pages = Vec::new();
-        let mut token = String::new();
-        loop {
-            let ids = names.iter().map(|name| name.parse().unwrap()).collect();
-            let page = AccountPage::parse(size, &token, &["x"]).unwrap();
-            let Ok(found) = page.of(Names { ids, wanted }).await else { panic!("nothing fails here") };
-            pages.push(found.items.iter().map(ToString::to_string).collect());
-            if found.next_page_token.is_empty() {
-                return pages;
-            }
-            token = found.next_page_token;
-        }
-    }
-
-    #[tokio::test]
-    async fn pages_are_full_until_the_last_and_nothing_is_lost_between_them() {
-        let all = |_: &AccountId| true;
-        assert_eq!(walk(&["a", "b", "c"], 2, all).await, [vec!["a", "b"], vec!["c"]]);
-        assert_eq!(walk(&["a", "b"], 2, all).await, [vec!["a", "b"]]);
-        assert_eq!(walk(&[], 2, all).await, [Vec::<String>::new()]);
-        assert_eq!(
-            walk(&["heavy1", "heavy2", "heavy3"], 9, all).await,
-            [vec!["heavy1", "heavy2"], vec!["heavy3"]]
-        );
-        let odd = |id: &AccountId| matches!(id.as_str(), "a" | "c" | "e");
-        assert_eq!(walk(&["a", "b", "c", "d", "e", "f"], 2, odd).await, [vec!["a", "c"], vec!["e"]]);
-    }
-
-    #[test]
-    fn sizes_and_tokens_of_other_lists_are_refused() {
-        assert_eq!(AccountPage::parse(0, "", &[]).unwrap().size, SIZE_DEFAULT);
-        assert_eq!(AccountPage::parse(1001, "", &[]).unwrap().size, SIZE_MAX);
-        assert_eq!(AccountPage::parse(-1, "", &[]).unwrap_err(), InvalidPage::Size { size: -1 });
-        let cursor: AccountId = "123".parse().unwrap();
-        let token = token(digest(&["alice"]), Some(&cursor));
-        assert_eq!(AccountPage::parse(1, &token, &["alice"]).unwrap().after, Some(cursor));
-        for (token, filters) in
-            [(&*token, ["bob"]), ("x", ["alice"]), ("x.123", ["alice"]), (".", ["alice"]), ("\0", ["alice"])]
-        {
-            assert_eq!(AccountPage::parse(1, token, &filters).unwrap_err(), InvalidPage::Token, "{token:?}");
-        }
-    }
-}
+mod tests;

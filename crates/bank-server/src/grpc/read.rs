@@ -1,4 +1,4 @@
-//! The calls that only read. They go to the store itself: what is acknowledged can be read there.
+//! The calls that read. They read the store, where every acknowledged write is visible.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) async fn accounts(
 
 impl Paged for AccountList {
     fn bytes_max(&self) -> usize {
-        // With all its labels.
+        // An account with all its labels, in bytes.
         self.page.bytes_max(8 * 1024)
     }
 }
@@ -134,7 +134,7 @@ pub(super) async fn history(
 ) -> Result<Answer<v1::ListTransactionsResponse>, Failure> {
     let History { account_id, order, start, end, kinds, page } = query;
     let entries = Entries { store: &*store, account_id: account_id.clone(), order, start, end, kinds };
-    // An account without entries in the range differs from one that does not exist.
+    // Tells an account without entries in the range from one that does not exist.
     let (account, found) = try_join(visible(&*store, &access, account_id), page.of(entries)).await?;
     let reply = v1::ListTransactionsResponse {
         entries: found.items.iter().map(render::entry).collect(),
@@ -193,7 +193,7 @@ pub(super) async fn transaction(
             try_join(load(&*store, destination), movement::entry_on(&*store, destination, &id)).await?;
         sides.extend(account.zip(entry));
     }
-    // Who is on one side of a transfer sees that side.
+    // The owner of one side of a transfer sees that side.
     let (seen, concealed): (Vec<_>, Vec<_>) =
         sides.into_iter().partition(|(account, _)| access.reaches(&account.owner));
     let Some((_, first)) = seen.first() else {
@@ -208,7 +208,7 @@ pub(super) async fn transaction(
     Ok(Answer { reply: v1::GetTransactionResponse { transaction }, extent })
 }
 
-/// An account that is there for the caller.
+/// An account that the caller may see.
 pub(super) async fn visible(
     store: &dyn Store,
     access: &Access,

@@ -1,47 +1,62 @@
-//! Writes messages: what replies say follows from the command and the entry that was written, so a
-//! replayed request gets the very reply of the first.
+//! Writes messages. What a reply says follows from the command and the entry that was written, so a replayed request gets
+//! the same reply as the first.
 
 use std::{fmt::Write as _, time::Duration};
 
 use bank_domain::{
-    Account, AccountState, AccountType, Command, Context, Entry, EntryKind, Money, Timestamp, decide,
-    interest::{self, Compounding, DayCount, Period, RoundingMode},
+    Account, AccountState, Entry, EntryKind, Money, OpenAccount, Timestamp,
+    interest::{self, Period},
 };
 use bank_proto::v1;
 
+use super::enums;
 use crate::ledger::Executed;
 
-/// Most transaction ids are no longer.
+/// Most transaction ids are not longer, in bytes.
 const TRANSACTION_ID_BYTES: usize = 64;
 
-/// Makes the function that renders a reply of the usual fields, and perhaps some of its own.
+/// Makes the function that renders a reply: the usual fields, and those of its own.
 macro_rules! reply {
-    ($function:ident -> $reply:ident { $($field:ident: $value:expr),* $(,)? }) => {
-        pub(super) fn $function(command: &Command, executed: Executed) -> v1::$reply {
-            let Executed { entry, replayed, dry_run, .. } = executed;
+    ($function:ident($entry:ident) -> $reply:ident { $($field:ident: $value:expr),* }) => {
+        pub(super) fn $function(_: Option<&OpenAccount>, executed: Executed, dry_run: bool) -> v1::$reply {
+            let Executed { entry: $entry, replayed, .. } = executed;
             v1::$reply {
-                account_id: entry.account_id.to_string(),
-                message: message(command, &entry, dry_run),
-                balance: Some(money(entry.balance_after)),
-                $($field: $value(command, &entry),)*
-                entry: Some(self::entry(&entry)),
+                account_id: $entry.account_id.to_string(),
+                message: message(&$entry, dry_run),
+                balance: Some(money($entry.balance_after)),
+                $($field: $value,)*
+                entry: Some(self::entry(&$entry)),
                 replayed,
             }
         }
     };
 }
 
-reply!(create_account -> CreateAccountResponse { account: created_account });
-reply!(deposit -> DepositResponse {});
-reply!(withdraw -> WithdrawResponse {});
-reply!(transfer -> TransferResponse {});
-reply!(calculate_interest -> CalculateInterestResponse { interest: |_, entry: &Entry| Some(money(entry.amount)), breakdown: breakdown });
-reply!(set_overdraft_limit -> SetOverdraftLimitResponse {});
-reply!(freeze_account -> FreezeAccountResponse {});
-reply!(unfreeze_account -> UnfreezeAccountResponse {});
-reply!(close_account -> CloseAccountResponse {});
+reply!(deposit(entry) -> DepositResponse {});
+reply!(withdraw(entry) -> WithdrawResponse {});
+reply!(transfer(entry) -> TransferResponse {});
+reply!(calculate_interest(entry) -> CalculateInterestResponse {
+    interest: Some(money(entry.amount)),
+    breakdown: breakdown(&entry)
+});
+reply!(set_overdraft_limit(entry) -> SetOverdraftLimitResponse {});
+reply!(freeze_account(entry) -> FreezeAccountResponse {});
+reply!(unfreeze_account(entry) -> UnfreezeAccountResponse {});
+reply!(close_account(entry) -> CloseAccountResponse {});
 
-/// The same in few bytes, for an operation of a batch.
+/// `opened` is the account that the command opened.
+pub(super) fn create_account(
+    opened: Option<&OpenAccount>,
+    executed: Executed,
+    dry_run: bool,
+) -> v1::CreateAccountResponse {
+    let account = created_account(opened, &executed.entry);
+    let usual = deposit(None, executed, dry_run);
+    let v1::DepositResponse { account_id, message, balance, entry, replayed } = usual;
+    v1::CreateAccountResponse { account_id, message, balance, account, entry, replayed }
+}
+
+/// A reply in few bytes, for an operation of a batch.
 pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
     let Executed { entry, replayed, .. } = executed;
     v1::OperationReceipt {
@@ -54,39 +69,40 @@ pub(super) fn receipt(executed: &Executed) -> v1::OperationReceipt {
     }
 }
 
-/// What was done, for people; or what would have been.
-fn message(command: &Command, entry: &Entry, dry_run: bool) -> String {
-    let sentence = sentence(command, entry);
+/// What was done, or would be done, in words.
+fn message(entry: &Entry, dry_run: bool) -> String {
+    let sentence = sentence(entry);
     if dry_run { format!("Dry run. The call would answer: {sentence}") } else { sentence }
 }
 
-fn sentence(command: &Command, entry: &Entry) -> String {
+fn sentence(entry: &Entry) -> String {
     let account_id = &entry.account_id;
     let magnitude = Magnitude(entry.amount);
-    match command {
-        Command::OpenAccount(_) => format!("Account {account_id} created successfully"),
-        Command::Deposit(_) => format!("Successfully deposited {magnitude}"),
-        Command::Withdraw(_) => format!("Successfully withdrew {magnitude}"),
-        Command::Transfer(transfer) => {
-            format!("Successfully transferred {magnitude} to account {}", transfer.destination())
+    match &entry.kind {
+        EntryKind::AccountOpened { .. } => format!("Account {account_id} created successfully"),
+        EntryKind::Deposit => format!("Successfully deposited {magnitude}"),
+        EntryKind::Withdrawal => format!("Successfully withdrew {magnitude}"),
+        EntryKind::TransferOut { destination } => {
+            format!("Successfully transferred {magnitude} to account {destination}")
         }
-        Command::ApplyInterest(apply) => format!(
+        // Never the first entry of a command.
+        EntryKind::TransferIn { source } => format!("Received {magnitude} from account {source}"),
+        EntryKind::Interest { terms, .. } => format!(
             "Applied annual interest rate of {} to bank amount of {} for interest amount of {}",
-            apply.terms.annual_rate.to_percent_string(),
+            terms.annual_rate.to_percent_string(),
             balance_before(entry),
             entry.amount,
         ),
-        Command::SetOverdraftLimit(set) => format!(
-            "Overdraft limit of account {account_id} set to {}",
-            entry.balance_after.with_minor_units(set.limit.minor_units())
-        ),
-        Command::Freeze(_) => format!("Account {account_id} frozen"),
-        Command::Unfreeze(_) => format!("Account {account_id} unfrozen"),
-        Command::Close(_) => format!("Account {account_id} closed"),
+        EntryKind::OverdraftLimitSet { limit } => {
+            format!("Overdraft limit of account {account_id} set to {limit}")
+        }
+        EntryKind::AccountFrozen => format!("Account {account_id} frozen"),
+        EntryKind::AccountUnfrozen => format!("Account {account_id} unfrozen"),
+        EntryKind::AccountClosed => format!("Account {account_id} closed"),
     }
 }
 
-/// An amount without its sign, also the one whose opposite does not fit.
+/// An amount without its sign. Works for the smallest one too, which has no opposite.
 struct Magnitude(Money);
 
 impl std::fmt::Display for Magnitude {
@@ -96,21 +112,33 @@ impl std::fmt::Display for Magnitude {
 }
 
 fn balance_before(entry: &Entry) -> Money {
-    // The balance before an entry was one, so the difference fits.
+    // The balance before the entry fits by construction.
     entry
         .balance_after
         .with_minor_units(entry.balance_after.minor_units.wrapping_sub(entry.amount.minor_units))
 }
 
-/// The account as its first entry left it: the rules make it from the same command again.
-fn created_account(command: &Command, entry: &Entry) -> Option<v1::Account> {
-    let context =
-        Context { now: entry.time, ahead_max: Duration::ZERO, request_id: entry.request_id.clone() };
-    decide(|_| None, command, &context).ok().map(|plan| account(&plan.primary.account))
+/// The account as its first entry left it.
+fn created_account(opened: Option<&OpenAccount>, entry: &Entry) -> Option<v1::Account> {
+    let (open, EntryKind::AccountOpened { overdraft_limit }) = (opened?, &entry.kind) else { return None };
+    Some(account(&Account {
+        id: entry.account_id.clone(),
+        account_type: open.account_type(),
+        currency: open.currency(),
+        owner: open.owner().clone(),
+        labels: open.labels().clone(),
+        state: AccountState::Active,
+        balance: entry.balance_after,
+        overdraft_limit: *overdraft_limit,
+        version: entry.sequence,
+        opened_at: entry.time,
+        updated_at: entry.time,
+        head: entry.hash,
+    }))
 }
 
-/// How the interest came about, calculated once more from what the entry says.
-fn breakdown(_: &Command, entry: &Entry) -> Option<v1::InterestBreakdown> {
+/// How the interest was calculated, from what the entry says.
+fn breakdown(entry: &Entry) -> Option<v1::InterestBreakdown> {
     let EntryKind::Interest { terms, period } = &entry.kind else {
         return None;
     };
@@ -151,19 +179,10 @@ pub(super) fn duration(duration: Duration) -> prost_types::Duration {
 pub(super) fn account(account: &Account) -> v1::Account {
     v1::Account {
         account_id: account.id.to_string(),
-        account_type: match account.account_type {
-            AccountType::Savings => v1::AccountType::Savings,
-            AccountType::Checking => v1::AccountType::Checking,
-        }
-        .into(),
+        account_type: enums::account_type_to_wire(account.account_type).into(),
         currency_code: account.currency.code().to_owned(),
         owner: account.owner.as_str().to_owned(),
-        state: match account.state {
-            AccountState::Active => v1::AccountState::Active,
-            AccountState::Frozen => v1::AccountState::Frozen,
-            AccountState::Closed => v1::AccountState::Closed,
-        }
-        .into(),
+        state: enums::account_state_to_wire(account.state).into(),
         balance: Some(money(account.balance)),
         overdraft_limit: Some(money(account.overdraft_limit)),
         version: count(account.version),
@@ -214,15 +233,15 @@ pub(super) fn entry(entry: &Entry) -> v1::Entry {
     }
 }
 
-/// As it prints, in memory that need not grow.
+/// Formats the id without growing the string.
 fn transaction_id(entry: &Entry) -> String {
     let mut text = String::with_capacity(TRANSACTION_ID_BYTES);
-    // Memory takes whatever is written.
+    // Writing to a string cannot fail.
     let _ = write!(text, "{}", entry.transaction_id);
     text
 }
 
-/// What is counted one by one never comes near the end of 63 bits.
+/// Counts stay far below 63 bits.
 pub(super) fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -236,31 +255,8 @@ fn interest_terms(terms: &interest::Terms, period: Period) -> v1::InterestTerms 
         annual_interest_rate: terms.annual_rate.to_string(),
         start_date,
         end_date,
-        day_count: match terms.day_count {
-            DayCount::Act365Fixed => v1::DayCount::Act365Fixed,
-            DayCount::Act360 => v1::DayCount::Act360,
-            DayCount::ActActIsda => v1::DayCount::ActActIsda,
-            DayCount::Thirty360Bond => v1::DayCount::Thirty360Bond,
-            DayCount::ThirtyE360 => v1::DayCount::ThirtyE360,
-        }
-        .into(),
-        compounding: match terms.compounding {
-            Compounding::Simple => v1::Compounding::Simple,
-            Compounding::Daily => v1::Compounding::Daily,
-            Compounding::Monthly => v1::Compounding::Monthly,
-            Compounding::Quarterly => v1::Compounding::Quarterly,
-            Compounding::Yearly => v1::Compounding::Yearly,
-        }
-        .into(),
-        rounding_mode: match terms.rounding_mode {
-            RoundingMode::HalfEven => v1::RoundingMode::HalfEven,
-            RoundingMode::HalfUp => v1::RoundingMode::HalfUp,
-            RoundingMode::HalfDown => v1::RoundingMode::HalfDown,
-            RoundingMode::Down => v1::RoundingMode::Down,
-            RoundingMode::Up => v1::RoundingMode::Up,
-            RoundingMode::Floor => v1::RoundingMode::Floor,
-            RoundingMode::Ceiling => v1::RoundingMode::Ceiling,
-        }
-        .into(),
+        day_count: enums::day_count_to_wire(terms.day_count).into(),
+        compounding: enums::compounding_to_wire(terms.compounding).into(),
+        rounding_mode: enums::rounding_mode_to_wire(terms.rounding_mode).into(),
     }
 }

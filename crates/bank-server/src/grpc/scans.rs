@@ -1,12 +1,10 @@
-//! A store from which one caller reads lists: a few reads at a time, fairly among all callers, and each paid for.
+//! A store from which one caller reads lists: a few reads at a time, shared fairly among callers and charged to them.
 //!
-//! A list with a filter looks at up to ten thousand entries for a reply that may be empty. So what is looked at
-//! counts against the caller's rate, as calls do, once it is known how much it was; whoever has no room left for it
-//! waits, and holds up nobody.
+//! A list with a filter reads up to ten thousand entries for a reply that may be empty. So what was read counts against
+//! the caller's rate limit, like calls. A caller above the limit waits, and delays nobody else.
 
 use std::sync::Arc;
 
-use crate::admission::{Allowance, Resource};
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 use bank_store::{
@@ -14,7 +12,9 @@ use bank_store::{
     clock::Timekeeper,
 };
 
-/// How many accounts or entries count as one more call: reading so many takes about as long as the rest of a call.
+use crate::admission::{Allowance, Resource};
+
+/// How many accounts or entries count as one more call: reading this many takes about as long as the rest of a call.
 const ITEMS_PER_CALL: usize = 50;
 
 /// The store, as one caller reads lists from it.
@@ -28,8 +28,8 @@ impl Scans {
         Self { store, caller }
     }
 
-    /// Reads a part of a list. Its place is taken until the read has ended, even if the caller leaves: a read of a
-    /// file goes on in its thread. It is free before the read is paid for.
+    /// Reads a part of a list. The read holds its permit until it has ended, even if the caller leaves: a read of a file
+    /// continues in its thread. The permit is free before the caller is charged.
     async fn scan<T: Send + 'static, Read>(
         &self,
         read: impl FnOnce(Arc<dyn Store>) -> Read,
@@ -110,34 +110,4 @@ impl Store for Scans {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bank_store::MemoryStore;
-    use futures::FutureExt as _;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::admission::one_scan;
-
-    /// Callers who reset their calls could have as many reads under way as the store allows in all.
-    #[tokio::test]
-    async fn a_read_keeps_its_place_until_it_has_ended_even_if_its_caller_leaves() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::from_hours(1)));
-        let caller = one_scan();
-        let scans = Scans::new(store, caller.clone());
-        let (end, ended) = oneshot::channel::<()>();
-        {
-            let read = scans.scan(|_| async move {
-                let _ = ended.await;
-                Ok(vec![0])
-            });
-            tokio::pin!(read);
-            assert!(read.as_mut().now_or_never().is_none());
-        }
-        tokio::task::yield_now().await;
-        assert!(caller.take(Resource::Scans, 1).now_or_never().is_none(), "the read goes on");
-        end.send(()).unwrap();
-        drop(caller.take(Resource::Scans, 1).await);
-    }
-}
+mod tests;

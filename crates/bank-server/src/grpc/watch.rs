@@ -1,4 +1,4 @@
-//! The watch, as a stream of replies that never ends by itself.
+//! The watch: a stream of replies that never ends by itself.
 
 use std::{pin::pin, sync::Arc};
 
@@ -7,7 +7,7 @@ use bank_proto::v1;
 use bank_store::Store;
 use tokio::time::timeout;
 
-use super::{BankApi, call::ReplyTo, parse::WatchQuery, read, render, scans::Scans};
+use super::{api::BankApi, call::ReplyTo, parse::WatchQuery, read, render, scans::Scans};
 use crate::{
     admission::Resource,
     auth::{Access, Extent},
@@ -45,7 +45,7 @@ pub(super) async fn transactions(
         send(&reply_to, entries, &token, options).await?;
         let mut next = pin!(watch.next());
         entries = loop {
-            // However long the store takes, the caller hears that there is somebody.
+            // A heartbeat, however long the store takes.
             match timeout(options.heartbeat_interval, &mut next).await {
                 Ok(next) => break next?,
                 Err(_) => send(&reply_to, Vec::new(), &token, options).await?,
@@ -54,7 +54,7 @@ pub(super) async fn transactions(
     }
 }
 
-/// Hands a reply over to a caller who may take their time for it, but not for ever.
+/// Sends a reply; fails if the caller does not take it in time.
 async fn send(
     reply_to: &ReplyTo<v1::WatchTransactionsResponse>,
     entries: Vec<Entry>,
@@ -66,7 +66,7 @@ async fn send(
         resume_token: token.to_owned(),
         heartbeat_interval: Some(render::duration(options.heartbeat_interval)),
     };
-    // While it waits, there is only one of them.
+    // Only the reply is in memory while it waits.
     drop(entries);
     let sent = timeout(options.consumer_timeout, reply_to.send(reply)).await;
     sent.map_err(|_| Failure::limit(LimitKind::ConsumerTimeout, options.consumer_timeout.as_millis()))?

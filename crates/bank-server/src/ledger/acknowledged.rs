@@ -1,14 +1,12 @@
-//! What this server has acknowledged, and whether it is still there.
+//! The writes that this server has acknowledged, and whether they are still in the store.
 //!
-//! A store may go back: a Redis that crashes with `everysec` loses its last writes, and so does a
-//! failover to a replica that had not got them. Nobody tells the bank. But a server remembers the
-//! newest entry of each account that it has acknowledged, and knows better where it sees an account
-//! without that entry: whenever it reads one, and by a sweep of all that it remembers at the
-//! beginning of each epoch of the store.
+//! A store may go back to an earlier state: a Redis that crashes with `everysec` loses its last writes, and so does a
+//! failover to a replica that lagged behind. The bank is not told. But the server remembers the newest entry of each
+//! account that it has acknowledged. It notices an account without that entry whenever it reads one, and by a sweep over all
+//! remembered accounts at the beginning of each epoch of the store.
 //!
-//! There is no false alarm: entries are never removed and never change, so what was acknowledged
-//! before a read began is in what was read, whoever else has written to it. What another server has
-//! acknowledged, or this one has forgotten, is not noticed.
+//! There are no false alarms: entries are never removed and never change, so what was acknowledged before a read began is
+//! in what was read, whoever else has written. What another server acknowledged, or this one has evicted, is not noticed.
 
 use std::{
     cmp::Ordering,
@@ -24,24 +22,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::{metrics::Metrics, notifier::Notifier};
 
-/// How many accounts a sweep reads at a time: few enough that it holds up nobody.
+/// How many accounts a sweep reads at a time: few enough to delay no other call.
 const SWEEP_ACCOUNTS_MAX: usize = 256;
 
-/// The pause before a sweep tries again to read what it could not.
+/// The pause before a sweep repeats a read that failed.
 const SWEEP_PAUSE: Duration = Duration::from_millis(200);
 
-/// What of that which this server has acknowledged is known to be lost.
+/// The writes that this server acknowledged and that are known to be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostWrites {
-    /// How many accounts were found without an entry that was acknowledged.
+    /// How many accounts lack an acknowledged entry.
     pub accounts: u64,
-    /// How many entries they lack at least: the store does not say what was overwritten.
+    /// How many entries they lack at least. What was overwritten cannot be counted.
     pub entries_min: u64,
-    /// When the last of them was found.
+    /// When the last loss was found.
     pub found_at: Option<Timestamp>,
 }
 
-/// A handle to what was acknowledged; cheap to clone.
+/// The newest acknowledged entry of each account; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Acknowledged {
     shared: Arc<Shared>,
@@ -55,7 +53,7 @@ struct Shared {
     lost: Mutex<LostWrites>,
 }
 
-/// The newest entry of an account that was acknowledged. All before it follows from its hash.
+/// The newest acknowledged entry of an account. Its hash covers all entries before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     entry_id: EntryId,
@@ -76,7 +74,7 @@ impl Mark {
         self.entry_id.sequence
     }
 
-    /// Whether the history of the account has the very entry.
+    /// Whether the entry is in the history of the account.
     async fn is_in_history(&self, store: &dyn Store, id: &AccountId) -> Result<bool, StoreError> {
         let EntryId { time, sequence } = self.entry_id;
         let query = EntriesQuery {
@@ -89,16 +87,16 @@ impl Mark {
         match store.entries(&query).await {
             Ok(entries) => Ok(entries.first().is_some_and(|entry| entry.hash == self.hash)),
             Err(error) if error.is_retryable() => Err(error),
-            // It is there, if damaged: whoever reads it is told.
+            // It is damaged and not lost. Whoever reads it gets the error.
             Err(_) => Ok(true),
         }
     }
 }
 
-/// Whether an account that was read has what was acknowledged before.
+/// Whether an account that was read has the acknowledged entry.
 enum Finding {
     Kept,
-    /// It has gone on since; its history tells.
+    /// There are newer entries; only the history can tell.
     Newer {
         found_version: u64,
     },
@@ -108,7 +106,7 @@ enum Finding {
 }
 
 impl Acknowledged {
-    /// Remembers up to so many accounts, those that were written to last.
+    /// Remembers the `accounts_max` accounts that were written to last.
     pub(super) fn new(
         accounts_max: usize,
         clock: Timekeeper,
@@ -120,8 +118,7 @@ impl Acknowledged {
         Self { shared: Arc::new(Shared { clock, metrics, notifier, marks, lost: Mutex::default() }) }
     }
 
-    /// A commit that leaves accounts so, the last of each as it is now, is about to be acknowledged. Those who
-    /// watch them hear of it.
+    /// Remembers the accounts of a commit that is about to be acknowledged, in order, and notifies their watches.
     pub(super) fn note<'a>(&self, accounts: impl IntoIterator<Item = &'a Account>) {
         let now = Instant::now();
         let mut marks = self.marks();
@@ -135,7 +132,7 @@ impl Acknowledged {
         }
     }
 
-    /// An account has been read by a call that began at `asked_at`.
+    /// Compares an account that was read by a call that began at `asked_at`.
     pub(super) fn compare(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) {
         if let Some((mark, Finding::Lost { found_version })) = self.finding(id, found, asked_at) {
             self.report(id, &mark, found_version);
@@ -146,14 +143,14 @@ impl Acknowledged {
         *self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at all that is remembered whenever the store may have gone back. Runs for ever.
+    /// Reads all remembered accounts whenever the store may have gone back. Runs for ever.
     pub(super) async fn sweep_each_epoch(self, store: Arc<dyn Store>) {
         let mut epoch = 0;
         loop {
             epoch = store.epoch_after(epoch).await;
             tokio::select! {
                 () = self.sweep(&*store) => {}
-                // It has to begin anew.
+                // The sweep starts again.
                 _ = store.epoch_after(epoch) => {}
             }
         }
@@ -166,7 +163,7 @@ impl Acknowledged {
                 sleep(SWEEP_PAUSE).await;
             }
         }
-        tracing::debug!(accounts = ids.len(), "looked whether what was acknowledged is still there");
+        tracing::debug!(accounts = ids.len(), "checked that all acknowledged entries are in the store");
     }
 
     async fn sweep_some(&self, store: &dyn Store, ids: &[AccountId]) -> Result<(), StoreError> {
@@ -174,25 +171,25 @@ impl Acknowledged {
         match store.load(ids).await {
             Ok(accounts) => {
                 for (id, found) in ids.iter().zip(accounts) {
-                    self.look_into(store, id, found.as_ref(), asked_at).await?;
+                    self.compare_history(store, id, found.as_ref(), asked_at).await?;
                 }
                 Ok(())
             }
             Err(error) if error.is_retryable() => Err(error),
-            // One that cannot be read must not hide the others.
+            // A damaged account must not hide the others.
             Err(_) if ids.len() > 1 => {
                 for id in ids {
                     Box::pin(self.sweep_some(store, std::slice::from_ref(id))).await?;
                 }
                 Ok(())
             }
-            // Whoever needs it is told.
+            // Whoever needs the account gets the error.
             Err(_) => Ok(()),
         }
     }
 
-    /// Compares an account, by its history if that has gone on.
-    async fn look_into(
+    /// Compares an account, and its history if there are newer entries.
+    async fn compare_history(
         &self,
         store: &dyn Store,
         id: &AccountId,
@@ -210,7 +207,7 @@ impl Acknowledged {
     }
 
     fn finding(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) -> Option<(Mark, Finding)> {
-        // What was acknowledged since may not be in what was read.
+        // An entry acknowledged since then may be missing from what was read.
         let mark = self.marks().peek(id).copied().filter(|mark| mark.noted_at < asked_at)?;
         let found_version = found.map_or(0, |account| account.version);
         let finding = match found_version.cmp(&mark.version()) {
@@ -221,7 +218,7 @@ impl Acknowledged {
         Some((mark, finding))
     }
 
-    /// Says once what is lost, however many find out.
+    /// Reports a loss once, however often it is found.
     fn report(&self, id: &AccountId, mark: &Mark, found_version: u64) {
         let mut marks = self.marks();
         if marks.peek(id) != Some(mark) {
@@ -229,7 +226,7 @@ impl Acknowledged {
         }
         marks.pop(id);
         drop(marks);
-        // Others may have been written in the place of those that are gone.
+        // New entries may have replaced the lost ones.
         let entries_min = mark.version().saturating_sub(found_version).max(1);
         self.shared.metrics.entries_lost(entries_min);
         let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);

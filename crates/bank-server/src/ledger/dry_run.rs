@@ -1,8 +1,8 @@
-//! Dry runs: what batches would come to, one after another, each on what those before would leave.
+//! Dry runs: what batches would come to, each on what the batches before it would leave.
 //!
-//! Nothing is written, and nothing is read but accounts, each once. So a dry run tells what a real run would come to
-//! if nobody else used its accounts meanwhile, and if its request ids were not used before it. It tells nothing of the
-//! balance of an account that is not the caller's, however much it pays into it: that is taken to be zero.
+//! Nothing is written, and each account is read once. So a dry run returns what a real run would return if nobody else used
+//! its accounts meanwhile and its request ids were new. It reveals nothing of the balance of an account that its caller may
+//! not see, however much it pays in: that balance is taken as zero.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,42 +14,47 @@ use bank_store::Store;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Batch, BatchResults, Error, Executed, Operation, aborted, decide, repetition,
-    submission::fresh_request_id,
+    error::Error,
+    operation::{BatchResults, Executed, Operation, aborted, decide, find_repeated, new_request_id},
 };
 
-/// What an account or a request takes besides its contents, about: its slot in a table, and what allocations cost.
+/// About what an account or a request takes in memory besides its contents: a slot in a table, and allocations.
 const OVERHEAD_BYTES: usize = 64;
 
-/// What the batches of a dry run have come to so far.
+/// What the batches of a dry run would have left so far.
 #[derive(Debug, Default)]
 pub struct DryRun {
-    /// As they would leave them; `None` for one that does not exist.
+    /// `None` for an account that does not exist.
     accounts: HashMap<AccountId, Option<Arc<Account>>>,
-    /// What named requests meant and came to, as a repetition of them is answered.
+    /// What requests with an id meant, and the outcome that a repetition gets.
     requests: HashMap<(AccountId, RequestId), (Fingerprint, Result<Executed, Error>)>,
     bytes: usize,
 }
 
 impl DryRun {
-    /// About how much memory it takes.
+    /// About how much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What the next batch would come to. A batch whose accounts cannot be read changes nothing.
-    pub(super) async fn next(&mut self, store: &dyn Store, batch: Batch) -> Result<BatchResults, Error> {
-        let Batch { operations, atomic, deadline } = batch;
-        self.read(store, &operations, deadline).await?;
+    /// Runs the next batch. A batch whose accounts cannot be read changes nothing.
+    pub(super) async fn next(
+        &mut self,
+        store: &dyn Store,
+        operations: &[Operation],
+        atomic: bool,
+        deadline: Instant,
+    ) -> Result<BatchResults, Error> {
+        self.read(store, operations, deadline).await?;
         let clock = store.clock();
         let context = Context { now: clock.now()?, ahead_max: clock.ahead_max(), request_id: None };
         if atomic {
-            return Ok(self.all_or_none(&operations, &context));
+            return Ok(self.all_or_none(operations, &context));
         }
         Ok(operations.iter().map(|operation| self.execute(operation, &context)).collect())
     }
 
-    /// Reads the accounts that are not known yet.
+    /// Reads the accounts that it does not have yet.
     async fn read(
         &mut self,
         store: &dyn Store,
@@ -64,15 +69,15 @@ impl DryRun {
         }
         let loaded = timeout_at(deadline, store.load(&missing)).await.map_err(|_| {
             let named = operations.iter().find_map(|operation| operation.request_id.clone());
-            Error::DeadlineExceeded { request_id: named.unwrap_or_else(fresh_request_id) }
+            Error::DeadlineExceeded { request_id: named.unwrap_or_else(new_request_id) }
         })??;
-        // One caller makes all of them.
+        // All operations have one caller.
         let is_visible = |account: &Account| {
             operations.first().is_some_and(|operation| operation.access.reaches(&account.owner))
         };
         for (id, account) in missing.into_iter().zip(loaded) {
             let account = account.map(|mut account| {
-                // Else whoever pays more and more into it would learn its balance, from when it is full.
+                // A deposit that overflows the balance would reveal it.
                 if !is_visible(&account) {
                     account.balance.minor_units = 0;
                 }
@@ -94,37 +99,37 @@ impl DryRun {
 
     fn all_or_none(&mut self, operations: &[Operation], context: &Context) -> BatchResults {
         let count = operations.len();
-        let named = operations.iter().enumerate().filter_map(|(place, operation)| {
-            Some((place, operation.command.account_id(), operation.request_id.as_ref()?))
+        let requests = operations.iter().enumerate().filter_map(|(index, operation)| {
+            Some((index, operation.command.account_id(), operation.request_id.as_ref()?))
         });
-        if let Some((place, error)) = repetition(named) {
-            return aborted(count, place, error);
+        if let Some((index, error)) = find_repeated(requests) {
+            return aborted(count, index, error);
         }
         let known: Vec<_> = operations.iter().map(|operation| self.known(operation)).collect();
         if known.iter().all(|known| matches!(known, Some(Ok(_)))) {
             return known.into_iter().flatten().collect();
         }
         let known = known.into_iter().zip(operations).enumerate();
-        let mut known = known.filter_map(|(place, (known, operation))| Some((place, known?, operation)));
-        if let Some((place, known, operation)) = known.next() {
+        let mut known = known.filter_map(|(index, (known, operation))| Some((index, known?, operation)));
+        if let Some((index, known, operation)) = known.next() {
             let error = known.err().unwrap_or_else(|| Error::PartlyExecuted {
-                request_id: operation.request_id.clone().unwrap_or_else(fresh_request_id),
+                request_id: operation.request_id.clone().unwrap_or_else(new_request_id),
                 account_id: operation.command.account_id().clone(),
             });
-            return aborted(count, place, error);
+            return aborted(count, index, error);
         }
         let touched = operations.iter().flat_map(|operation| operation.command.account_ids());
         let before: Vec<_> =
             touched.map(|id| (id.clone(), self.accounts.get(id).cloned().flatten())).collect();
         let mut results = Vec::with_capacity(count);
-        for (place, operation) in operations.iter().enumerate() {
+        for (index, operation) in operations.iter().enumerate() {
             let result = self.decide(operation, context);
             if let Err(error) = &result {
                 for (id, account) in before {
                     self.put(id, account);
                 }
                 self.record(operation, &result);
-                return aborted(count, place, error.clone());
+                return aborted(count, index, error.clone());
             }
             results.push(result);
         }
@@ -137,20 +142,20 @@ impl DryRun {
     fn decide(&mut self, operation: &Operation, context: &Context) -> Result<Executed, Error> {
         let Operation { access, command, request_id } = operation;
         let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_deref);
-        let extent = access.extent(command, account(command.account_id()));
+        let owner = account(command.account_id()).map(|account| account.owner.clone());
         let context = Context { request_id: request_id.clone(), ..context.clone() };
         let plan = decide(access, account, command, &context).map_err(|rejection| Error::Rejected {
             rejection,
             replayed: false,
-            extent,
+            owner: owner.clone(),
         })?;
         for account in plan.changes().map(|change| &change.account) {
             self.put(account.id.clone(), Some(Arc::clone(account)));
         }
-        Ok(Executed { entry: plan.primary.entry, replayed: false, dry_run: true, extent })
+        Ok(Executed { entry: plan.primary.entry, replayed: false, owner })
     }
 
-    /// What a request comes to that was made before.
+    /// The outcome of a request that was made before.
     fn known(&self, operation: &Operation) -> Option<Result<Executed, Error>> {
         let request_id = operation.request_id.clone()?;
         let account_id = operation.command.account_id().clone();

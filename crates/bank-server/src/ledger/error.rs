@@ -1,24 +1,23 @@
 //! Why a command was not carried out.
 
-use bank_domain::{AccountId, Rejection, RequestId};
+use bank_domain::{AccountId, Owner, Rejection, RequestId};
 use bank_store::{StoreError, clock::ClockOff};
-
-use crate::auth::Extent;
 
 /// Why a command was not carried out, or is not known to have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The rules forbid it.
+    /// A business rule forbids it.
     #[error("{rejection}")]
     Rejected {
-        /// Which rule.
+        /// The rule.
         rejection: Rejection,
         /// Whether this is the outcome of an earlier call with the same request id.
         replayed: bool,
-        /// How far the command reached.
-        extent: Extent,
+        /// The owner of the account that the command names first, if that exists. For the audit trail: callers must not
+        /// see it.
+        owner: Option<Owner>,
     },
-    /// The request id has been used for something else.
+    /// The request id was used for something else.
     #[error("request id {request_id} has been used on account {account_id} for a different request")]
     RequestIdReused {
         /// The id.
@@ -36,13 +35,12 @@ pub enum Error {
         request_id: RequestId,
         /// The account that scopes it.
         account_id: AccountId,
-        /// Which operation has it, counted from 0.
+        /// The index of one operation, counted from 0.
         first: usize,
-        /// Which other one.
+        /// The index of the other.
         second: usize,
     },
-    /// The request id, in an atomic batch, is of a request that was carried out before, and others of the
-    /// batch were not. Nothing was done.
+    /// An operation of an atomic batch was carried out before, and others were not. Nothing was done.
     #[error(
         "request id {request_id} on account {account_id} was carried out before, and other operations of its \
          batch were not"
@@ -53,10 +51,10 @@ pub enum Error {
         /// The account that scopes it.
         account_id: AccountId,
     },
-    /// Another operation of its atomic batch failed. Nothing was done.
+    /// Another operation of the atomic batch failed. Nothing was done.
     #[error("operation {failed_operation} of the atomic batch failed")]
     BatchAborted {
-        /// Which one, counted from 0.
+        /// Its index, counted from 0.
         failed_operation: usize,
     },
     /// Too many commands wait already. Nothing was done.
@@ -71,7 +69,7 @@ pub enum Error {
         /// The request to repeat, to find out.
         request_id: RequestId,
     },
-    /// It may have been done: the store did not say in time.
+    /// The store did not answer in time. It may have been done.
     #[error("the outcome is not known: {reason}")]
     OutcomeUnknown {
         /// The request to repeat, to find out.
@@ -79,7 +77,7 @@ pub enum Error {
         /// What the store said last.
         reason: String,
     },
-    /// The clock of the server is off: nothing can be dated by it. Nothing was done.
+    /// The clock of the server is wrong, so entries cannot be dated. Nothing was done.
     #[error(transparent)]
     ClockOff(#[from] ClockOff),
     /// The server is stopping. Nothing was done.

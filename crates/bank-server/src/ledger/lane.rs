@@ -1,12 +1,13 @@
-//! One lane: the commands that wait on it, and the work of its sequencer.
+//! One lane: a queue of commands, and the sequencer that works through it.
 //!
-//! The work is one future. A task of its own drives it; but a caller who is alone takes it a step further in the
-//! task's place, if the sequencer waits for a command. A store in memory has then committed before the
-//! caller would wait, and a store that is elsewhere is already asked: nobody is woken for it. It stays the
-//! task that is woken, so a caller who leaves takes nothing along.
+//! The sequencer is one future, which a task of its own drives.
 //!
-//! Where there are others, the task lets those that can run queue their commands first. Nothing is waited
-//! for, and many commands that go through the same code together cost less than one after the other.
+//! **Inline execution.** A caller with no other call in flight polls that future itself, if the sequencer waits for a
+//! command. A store in memory has then committed before the caller would wait, and a remote store has been asked, without
+//! waking another task. The waker remains that of the task, so a caller that leaves interrupts nothing.
+//!
+//! With other calls in flight, the task first yields, so that they can queue their commands. Nothing is waited for, and
+//! many commands that run through the same code together cost less than one after the other.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +20,7 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::task::yield_now;
 
-use super::{Error, submission::Submission};
+use super::{error::Error, submission::Submission};
 use crate::metrics::Metrics;
 
 /// Where commands are queued; cheap to clone.
@@ -29,15 +30,18 @@ pub(super) struct Lane {
     work: Arc<Work>,
 }
 
-/// Where they are taken out.
+/// The end of the queue that the sequencer takes commands from.
 pub(super) struct Commands {
     queue: Arc<Queue>,
 }
 
-/// Does the work of a lane until it is over.
+/// Drives the sequencer of a lane until it ends.
 pub(super) struct Driver {
     work: Arc<Work>,
 }
+
+/// The sequencer; `None` once it has ended or panicked.
+type Work = Mutex<Option<BoxFuture<'static, ()>>>;
 
 struct Queue {
     metrics: Arc<Metrics>,
@@ -49,19 +53,16 @@ struct Queue {
 struct State {
     commands: VecDeque<Submission>,
     is_closed: bool,
-    /// How many commands the sequencer waits for, or has waited for last.
+    /// How many commands the sequencer waits for.
     awaited: Option<usize>,
-    /// Wakes the driver, once it has begun.
+    /// Wakes the driver; `None` until the sequencer has waited once.
     driver: Option<Waker>,
-    /// While somebody else does the work: how often commands may still be taken out for it.
-    turns_left: Option<u32>,
+    /// During inline execution: how often the sequencer may still go on with new commands.
+    inline_turns_left: Option<u32>,
 }
 
-/// None once it is over.
-struct Work(Mutex<Option<BoxFuture<'static, ()>>>);
-
 impl Lane {
-    /// A lane on which so many commands may wait, with the work to be done on it.
+    /// A lane with a bounded queue. `work` makes its sequencer, given the commands.
     pub(super) fn new<W: Future<Output = ()> + Send + 'static>(
         commands_max: usize,
         metrics: Arc<Metrics>,
@@ -69,40 +70,40 @@ impl Lane {
     ) -> (Self, Driver) {
         let queue = Arc::new(Queue { metrics, commands_max, state: Mutex::default() });
         let work = Box::pin(work(Commands { queue: Arc::clone(&queue) }));
-        let work = Arc::new(Work(Mutex::new(Some(work))));
+        let work = Arc::new(Mutex::new(Some(work as BoxFuture<'static, ()>)));
         (Self { queue, work: Arc::clone(&work) }, Driver { work })
     }
 
-    /// Queues commands one after the other, with no others in between; `alone` if no others are on their way.
+    /// Queues commands in one piece. `inline` lets the sequencer run in the caller's task.
     pub(super) fn push(
         &self,
         commands: impl IntoIterator<Item = Submission, IntoIter: ExactSizeIterator>,
-        alone: bool,
+        inline: bool,
     ) -> Result<(), Error> {
         let Some(driver) = self.queue.push(commands.into_iter())? else { return Ok(()) };
-        if !alone {
+        if !inline {
             driver.wake();
             return Ok(());
         }
-        let mut work = self.work.lock();
-        self.queue.state().turns_left = Some(1);
-        let done = work.poll(&mut Context::from_waker(&driver));
-        self.queue.state().turns_left = None;
+        let mut work = lock(&self.work);
+        self.queue.state().inline_turns_left = Some(1);
+        let polled = poll_work(&mut work, &mut Context::from_waker(&driver));
+        self.queue.state().inline_turns_left = None;
         drop(work);
-        if done.is_ready() {
+        if polled.is_ready() {
             driver.wake();
         }
         Ok(())
     }
 
-    /// Lets nothing more in. The work is over once all that waits is done.
+    /// Accepts no more commands. The sequencer ends once all that wait are answered.
     pub(super) fn close(&self) {
         self.queue.close();
     }
 }
 
 impl Queue {
-    /// Returns what wakes the driver if that waits for no more.
+    /// Returns the waker of the driver, if the sequencer waits for no more commands than there are now.
     fn push(&self, commands: impl ExactSizeIterator<Item = Submission>) -> Result<Option<Waker>, Error> {
         let mut state = self.state();
         if state.is_closed {
@@ -118,7 +119,7 @@ impl Queue {
         Ok(state.driver.as_ref().filter(|_| is_enough).cloned())
     }
 
-    /// False: there are not so many, and will not be.
+    /// Ready with false: the queue is closed and has fewer commands.
     fn poll_wait(&self, awaited: usize, context: &Context<'_>) -> Poll<bool> {
         let mut state = self.state();
         if state.commands.len() < awaited {
@@ -129,8 +130,8 @@ impl Queue {
             state.driver = Some(context.waker().clone());
             return Poll::Pending;
         }
-        match &mut state.turns_left {
-            // There is more than whoever helps came with.
+        match &mut state.inline_turns_left {
+            // The rest is for the driver.
             Some(0) => {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
@@ -150,13 +151,12 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 impl Commands {
-    /// Waits until there is a command to be taken. False: there are none, and will be none.
+    /// Waits for a command. False: the queue is closed and empty.
     ///
     /// Cancel safe.
     pub(super) async fn wait(&mut self) -> bool {
@@ -168,7 +168,7 @@ impl Commands {
                 polled
             });
             let is_more = is_more.await;
-            if !was_idle || !is_more || self.queue.state().turns_left.is_some() {
+            if !was_idle || !is_more || self.queue.state().inline_turns_left.is_some() {
                 return is_more;
             }
             yield_now().await;
@@ -176,7 +176,7 @@ impl Commands {
         }
     }
 
-    /// Waits until there are so many commands to be taken, for ever if there never will be.
+    /// Waits for this many commands, for ever if the queue is closed before.
     ///
     /// Cancel safe.
     pub(super) async fn wait_for(&mut self, count: usize) {
@@ -187,14 +187,14 @@ impl Commands {
         .await;
     }
 
-    /// Takes commands out.
+    /// Gives access to the queued commands.
     pub(super) fn take<T>(&mut self, take: impl FnOnce(&mut VecDeque<Submission>) -> T) -> T {
         take(&mut self.queue.state().commands)
     }
 }
 
 impl Drop for Commands {
-    /// If the sequencer fails, those who wait must hear of it.
+    /// If the sequencer panics, its callers are told: their commands are dropped.
     fn drop(&mut self) {
         self.queue.close();
         let left = std::mem::take(&mut self.queue.state().commands);
@@ -202,31 +202,25 @@ impl Drop for Commands {
     }
 }
 
-impl Work {
-    fn lock(&self) -> Doing<'_> {
-        Doing(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+/// Polls the sequencer. It is taken out meanwhile: if it panics, it has ended.
+fn poll_work(work: &mut Option<BoxFuture<'static, ()>>, context: &mut Context<'_>) -> Poll<()> {
+    let Some(mut future) = work.take() else { return Poll::Ready(()) };
+    let polled = future.as_mut().poll(context);
+    if polled.is_pending() {
+        *work = Some(future);
     }
-}
-
-/// The work in the hands of whoever does it.
-struct Doing<'a>(MutexGuard<'a, Option<BoxFuture<'static, ()>>>);
-
-impl Doing<'_> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // Taken out meanwhile: if it panics, it is over.
-        let Some(mut work) = self.0.take() else { return Poll::Ready(()) };
-        let done = work.as_mut().poll(context);
-        if done.is_pending() {
-            *self.0 = Some(work);
-        }
-        done
-    }
+    polled
 }
 
 impl Future for Driver {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.work.lock().poll(context)
+        poll_work(&mut lock(&self.work), context)
     }
+}
+
+/// A panic while a lock is held leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

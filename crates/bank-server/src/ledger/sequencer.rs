@@ -1,15 +1,32 @@
-//! The loop that gives the commands of one lane their order.
+//! The sequencer of one lane: takes commands from the queue, decides them, commits them, and answers them.
+//!
+//! What always holds:
+//!
+//! * **Order.** Commands on an account take effect in the order of the queue, but for those that conflict: they are
+//!   decided again before anything newer (`conflicts` before `held` before the queue), and nothing newer is sent meanwhile.
+//! * **Cached accounts** are as all commits leave them, those in flight included, if each applies as decided. A stale
+//!   account costs a conflict and nothing else: the store compares heads.
+//! * **In flight** are at most [`COMMITS_MAX`] commits. They are answered in the order in which they were sent. Nothing is
+//!   sent behind a commit with a rejection: a rejection moves no head, so a later command could apply although the
+//!   rejection conflicts, and would then have overtaken it. For [`CALM`] after a conflict or a failure commits do not overlap.
+//! * **A conflict** evicts the accounts that the command was decided on, caches the current ones that the store
+//!   returned, and puts the command into `conflicts`. Those fill at most half of a batch and count against the limit of
+//!   the queue, so that an account in dispute does not hold up the others.
+//! * **The commands of an atomic batch** stay together: they are taken, decided, committed and answered as one.
+//! * **Every command is answered once.** If the sequencer panics, its commands are dropped, and their callers are told
+//!   that the outcome is unknown.
 
 use std::{
     collections::{HashMap, VecDeque},
+    iter,
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use bank_domain::{Account, AccountId};
-use bank_store::{Proposal, Store, StoreError};
+use bank_domain::{Account, AccountId, Plan};
+use bank_store::{Outcome, Store, StoreError};
 use futures::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, ready},
@@ -19,67 +36,60 @@ use futures::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Error, LedgerOptions,
+    accounts::AccountCache,
     acknowledged::Acknowledged,
     commit::{Committer, Ended},
+    error::Error,
     lane::Commands,
+    options::LedgerOptions,
     propose::propose,
-    remembered::Remembered,
+    settle::settle,
     submission::{Submission, abort},
 };
-use crate::metrics::Metrics;
 
-/// After so many commits in a row that only conflicted, the sequencer pauses before the next.
+/// After this many consecutive commits of conflicts only, the sequencer pauses before the next.
 const FRUITLESS_COMMITS_MAX: u32 = 3;
-/// How long it pauses then.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 
-/// How many commits are under way at once.
+/// How many commits are in flight at once.
 const COMMITS_MAX: usize = 2;
-/// How many commands there must be for a commit that is begun while another is under way: the fewer, the more each
-/// pays for its commit.
+/// How many commands must wait before a second commit is sent. Each command pays more for a smaller commit.
 const OVERLAPPING_COMMANDS_MIN: usize = 64;
-/// How long after something went another way than it was decided no commit is begun while another is under way.
-/// It takes those along that build on it, and where somebody else writes to the same accounts, more follows.
+/// How long commits do not overlap after one did not go as decided. What builds on it conflicts too, and where another
+/// server writes to the same accounts, more conflicts follow.
 const CALM: Duration = Duration::from_secs(1);
 
-/// What a sequencer does next.
 enum Next {
-    /// Commit what there is to be committed.
-    Begin,
-    /// Answer those whose commit is over.
-    Ended(Ended),
+    Commit,
+    Answer(Ended),
 }
 
-/// Decides and commits the commands of one lane, batch by batch.
 pub(super) struct Sequencer {
     committer: Arc<Committer>,
     commands: Commands,
-    pub(super) acknowledged: Acknowledged,
-    pub(super) remembered: Remembered,
-    /// Commands that were decided on what is no longer so.
-    again: VecDeque<Submission>,
-    /// Commands that were taken out of the queue, and must not be decided before those of `again`.
+    acknowledged: Acknowledged,
+    accounts: AccountCache,
+    /// Commands to be decided again.
+    conflicts: VecDeque<Submission>,
+    /// Commands taken from the queue that must not overtake those in `conflicts`.
     held: VecDeque<Submission>,
     commits: FuturesOrdered<BoxFuture<'static, Ended>>,
-    /// Whether there is a rejection in the last of them, behind which nothing is sent then. It moves no head, so what
-    /// comes after it could be carried out although it is not, and then it would be decided again after that.
+    /// Whether the newest of `commits` contains a rejection.
     has_rejections: bool,
-    /// When something last went another way than it was decided.
+    /// When a commit last went otherwise than decided.
     disturbed_at: Option<Instant>,
-    /// How many commits in a row have only conflicted.
+    /// How many consecutive commits had conflicts only.
     fruitless_commits: u32,
 }
 
 impl Sequencer {
     pub(super) fn new(committer: Committer, commands: Commands, acknowledged: Acknowledged) -> Self {
-        let remembered = Remembered::new(committer.options.accounts_remembered_max);
         Self {
+            accounts: AccountCache::new(committer.options.accounts_remembered_max),
             committer: Arc::new(committer),
             commands,
             acknowledged,
-            remembered,
-            again: VecDeque::new(),
+            conflicts: VecDeque::new(),
             held: VecDeque::new(),
             commits: FuturesOrdered::new(),
             has_rejections: false,
@@ -92,132 +102,88 @@ impl Sequencer {
     pub(super) async fn run(mut self) {
         while let Some(next) = self.next().await {
             match next {
-                Next::Begin => {
+                Next::Commit => {
                     if self.fruitless_commits >= FRUITLESS_COMMITS_MAX {
-                        // Somebody else is always faster, or what is stored never matches what is read.
+                        // Another server is always faster, or what is stored never matches what is read.
                         sleep(CONFLICT_PAUSE).await;
                     }
-                    self.begin().await;
+                    self.commit_next().await;
                 }
-                Next::Ended(ended) => self.end(ended),
+                Next::Answer(ended) => self.answer(ended),
             }
         }
     }
 
-    /// What is to be done next: begin a commit, if none is under way or one more is worth it, else wait for the end
-    /// of the one that was begun first.
+    /// Waits for what to do next: send a commit, or answer the oldest one.
     async fn next(&mut self) -> Option<Next> {
         if self.commits.is_empty() {
-            let is_more = !self.again.is_empty() || !self.held.is_empty() || self.commands.wait().await;
-            return is_more.then_some(Next::Begin);
+            let is_more = !self.conflicts.is_empty() || !self.held.is_empty() || self.commands.wait().await;
+            return is_more.then_some(Next::Commit);
         }
         let is_calm = self.disturbed_at.is_none_or(|at| at.elapsed() >= CALM);
-        if self.commits.len() == COMMITS_MAX || self.has_rejections || !self.again.is_empty() || !is_calm {
-            return self.commits.next().await.map(Next::Ended);
+        let may_overlap = self.commits.len() < COMMITS_MAX && !self.has_rejections && is_calm;
+        if !may_overlap || !self.conflicts.is_empty() {
+            return self.commits.next().await.map(Next::Answer);
         }
         let enough = OVERLAPPING_COMMANDS_MIN.min(self.committer.options.batch_commands_max);
         tokio::select! {
             biased;
-            ended = self.commits.next() => ended.map(Next::Ended),
-            () = self.commands.wait_for(enough) => Some(Next::Begin),
+            ended = self.commits.next() => ended.map(Next::Answer),
+            () = self.commands.wait_for(enough) => Some(Next::Commit),
         }
     }
 
-    /// Decides a batch, and begins to commit it.
-    async fn begin(&mut self) {
-        self.remembered.trim();
-        let batch = self.compose();
-        let batch = self.drop_late(batch);
-        let mut batch = self.recall(batch).await;
+    /// Decides a batch and sends its commit.
+    async fn commit_next(&mut self) {
+        self.accounts.trim();
+        let batch = self.take_batch();
+        let batch = self.without_late(batch);
+        let mut batch = self.with_accounts(batch).await;
         if batch.is_empty() {
             return;
         }
         let clock = self.committer.store.clock();
         let now = match clock.now() {
             Ok(now) => now,
-            Err(off) => return self.reject(batch, &off.into()),
+            Err(off) => {
+                chains(batch).for_each(|chain| abort(chain, 0, off.into(), &self.committer.metrics));
+                return;
+            }
         };
-        let proposals = propose(&mut batch, &mut self.remembered, now, clock.ahead_max());
-        let is_rejected = |proposal: &Proposal| proposal.decision.is_err();
-        self.has_rejections = proposals.iter().any(is_rejected);
+        let proposals = propose(&mut batch, &mut self.accounts, now, clock.ahead_max());
+        self.has_rejections = proposals.iter().any(|proposal| proposal.decision.is_err());
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
-        // On its way before anything else is done.
+        // Sent before anything else is done.
         self.commits.push_back(match poll!(&mut commit) {
             Poll::Ready(ended) => ready(ended).boxed(),
             Poll::Pending => commit,
         });
     }
 
-    /// Answers a batch, but for what has to be decided again.
-    fn end(&mut self, ended: Ended) {
-        let size = ended.batch.len();
-        if !ended.is_as_decided() {
-            self.disturbed_at = Some(Instant::now());
-        }
-        let conflicts = self.answer(ended);
-        self.fruitless_commits = if conflicts.len() < size { 0 } else { self.fruitless_commits + 1 };
-        self.again.extend(conflicts);
-    }
-
-    /// Answers a batch of which nothing is carried out.
-    fn reject(&self, batch: Vec<Submission>, error: &Error) {
-        let mut rest = VecDeque::from(batch);
-        while !rest.is_empty() {
-            let mut chain = Vec::new();
-            take_chains(&mut chain, 1, || rest.pop_front());
-            abort(chain, 0, error.clone(), self.metrics());
-        }
-    }
-
-    /// Answers a batch, and returns what has to be decided again.
-    fn answer(&mut self, ended: Ended) -> Vec<Submission> {
-        let Ended { batch, proposals, asked_at, committed } = ended;
-        match committed {
-            Ok(committed) => self.settle(batch, proposals, committed, asked_at),
-            Err(error) => {
-                self.remembered.forget(&proposals);
-                for submission in batch {
-                    let error = if error.is_outcome_unknown() {
-                        let request_id = submission.key.request_id.clone();
-                        Error::OutcomeUnknown { request_id, reason: error.to_string() }
-                    } else {
-                        Error::Store(error.clone())
-                    };
-                    submission.answer(self.metrics(), Err(error));
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.committer.metrics
-    }
-
-    /// Makes a batch of commands that have to be decided again, and of new ones: at most half of it of
-    /// the former, so that an account in dispute does not hold up all the others. A chain that begins
-    /// within its bounds is taken whole.
-    fn compose(&mut self) -> Vec<Submission> {
+    /// Takes the next batch: at most half of it conflicts, the rest from the queue. An atomic batch that begins within the limit
+    /// is taken whole.
+    fn take_batch(&mut self) -> Vec<Submission> {
         let LedgerOptions { batch_commands_max: batch_max, queue_commands_max: queue_max, .. } =
             self.committer.options;
-        let again = &mut self.again;
-        let mut batch = Vec::with_capacity(batch_max.min(again.len() + self.commands.take(|it| it.len())));
-        take_chains(&mut batch, batch_max.div_ceil(2), || again.pop_front());
-        // What waits to be decided again counts against the bound of the queue.
-        let room = queue_max.saturating_sub(again.len());
+        let conflicts = &mut self.conflicts;
+        let waiting = conflicts.len() + self.commands.take(|queue| queue.len());
+        let mut batch = Vec::with_capacity(batch_max.min(waiting));
+        take_chains(&mut batch, batch_max.div_ceil(2), || conflicts.pop_front());
+        let room = queue_max.saturating_sub(conflicts.len());
         let size_max = batch_max.min(batch.len() + room);
         take_chains(&mut batch, size_max, || self.held.pop_front());
-        let before = batch.len();
-        self.commands.take(|waiting| take_chains(&mut batch, size_max, || waiting.pop_front()));
+        let first_new = batch.len();
+        self.commands.take(|queue| take_chains(&mut batch, size_max, || queue.pop_front()));
         let now = Instant::now();
-        for submission in &mut batch[before..] {
-            submission.taken(&self.committer.metrics, now);
+        for submission in &mut batch[first_new..] {
+            submission.dequeued(&self.committer.metrics, now);
         }
         batch
     }
 
-    /// Answers the commands whose deadline has passed, and returns the others. All of a chain have one.
-    fn drop_late(&self, batch: Vec<Submission>) -> Vec<Submission> {
+    /// Answers the commands whose deadline has passed, and returns the others. The commands of an atomic batch have one
+    /// deadline.
+    fn without_late(&self, batch: Vec<Submission>) -> Vec<Submission> {
         let now = Instant::now();
         if batch.iter().all(|submission| submission.deadline > now) {
             return batch;
@@ -225,19 +191,19 @@ impl Sequencer {
         let (late, batch): (Vec<_>, _) = batch.into_iter().partition(|it| it.deadline <= now);
         for submission in late {
             let request_id = submission.key.request_id.clone();
-            submission.answer(self.metrics(), Err(Error::DeadlineExceeded { request_id }));
+            submission.answer(&self.committer.metrics, Err(Error::DeadlineExceeded { request_id }));
         }
         batch
     }
 
-    /// Reads the accounts of a batch that are not remembered, and answers the commands whose accounts cannot
-    /// be read. Commits that end meanwhile are answered meanwhile. If something of them has to be decided again,
-    /// that comes first: the batch is held, and nothing is returned.
-    async fn recall(&mut self, mut batch: Vec<Submission>) -> Vec<Submission> {
-        let again_before = self.again.len();
+    /// Reads the accounts of a batch that are not cached, and answers the commands whose accounts cannot be read. Commits
+    /// that end meanwhile are answered meanwhile. If one of them conflicts, the batch is held and nothing is returned:
+    /// the conflict comes first.
+    async fn with_accounts(&mut self, mut batch: Vec<Submission>) -> Vec<Submission> {
+        let conflicts_before = self.conflicts.len();
         loop {
             let ids = batch.iter().flat_map(|submission| submission.command.account_ids());
-            let mut missing: Vec<_> = ids.filter(|id| !self.remembered.recall(id)).cloned().collect();
+            let mut missing: Vec<_> = ids.filter(|id| !self.accounts.touch(id)).cloned().collect();
             if missing.is_empty() {
                 return batch;
             }
@@ -249,61 +215,97 @@ impl Sequencer {
             let (loaded, failures) = loop {
                 tokio::select! {
                     biased;
-                    Some(ended) = self.commits.next() => self.end(ended),
+                    Some(ended) = self.commits.next() => self.answer(ended),
                     read = &mut load => break read,
                 }
             };
             for (id, account) in loaded {
                 self.acknowledged.compare(&id, account.as_ref(), asked_at);
-                // A commit that ended meanwhile may have told of a later state.
-                if !self.remembered.recall(&id) {
-                    self.remembered.learn(id, account);
+                // A commit that ended meanwhile may have returned a later state.
+                if !self.accounts.touch(&id) {
+                    self.accounts.put(&id, account.map(Arc::new));
                 }
             }
-            if self.again.len() > again_before {
+            if self.conflicts.len() > conflicts_before {
                 batch.into_iter().rev().for_each(|submission| self.held.push_front(submission));
                 return Vec::new();
             }
             if !failures.is_empty() {
-                batch = self.without(batch, &failures);
+                batch = self.without_unreadable(batch, &failures);
             }
         }
     }
 
     /// Answers the commands whose accounts cannot be read, and returns the others.
-    fn without(&self, batch: Vec<Submission>, failures: &HashMap<AccountId, StoreError>) -> Vec<Submission> {
+    fn without_unreadable(
+        &self,
+        batch: Vec<Submission>,
+        failures: &HashMap<AccountId, StoreError>,
+    ) -> Vec<Submission> {
         let mut readable = Vec::with_capacity(batch.len());
-        let mut rest = VecDeque::from(batch);
-        while !rest.is_empty() {
-            let mut chain = Vec::new();
-            take_chains(&mut chain, 1, || rest.pop_front());
-            let failure = chain.iter().enumerate().find_map(|(place, submission)| {
-                let failure = submission.command.account_ids().find_map(|id| failures.get(id))?;
-                Some((place, failure.clone()))
+        for chain in chains(batch) {
+            let failure = chain.iter().enumerate().find_map(|(index, submission)| {
+                Some((index, submission.command.account_ids().find_map(|id| failures.get(id))?))
             });
-            match failure {
-                None => readable.extend(chain),
-                Some((place, failure)) => {
-                    let failure = match failure {
-                        // Nothing was sent for this command, whatever became of the read.
-                        StoreError::OutcomeUnknown(reason) => StoreError::Unavailable(reason),
-                        error => error,
-                    };
-                    abort(chain, place, failure.into(), self.metrics());
-                }
-            }
+            let Some((index, failure)) = failure else {
+                readable.extend(chain);
+                continue;
+            };
+            let failure = match failure.clone() {
+                // The command was not sent, whatever became of the read.
+                StoreError::OutcomeUnknown(reason) => StoreError::Unavailable(reason),
+                error => error,
+            };
+            abort(chain, index, failure.into(), &self.committer.metrics);
         }
         readable
     }
 
-    /// An account was read by a call that began at `asked_at`.
-    pub(super) fn learn(&mut self, id: AccountId, account: Option<Account>, asked_at: Instant) {
-        self.acknowledged.compare(&id, account.as_ref(), asked_at);
-        self.remembered.learn(id, account);
+    /// Answers the commands of a commit that has ended, but for those that have to be decided again.
+    fn answer(&mut self, ended: Ended) {
+        if !ended.is_as_decided() {
+            self.disturbed_at = Some(Instant::now());
+        }
+        let Ended { batch, proposals, sent_at, committed } = ended;
+        let size = batch.len();
+        let metrics = &self.committer.metrics;
+        let conflicts = match committed {
+            Ok(committed) => {
+                let is_applied = |outcome: &Outcome| *outcome == Outcome::Applied;
+                let decided = || proposals.iter().zip(&committed.outcomes);
+                let plans = decided().filter(|(_, it)| is_applied(it)).flat_map(|(it, _)| &it.decision);
+                self.acknowledged.note(plans.flat_map(Plan::changes).map(|change| &*change.account));
+                for (proposal, _) in decided().filter(|(_, it)| !is_applied(it)) {
+                    self.accounts.evict(proposal);
+                }
+                for (id, account) in committed.current {
+                    self.acknowledged.compare(&id, account.as_ref(), sent_at);
+                    self.accounts.put(&id, account.map(Arc::new));
+                }
+                settle(batch, proposals, committed.outcomes, metrics)
+            }
+            Err(error) => {
+                for proposal in &proposals {
+                    self.accounts.evict(proposal);
+                }
+                for submission in batch {
+                    let error = if error.is_outcome_unknown() {
+                        let request_id = submission.key.request_id.clone();
+                        Error::OutcomeUnknown { request_id, reason: error.to_string() }
+                    } else {
+                        Error::Store(error.clone())
+                    };
+                    submission.answer(metrics, Err(error));
+                }
+                Vec::new()
+            }
+        };
+        self.fruitless_commits = if conflicts.len() < size { 0 } else { self.fruitless_commits + 1 };
+        self.conflicts.extend(conflicts);
     }
 }
 
-/// Reads accounts: those that can be read, and why the others cannot.
+/// Reads accounts. Returns those that can be read, and why the others cannot.
 async fn load(
     store: &dyn Store,
     ids: &[AccountId],
@@ -311,7 +313,7 @@ async fn load(
     let mut failures = HashMap::new();
     let loaded = match store.load(ids).await {
         Ok(loaded) => ids.iter().cloned().zip(loaded).collect(),
-        // One account that cannot be read must not stop the others.
+        // One damaged account must not stop the others.
         Err(StoreError::Corrupt(_)) => {
             let mut readable = Vec::with_capacity(ids.len());
             for id in ids {
@@ -330,7 +332,7 @@ async fn load(
     (loaded, failures)
 }
 
-/// Takes chains, until there are so many commands or no more.
+/// Takes commands until there are `size_max`, or no more; atomic batches whole.
 fn take_chains(batch: &mut Vec<Submission>, size_max: usize, mut next: impl FnMut() -> Option<Submission>) {
     let mut linked = false;
     while linked || batch.len() < size_max {
@@ -338,4 +340,14 @@ fn take_chains(batch: &mut Vec<Submission>, size_max: usize, mut next: impl FnMu
         linked = submission.linked;
         batch.push(submission);
     }
+}
+
+/// The atomic batches of a batch, and each other command by itself.
+fn chains(batch: Vec<Submission>) -> impl Iterator<Item = Vec<Submission>> {
+    let mut rest = batch.into_iter();
+    iter::from_fn(move || {
+        let mut chain = Vec::new();
+        take_chains(&mut chain, 1, || rest.next());
+        (!chain.is_empty()).then_some(chain)
+    })
 }

@@ -1,85 +1,81 @@
-//! A command on its way through its lane, and the way back to who asked for it.
+//! A command on its way through its lane, and the way back to its caller.
 
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bank_domain::{Command, Fingerprint, RequestId};
+use bank_domain::{Command, Fingerprint, Owner};
 use bank_store::{Caller, RequestKey};
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tracing::Span;
-use uuid::Uuid;
 
-use super::{Error, Executed, Operation};
+use super::{
+    error::Error,
+    operation::{Executed, Operation, new_request_id},
+};
 use crate::{
-    auth::{Access, Extent},
+    auth::Access,
     metrics::{CommandOutcome, Metrics},
     telemetry::{TRACES, traced},
 };
 
-/// A command in the queue of its lane, or in work.
+/// A command that is queued or in work.
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) access: Access,
     pub(super) command: Command,
     pub(super) key: RequestKey,
-    /// What it means: worked out here rather than by the one sequencer of its lane.
+    /// Calculated by the caller, so that the sequencer has less to do.
     pub(super) fingerprint: Fingerprint,
-    /// Whether the caller chose the request id, and so can ask again.
+    /// Whether the caller chose the request id, and so can repeat the request.
     pub(super) named: bool,
-    /// Whether it stands or falls with the one after it.
+    /// Whether the next command belongs to the same atomic batch.
     pub(super) linked: bool,
     pub(super) queued_at: Instant,
     pub(super) deadline: Instant,
-    /// How far it reaches, once its accounts are known.
-    pub(super) extent: Extent,
+    /// The owner of the account that the command names first, once it was decided, if that exists.
+    pub(super) owner: Option<Owner>,
     pub(super) reply: ReplyTo,
-    /// The call that it is of.
+    /// The span of its call.
     pub(super) span: Span,
-    /// That it waits. It ends when the command is taken.
+    /// The time in the queue.
     waiting: Span,
 }
 
 /// Who waits for the outcome.
 #[derive(Debug)]
 pub(super) enum ReplyTo {
-    /// A call for this command alone.
+    /// A call with one command.
     Caller(oneshot::Sender<Result<Executed, Error>>),
-    /// A call for many.
-    Batch {
-        /// Where the outcomes of all are put.
-        results: Arc<Collector>,
-        /// Which of them it is.
-        index: usize,
-    },
+    /// A call with a batch, of which this is the command at `index`.
+    Batch { results: Arc<Collector>, index: usize },
 }
 
-/// Where the commands of a batch put their outcomes, in whatever order they come.
+/// Collects the outcomes of a batch, which arrive in any order.
 ///
-/// Only commands hold it, and never who waits: so it ends with the last of them, and with it the wait, whether
-/// all were answered or the sequencer is gone.
+/// Only its commands hold the collector, and the waiter does not. So the wait ends when the last command is dropped, whether it
+/// was answered or its sequencer has failed.
 #[derive(Debug)]
 pub(super) struct Collector {
     outcomes: Arc<Mutex<Outcomes>>,
     _open: oneshot::Sender<Infallible>,
 }
 
-/// The wait for the outcomes of a batch.
+/// Waits for the outcomes of a batch.
 #[derive(Debug)]
 pub(super) struct Waiter {
     outcomes: Arc<Mutex<Outcomes>>,
     closed: oneshot::Receiver<Infallible>,
 }
 
-/// One for each command; none where there is no outcome yet.
+/// One for each command, in order; `None` while there is no outcome.
 type Outcomes = Vec<Option<Result<Executed, Error>>>;
 
 impl Collector {
-    /// One for so many outcomes, and the wait for them.
     pub(super) fn new(count: usize) -> (Arc<Self>, Waiter) {
         let (open, closed) = oneshot::channel();
         let outcomes = Arc::new(Mutex::new(vec![None; count]));
@@ -87,16 +83,16 @@ impl Collector {
     }
 
     fn put(&self, index: usize, result: Result<Executed, Error>) {
-        // There is no place any more once the caller has left.
-        if let Some(place) = lock(&self.outcomes).get_mut(index) {
-            *place = Some(result);
+        // The list is empty once the caller has left.
+        if let Some(outcome) = lock(&self.outcomes).get_mut(index) {
+            *outcome = Some(result);
         }
     }
 }
 
 impl Waiter {
-    /// Waits until no command can be answered any more, at most until the deadline: what is there then, and
-    /// whether the deadline has passed.
+    /// Waits until all commands are answered or dropped, or until the deadline. Returns the outcomes so far, and whether the
+    /// deadline has passed.
     pub(super) async fn wait(self, deadline: Instant) -> (Outcomes, bool) {
         let is_late = timeout_at(deadline, self.closed).await.is_err();
         (std::mem::take(&mut *lock(&self.outcomes)), is_late)
@@ -111,10 +107,9 @@ fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
 impl Submission {
     pub(super) fn new(operation: Operation, deadline: Instant, reply: ReplyTo) -> Self {
         let Operation { access, command, request_id } = operation;
-        // A request that its caller did not name gets a name all the same: its commit may have to
-        // be sent again.
         let named = request_id.is_some();
-        let request_id = request_id.unwrap_or_else(fresh_request_id);
+        // A request without an id gets one: its commit may have to be sent again.
+        let request_id = request_id.unwrap_or_else(new_request_id);
         let caller = Caller::new(access.caller().subject().as_str());
         let key = RequestKey { caller, account_id: command.account_id().clone(), request_id };
         let span = traced(Span::current);
@@ -128,15 +123,15 @@ impl Submission {
             linked: false,
             queued_at: Instant::now(),
             deadline,
-            extent: Extent::Unknown,
+            owner: None,
             reply,
             span,
             waiting,
         }
     }
 
-    /// It is out of the queue.
-    pub(super) fn taken(&mut self, metrics: &Metrics, now: Instant) {
+    /// Ends the time in the queue.
+    pub(super) fn dequeued(&mut self, metrics: &Metrics, now: Instant) {
         self.waiting = Span::none();
         metrics.command_taken(now.saturating_duration_since(self.queued_at));
     }
@@ -144,7 +139,7 @@ impl Submission {
     pub(super) fn answer(self, metrics: &Metrics, result: Result<Executed, Error>) {
         metrics.command_ended(outcome_of(&result));
         match self.reply {
-            // An error means that the caller is gone. The outcome stands all the same.
+            // Fails if the caller has left. The outcome stands all the same.
             ReplyTo::Caller(reply) => drop(reply.send(result)),
             ReplyTo::Batch { results, index } => results.put(index, result),
         }
@@ -157,8 +152,8 @@ fn outcome_of(result: &Result<Executed, Error>) -> CommandOutcome {
         Ok(Executed { replayed: true, .. }) | Err(Error::Rejected { replayed: true, .. }) => {
             CommandOutcome::Replayed
         }
-        Ok(Executed { replayed: false, .. }) => CommandOutcome::Applied,
-        Err(Error::Rejected { replayed: false, .. }) => CommandOutcome::Rejected,
+        Ok(_) => CommandOutcome::Applied,
+        Err(Error::Rejected { .. }) => CommandOutcome::Rejected,
         Err(Error::OutcomeUnknown { .. }) => CommandOutcome::Unknown,
         Err(
             Error::RequestIdReused { .. }
@@ -174,16 +169,16 @@ fn outcome_of(result: &Result<Executed, Error>) -> CommandOutcome {
     }
 }
 
-/// Answers a chain of which one has failed.
-pub(super) fn abort(chain: Vec<Submission>, failed: usize, error: Error, metrics: &Metrics) {
+/// Answers an atomic batch of which one command failed.
+pub(super) fn abort(
+    chain: impl IntoIterator<Item = Submission>,
+    failed_operation: usize,
+    error: Error,
+    metrics: &Metrics,
+) {
     let mut error = Some(error);
     for (index, submission) in chain.into_iter().enumerate() {
-        let aborted = Error::BatchAborted { failed_operation: failed };
-        let error = if index == failed { error.take() } else { None };
-        submission.answer(metrics, Err(error.unwrap_or(aborted)));
+        let error = if index == failed_operation { error.take() } else { None };
+        submission.answer(metrics, Err(error.unwrap_or(Error::BatchAborted { failed_operation })));
     }
-}
-
-pub(super) fn fresh_request_id() -> RequestId {
-    Uuid::new_v4().to_string().parse().unwrap_or_else(|_| unreachable!("a UUID is visible ASCII"))
 }

@@ -86,7 +86,7 @@ pub(crate) fn status(failure: Failure) -> Status {
             new(Code::DataLoss, "ENTRIES_LOST", message).account(&account_id).with("sequence", sequence)
         }
         Failure::CallerGone => new(Code::Cancelled, "CANCELLED", "the caller is gone"),
-        Failure::Ledger(error) => ledger_error(error),
+        Failure::Ledger(error, _) => ledger_error(error),
         Failure::Store(error) => store_error(error),
     };
     status.build()

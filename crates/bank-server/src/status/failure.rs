@@ -1,6 +1,6 @@
 //! Why a call fails.
 
-use bank_domain::{AccountId, Timestamp, TransactionId};
+use bank_domain::{AccountId, OpenAccount, Timestamp, TransactionId};
 use bank_store::StoreError;
 use http::{HeaderValue, Method};
 use tonic::Status;
@@ -10,7 +10,7 @@ use super::limit::{Limit, LimitKind};
 use crate::{
     admission::{LimitReached, RateLimited},
     audit,
-    auth::{Extent, ScopeMissing, authentication::TokenRejection},
+    auth::{Access, Extent, ScopeMissing, authentication::TokenRejection},
     backup, ledger, watch,
 };
 
@@ -61,7 +61,8 @@ pub(crate) enum Failure {
     },
     /// The caller has left, and does not receive this.
     CallerGone,
-    Ledger(ledger::Error),
+    /// The ledger did not carry it out; how far the command reached.
+    Ledger(ledger::Error, Extent),
     /// A read of the store failed.
     Store(StoreError),
 }
@@ -88,6 +89,15 @@ impl Failure {
         Self::LimitReached(Limit::new(kind, max))
     }
 
+    /// Why a command of this caller failed. `opened` is the account that it would have opened.
+    pub(crate) fn of_command(error: ledger::Error, access: &Access, opened: Option<&OpenAccount>) -> Self {
+        let extent = match &error {
+            ledger::Error::Rejected { owner, .. } => access.extent(opened, owner.as_ref()),
+            _ => Extent::Unknown,
+        };
+        Self::Ledger(error, extent)
+    }
+
     pub(crate) fn is_dry_run_too_large(&self) -> bool {
         matches!(self, Self::LimitReached(Limit { kind: LimitKind::CallerDryRuns | LimitKind::DryRuns, .. }))
     }
@@ -97,8 +107,21 @@ impl Failure {
         match self {
             Self::AccountNotFound { extent, .. }
             | Self::TransactionNotFound { extent, .. }
-            | Self::Ledger(ledger::Error::Rejected { extent, .. }) => *extent,
-            _ => Extent::Unknown,
+            | Self::Ledger(_, extent) => *extent,
+            Self::Unauthenticated(_)
+            | Self::Unidentified
+            | Self::Invalid(_)
+            | Self::ScopeMissing(_)
+            | Self::LimitReached(_)
+            | Self::DeadlineExceeded
+            | Self::NotAccepted(_)
+            | Self::Unreadable(..)
+            | Self::BackupDamaged { .. }
+            | Self::BankNotEmpty
+            | Self::WatchTooLarge { .. }
+            | Self::EntriesLost { .. }
+            | Self::CallerGone
+            | Self::Store(_) => Extent::Unknown,
         }
     }
 }
@@ -124,7 +147,7 @@ impl From<LimitReached> for Failure {
 
 impl From<ledger::Error> for Failure {
     fn from(error: ledger::Error) -> Self {
-        Self::Ledger(error)
+        Self::Ledger(error, Extent::Unknown)
     }
 }
 
@@ -151,7 +174,7 @@ impl From<backup::Error> for Failure {
         match error {
             backup::Error::Damaged { line, problem } => Self::BackupDamaged { line, problem },
             backup::Error::NotEmpty => Self::BankNotEmpty,
-            backup::Error::ClockOff(off) => Self::Ledger(off.into()),
+            backup::Error::ClockOff(off) => Self::Ledger(off.into(), Extent::Unknown),
             backup::Error::Store(error) => Self::Store(error),
             backup::Error::CallerGone => Self::CallerGone,
         }

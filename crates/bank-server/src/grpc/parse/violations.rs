@@ -1,4 +1,4 @@
-//! Collects what is wrong with a message, field by field.
+//! Collects the violations of a message, field by field.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -8,18 +8,18 @@ use tonic_types::FieldViolation;
 
 use crate::status::Failure;
 
-/// What is wrong with a message so far. Parsers return `None` where they have added to it.
+/// The violations of a message so far. Parsers that add one return `None`.
 #[derive(Default)]
-pub(super) struct Violations(Vec<FieldViolation>);
+pub(in crate::grpc) struct Violations(Vec<FieldViolation>);
 
 impl Violations {
     pub(super) fn add(&mut self, field: impl Display, description: impl Display) {
         self.0.push(FieldViolation::new(field.to_string(), description.to_string()));
     }
 
-    /// Adds what is wrong with a message that is the field of this name in another one.
-    pub(super) fn add_all(&mut self, field: impl Display, within: Vec<FieldViolation>) {
-        self.0.extend(within.into_iter().map(|mut violation| {
+    /// Adds the violations of a message that is a field of this one.
+    pub(super) fn add_all(&mut self, field: impl Display, inner: Self) {
+        self.0.extend(inner.0.into_iter().map(|mut violation| {
             violation.field = format!("{field}.{}", violation.field);
             violation
         }));
@@ -79,14 +79,14 @@ impl Violations {
         value
     }
 
-    /// An amount to move, of at most so much.
+    /// An amount of at most `max` minor units.
     pub(super) fn amount(&mut self, field: &str, money: Option<&v1::Money>, max: i64) -> Option<Amount> {
         let (currency, minor_units) = self.money(field, money)?;
         let amount = Amount::try_new(currency, minor_units).and_then(|amount| amount.at_most(max));
         self.check(format_args!("{field}.minor_units"), amount)
     }
 
-    /// An overdraft limit of at most so much.
+    /// An overdraft limit of at most `max` minor units.
     pub(super) fn limit(
         &mut self,
         field: &str,
@@ -127,7 +127,7 @@ impl Violations {
         self.check(field, time).map(Some)
     }
 
-    /// What was parsed, if nothing was wrong.
+    /// Returns what was parsed, if there are no violations.
     pub(super) fn finish<T>(self, parsed: Option<T>) -> Result<T, Failure> {
         match parsed {
             Some(parsed) if self.0.is_empty() => Ok(parsed),

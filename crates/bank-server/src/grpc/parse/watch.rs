@@ -3,9 +3,12 @@
 use bank_domain::{AccountId, Owner};
 use bank_proto::v1;
 
-use super::{Assumed, ParseWith, Violations};
+use super::{
+    base::{Defaults, Parse},
+    violations::Violations,
+};
 use crate::{
-    status::{Failure, RESUME_TOKEN},
+    status::RESUME_TOKEN,
     watch::{Start, Token},
 };
 
@@ -17,9 +20,12 @@ pub(in crate::grpc) struct WatchQuery {
     pub(in crate::grpc) start: Start,
 }
 
-impl ParseWith<v1::WatchTransactionsRequest> for WatchQuery {
-    fn parse_with(message: v1::WatchTransactionsRequest, _: &Assumed<'_>) -> Result<Self, Failure> {
-        let mut violations = Violations::default();
+impl Parse<v1::WatchTransactionsRequest> for WatchQuery {
+    fn read(
+        message: v1::WatchTransactionsRequest,
+        _: &Defaults<'_>,
+        violations: &mut Violations,
+    ) -> Option<Self> {
         let account_id = violations.optional("account_id", &message.account_id);
         let owner = violations.optional("owner", &message.owner);
         if !message.account_id.is_empty() && !message.owner.is_empty() {
@@ -34,9 +40,7 @@ impl ParseWith<v1::WatchTransactionsRequest> for WatchQuery {
             "" => Some(None),
             token => violations.check(RESUME_TOKEN, Token::parse(token)).map(Some),
         };
-        violations.finish((|| {
-            let start = start?.unwrap_or(Start::Now);
-            Some(Self { account_id: account_id?, owner: owner?, start: token?.map_or(start, Start::After) })
-        })())
+        let start = start?.unwrap_or(Start::Now);
+        Some(Self { account_id: account_id?, owner: owner?, start: token?.map_or(start, Start::After) })
     }
 }
