@@ -251,7 +251,7 @@ async fn an_entry_from_the_future_is_reported_and_its_account_rejected_by_name()
     let options = in_file(&path, right);
     let refused = EmbeddedStore::open(options.clone()).await.err().unwrap();
     let StoreError::Misconfigured(text) = &refused else { panic!("{refused}") };
-    for part in ["of 2036-01-", "set the clock", "docs/clocks.md", "clock.entries_ahead_allowed = true"] {
+    for part in ["dated 2036-01-", "set the clock", "docs/clocks.md", "clock.entries_ahead_allowed = true"] {
         assert!(text.contains(part), "{text:?} does not say {part:?}");
     }
     let checked = EmbeddedStore::check(options.clone()).await.unwrap();

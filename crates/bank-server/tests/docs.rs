@@ -203,7 +203,10 @@ fn every_setting_that_is_named_exists() {
         keys.iter().flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end])).collect();
     let mut wrong = Vec::new();
     let mut named = 0;
-    for (place, line) in prose() {
+    // The table of removed settings names what is no setting any more.
+    let is_removed =
+        |(place, line): &(String, String)| place.starts_with("docs/upgrade.md:") && line.starts_with("| `");
+    for (place, line) in prose().into_iter().filter(|it| !is_removed(it)) {
         let variables = words(&line, "_").filter_map(|word| {
             let name = word.strip_prefix("BANK__").filter(|name| !name.starts_with("SECTION"))?;
             Some(name.replace("__", ".").to_lowercase())

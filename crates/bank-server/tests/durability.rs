@@ -48,7 +48,7 @@ async fn a_redis_that_keeps_too_little_ends_the_start_with_what_to_do() {
             &[][..],
             &[
                 "appendonly no",
-                "store.redis.durability = \"always\" needs",
+                "store.redis.durability = \"always\" requires",
                 "`redis-cli CONFIG SET appendonly yes`",
                 "store.redis.durability = \"none\"",
             ][..],
@@ -62,7 +62,7 @@ async fn a_redis_that_keeps_too_little_ends_the_start_with_what_to_do() {
                 "--set",
                 "store.redis.connect_timeout_ms=2000",
             ],
-            &["redis has 0 replicas", "store.redis.replicas = 1"],
+            &["0 replicas", "store.redis.replicas = 1"],
         ),
     ] {
         let process = Process::start(&[&["--redis-url", &redis.url()], flags].concat());
@@ -352,7 +352,19 @@ async fn what_a_replaced_primary_answers_to_a_server_that_stood_still_does_not_c
     let replica = Redis::start_replica(&primary).await;
     let sentinels = Sentinels::watch_over(&primary, 1).await;
     let url = sentinels.url();
-    let flags = ["--redis-url", &url, "--set", "store.redis.durability=none"];
+    // A failover on a busy machine may take longer than an outcome is looked for by default.
+    let flags = [
+        "--redis-url",
+        &url,
+        "--set",
+        "store.redis.durability=none",
+        "--set",
+        "ledger.outcome_timeout_ms=60000",
+        "--set",
+        "server.request_timeout_ms_max=70000",
+        "--set",
+        "server.shutdown_grace_ms=80000",
+    ];
     let bank = Bank::start(&[&flags[..], &QUICK].concat()).await;
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();

@@ -378,7 +378,7 @@ async fn settings_can_be_checked_and_printed_without_starting() {
     assert!(said.contains("shutdown_grace_ms = 5 # the environment variable"), "{said}");
     assert!(said.contains("[redacted]@h:1") && !said.contains("s3cret"), "{said}");
     let (code, said) = ends(&["--help"], &[]).await;
-    assert!(code == 0 && said.contains("Examples:") && said.contains("BANK__SECTION__KEY"), "{said}");
+    assert!(code == 0 && said.contains("Examples:") && said.contains("BANK__SECTION__SETTING"), "{said}");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ struct Content {
     file: Module,
     /// What an import calls a path.
     imports: BTreeMap<String, Vec<String>>,
+    /// Modules of which everything is imported.
+    globs: Vec<Vec<String>>,
     paths: BTreeSet<Vec<String>>,
 }
 
@@ -134,9 +136,30 @@ impl Crate {
 
     /// What a name stands for that a module imports.
     fn imported(&self, at: &Module, name: &str, rest: &[String], depth: usize) -> Option<(Module, String)> {
-        let path = self.modules.get(at)?.imports.get(name)?;
+        let content = self.modules.get(at)?;
+        let Some(path) = content.imports.get(name) else {
+            // What it imports all of may export the name in turn.
+            let exporting = content.globs.iter().filter_map(|glob| self.module(at, glob));
+            let mut exporting =
+                exporting.filter(|it| it != at && self.modules[it].imports.contains_key(name));
+            return exporting.next().and_then(|it| self.imported(&it, name, rest, depth + 1));
+        };
         // Where an import has the name of what it is from, that is another crate.
         if path[0] == name { None } else { self.resolve(at, &[path.as_slice(), rest].concat(), depth + 1) }
+    }
+
+    /// The module that a path names.
+    fn module(&self, from: &Module, path: &[String]) -> Option<Module> {
+        let mut at = from.clone();
+        for name in path {
+            match name.as_str() {
+                "crate" => at.clear(),
+                "self" => {}
+                "super" => drop(at.pop()),
+                name => at.push(name.to_owned()),
+            }
+        }
+        self.modules.contains_key(&at).then_some(at)
     }
 }
 
@@ -158,9 +181,7 @@ impl Content {
             }
             UseTree::Name(name) => self.name(&name.ident, &name.ident, before, is_private),
             UseTree::Rename(rename) => self.name(&rename.rename, &rename.ident, before, is_private),
-            UseTree::Glob(_) => {
-                assert!(!is_private, "{before:?}: a glob hides what is used; only tests may have one");
-            }
+            UseTree::Glob(_) => self.globs.push(before.clone()),
         }
     }
 
