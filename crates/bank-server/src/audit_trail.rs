@@ -1,6 +1,6 @@
 //! The audit trail: denied calls, and administrative operations.
 //!
-//! Audit events have a target of their own, [`AUDIT_TRAIL`], and are logged whatever `log.level` and `log.filter` say.
+//! Audit events have a target of their own, `AUDIT_TRAIL`, and are logged whatever `log.level` and `log.filter` say.
 //! Their fields are names and numbers of fixed kinds, so they cannot contain secrets.
 
 mod denials;

@@ -23,9 +23,9 @@
 //! partition one read of its request records for each window and one `HSET`.
 
 //!
-//! Layers, each using only those below: the store and [`backup`]; [`primary`], the connections to one primary, and
-//! [`script`], which commits on it; [`link`]; [`guard`], which inspects what a connection leads to;
-//! [`locator`] and [`sentinel`]; [`connection`]; the wire formats.
+//! Layers, each using only those below: the store and `backup`; `primary`, the connections to one primary, and
+//! `script`, which commits on it; `link`; `guard`, which inspects what a connection leads to;
+//! `locator` and `sentinel`; `connection`; the wire formats.
 
 mod backup;
 mod codec;
