@@ -38,7 +38,7 @@ async fn keys_that_cannot_be_used_end_it_at_start() {
     let signer = Signer::new("a");
     let twice = jwks(&[&signer, &Signer::new("a")]);
     for (key, contents, said) in [
-        ("jwks_file", "nonsense", "is not a JSON Web Key Set (line 1, column 2)"),
+        ("jwks_file", "nonsense", "is not a JSON Web Key Set (line 1, column 1)"),
         ("jwks_file", "[]", "is not a JSON Web Key Set"),
         ("jwks_file", "{\"keys\": []}", "RSA of 2048 to 8192 bits; it is empty"),
         (

@@ -127,19 +127,21 @@ impl Timekeeper {
 
     /// Reads the clock. Logs when it becomes wrong, and when it is right again.
     pub fn read(&self) -> Reading {
+        // Read under the lock: a reading from before a jump must not be judged after one from behind it.
+        let mut state = self.state();
         let (wall, steady) = read(&*self.0.clock);
-        self.judge(&mut self.state(), wall, steady)
+        self.judge(&mut state, wall, steady)
     }
 
     /// Compares the clock with that of a store, which was asked at the steady time `asked_at` and has just answered with
     /// `store_time`. It may have read its clock at any instant in between, so a difference within that time changes
     /// nothing.
     pub fn compare(&self, asked_at: Duration, store_time: Timestamp) {
+        let mut state = self.state();
         let (wall, steady) = read(&*self.0.clock);
         let took_ms = ms(steady.saturating_sub(asked_at));
         let offset_max = wall.unix_ms().saturating_sub(store_time.unix_ms());
         let offset_min = offset_max.saturating_sub(took_ms);
-        let mut state = self.state();
         let limit = self.limit();
         if offset_min > limit || offset_max < -limit {
             state.zero_ms = store_time.unix_ms().saturating_add(took_ms / 2).saturating_sub(ms(steady));
