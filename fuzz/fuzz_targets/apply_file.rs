@@ -10,6 +10,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| apply::check(data));
 
+#[path = "../../crates/bank-client/src/bin/bank/failure.rs"]
+mod failure;
+#[path = "../../crates/bank-client/src/bin/bank/json.rs"]
+mod json;
+#[path = "../../crates/bank-client/src/bin/bank/text.rs"]
+mod text;
+
 #[path = "../../crates/bank-client/src/bin/bank/apply"]
 mod apply {
     mod input;
@@ -48,13 +55,9 @@ mod apply {
             }
             Err(problems) => {
                 assert!((1..=20).contains(&problems.first.len()));
-                for problem in &problems.first {
-                    assert!(
-                        (1..=line_count).contains(&problem.line),
-                        "line {} of {line_count}",
-                        problem.line
-                    );
-                    assert!(!problem.what.is_empty());
+                for (line, problem) in &problems.first {
+                    assert!((1..=line_count).contains(line), "line {line} of {line_count}");
+                    assert!(!problem.is_empty());
                 }
             }
         }
@@ -65,7 +68,7 @@ mod apply {
         let object: serde_json::Map<_, _> =
             row.given().map(|(column, text)| (column.to_owned(), text.to_owned().into())).collect();
         let line = serde_json::to_vec(&object).expect("a JSON object");
-        let read = serde_json::from_slice::<Row>(&line).expect("the columns of a row");
+        let read = Row::from_json(&line).expect("the columns of a row");
         assert_eq!(read, *row);
         let [one, other] = [row, &read].map(|row| Instruction::read(row, Some(Currency::USD)));
         assert_eq!(one, other);

@@ -23,7 +23,7 @@ const OPERATION_BYTES_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     /// The first problems, each with the number of its line.
-    first: Vec<(u64, String)>,
+    pub(super) first: Vec<(u64, String)>,
     /// The number of further problems.
     more: usize,
 }
