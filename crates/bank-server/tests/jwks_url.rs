@@ -4,12 +4,9 @@
 
 mod support;
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use bank_proto::v1;
@@ -18,12 +15,12 @@ use support::{
     api::{Client, connect, failed},
     certificates::{Authority, Certified},
     keys::{Signer, flags, jwks, now},
+    until,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpListener,
     task::JoinSet,
-    time::{Instant, sleep},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -34,9 +31,6 @@ use tokio_rustls::{
     },
 };
 use tonic::{Code, Request};
-
-/// How long anything may take. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the stand-in answers.
 #[derive(Clone)]
@@ -151,15 +145,6 @@ async fn call(client: &mut Client, token: &str) -> Result<(), (Code, String)> {
 
 fn refused() -> Result<(), (Code, String)> {
     Err((Code::Unauthenticated, "CREDENTIALS_INVALID".to_owned()))
-}
-
-/// Waits until what is so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < give_up_at, "not so: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]

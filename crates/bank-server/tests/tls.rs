@@ -15,6 +15,7 @@ use bank_client::{AccountType, BankClient, Error, RetryPolicy, tls};
 use support::{
     Bank, Files, Process,
     certificates::{Authority, Certified},
+    until,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -95,15 +96,6 @@ async fn served(bank: &Bank, config: tls::ClientTlsConfig) -> Result<(), Error> 
         Err(Error::AccountNotFound { .. }) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => panic!("nobody has an account"),
-    }
-}
-
-/// Waits until what is so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < give_up_at, "not so: {what}");
-        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -256,7 +256,7 @@ async fn an_audit_ends_at_its_callers_deadline_and_the_servers() {
             request.set_timeout(timeout);
         }
         let error = tokio::time::timeout(PATIENCE, failure(&mut client, request)).await.unwrap();
-        // The caller's own clock may be the first; that one is told by its library.
+        // If the client library's timer fires first, the library makes the error.
         if timeout.is_none() || error.code() != Code::Cancelled {
             assert_eq!(failed::<()>(Err(error)).code, Code::DeadlineExceeded);
         }

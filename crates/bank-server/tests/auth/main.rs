@@ -27,19 +27,13 @@ use support::{
     Bank, Files, Process,
     api::{Client, batch, connect, deposit, failed, of_stream, savings},
     keys::{Signer, flags, jwks, now},
+    until,
 };
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client::ServerReflectionClient};
-
-/// How long anything may take. Only a broken server needs that long.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server says to a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,15 +249,6 @@ async fn check(bank: &Bank, client: &mut Client, name: &str, authorization: &[&s
         Invalid(why) => rejected("CREDENTIALS_INVALID", why),
     };
     assert_eq!(told(bank, client, authorization).await, expected, "{name}");
-}
-
-/// Waits until what is so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let give_up_at = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < give_up_at, "not so: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]

@@ -30,11 +30,25 @@ use std::{
     fs, io,
     ops::Deref,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use process::Process;
 pub use redis::Redis;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// The longest that [`until`] waits. Only a broken server needs that long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits until a condition holds.
+pub async fn until(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let give_up_at = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < give_up_at, "does not hold within {PATIENCE:?}: {condition}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// A `bank-server` that takes calls. See [`Process`] for its log and its end.
 pub struct Bank {
