@@ -16,8 +16,9 @@ mod connections;
 mod hosts;
 mod store_counts;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
+use anyhow::anyhow;
 use axum::{
     Router,
     extract::{ConnectInfo, DefaultBodyLimit, Request, State},
@@ -27,7 +28,8 @@ use axum::{
     routing::get,
 };
 use bank_store::Store;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
 
 pub use self::hosts::HostNames;
@@ -40,23 +42,12 @@ use crate::{
 /// Directives are a line of text.
 const BODY_BYTES_MAX: usize = 4096;
 
-/// The admin port cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for admin.listen: {source}; choose another address, or none with \
-     --admin-listen off"
-)]
-pub struct Error {
-    address: SocketAddr,
-    source: io::Error,
-}
-
 /// The admin port. It is open until this is dropped.
 #[derive(Debug)]
 pub struct Admin {
     address: SocketAddr,
-    serving: JoinHandle<Infallible>,
-    counting: JoinHandle<()>,
+    _serving: AbortOnDropHandle<Infallible>,
+    _counting: AbortOnDropHandle<()>,
 }
 
 /// What the admin port reports.
@@ -70,8 +61,6 @@ pub struct Sources {
     pub log: LogControl,
     /// The store, whose accounts and reconnections are counted for the metrics.
     pub store: Arc<dyn Store>,
-    /// The pause between two counts of its accounts.
-    pub accounts_interval: Duration,
 }
 
 impl Admin {
@@ -79,12 +68,17 @@ impl Admin {
     ///
     /// # Errors
     /// If the address is in use or unavailable.
-    pub async fn start(address: SocketAddr, hosts: HostNames, sources: Sources) -> Result<Self, Error> {
-        let explain = |source| Error { address, source };
+    pub async fn start(address: SocketAddr, hosts: HostNames, sources: Sources) -> anyhow::Result<Self> {
+        let explain = |error| {
+            anyhow!(
+                "cannot listen on {address} for admin.listen: {error}; choose another address, or none with \
+                 --admin-listen off"
+            )
+        };
         let listener = TcpListener::bind(address).await.map_err(explain)?;
         let address = listener.local_addr().map_err(explain)?;
-        let Sources { store, metrics, accounts_interval, .. } = sources.clone();
-        let counting = tokio::spawn(store_counts::update(store, metrics, accounts_interval));
+        let Sources { store, metrics, .. } = sources.clone();
+        let counting = tokio::spawn(store_counts::update(store, metrics));
         let routes = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readiness))
@@ -94,7 +88,8 @@ impl Admin {
             .layer(from_fn_with_state(Arc::new(hosts), refuse_web_pages))
             .with_state(sources);
         let serving = tokio::spawn(connections::serve(listener, routes));
-        Ok(Self { address, serving, counting })
+        let (serving, counting) = (AbortOnDropHandle::new(serving), AbortOnDropHandle::new(counting));
+        Ok(Self { address, _serving: serving, _counting: counting })
     }
 
     /// The address that it listens on.
@@ -103,17 +98,10 @@ impl Admin {
     }
 }
 
-impl Drop for Admin {
-    fn drop(&mut self) {
-        self.serving.abort();
-        self.counting.abort();
-    }
-}
-
 async fn refuse_web_pages(State(hosts): State<Arc<HostNames>>, request: Request, next: Next) -> Response {
     match hosts.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(hosts::Refusal { status, message }) => (status, format!("{message}\n")).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
 }
 

@@ -39,11 +39,11 @@ impl Event<'_> {
 fn write(event: Event<'_>) {
     let Event { kind, subject, peer, method, account, request_id, validate_only, .. } = event;
     let Event { outcome, reason, times, .. } = event;
-    let peer = peer.map(tracing::field::display);
+    let (peer, kind) = (peer.map(tracing::field::display), <&str>::from(kind));
     tracing::info!(
         target: AUDIT_TRAIL,
         parent: None,
-        event = kind.name(),
+        event = kind,
         subject,
         peer,
         method,
@@ -53,8 +53,7 @@ fn write(event: Event<'_>) {
         ?outcome,
         reason,
         times,
-        "audit: {}",
-        kind.name(),
+        "audit: {kind}",
     );
 }
 

@@ -5,7 +5,6 @@
 //! it with the table.
 
 mod args;
-mod error;
 mod layer;
 mod options;
 mod origin;
@@ -18,8 +17,6 @@ use toml::Value;
 
 pub use self::{
     args::Args,
-    error::Error,
-    origin::Origin,
     settings::{
         Admin, Auth, AuthMode, Bank, Callers, Clock, Config, DEFAULTS, Embedded, Health, Jwt, Ledger, Redis,
         Server, Store, StoreKind, Tls, Watch,
@@ -27,8 +24,14 @@ pub use self::{
 };
 use self::{
     layer::{Assignment, Layers},
+    origin::Origin,
     settings::{SETTINGS, Setting},
 };
+
+/// What is wrong with the configuration, a line each. No line has a secret in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Error(Vec<String>);
 
 /// A configuration, and where it is from.
 #[derive(Clone, Debug)]
@@ -60,9 +63,9 @@ pub fn load(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, Error> {
     let file = args.config.clone().filter(|path| !path.as_os_str().is_empty());
-    let layers = Layers::read(file.as_deref(), environment, args)?;
+    let layers = Layers::read(file.as_deref(), environment, args).map_err(|problem| Error(vec![problem]))?;
     if !layers.problems.is_empty() {
-        return Err(Error::Invalid(layers.problems));
+        return Err(Error(layers.problems));
     }
     let effective: Vec<_> = names().filter_map(|name| Some(layers.last(name)?.1.clone())).collect();
     let section = |section: &str| {
@@ -72,12 +75,12 @@ pub fn load(
         });
         values.collect()
     };
-    let config = Config::from_sections(section).map_err(|error| Error::Invalid(vec![error.to_string()]))?;
+    let config = Config::from_sections(section).map_err(|error| Error(vec![error.to_string()]))?;
     let contradictions = config.contradictions();
     if contradictions.is_empty() {
         Ok(Loaded { config, file, effective })
     } else {
-        Err(Error::Invalid(contradictions))
+        Err(Error(contradictions))
     }
 }
 

@@ -6,22 +6,15 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
+use anyhow::anyhow;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 /// The largest file that is read. Certificates and keys are a few kilobytes.
 const BYTES_MAX: u64 = 1 << 20;
-
-/// A file cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: cannot be read: {source}", path.display())]
-pub struct Unreadable {
-    path: PathBuf,
-    source: io::Error,
-}
 
 /// A digest of contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +34,7 @@ impl Fingerprint {
 }
 
 /// Reads a whole file, on a thread for blocking work.
-pub(crate) async fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+pub(crate) async fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shared = path.to_owned();
     let reading = spawn_blocking(move || {
         let mut contents = Vec::new();
@@ -55,7 +48,7 @@ pub(crate) async fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
         Ok(result) => result,
         Err(stopped) => Err(io::Error::other(stopped)),
     };
-    result.map_err(|source| Unreadable { path: path.to_owned(), source })
+    result.map_err(|error| anyhow!("{}: cannot be read: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub use self::{
     options::{ApiOptions, BatchBounds, ServerFacts},
 };
 pub(crate) use self::{
-    authenticate::Authenticate,
+    authenticate::authenticate,
     call::{EndsWhenDraining, PacedByReader, is_timeout},
 };
 use crate::{

@@ -88,7 +88,9 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config_file = file, "starting bank-server");
     let clock = config.timekeeper();
     let socket = Socket::bind(config.server.listen)?;
-    let gate = Gate::open(config.gate_options(&clock)).await?;
+    let gate =
+        Gate::open(config.tls_options(&clock), config.token_options(&clock), config.is_reachable_by_others())
+            .await?;
     let store = tokio::select! {
         store = store::open(config.store_options(clock)) => store?,
         signal = signals.next() => {
@@ -105,7 +107,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
         Server::start(socket, api, ledger.clone(), Arc::clone(&metrics), gate, &config.server_options())?;
     let _admin = if let Some(address) = config.admin.listen {
         let (ready, store) = (server.ready(), Arc::clone(ledger.store()));
-        let sources = Sources { metrics, ready, log, store, accounts_interval: config.accounts_interval() };
+        let sources = Sources { metrics, ready, log, store };
         let admin = Admin::start(address, config.admin.hosts.clone(), sources).await?;
         tracing::info!(admin = %admin.address(), "answering /metrics, /healthz, /readyz and /log");
         Some(admin)
@@ -118,7 +120,7 @@ async fn run(loaded: &Loaded, log: LogControl) -> anyhow::Result<ExitCode> {
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        error = server.stopped() => return Err(error.into()),
+        error = server.stopped() => return Err(error),
         () = ledger.failed() => return Err(anyhow!("the ledger has failed: start the server again")),
     };
     let grace_ms = config.server.shutdown_grace_ms;

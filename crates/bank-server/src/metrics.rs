@@ -7,9 +7,13 @@ use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use bank_store::{Durability, clock::Reading};
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    process_collector::ProcessCollector, register_gauge_with_registry as decimal_gauge,
+    register_histogram_vec_with_registry as histograms, register_histogram_with_registry as histogram,
+    register_int_counter_vec_with_registry as counters, register_int_counter_with_registry as counter,
+    register_int_gauge_vec_with_registry as gauges, register_int_gauge_with_registry as gauge,
 };
+use strum::{EnumCount as _, VariantArray as _};
 use tonic::Code;
 
 use crate::auth::Method;
@@ -33,26 +37,33 @@ pub struct Metrics {
     call_seconds: HistogramVec,
     /// The metrics of each method, in the order of the methods: looking one up by its labels takes longer.
     of_methods: [OfMethod; Method::ALL.len()],
-    calls_in_flight: IntGauge,
+    /// Calls to the bank.
+    pub(crate) calls_in_flight: IntGauge,
     queue_commands: IntGauge,
     queue_seconds: Histogram,
     batch_commands: Histogram,
     commit_seconds: Histogram,
-    commit_resends: IntCounter,
+    /// Commits that were sent again, since their outcome was unknown.
+    pub(crate) commit_resends: IntCounter,
     /// In the order of [`CommandOutcome`].
-    commands: [IntCounter; CommandOutcome::ALL.len()],
+    commands: [IntCounter; CommandOutcome::COUNT],
     operations: Histogram,
     operation_results: IntCounterVec,
-    store_up: IntGauge,
+    /// Whether the store takes commits: 1 or 0.
+    pub(crate) store_up: IntGauge,
     clock_right: IntGauge,
     clock_offset_seconds: Gauge,
-    store_reconnects: IntCounter,
+    /// Connections to the store that were lost and made again.
+    pub(crate) store_reconnects: IntCounter,
     durability: IntGaugeVec,
-    durability_given: IntGauge,
+    /// Whether the store keeps the promised durability: 1 or 0.
+    pub(crate) durability_given: IntGauge,
     /// Without labels, and without a value until there is one: 0 would be wrong.
     accounts: IntGaugeVec,
-    lost_entries: IntCounter,
-    watches_open: IntGauge,
+    /// Acknowledged entries that were found to be lost.
+    pub(crate) lost_entries: IntCounter,
+    /// Open watches.
+    pub(crate) watches_open: IntGauge,
 }
 
 /// The metrics of one method, from its first call on.
@@ -63,11 +74,13 @@ struct OfMethod {
 }
 
 /// The outcome of a command, as `bank_commands_total` counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumCount, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CommandOutcome {
     /// Carried out.
     Applied,
     /// Rejected by a rule of the bank.
+    #[strum(serialize = "refused")]
     Rejected,
     /// The outcome of an earlier call with the same request id.
     Replayed,
@@ -79,113 +92,113 @@ pub enum CommandOutcome {
     Unknown,
 }
 
-impl CommandOutcome {
-    const ALL: [Self; 6] =
-        [Self::Applied, Self::Rejected, Self::Replayed, Self::Conflict, Self::Failed, Self::Unknown];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Rejected => "refused",
-            Self::Replayed => "replayed",
-            Self::Conflict => "conflict",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl Metrics {
     /// All metrics, at zero.
     ///
     /// # Errors
     /// If two metrics have the same name, or a name is invalid.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let register = Register { registry: &registry };
-        let build =
-            register.gauges("bank_build_info", "Always 1; the label is the version.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let commands = register.counters("bank_commands_total", "Commands by outcome.", &["outcome"])?;
-        // A counter that is there from the start shows its first increment.
-        let commands = CommandOutcome::ALL.map(|outcome| commands.with_label_values(&[outcome.as_str()]));
-        let operation_results = register.counters(
+        let registry = registry()?;
+        let commands = counters!("bank_commands_total", "Commands by outcome.", &["outcome"], registry)?;
+        let operation_results = counters!(
             "bank_batch_results_total",
             "Operations of batches by gRPC code.",
             &["code"],
+            registry
         )?;
         // It is there before the first batch.
         operation_results.with_label_values(&[format!("{:?}", Code::Ok)]);
-        let metrics = Self {
-            calls: register.counters(
+        Ok(Self {
+            calls: counters!(
                 "bank_calls_total",
                 "Finished calls by method and gRPC code.",
                 &["method", "code"],
+                registry
             )?,
-            call_seconds: register.add(HistogramVec::new(
-                HistogramOpts::new(
-                    "bank_call_duration_seconds",
-                    "Time from the headers of a call to the end of its reply.",
-                )
-                .buckets(SECONDS.to_vec()),
+            call_seconds: histograms!(
+                "bank_call_duration_seconds",
+                "Time from the headers of a call to the end of its reply.",
                 &["method"],
-            )?)?,
+                SECONDS.to_vec(),
+                registry
+            )?,
             of_methods: std::array::from_fn(|_| OfMethod::default()),
-            calls_in_flight: register.gauge("bank_calls_in_flight", "Calls in flight.")?,
-            queue_commands: register
-                .gauge("bank_queue_commands", "Commands in the queues of the sequencers.")?,
-            queue_seconds: register.histogram(
+            calls_in_flight: gauge!("bank_calls_in_flight", "Calls in flight.", registry)?,
+            queue_commands: gauge!(
+                "bank_queue_commands",
+                "Commands in the queues of the sequencers.",
+                registry
+            )?,
+            queue_seconds: histogram!(
                 "bank_queue_wait_seconds",
                 "Time that commands spent in a queue.",
-                &SECONDS,
+                SECONDS.to_vec(),
+                registry
             )?,
-            batch_commands: register.histogram("bank_batch_commands", "Commands per commit.", &COMMANDS)?,
-            commit_seconds: register.histogram(
+            batch_commands: histogram!(
+                "bank_batch_commands",
+                "Commands per commit.",
+                COMMANDS.to_vec(),
+                registry
+            )?,
+            commit_seconds: histogram!(
                 "bank_commit_duration_seconds",
                 "Duration of a commit in the store, including resends.",
-                &SECONDS,
+                SECONDS.to_vec(),
+                registry
             )?,
-            commit_resends: register.counter(
+            commit_resends: counter!(
                 "bank_commit_resends_total",
                 "Commits sent again because their outcome was unknown.",
+                registry
             )?,
-            commands,
-            operations: register.histogram(
+            // A counter that is there from the start shows its first increment.
+            commands: std::array::from_fn(|outcome| {
+                commands.with_label_values(&[<&str>::from(CommandOutcome::VARIANTS[outcome])])
+            }),
+            operations: histogram!(
                 "bank_batch_operations",
                 "Operations per batch that callers sent.",
-                &COMMANDS,
+                COMMANDS.to_vec(),
+                registry
             )?,
             operation_results,
-            clock_right: register.gauge(
+            clock_right: gauge!(
                 "bank_clock_right",
                 "1 while the clock of this server is within its limit, otherwise 0.",
+                registry
             )?,
-            clock_offset_seconds: register.decimal_gauge(
+            clock_offset_seconds: decimal_gauge!(
                 "bank_clock_offset_seconds",
                 "How far the clock of this server is ahead of the expected time.",
+                registry
             )?,
-            store_up: register.gauge("bank_store_up", "1 while the store takes commits, otherwise 0.")?,
-            store_reconnects: register
-                .counter("bank_store_reconnects_total", "Reconnections to the store.")?,
-            durability: register.gauges(
+            store_up: gauge!("bank_store_up", "1 while the store takes commits, otherwise 0.", registry)?,
+            store_reconnects: counter!(
+                "bank_store_reconnects_total",
+                "Reconnections to the store.",
+                registry
+            )?,
+            durability: gauges!(
                 "bank_durability_info",
                 "Always 1; the labels are the promised durability of an acknowledged write.",
                 &["level", "replicas"],
+                registry
             )?,
-            durability_given: register.gauge(
+            durability_given: gauge!(
                 "bank_durability_given",
                 "1 while the store is known to keep the promised durability, otherwise 0.",
+                registry
             )?,
-            accounts: register.gauges("bank_accounts", "Number of accounts.", &[])?,
-            lost_entries: register.counter(
+            accounts: gauges!("bank_accounts", "Number of accounts.", &[], registry)?,
+            lost_entries: counter!(
                 "bank_lost_entries_total",
                 "Acknowledged entries that were found to be lost, at least.",
+                registry
             )?,
-            watches_open: register.gauge("bank_watches_open", "Open watches.")?,
+            watches_open: gauge!("bank_watches_open", "Open watches.", registry)?,
             registry,
-        };
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(metrics)
+        })
     }
 
     /// The current values as text.
@@ -194,11 +207,6 @@ impl Metrics {
     /// If a metric cannot be encoded.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-
-    /// A call has begun.
-    pub(crate) fn call_began(&self) {
-        self.calls_in_flight.inc();
     }
 
     /// A call has ended. There is no method if the caller named one that does not exist.
@@ -251,41 +259,11 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// A commit is sent again, since its outcome is unknown.
-    pub(crate) fn commit_resent(&self) {
-        self.commit_resends.inc();
-    }
-
-    /// Acknowledged entries were found to be lost.
-    pub(crate) fn entries_lost(&self, count: u64) {
-        self.lost_entries.inc_by(count);
-    }
-
-    /// A watch has begun.
-    pub(crate) fn watch_began(&self) {
-        self.watches_open.inc();
-    }
-
-    /// A watch has ended.
-    pub(crate) fn watch_ended(&self) {
-        self.watches_open.dec();
-    }
-
     /// The clock was compared with the expected time.
     pub(crate) fn clock_says(&self, reading: Reading) {
         self.clock_right.set(i64::from(!reading.is_off));
         let seconds = Duration::from_millis(reading.offset_ms.unsigned_abs()).as_secs_f64();
         self.clock_offset_seconds.set(if reading.offset_ms < 0 { -seconds } else { seconds });
-    }
-
-    /// Whether the store takes commits.
-    pub(crate) fn store_is_up(&self, up: bool) {
-        self.store_up.set(i64::from(up));
-    }
-
-    /// Connections to the store were lost and made again.
-    pub(crate) fn store_reconnected(&self, times: u64) {
-        self.store_reconnects.inc_by(times);
     }
 
     /// The durability that the store promises for an acknowledged write.
@@ -294,49 +272,17 @@ impl Metrics {
         self.durability.with_label_values(&[level.as_str(), &replicas.to_string()]).set(1);
     }
 
-    /// Whether the store keeps the promised durability.
-    pub(crate) fn durability_is_given(&self, given: bool) {
-        self.durability_given.set(i64::from(given));
-    }
-
     /// How many accounts there are.
     pub(crate) fn accounts_are(&self, count: u64) {
         self.accounts.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
-/// Creates metrics and registers them.
-struct Register<'a> {
-    registry: &'a Registry,
-}
-
-impl Register<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.add(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::new(name, help)?)
-    }
-
-    fn decimal_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.add(Gauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
+/// A registry with what is the same for every program: its version and its process.
+fn registry() -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    let build = gauges!("bank_build_info", "Always 1; the label is the version.", &["version"], registry)?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry)
 }

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
-pub use self::socket::{ListenError, Socket};
+pub use self::socket::Socket;
 
 /// The address that a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

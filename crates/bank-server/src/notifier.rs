@@ -104,7 +104,7 @@ impl Notifier {
         let mailbox = Arc::<Mailbox>::default();
         self.mailboxes().entry(selection.clone()).or_default().push(Arc::clone(&mailbox));
         self.shared.count.fetch_add(1, Ordering::AcqRel);
-        self.shared.metrics.watch_began();
+        self.shared.metrics.watches_open.inc();
         Subscription { notifier: self.clone(), selection, mailbox }
     }
 
@@ -167,7 +167,7 @@ impl Drop for Subscription {
         }
         drop(mailboxes);
         self.notifier.shared.count.fetch_sub(1, Ordering::AcqRel);
-        self.notifier.shared.metrics.watch_ended();
+        self.notifier.shared.metrics.watches_open.dec();
     }
 }
 

@@ -4,14 +4,13 @@
 //! with a stream of replies end by themselves when the server drains, and are not waited for.
 
 mod activity;
-mod bounded;
+mod bank;
 mod calls;
 mod connection;
 mod edge;
 mod gate;
 mod gathered;
 mod health;
-mod messages;
 mod metered;
 mod options;
 mod self_wake;
@@ -19,10 +18,9 @@ mod signals;
 mod sync;
 mod unread;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use bank_proto::v1::bank_service_server::BankServiceServer;
-use http::{Request, Response};
+use anyhow::anyhow;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tokio::{
@@ -31,50 +29,33 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{body::Body, service::Routes};
-use tower::{Service, ServiceBuilder};
+use tonic::service::Routes;
 
 use self::{
     activity::GOODBYE,
-    bounded::BoundCalls,
+    bank::Bank,
     calls::{HEALTH_MESSAGE_BYTES_MAX, Services},
     connection::Protocol,
-    edge::RequestBounds,
-    messages::ByMessages,
-    options::DEADLINE_MARGIN,
     unread::Unread,
 };
 pub use self::{
-    gate::{Gate, GateOptions},
+    connection::CONCURRENT_STREAMS_MAX,
+    gate::Gate,
     health::HealthOptions,
     options::{ServerOptions, Timeouts, UnreadBounds},
     signals::Signals,
 };
 use crate::{
     admission::{self, Accepted, Listener},
-    grpc::{Authenticate, BankApi},
+    grpc::BankApi,
     ledger::Ledger,
     metrics::Metrics,
-    network::{ListenError, Socket},
+    network::Socket,
     tls::Tls,
 };
 
 /// The largest message to reflection: the name of a file or symbol.
 const REFLECTION_MESSAGE_BYTES_MAX: usize = 4096;
-
-/// Why the server cannot start, or has stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The address cannot be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The reflection service cannot read the description of the API.
-    #[error("reflection: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
-    /// It stopped by itself.
-    #[error("the server has stopped: {0}")]
-    Stopped(String),
-}
 
 /// A running server.
 pub struct Server {
@@ -111,20 +92,13 @@ impl Server {
         metrics: Arc<Metrics>,
         gate: Gate,
         options: &ServerOptions,
-    ) -> Result<Self, Error> {
+    ) -> anyhow::Result<Self> {
         let calls = TaskTracker::new();
         calls.close();
         let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
         let detached = TaskTracker::new();
         detached.close();
         let api = api.on(calls.clone(), detached.clone(), draining.clone());
-        let bank = ByMessages {
-            single: BankServiceServer::new(api.clone())
-                .max_decoding_message_size(options.message_bytes_max)
-                .max_encoding_message_size(options.reply_bytes_max),
-            // There is no limit on the reply: the results of a batch that was carried out must reach the caller.
-            batches: BankServiceServer::new(api).max_decoding_message_size(options.batch_bytes_max),
-        };
         let (now_ready, ready) = watch::channel(false);
         let (health, watch_store) =
             health::service(ledger.clone(), Arc::clone(&metrics), now_ready, &options.health, &draining);
@@ -141,20 +115,15 @@ impl Server {
         limits.total_max = admission::connections_possible(limits.total_max);
         let listener = Listener::new(listener, limits, "server");
         let services = Services {
-            bank: ServiceBuilder::new()
-                .layer(Authenticate::new(gate.authentication))
-                .layer(BoundCalls::new(options))
-                .service(bank),
+            bank: Bank::new(api, gate.authentication, options),
             others: others.prepare(),
-            bounds: RequestBounds::new(options),
+            options: options.clone(),
             unread: Unread::new(options.unread),
-            answer_timeout: options.request_timeout + DEADLINE_MARGIN,
             calls: calls.clone(),
             metrics,
             streams: Arc::new(Semaphore::new(options.streams_max)),
-            streams_max: options.streams_max,
         };
-        let protocol = Protocol::new(options, closing.clone());
+        let protocol = Protocol { services: Arc::new(services), closing: closing.clone() };
         Ok(Self {
             ledger,
             address,
@@ -162,9 +131,9 @@ impl Server {
             detached,
             ready,
             draining,
-            closing: closing.clone(),
+            closing,
             health: tokio::spawn(watch_store),
-            serving: tokio::spawn(serve(listener, gate.tls, protocol, services, closing)),
+            serving: tokio::spawn(serve(listener, gate.tls, Arc::new(protocol))),
         })
     }
 
@@ -179,10 +148,10 @@ impl Server {
     }
 
     /// Waits until the server stops by itself, which is a failure. Cancel safe.
-    pub async fn stopped(&mut self) -> Error {
+    pub async fn stopped(&mut self) -> anyhow::Error {
         match (&mut self.serving).await {
-            Ok(()) => Error::Stopped("it accepts no more connections".to_owned()),
-            Err(error) => Error::Stopped(error.to_string()),
+            Ok(()) => anyhow!("the server has stopped: it accepts no more connections"),
+            Err(error) => anyhow!("the server has stopped: {error}"),
         }
     }
 
@@ -218,30 +187,20 @@ impl Server {
     }
 }
 
-/// Accepts connections until `closing` is cancelled, and returns when all have ended.
-async fn serve<Bank>(
-    mut listener: Listener,
-    tls: Option<Tls>,
-    protocol: Protocol,
-    services: Services<Bank>,
-    closing: CancellationToken,
-) where
-    Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    Bank::Future: Send,
-{
+/// Accepts connections until the server closes, and returns when all have ended.
+async fn serve(mut listener: Listener, tls: Option<Tls>, protocol: Arc<Protocol>) {
     let connections = TaskTracker::new();
-    while let Some(accepted) = closing.run_until_cancelled(listener.next()).await {
-        let (tls, protocol, services) = (tls.clone(), protocol.clone(), services.clone());
-        let closing = closing.clone();
+    while let Some(accepted) = protocol.closing.run_until_cancelled(listener.next()).await {
+        let (tls, protocol) = (tls.clone(), Arc::clone(&protocol));
         connections.spawn(async move {
             let Accepted { stream, peer, permit } = accepted;
             match tls {
-                None => protocol.serve(stream, peer, services).await,
+                None => protocol.serve(stream, peer).await,
                 // A handshake holds a permit, but each is in its own task, so nobody waits for it.
                 Some(tls) => {
-                    let secured = closing.run_until_cancelled(tls.accept(stream, peer)).await;
+                    let secured = protocol.closing.run_until_cancelled(tls.accept(stream, peer)).await;
                     if let Some(stream) = secured.flatten() {
-                        protocol.serve(stream, peer, services).await;
+                        protocol.serve(stream, peer).await;
                     }
                 }
             }

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::anyhow;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
@@ -87,20 +88,6 @@ pub struct TraceOptions {
     pub sampled_percent: u8,
 }
 
-/// Why telemetry cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The filter is malformed.
-    #[error("log.filter: {0}")]
-    Filter(#[from] ParseError),
-    /// The collector's URL cannot be used.
-    #[error("traces.otlp_endpoint: {0}")]
-    Traces(#[from] ExporterBuildError),
-    /// Telemetry was started before.
-    #[error(transparent)]
-    Taken(#[from] tracing_subscriber::util::TryInitError),
-}
-
 /// Makes a span if there is a collector. Asking the filters each time would take longer than most of the work for a
 /// call.
 pub(crate) fn traced(span: impl FnOnce() -> Span) -> Span {
@@ -114,11 +101,6 @@ pub struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
 }
 
-/// The text is neither a level nor a list of directives.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}: write one of error, warn, info, debug, trace, or directives such as info,h2=debug")]
-pub struct NotDirectives(String);
-
 impl LogControl {
     /// The directives in effect.
     pub fn directives(&self) -> String {
@@ -129,16 +111,20 @@ impl LogControl {
     /// Sets a level for `log.level`, or directives for `log.filter`.
     ///
     /// # Errors
-    /// [`NotDirectives`]; nothing changes then.
-    pub fn set(&self, text: &str) -> Result<(), NotDirectives> {
+    /// If it is neither; nothing changes then.
+    pub fn set(&self, text: &str) -> anyhow::Result<()> {
         let mut log = self.configured.clone();
         if LEVELS.contains(&text) {
             (log.level, log.filter) = (text.to_owned(), String::new());
         } else {
             text.clone_into(&mut log.filter);
         }
-        let filter = filter(&log).map_err(|error| NotDirectives(error.to_string()))?;
-        self.filter.reload(filter).map_err(|error| NotDirectives(error.to_string()))
+        let filter = filter(&log).map_err(|error| {
+            anyhow!(
+                "{error}: write one of error, warn, info, debug, trace, or directives such as info,h2=debug"
+            )
+        })?;
+        Ok(self.filter.reload(filter)?)
     }
 }
 
@@ -172,7 +158,7 @@ impl Telemetry {
 ///
 /// # Panics
 /// If there is a collector, outside of a Tokio runtime.
-pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error> {
+pub fn init(log: &LogOptions, traces: &TraceOptions) -> anyhow::Result<Telemetry> {
     let json = match log.format {
         LogFormat::Auto => !io::stdout().is_terminal(),
         LogFormat::Pretty => false,
@@ -181,8 +167,9 @@ pub fn init(log: &LogOptions, traces: &TraceOptions) -> Result<Telemetry, Error>
     let lines = lines(json, Escaped { json, writers: io::stdout });
     // No setting silences the audit trail.
     let audited = filter_fn(|metadata| metadata.target() == AUDIT_TRAIL).with_max_level_hint(Level::INFO);
-    let (filter, handle) = reload::Layer::new(filter(log)?);
-    let traces = (!traces.otlp_endpoint.is_empty()).then(|| provider(traces)).transpose()?;
+    let (filter, handle) = reload::Layer::new(filter(log).map_err(|error| anyhow!("log.filter: {error}"))?);
+    let traces = (!traces.otlp_endpoint.is_empty()).then(|| provider(traces)).transpose();
+    let traces = traces.map_err(|error| anyhow!("traces.otlp_endpoint: {error}"))?;
     let spans = traces.as_ref().map(|traces| {
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer("bank-server"))

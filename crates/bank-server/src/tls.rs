@@ -1,6 +1,6 @@
 //! TLS for callers, with client certificates, and certificates that can be replaced while the server runs.
 //!
-//! The files are read every `reload_interval`. New contents take effect for new connections. Unusable files are logged
+//! The files are read every five seconds. New contents take effect for new connections. Unusable files are logged
 //! once, and the previous ones stay in effect.
 
 mod expiry;
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::anyhow;
 use bank_store::clock::Timekeeper;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,7 +29,7 @@ use tokio_rustls::{
             CertificateDer, PrivateKeyDer,
             pem::{self, PemObject as _},
         },
-        server::{VerifierBuilderError, WebPkiClientVerifier},
+        server::WebPkiClientVerifier,
         version::{TLS12, TLS13},
     },
     server::TlsStream,
@@ -37,10 +38,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::expiry::Expiry;
 use crate::{
-    files::{self, Fingerprint, Unreadable},
+    files::{self, Fingerprint},
     network::Peer,
     telemetry::RateLimitedLog,
 };
+
+/// The pause between two reads of the files.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The options of TLS.
 #[derive(Clone, Debug)]
@@ -55,8 +59,6 @@ pub struct TlsOptions {
     pub version_min: TlsVersion,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
-    /// The pause between two reads of the files.
-    pub reload_interval: Duration,
     /// The clock for the expiry of certificates.
     pub clock: Timekeeper,
 }
@@ -88,42 +90,6 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// Why TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be read.
-    #[error(transparent)]
-    Unreadable(#[from] Unreadable),
-    /// A file has no certificate or key in it.
-    #[error("{}: contains no {wanted} in PEM form{}", path.display(), .source.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What it should contain.
-        wanted: &'static str,
-        /// The error, unless the file is not in PEM form at all.
-        source: Option<pem::Error>,
-    },
-    /// The server's certificate is unusable, or does not match its key.
-    #[error("{} cannot be used with {}: {source}", certificate_file.display(), key_file.display())]
-    Certificate {
-        /// The file of the certificate.
-        certificate_file: PathBuf,
-        /// The file of the key.
-        key_file: PathBuf,
-        /// The reason.
-        source: rustls::Error,
-    },
-    /// A certificate of the client authority is unusable.
-    #[error("{}: {reason}", path.display())]
-    ClientCa {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
-}
-
 /// The current TLS configuration; cheap to clone. The files are watched as long as a clone exists.
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -138,7 +104,7 @@ impl Tls {
     ///
     /// # Errors
     /// If a file is unusable.
-    pub async fn open(options: TlsOptions) -> Result<Self, Error> {
+    pub async fn open(options: TlsOptions) -> anyhow::Result<Self> {
         let files = Files::read(&options).await?;
         let (config, mut expiry) = load(&options, &files)?;
         expiry.warn(options.now());
@@ -183,7 +149,7 @@ struct Files {
 }
 
 impl Files {
-    async fn read(options: &TlsOptions) -> Result<Self, Unreadable> {
+    async fn read(options: &TlsOptions) -> anyhow::Result<Self> {
         let client_ca = match &options.client_ca {
             Some(ca) => Some(files::read(&ca.file).await?),
             None => None,
@@ -206,9 +172,9 @@ async fn watch_files(
 ) {
     let mut seen = Ok(loaded);
     loop {
-        sleep(options.reload_interval).await;
+        sleep(RELOAD_INTERVAL).await;
         expiry.warn(options.now());
-        let files = Files::read(&options).await.map_err(Error::from);
+        let files = Files::read(&options).await;
         let now = files.as_ref().map(Files::fingerprint).map_err(ToString::to_string);
         if now == seen {
             continue;
@@ -232,16 +198,14 @@ async fn watch_files(
     }
 }
 
-fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), Error> {
+fn load(options: &TlsOptions, files: &Files) -> anyhow::Result<(ServerConfig, Expiry)> {
     let TlsOptions { certificate_file, key_file, .. } = options;
     let certificates = certificates(certificate_file, &files.certificate)?;
-    let key_error = |source| Error::Pem { path: key_file.clone(), wanted: "private key", source };
-    let key = PrivateKeyDer::from_pem_slice(&files.key).map_err(|error| key_error(malformed(error)))?;
+    let key = PrivateKeyDer::from_pem_slice(&files.key);
+    let key = key.map_err(|error| not_pem(key_file, "private key", Some(error)))?;
 
-    let certificate_error = |source| Error::Certificate {
-        certificate_file: certificate_file.clone(),
-        key_file: key_file.clone(),
-        source,
+    let unusable = |error: rustls::Error| {
+        anyhow!("{} cannot be used with {}: {error}", certificate_file.display(), key_file.display())
     };
     let versions: &[&SupportedProtocolVersion] = match options.version_min {
         TlsVersion::V1_2 => &[&TLS13, &TLS12],
@@ -250,46 +214,42 @@ fn load(options: &TlsOptions, files: &Files) -> Result<(ServerConfig, Expiry), E
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(certificate_error)?;
+        .map_err(unusable)?;
     let builder = match options.client_ca.as_ref().zip(files.client_ca.as_deref()) {
         None => builder.with_no_client_auth(),
         Some((ca, contents)) => {
             let roots = Arc::new(roots(ca, contents)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = if ca.required { verifier } else { verifier.allow_unauthenticated() };
-            let verifier = verifier.build().map_err(|error: VerifierBuilderError| Error::ClientCa {
-                path: ca.file.clone(),
-                reason: error.to_string(),
-            })?;
+            let verifier = verifier.build().map_err(|error| anyhow!("{}: {error}", ca.file.display()))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let unreadable = || certificate_error(rustls::CertificateError::BadEncoding.into());
+    let unreadable = || unusable(rustls::CertificateError::BadEncoding.into());
     let expiry = certificates.first().and_then(Expiry::of).ok_or_else(unreadable)?;
-    let mut config = builder.with_single_cert(certificates, key).map_err(certificate_error)?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok((config, expiry))
 }
 
-fn roots(ca: &ClientCa, contents: &[u8]) -> Result<RootCertStore, Error> {
+fn roots(ca: &ClientCa, contents: &[u8]) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&ca.file, contents)? {
-        roots.add(certificate).map_err(|error| Error::ClientCa {
-            path: ca.file.clone(),
-            reason: format!("a certificate cannot be a root: {error}"),
-        })?;
+        let added = roots.add(certificate);
+        added.map_err(|error| anyhow!("{}: a certificate cannot be a root: {error}", ca.file.display()))?;
     }
     Ok(roots)
 }
 
-fn certificates(path: &Path, contents: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let wrong = |source| Error::Pem { path: path.to_owned(), wanted: "certificate", source };
+fn certificates(path: &Path, contents: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_slice_iter(contents).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| wrong(malformed(error)))?;
-    if certificates.is_empty() { Err(wrong(None)) } else { Ok(certificates) }
+    let certificates = certificates.map_err(|error| not_pem(path, "certificate", Some(error)))?;
+    if certificates.is_empty() { Err(not_pem(path, "certificate", None)) } else { Ok(certificates) }
 }
 
-/// The error, unless the file is merely not in PEM form.
-fn malformed(error: pem::Error) -> Option<pem::Error> {
-    Some(error).filter(|error| !matches!(error, pem::Error::NoItemsFound))
+fn not_pem(path: &Path, wanted: &str, error: Option<pem::Error>) -> anyhow::Error {
+    // A file that is not in PEM form at all has no other error.
+    let error = error.filter(|error| !matches!(error, pem::Error::NoItemsFound));
+    let reason = error.map(|error| format!(": {error}")).unwrap_or_default();
+    anyhow!("{}: contains no {wanted} in PEM form{reason}", path.display())
 }

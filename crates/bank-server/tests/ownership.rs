@@ -269,9 +269,9 @@ async fn every_method_needs_its_scope_and_no_other_will_do() {
         // An operation of a batch needs the scope of its own method: that of a deposit here.
         let own = method.rule().scope.is_some();
         let needed = method.rule().scope.unwrap_or(Scope::Write);
-        for scope in Scope::ALL {
+        for &scope in Scope::VARIANTS {
             let others: Vec<_> =
-                Scope::ALL.iter().filter(|other| **other != scope).map(|other| other.as_str()).collect();
+                Scope::VARIANTS.iter().filter(|other| **other != scope).map(Scope::to_string).collect();
             // Bob, who owns what he names, so that only the scope is missing.
             let mut caller = town.caller("bob", &others.join(" ")).await;
             let result = call(&mut caller, method, "bob-no1", &opening).await;
@@ -282,7 +282,7 @@ async fn every_method_needs_its_scope_and_no_other_will_do() {
                     (Code::PermissionDenied, "SCOPE_MISSING"),
                     "{method:?}"
                 );
-                assert_eq!(error.metadata["scope"], scope.as_str());
+                assert_eq!(error.metadata["scope"], scope.to_string());
                 let asked = if own { method } else { Method::Deposit };
                 assert_eq!(error.message, format!("{} needs the scope {scope}", asked.name()));
             } else if let Err(status) = result {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// What a store waits for before it acknowledges a write, from the weakest to the strongest level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DurabilityLevel {
     /// Nothing: a restart of the store may lose the write.
     None,
     /// The disk gets the write within a second: a crash of the machine loses up to the last two seconds.
+    #[serde(rename = "everysec")]
     EverySecond,
     /// The write is on the disk.
     Always,

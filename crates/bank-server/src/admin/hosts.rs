@@ -19,13 +19,6 @@ const LOCAL_NAME: &str = "localhost";
 #[derive(Clone, Debug, Default)]
 pub struct HostNames(Vec<String>);
 
-/// Why a request is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
-}
-
 impl HostNames {
     /// Names besides `localhost`, separated by commas; `None` if one of them is not a host name.
     pub fn parse(list: &str) -> Option<Self> {
@@ -33,21 +26,19 @@ impl HostNames {
         names.map(|name| is_name(name).then(|| name.to_ascii_lowercase())).collect::<Option<_>>().map(Self)
     }
 
-    /// Checks the host and origin of a request.
-    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Checks the host and origin of a request. An error is the reply to one that is refused.
+    pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), (StatusCode, String)> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
         let (Some(host), None) = (host, hosts.next()) else {
-            let message = "the request must have one header `host`".to_owned();
-            return Err(Refusal { status: StatusCode::BAD_REQUEST, message });
+            return Err((StatusCode::BAD_REQUEST, "the request must have one header `host`\n".to_owned()));
         };
         if let Some(unknown) = [Some(&host), uri.authority()].into_iter().flatten().find(|it| !self.knows(it))
         {
-            let message = format!(
-                "unknown host name {}: use an address, or add the name to admin.hosts",
-                unknown.host().escape_debug()
-            );
-            return Err(Refusal { status: StatusCode::MISDIRECTED_REQUEST, message });
+            let name = unknown.host().escape_debug();
+            let message =
+                format!("unknown host name {name}: use an address, or add the name to admin.hosts\n");
+            return Err((StatusCode::MISDIRECTED_REQUEST, message));
         }
         let own = format!("http://{host}");
         if headers
@@ -55,8 +46,7 @@ impl HostNames {
             .iter()
             .any(|origin| !origin.as_bytes().eq_ignore_ascii_case(own.as_bytes()))
         {
-            let message = "requests from web pages are refused".to_owned();
-            return Err(Refusal { status: StatusCode::FORBIDDEN, message });
+            return Err((StatusCode::FORBIDDEN, "requests from web pages are refused\n".to_owned()));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 use lru::LruCache;
+use strum::{EnumCount as _, VariantArray as _};
 use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
@@ -47,7 +48,7 @@ enum CallerId {
 #[derive(Debug)]
 struct Shared {
     limits: CallerLimits,
-    total: [Arc<Semaphore>; Resource::ALL.len()],
+    total: [Arc<Semaphore>; Resource::COUNT],
 }
 
 #[derive(Debug)]
@@ -55,7 +56,7 @@ struct Caller {
     shared: Arc<Shared>,
     rate: DefaultDirectRateLimiter,
     /// Made when they are first needed: most callers use few resources.
-    own: [OnceLock<Arc<Semaphore>>; Resource::ALL.len()],
+    own: [OnceLock<Arc<Semaphore>>; Resource::COUNT],
 }
 
 /// What one caller may use; cheap to clone.
@@ -81,8 +82,10 @@ impl CallerId {
 
 impl Callers {
     pub(crate) fn new(limits: CallerLimits) -> Self {
-        let total = Resource::ALL
-            .map(|resource| Arc::new(Semaphore::new(resource.permits(resource.limit(&limits).total))));
+        let total = array::from_fn(|index| {
+            let resource = Resource::VARIANTS[index];
+            Arc::new(Semaphore::new(resource.permits(resource.limit(&limits).total)))
+        });
         Self {
             shared: Arc::new(Shared { limits, total }),
             // Bounded below.

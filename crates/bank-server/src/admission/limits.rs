@@ -37,7 +37,7 @@ pub struct CallerLimits {
 }
 
 /// What there are permits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumCount, strum::VariantArray)]
 pub(crate) enum Resource {
     Calls,
     Batches,
@@ -49,16 +49,6 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Calls,
-        Self::Batches,
-        Self::Streams,
-        Self::BufferedBytes,
-        Self::Scans,
-        Self::Watches,
-        Self::DryRunBytes,
-    ];
-
     pub(super) const fn limit(self, limits: &CallerLimits) -> Limit {
         match self {
             Self::Calls => limits.calls,

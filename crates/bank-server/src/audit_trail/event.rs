@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use tonic::Code;
 
 /// The kind of an audit event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// A caller without valid credentials.
     Unauthenticated,
@@ -60,19 +61,6 @@ impl Event<'static> {
             outcome,
             reason: "",
             times: 1,
-        }
-    }
-}
-
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "unauthenticated",
-            Self::PermissionDenied => "permission_denied",
-            Self::Concealed => "concealed",
-            Self::RateLimited => "rate_limited",
-            Self::Administrative => "administrative",
-            Self::AdminPort => "admin_port",
         }
     }
 }

@@ -22,11 +22,10 @@ use http::HeaderMap;
 
 pub(crate) use self::fetch::is_key_url;
 pub use self::{
-    fetch::FetchError,
-    keyring::{KeyRefreshOptions, KeysError},
-    keys::InvalidKeys,
+    keyring::KeyRefreshOptions,
+    keys::{Format, InvalidKeys},
     rejection::TokenRejection,
-    source::{KeySource, Unavailable},
+    source::KeySource,
     verified::Verified,
 };
 use self::{keyring::Keyring, source::Source, token::Rules, verified::TokenHash};
@@ -71,8 +70,8 @@ impl Authenticator {
     /// Reads the keys, and starts to refresh them.
     ///
     /// # Errors
-    /// [`KeysError`], if there are no usable keys.
-    pub async fn open(options: TokenOptions) -> Result<Self, KeysError> {
+    /// If there are no usable keys.
+    pub async fn open(options: TokenOptions) -> anyhow::Result<Self> {
         crypto::install();
         let source = Source::open(&options.keys, options.refresh.read_timeout)?;
         let keyring = Keyring::open(source, options.refresh).await?;

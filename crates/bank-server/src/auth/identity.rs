@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bank_domain::Owner;
+use strum::VariantArray as _;
 
 /// A caller: a subject with scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +14,17 @@ pub struct Identity {
 }
 
 /// What a caller may do. No scope includes another: a caller who sees everything need not be able to move money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumString, strum::VariantArray)]
 pub enum Scope {
     /// Read one's own accounts.
+    #[strum(serialize = "bank.read")]
     Read,
     /// Open accounts, move money from one's own, and transfer to any.
+    #[strum(serialize = "bank.write")]
     Write,
     /// Freeze, unfreeze and close accounts, set overdraft limits and post interest; use the other two scopes on all
     /// accounts.
+    #[strum(serialize = "bank.admin")]
     Admin,
 }
 
@@ -69,69 +73,33 @@ impl Identity {
     }
 }
 
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
-
-    /// The name in tokens.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "bank.read",
-            Self::Write => "bank.write",
-            Self::Admin => "bank.admin",
-        }
-    }
-
-    /// The scope with exactly this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
-    }
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Read => 1,
-            Self::Write => 2,
-            Self::Admin => 4,
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl Scopes {
     /// Every scope.
-    pub const ALL: Self = Self(Scope::Read.bit() | Scope::Write.bit() | Scope::Admin.bit());
+    pub const ALL: Self = Self(0b111);
 
     /// Parses scopes separated by spaces, as in the claim `scope` of a token. Unknown names are ignored: they are for other
     /// services.
     /// <https://datatracker.ietf.org/doc/html/rfc8693#section-4.2>
     pub fn parse(list: &str) -> Self {
-        list.split(' ').filter_map(Scope::named).collect()
+        list.split(' ').filter_map(|name| name.parse::<Scope>().ok()).collect()
     }
 
     /// Whether this scope is included.
     pub const fn contains(self, scope: Scope) -> bool {
-        self.0 & scope.bit() != 0
+        self.0 & (1 << scope as u8) != 0
     }
 }
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | scope.bit()))
+        Self(scopes.into_iter().fold(0, |bits, scope| bits | (1 << scope as u8)))
     }
 }
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut scopes = Scope::ALL.into_iter().filter(|scope| self.contains(*scope));
-        if let Some(first) = scopes.next() {
-            write!(f, "{first}")?;
-        }
-        scopes.try_for_each(|scope| write!(f, " {scope}"))
+        let scopes = Scope::VARIANTS.iter().filter(|scope| self.contains(**scope));
+        f.write_str(&scopes.map(Scope::to_string).collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Splits a file into lines, and counts and hashes them.
 
+use bytes::BytesMut;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
@@ -11,12 +12,11 @@ use super::{
 /// Reads a file line by line.
 pub(super) struct Reader {
     data: mpsc::Receiver<Vec<u8>>,
-    /// Received bytes; those from `start` on are unread.
-    buffer: Vec<u8>,
-    start: usize,
+    /// Received bytes that are unread.
+    buffer: BytesMut,
     /// The hash of all lines that were read, without the last.
     digest: Sha256,
-    last: Vec<u8>,
+    last: BytesMut,
     number: u64,
     bytes: u64,
 }
@@ -25,10 +25,9 @@ impl Reader {
     pub(super) fn new(data: mpsc::Receiver<Vec<u8>>) -> Self {
         Self {
             data,
-            buffer: Vec::new(),
-            start: 0,
+            buffer: BytesMut::new(),
             digest: Sha256::new(),
-            last: Vec::new(),
+            last: BytesMut::new(),
             number: 0,
             bytes: 0,
         }
@@ -39,28 +38,21 @@ impl Reader {
         self.number += 1;
         let mut searched = 0;
         let length = loop {
-            let rest = &self.buffer[self.start..];
-            if let Some(place) = rest[searched..].iter().position(|byte| *byte == b'\n') {
-                break searched + place + 1;
+            if let Some(offset) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
+                break searched + offset + 1;
             }
-            searched = rest.len();
+            searched = self.buffer.len();
             if searched > LINE_BYTES_MAX {
                 return Err(self.damaged(format!("is longer than {LINE_BYTES_MAX} bytes")));
             }
             match self.data.recv().await {
-                Some(more) => {
-                    self.buffer.drain(..self.start);
-                    self.start = 0;
-                    self.buffer.extend(more);
-                }
+                Some(more) => self.buffer.extend_from_slice(&more),
                 None if searched == 0 => return Ok(None),
                 None => return Err(self.damaged("is cut: the file ends in its middle")),
             }
         };
         self.digest.update(&self.last);
-        self.last.clear();
-        self.last.extend(&self.buffer[self.start..self.start + length]);
-        self.start += length;
+        self.last = self.buffer.split_to(length);
         self.bytes += length as u64;
         Ok(Some(&self.last))
     }

@@ -10,7 +10,6 @@ use toml::{
 
 use super::{
     args::Args,
-    error::Error,
     origin::Origin,
     settings::{DEFAULTS, Setting},
 };
@@ -40,12 +39,14 @@ impl Layers {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         args: &Args,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, String> {
         let mut layers = Self::default();
         layers.toml(DEFAULTS, |_| Origin::Default)?;
         if let Some(path) = file {
-            let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-            let text = fs::read_to_string(path).map_err(unreadable)?;
+            let text = fs::read_to_string(path).map_err(|error| {
+                let path = redacted(&path.to_string_lossy());
+                format!("the configuration file {path} cannot be read: {error}")
+            })?;
             layers.toml(&text, |line| Origin::File { path: path.to_owned(), line })?;
         }
         layers.environment(environment);
@@ -59,14 +60,14 @@ impl Layers {
         self.assignments.iter().enumerate().rev().find(|(_, assignment)| assignment.setting.name == name)
     }
 
-    fn toml(&mut self, text: &str, origin: impl Fn(usize) -> Origin) -> Result<(), Error> {
+    fn toml(&mut self, text: &str, origin: impl Fn(usize) -> Origin) -> Result<(), String> {
         let at = |offset: usize| {
             let before = text.as_bytes().iter().take(offset);
             origin(1 + before.filter(|byte| **byte == b'\n').count())
         };
-        let table = DeTable::parse(text).map_err(|error| Error::Syntax {
-            origin: at(error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
+        let table = DeTable::parse(text).map_err(|error| {
+            // Without any value of the file.
+            format!("{}: {}", at(error.span().map_or(0, |span| span.start)), error.message())
         })?;
         self.table("", table.get_ref(), &at);
         Ok(())
@@ -168,7 +169,8 @@ impl Layers {
                 self.assignments.push(Assignment { setting, value, origin });
                 return;
             }
-            _ if setting.is_secret() => "(not shown)".to_owned(),
+            // It may have a password in it.
+            _ if name == URL => "(not shown)".to_owned(),
             Ok(Value::String(text)) => format!("{:?}", redacted(&text)),
             Ok(value) => value.to_string(),
             Err(text) => text,

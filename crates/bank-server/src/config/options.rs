@@ -11,10 +11,10 @@ use bank_store::{
 use super::{AuthMode, Config, Jwt, Server, StoreKind, Tls};
 use crate::{
     admission::{CallerLimits, ConnectionLimits, Limit},
-    auth::authentication::{KeyRefreshOptions, KeySource, TokenOptions},
+    auth::authentication::{Format, KeyRefreshOptions, KeySource, TokenOptions},
     grpc::{ApiOptions, BatchBounds, ServerFacts},
     ledger::LedgerOptions,
-    server::{GateOptions, HealthOptions, ServerOptions, Timeouts, UnreadBounds},
+    server::{CONCURRENT_STREAMS_MAX, HealthOptions, ServerOptions, Timeouts, UnreadBounds},
     store::StoreOptions,
     tls::{ClientCa, TlsOptions},
     watch::{WatchOptions, token_bytes_max},
@@ -29,32 +29,17 @@ const BATCH_MINOR_UNITS_MAX: i128 = (i64::MAX - (1 << 57)) as i128;
 
 // Limits that nobody has a reason to change.
 
-/// How many calls one connection may have in flight. Beyond it clients wait, as HTTP/2 prescribes.
-const CONCURRENT_STREAMS_MAX: u32 = 1_000;
-/// How many calls of a connection may be reset before the server has looked at them. One more closes it: resetting as
-/// fast as possible is an attack (CVE-2023-44487).
-const RESETS_PENDING_MAX: usize = 20;
-/// How many calls of a connection the server may have to reset because its client broke the rules of HTTP/2. One more
-/// closes it (CVE-2025-8671).
-const RESETS_BY_SERVER_MAX: usize = 100;
-/// How much of messages is read and discarded after their calls were answered. A reset would count against
-/// [`RESETS_BY_SERVER_MAX`], although the client has done nothing wrong. Each takes about 2 KiB; 4 MiB is the largest
-/// message of most gRPC programs, and five seconds allow for lost packets.
+/// How much of messages is read and discarded after their calls were answered. A reset would count against the client,
+/// which has done nothing wrong (`server/unread.rs`). Each takes about 2 KiB; 4 MiB is the largest message of most gRPC
+/// programs, and five seconds allow for lost packets.
 const UNREAD: UnreadBounds =
     UnreadBounds { messages_max: 10_000, bytes_max: 4 << 20, timeout: Duration::from_secs(5) };
-/// How long a connection may take to answer a keepalive.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many batches of one stream are in progress at once: enough to have the next one queued during a commit.
 const STREAM_BATCHES_MAX: usize = 4;
 /// How many lists are read at once. More would not be faster on a few processors, and would delay movements of money.
 const SCANS: Limit = Limit { total: 8, per_caller: 2 };
 /// How many callers have their limits remembered, at about 300 bytes each. The least recent ones start anew.
 const CALLERS_REMEMBERED_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-/// The pause between two counts of the accounts for a metric, about as often as Prometheus asks. On Redis a count costs
-/// some 50 microseconds for 256 partitions.
-const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(10);
-/// The pause between two checks of the TLS files. New ones are used for new connections.
-const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// How many commands share a commit: as many as a batch has operations by default, so that it costs one commit. A
 /// thousand commands occupy Redis for some 20 milliseconds.
 const COMMIT_COMMANDS_MAX: usize = 1_000;
@@ -144,19 +129,13 @@ impl Config {
         given(&self.tls.certificate_file).is_some() && given(&self.tls.key_file).is_some()
     }
 
-    /// The options of TLS and authentication.
-    pub fn gate_options(&self, clock: &Timekeeper) -> GateOptions {
-        let (tls, tokens) = (self.tls_options(clock), self.token_options(clock));
-        GateOptions { tls, tokens, is_for_others: self.is_reachable_by_others() }
-    }
-
     /// Whether other machines can reach the server.
-    fn is_reachable_by_others(&self) -> bool {
+    pub fn is_reachable_by_others(&self) -> bool {
         !self.server.listen.ip().to_canonical().is_loopback()
     }
 
     /// The options of TLS; `None` if it is off.
-    fn tls_options(&self, clock: &Timekeeper) -> Option<TlsOptions> {
+    pub fn tls_options(&self, clock: &Timekeeper) -> Option<TlsOptions> {
         let Tls { certificate_file, key_file, client_ca_file, client_certificate_required, version_min } =
             &self.tls;
         let client_ca = given(client_ca_file);
@@ -166,13 +145,12 @@ impl Config {
             client_ca: client_ca.map(|file| ClientCa { file, required: *client_certificate_required }),
             version_min: *version_min,
             handshake_timeout: ms(self.server.first_call_timeout_ms),
-            reload_interval: TLS_RELOAD_INTERVAL,
             clock: clock.clone(),
         })
     }
 
     /// The options of authentication; `None` if it is off.
-    fn token_options(&self, clock: &Timekeeper) -> Option<TokenOptions> {
+    pub fn token_options(&self, clock: &Timekeeper) -> Option<TokenOptions> {
         let jwt = &self.jwt;
         let keys = jwt.key_sources().next().filter(|_| self.auth.mode == AuthMode::Jwt)?;
         Some(TokenOptions {
@@ -186,7 +164,8 @@ impl Config {
                 unconfirmed_max: Duration::from_secs(jwt.keys_unconfirmed_seconds_max),
             },
             leeway: Duration::from_secs(jwt.leeway_seconds),
-            token_bytes_max: jwt.token_bytes_max,
+            // Other headers need room, too.
+            token_bytes_max: usize::try_from(self.server.header_bytes_max / 2).unwrap_or(usize::MAX),
             clock: clock.clone(),
         })
     }
@@ -201,9 +180,6 @@ impl Config {
             batch_bytes_max: server.batch_bytes_max,
             reply_bytes_max: server.reply_bytes_max,
             header_bytes_max: server.header_bytes_max,
-            concurrent_streams_max: CONCURRENT_STREAMS_MAX,
-            resets_pending_max: RESETS_PENDING_MAX,
-            resets_by_server_max: RESETS_BY_SERVER_MAX,
             unread: UNREAD,
             connections: ConnectionLimits {
                 total_max: server.connections_max,
@@ -216,19 +192,12 @@ impl Config {
             },
             streams_max: server.streams_max,
             callers: self.caller_limits(),
-            keepalive_interval: ms(server.keepalive_interval_ms),
-            keepalive_timeout: KEEPALIVE_TIMEOUT,
             reflection: server.reflection,
             health: HealthOptions {
                 poll_interval: ms(self.health.poll_interval_ms),
                 poll_timeout: ms(self.health.poll_timeout_ms),
             },
         }
-    }
-
-    /// The pause between two counts of the accounts.
-    pub fn accounts_interval(&self) -> Duration {
-        ACCOUNTS_INTERVAL
     }
 
     /// How long calls in flight may take after the server was told to stop.
@@ -380,12 +349,13 @@ impl Config {
 
 impl Jwt {
     fn key_sources(&self) -> impl Iterator<Item = KeySource> {
+        let file = |path, format| given(path).map(|path| KeySource::File(path, format));
         let url = Some(&self.jwks_url).filter(|url| !url.is_empty());
         [
-            given(&self.jwks_file).map(KeySource::JwksFile),
+            file(&self.jwks_file, Format::Jwks),
             url.and_then(|url| url.parse().ok()).map(KeySource::JwksUrl),
-            given(&self.public_key_file).map(KeySource::PublicKeyFile),
-            given(&self.development_secret_file).map(KeySource::DevelopmentSecretFile),
+            file(&self.public_key_file, Format::Pem),
+            file(&self.development_secret_file, Format::Secret),
         ]
         .into_iter()
         .flatten()

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// It is built in.
     Default,
     /// In a file.

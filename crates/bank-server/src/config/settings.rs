@@ -28,20 +28,9 @@ pub(super) struct Setting {
 #[derive(Debug)]
 pub(super) enum Kind {
     Flag,
-    Integer {
-        min: i64,
-        max: i64,
-    },
+    Integer { min: i64, max: i64 },
     Choice(&'static [&'static str]),
-    Text {
-        allowed: &'static str,
-        accepts: fn(&str) -> bool,
-    },
-    /// Text that may be a secret: a wrong value is not shown.
-    Secret {
-        allowed: &'static str,
-        accepts: fn(&str) -> bool,
-    },
+    Text { allowed: &'static str, accepts: fn(&str) -> bool },
 }
 
 use Kind::{Choice, Flag};
@@ -132,7 +121,6 @@ settings! {
             connections_per_peer_max: usize = integer(1, 1_000_000),
             first_call_timeout_ms: u64 = integer(100, DAY_MS),
             idle_timeout_ms: u64 = integer(100, DAY_MS),
-            keepalive_interval_ms: u64 = integer(100, DAY_MS),
             reflection: bool = Flag,
         }
 
@@ -178,7 +166,6 @@ settings! {
             public_key_file: PathBuf = PATH,
             development_secret_file: PathBuf = PATH,
             leeway_seconds: u64 = integer(0, 600),
-            token_bytes_max: usize = integer(256, 1 << 20),
             refresh_interval_ms: u64 = integer(10, DAY_MS),
             refresh_pause_ms_min: u64 = integer(10, DAY_MS),
             fetch_timeout_ms: u64 = integer(10, 600_000),
@@ -232,19 +219,17 @@ settings! {
 
         /// How to reach Redis.
         redis: Redis = ["store.redis"] {
-            #[serde(deserialize_with = "redis_url")]
-            url: RedisUrl = Kind::Secret {
-                allowed: "redis://[user:password@]host:port[/database], rediss:// for TLS, or \
-                          redis-sentinel://host:port?sentinelServiceName=name",
-                accepts: is_redis_url,
-            },
+            url: RedisUrl = text(
+                "redis://[user:password@]host:port[/database], rediss:// for TLS, or \
+                 redis-sentinel://host:port?sentinelServiceName=name",
+                is_redis_url,
+            ),
             url_file: String = PATH,
             key_prefix: String = text("of A-Z a-z 0-9 . _ : - and not empty", is_key_prefix),
             connect_timeout_ms: u64 = integer(100, 600_000),
             command_timeout_ms: u64 = integer(10, 600_000),
             reconnect_delay_ms_max: u64 = integer(50, 600_000),
             watchdog_interval_ms: u64 = integer(10, 600_000),
-            #[serde(deserialize_with = "durability")]
             durability: DurabilityLevel = Choice(&["none", "everysec", "always"]),
             replicas: u32 = integer(0, 100),
             bank_id: String = text(
@@ -355,13 +340,9 @@ impl Setting {
             (Flag, Value::Boolean(_)) => true,
             (Kind::Integer { min, max }, Value::Integer(value)) => (min..=max).contains(&value),
             (Choice(choices), Value::String(text)) => choices.contains(&text.as_str()),
-            (Kind::Text { accepts, .. } | Kind::Secret { accepts, .. }, Value::String(text)) => accepts(text),
+            (Kind::Text { accepts, .. }, Value::String(text)) => accepts(text),
             _ => false,
         }
-    }
-
-    pub(super) fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret { .. })
     }
 
     /// The valid values, in words.
@@ -373,7 +354,7 @@ impl Setting {
                 let choices: Vec<_> = choices.iter().map(|choice| format!("{choice:?}")).collect();
                 format!("one of {}", choices.join(", "))
             }
-            Kind::Text { allowed, .. } | Kind::Secret { allowed, .. } => allowed.to_owned(),
+            Kind::Text { allowed, .. } => allowed.to_owned(),
         }
     }
 }
@@ -401,10 +382,6 @@ fn is_key_prefix(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_plain)
 }
 
-fn redis_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RedisUrl, D::Error> {
-    String::deserialize(deserializer).map(RedisUrl::new)
-}
-
 fn off_or_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
@@ -413,13 +390,4 @@ fn off_or_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostNames, D::Error> {
     HostNames::parse(&String::deserialize(deserializer)?)
         .ok_or_else(|| D::Error::custom("not a list of names"))
-}
-
-fn durability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DurabilityLevel, D::Error> {
-    match &*String::deserialize(deserializer)? {
-        "none" => Ok(DurabilityLevel::None),
-        "everysec" => Ok(DurabilityLevel::EverySecond),
-        "always" => Ok(DurabilityLevel::Always),
-        other => Err(D::Error::custom(other)),
-    }
 }

@@ -228,7 +228,7 @@ impl Acknowledged {
         drop(marks);
         // New entries may have replaced the lost ones.
         let entries_min = mark.version().saturating_sub(found_version).max(1);
-        self.shared.metrics.entries_lost(entries_min);
+        self.shared.metrics.lost_entries.inc_by(entries_min);
         let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.accounts += 1;
         lost.entries_min += entries_min;

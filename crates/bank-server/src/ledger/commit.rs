@@ -61,7 +61,7 @@ impl Committer {
                 return (sent_at, Err(StoreError::OutcomeUnknown(error.to_string())));
             }
             tracing::warn!(%error, commands = proposals.len(), "outcome of a commit is unknown; sending it again");
-            self.metrics.commit_resent();
+            self.metrics.commit_resends.inc();
             sleep(self.options.resend_pause).await;
         }
     }

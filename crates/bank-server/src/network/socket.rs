@@ -2,18 +2,11 @@
 
 use std::{io, net::SocketAddr};
 
+use anyhow::anyhow;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// How many connections may wait to be accepted. The kernel has its own limit, commonly 4096.
 const BACKLOG: u32 = 1024;
-
-/// The address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(.source))]
-pub struct ListenError {
-    address: SocketAddr,
-    source: io::Error,
-}
 
 /// A bound address that does not listen yet: early clients are refused at once instead of waiting.
 #[derive(Debug)]
@@ -27,7 +20,7 @@ impl Socket {
     ///
     /// # Errors
     /// If it is in use or unavailable.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+    pub fn bind(address: SocketAddr) -> anyhow::Result<Self> {
         let bind = || -> io::Result<TcpSocket> {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // A restarted server can bind its port while old connections still linger.
@@ -35,23 +28,20 @@ impl Socket {
             socket.bind(address)?;
             Ok(socket)
         };
-        bind().map(|socket| Self { socket, address }).map_err(|source| ListenError { address, source })
+        Ok(Self { socket: bind().map_err(|error| explain(address, &error))?, address })
     }
 
     /// Starts to listen, and returns the address with the actual port.
-    pub(crate) fn listen(self) -> Result<(TcpListener, SocketAddr), ListenError> {
-        let Self { socket, address } = self;
-        let listen = || -> io::Result<_> {
-            let listener = socket.listen(BACKLOG)?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        listen().map_err(|source| ListenError { address, source })
+    pub(crate) fn listen(self) -> anyhow::Result<(TcpListener, SocketAddr)> {
+        let explain = |error| explain(self.address, &error);
+        let listener = self.socket.listen(BACKLOG).map_err(explain)?;
+        let address = listener.local_addr().map_err(explain)?;
+        Ok((listener, address))
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
+fn explain(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "; another program or bank-server uses it: stop that one, or choose another address with --listen"
         }
@@ -62,5 +52,6 @@ fn hint(error: &io::Error) -> &'static str {
             "; this machine does not have that address: choose another one with --listen"
         }
         _ => "",
-    }
+    };
+    anyhow!("cannot listen on {address}: {error}{hint}")
 }

@@ -6,12 +6,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
 use bytes::{Buf, Bytes};
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
@@ -22,11 +21,13 @@ use tokio::{
 };
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tonic::{Code, Status, body::Body, service::Routes};
-use tower::Service;
+use tower::Service as _;
 
 use super::{
     activity::{Activity, CallInFlight, Held},
-    edge::RequestBounds,
+    bank::Bank,
+    edge,
+    options::ServerOptions,
     unread::Unread,
 };
 use crate::{
@@ -52,30 +53,23 @@ pub(super) const HEALTH_MESSAGE_BYTES_MAX: usize = 256;
 /// The same with its length before it.
 const CHECK_BYTES_MAX: usize = 5 + HEALTH_MESSAGE_BYTES_MAX;
 
-/// The services of the server; cheap to clone.
-#[derive(Clone)]
-pub(super) struct Services<Bank> {
-    /// The bank behind authentication and limits.
+/// The services of the server.
+pub(super) struct Services {
     pub(super) bank: Bank,
     pub(super) others: Routes,
-    /// What a request must look like.
-    pub(super) bounds: RequestBounds,
+    pub(super) options: ServerOptions,
     /// Reads the rest of messages whose calls have been answered.
     pub(super) unread: Unread,
-    /// How long a call may take to answer. The bank itself enforces deadlines; this one is for a message that never
-    /// arrives.
-    pub(super) answer_timeout: Duration,
     /// The calls to the bank in flight.
     pub(super) calls: TaskTracker,
     pub(super) metrics: Arc<Metrics>,
     /// Permits for open streams of the other services.
     pub(super) streams: Arc<Semaphore>,
-    pub(super) streams_max: usize,
 }
 
 /// The services as one connection calls them.
-pub(super) struct OneConnection<Bank> {
-    services: Services<Bank>,
+pub(super) struct OneConnection {
+    services: Arc<Services>,
     peer: Peer,
     activity: Arc<Activity>,
     /// For health checks.
@@ -111,86 +105,101 @@ struct CountedCall {
     code: Code,
 }
 
-impl<Bank> OneConnection<Bank> {
-    pub(super) fn new(services: Services<Bank>, peer: Peer, activity: Arc<Activity>) -> Self {
+impl OneConnection {
+    pub(super) fn new(services: Arc<Services>, peer: Peer, activity: Arc<Activity>) -> Self {
         let checks = Arc::new(Semaphore::new(HEALTH_CHECKS_MAX));
         Self { services, peer, activity, checks }
     }
 
-    /// A permit for a call that is not to the bank.
-    fn permit(&self, path: &str) -> Option<OwnedSemaphorePermit> {
-        let check = (path == HEALTH_CHECK).then(|| Arc::clone(&self.checks).try_acquire_owned().ok());
-        check.flatten().or_else(|| Arc::clone(&self.services.streams).try_acquire_owned().ok())
+    /// Admits a request by its headers: with a permit, if it is not to the bank, which has limits of its own.
+    fn admit(&self, request: &Request<Body>) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let services = &self.services;
+        edge::check(request, services.options.header_bytes_max).map_err(Failure::NotAccepted)?;
+        if is_for_the_bank(request) {
+            return Ok(None);
+        }
+        let check = is_health_check(request).then(|| Arc::clone(&self.checks).try_acquire_owned().ok());
+        let permit = check.flatten().or_else(|| Arc::clone(&services.streams).try_acquire_owned().ok());
+        permit.map(Some).ok_or(Failure::limit(LimitKind::Streams, services.options.streams_max))
     }
 }
 
-impl<Bank> hyper::service::Service<Request<Incoming>> for OneConnection<Bank>
-where
-    Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    Bank::Future: Send,
-{
+impl hyper::service::Service<Request<Incoming>> for OneConnection {
     type Response = Response<Reply>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let call = CallInFlight::begin(&self.activity);
-        let mut request = request.map(|message| Body::new(self.services.unread.message(message)));
+        let services = Arc::clone(&self.services);
+        let mut request = request.map(|message| Body::new(services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
-        let RequestBounds { reply_bytes_max, .. } = self.services.bounds;
-        let bound = Limit::new(LimitKind::Reply, reply_bytes_max);
-        let reply = move |answer, call, counted| reply(answer, call, bound, counted);
-        let refused = self.services.bounds.check(&request).err();
-        let refused = refused.map(|problem| error_response(Failure::NotAccepted(problem)));
-        let message = self.services.bounds.message(request.uri().path());
-        // All services are always ready.
-        if is_for_the_bank(&request) {
-            let mut counted = self.services.count(request.uri().path());
-            if let Some(refused) = refused {
-                counted.note_status(refused.headers());
-                return Box::pin(ready(Ok(reply(refused, call, Some(counted)))));
-            }
-            let answer = in_time(self.services.answer_timeout, self.services.bank.clone().call(request));
-            return Box::pin(async move {
-                let mut answer = answer.await?;
-                explain_answer(&mut answer, message);
+        let mut counted = is_for_the_bank(&request).then(|| services.count(request.uri().path()));
+        let admitted = self.admit(&request);
+        Box::pin(async move {
+            let mut answer = match admitted {
+                Ok(stream) => services.answer(request, stream, &call).await,
+                Err(failure) => error_response(failure),
+            };
+            if let Some(counted) = &mut counted {
                 counted.note_status(answer.headers());
                 if answer.extensions().get::<EndsWhenDraining>().is_some() {
                     counted.in_flight = None;
                 }
-                let extensions = answer.extensions_mut();
-                call.hold(Held {
-                    _permits: extensions.remove(),
-                    _buffer: extensions.remove(),
-                    _stream: None,
-                });
-                Ok(reply(answer, call, Some(counted)))
-            });
-        }
-        if let Some(refused) = refused {
-            return Box::pin(ready(Ok(reply(refused, call, None))));
-        }
-        let Some(permit) = self.permit(request.uri().path()) else {
-            let refused = error_response(Failure::limit(LimitKind::Streams, self.services.streams_max));
-            return Box::pin(ready(Ok(reply(refused, call, None))));
-        };
-        call.hold(Held { _permits: None, _buffer: None, _stream: Some(permit) });
-        let (mut others, is_check) = (self.services.others.clone(), request.uri().path() == HEALTH_CHECK);
-        let answer = in_time(self.services.answer_timeout, async move {
-            let request = if is_check { read_health_check(request).await } else { request };
-            others.call(request).await
-        });
-        Box::pin(async move {
-            let mut answer = answer.await?;
-            explain_answer(&mut answer, message);
-            Ok(reply(answer, call, None))
+            }
+            if let Some(paced) = answer.extensions_mut().remove::<PacedByReader>() {
+                call.waits_for_reader(paced);
+            }
+            let bound = Limit::new(LimitKind::Reply, services.options.reply_bytes_max);
+            Ok(answer.map(|inner| Reply { inner, rest: Bytes::new(), call, bound, counted }))
         })
+    }
+}
+
+impl Services {
+    /// Answers a call, which holds its permits until its reply has been sent.
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        stream: Option<OwnedSemaphorePermit>,
+        call: &CallInFlight,
+    ) -> Response<Body> {
+        let message = self.bank.message_limit(request.uri().path());
+        let answer = async {
+            if stream.is_none() {
+                return self.bank.answer(request).await.unwrap_or_else(error_response);
+            }
+            let request = if is_health_check(&request) { read_health_check(request).await } else { request };
+            let Ok(answer) = self.others.clone().call(request).await;
+            answer
+        };
+        let answer = timeout(self.options.answer_timeout(), answer).await;
+        let mut answer = answer.unwrap_or_else(|_| error_response(Failure::DeadlineExceeded));
+        explain_answer(&mut answer, message);
+        let extensions = answer.extensions_mut();
+        call.hold(Held { _permits: extensions.remove(), _buffer: extensions.remove(), _stream: stream });
+        answer
+    }
+
+    fn count(&self, path: &str) -> CountedCall {
+        self.metrics.calls_in_flight.inc();
+        CountedCall {
+            in_flight: Some(self.calls.token()),
+            metrics: Arc::clone(&self.metrics),
+            method: Method::of_path(path),
+            began_at: Instant::now(),
+            code: Code::Cancelled,
+        }
     }
 }
 
 fn is_for_the_bank(request: &Request<Body>) -> bool {
     let path = request.uri().path().strip_prefix('/');
     path.and_then(|path| path.strip_prefix(SERVICE_NAME)).is_some_and(|method| method.starts_with('/'))
+}
+
+fn is_health_check(request: &Request<Body>) -> bool {
+    request.uri().path() == HEALTH_CHECK
 }
 
 /// Reads a whole health check, up to one byte more than it may have, so that an incomplete one holds little memory.
@@ -204,39 +213,6 @@ async fn read_health_check(request: Request<Body>) -> Request<Body> {
         message.extend_from_slice(&data[..data.len().min(CHECK_BYTES_MAX + 1)]);
     }
     Request::from_parts(head, Body::new(Full::from(message)))
-}
-
-/// Answers in place of a service that takes too long.
-async fn in_time(
-    bound: Duration,
-    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
-) -> Result<Response<Body>, Infallible> {
-    timeout(bound, answer).await.unwrap_or_else(|_| Ok(error_response(Failure::DeadlineExceeded)))
-}
-
-fn reply(
-    answer: Response<Body>,
-    call: Arc<CallInFlight>,
-    bound: Limit,
-    counted: Option<CountedCall>,
-) -> Response<Reply> {
-    if let Some(paced) = answer.extensions().get::<PacedByReader>() {
-        call.waits_for_reader(paced.clone());
-    }
-    answer.map(|inner| Reply { inner, rest: Bytes::new(), call, bound, counted })
-}
-
-impl<Bank> Services<Bank> {
-    fn count(&self, path: &str) -> CountedCall {
-        self.metrics.call_began();
-        CountedCall {
-            in_flight: Some(self.calls.token()),
-            metrics: Arc::clone(&self.metrics),
-            method: Method::of_path(path),
-            began_at: Instant::now(),
-            code: Code::Cancelled,
-        }
-    }
 }
 
 impl CountedCall {

@@ -5,17 +5,16 @@
 //! and batches are spawned (`grpc/batch.rs`).
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     mem,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use http::{Request, Response};
 use hyper::{rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -24,15 +23,12 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body;
-use tower::Service;
 
 use super::{
     activity::{Activity, CallInFlight, Verdict},
     calls::{LAST_CHUNK_BYTES, OneConnection, Services},
     edge::HTTP2_HEADERS_FACTOR,
     gathered::Gathered,
-    options::ServerOptions,
     self_wake::SelfWake,
 };
 use crate::network::Peer;
@@ -48,11 +44,28 @@ const CONNECTION_WINDOW_BYTES_MIN: usize = 1_048_576;
 /// written together with the trailers.
 const SEND_BUFFER_BYTES: usize = LAST_CHUNK_BYTES + 1;
 
-/// How connections are served; cheap to clone.
-#[derive(Clone)]
+/// How many calls one connection may have in flight. Beyond it clients wait, as HTTP/2 prescribes.
+pub const CONCURRENT_STREAMS_MAX: u32 = 1_000;
+
+/// How many calls of a connection may be reset before the server has looked at them. One more closes it: resetting as
+/// fast as possible is an attack (CVE-2023-44487).
+const RESETS_PENDING_MAX: usize = 20;
+
+/// How many calls of a connection the server may have to reset because its client broke the rules of HTTP/2. One more
+/// closes it (CVE-2025-8671).
+const RESETS_BY_SERVER_MAX: usize = 100;
+
+/// After how much silence the server checks that a connection is alive. Firewalls commonly drop connections that are
+/// silent for a minute or more.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a connection may take to answer such a check.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How connections are served. They are told to close once `closing` is cancelled.
 pub(super) struct Protocol {
-    options: ServerOptions,
-    closing: CancellationToken,
+    pub(super) services: Arc<Services>,
+    pub(super) closing: CancellationToken,
 }
 
 /// The calls of a connection that have arrived and have not been polled yet.
@@ -144,27 +157,22 @@ impl<Http: Future> Busy<Pin<&mut Http>> {
 }
 
 impl Protocol {
-    /// How to serve connections, which are told to close once `closing` is cancelled.
-    pub(super) fn new(options: &ServerOptions, closing: CancellationToken) -> Self {
-        Self { options: options.clone(), closing }
-    }
-
     /// HTTP/2 for one connection.
     fn http(&self, calls: NewCalls) -> http2::Builder<NewCalls> {
-        let options = &self.options;
+        let options = &self.services.options;
         let window = options.message_bytes_max.clamp(*WINDOW_BYTES.start(), *WINDOW_BYTES.end());
         // Streams of batches that are not being read must leave room for all other calls.
-        let streams = options.callers.streams.per_caller.min(options.concurrent_streams_max as usize);
+        let streams = options.callers.streams.per_caller.min(CONCURRENT_STREAMS_MAX as usize);
         let whole = window.saturating_mul(streams.saturating_add(1)).max(CONNECTION_WINDOW_BYTES_MIN);
         let whole = whole.min(i32::MAX as usize);
         let mut http = http2::Builder::new(calls);
         http.timer(TokioTimer::new())
-            .keep_alive_interval(options.keepalive_interval)
-            .keep_alive_timeout(options.keepalive_timeout)
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .max_header_list_size(options.header_bytes_max.saturating_mul(HTTP2_HEADERS_FACTOR))
-            .max_concurrent_streams(options.concurrent_streams_max)
-            .max_pending_accept_reset_streams(options.resets_pending_max)
-            .max_local_error_reset_streams(options.resets_by_server_max)
+            .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+            .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+            .max_local_error_reset_streams(RESETS_BY_SERVER_MAX)
             .initial_stream_window_size(u32::try_from(window).ok())
             .initial_connection_window_size(u32::try_from(whole).ok())
             .max_send_buf_size(SEND_BUFFER_BYTES)
@@ -173,14 +181,12 @@ impl Protocol {
     }
 
     /// Serves a connection until it ends.
-    pub(super) async fn serve<Io, Bank>(self, io: Io, peer: Peer, services: Services<Bank>)
+    pub(super) async fn serve<Io>(&self, io: Io, peer: Peer)
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        Bank: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-        Bank::Future: Send,
     {
-        let activity = Arc::new(Activity::new(self.options.timeouts));
-        let service = OneConnection::new(services, peer, Arc::clone(&activity));
+        let activity = Arc::new(Activity::new(self.services.options.timeouts));
+        let service = OneConnection::new(Arc::clone(&self.services), peer, Arc::clone(&activity));
         let new = NewCalls::of(Arc::clone(&activity));
         let http = pin!(self.http(new.clone()).serve_connection(TokioIo::new(Gathered(io)), service));
         let mut connection = Busy::new(http, new);

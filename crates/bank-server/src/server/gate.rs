@@ -1,20 +1,11 @@
 //! TLS and authentication, which are set up before the port opens.
 
-use crate::{
-    auth::authentication::{Authentication, Authenticator, KeySource, KeysError, TokenOptions},
-    tls::{self, Tls, TlsOptions},
-};
+use anyhow::Context as _;
 
-/// The options of TLS and authentication.
-#[derive(Clone, Debug)]
-pub struct GateOptions {
-    /// None for connections without TLS.
-    pub tls: Option<TlsOptions>,
-    /// None if callers need no token.
-    pub tokens: Option<TokenOptions>,
-    /// Whether other machines can reach the server.
-    pub is_for_others: bool,
-}
+use crate::{
+    auth::authentication::{Authentication, Authenticator, Format, KeySource, TokenOptions},
+    tls::{Tls, TlsOptions},
+};
 
 /// TLS and authentication of the server.
 #[derive(Clone, Debug)]
@@ -25,30 +16,24 @@ pub struct Gate {
     pub authentication: Authentication,
 }
 
-/// Why the gate cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A certificate or key is unusable.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] tls::Error),
-    /// The keys that verify tokens are unavailable.
-    #[error("cannot verify tokens: {0}")]
-    Keys(#[from] KeysError),
-}
-
 impl Gate {
-    /// Loads certificates and keys, keeps them up to date, and logs what is in effect.
+    /// Loads certificates and keys, keeps them up to date, and logs what is in effect. Without options there is no TLS, or
+    /// no authentication. `is_for_others` says whether other machines can reach the server.
     ///
     /// # Errors
     /// If a certificate or key is unusable.
-    pub async fn open(options: GateOptions) -> Result<Self, Error> {
-        let tls = secure(options.tls).await?;
-        let authentication = authenticate(options.tokens, options.is_for_others, tls.is_some()).await?;
-        Ok(Self { tls, authentication })
+    pub async fn open(
+        tls: Option<TlsOptions>,
+        tokens: Option<TokenOptions>,
+        is_for_others: bool,
+    ) -> anyhow::Result<Self> {
+        let tls = secure(tls).await.context("cannot set up TLS")?;
+        let authentication = authenticate(tokens, is_for_others, tls.is_some());
+        Ok(Self { tls, authentication: authentication.await.context("cannot verify tokens")? })
     }
 }
 
-async fn secure(options: Option<TlsOptions>) -> Result<Option<Tls>, Error> {
+async fn secure(options: Option<TlsOptions>) -> anyhow::Result<Option<Tls>> {
     let Some(options) = options else {
         tracing::info!("TLS is off: connections are not encrypted");
         return Ok(None);
@@ -67,7 +52,7 @@ async fn authenticate(
     options: Option<TokenOptions>,
     is_for_others: bool,
     secured: bool,
-) -> Result<Authentication, Error> {
+) -> anyhow::Result<Authentication> {
     let Some(options) = options else {
         tracing::info!("authentication is off: callers need no token");
         if is_for_others {
@@ -78,7 +63,7 @@ async fn authenticate(
         return Ok(Authentication::Disabled);
     };
     let (issuer, audience) = (options.issuer.clone(), options.audience.clone());
-    let shared_secret = matches!(options.keys, KeySource::DevelopmentSecretFile(_));
+    let shared_secret = matches!(options.keys, KeySource::File(_, Format::Secret));
     let authenticator = Authenticator::open(options).await?;
     tracing::info!(issuer, audience, keys = authenticator.keys(), "callers need a token");
     if shared_secret {

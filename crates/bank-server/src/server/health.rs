@@ -92,12 +92,13 @@ impl Health for EndingHealth {
 }
 
 async fn feed(ledger: Ledger, report: Report, options: HealthOptions, draining: CancellationToken) {
-    report.metrics.durability_is(&ledger.store().durability());
+    let metrics = &report.metrics;
+    metrics.durability_is(&ledger.store().durability());
     // The store has just been opened.
-    report.metrics.durability_is_given(true);
-    report.metrics.store_is_up(true);
+    metrics.durability_given.set(1);
+    metrics.store_up.set(1);
     report.serving(true).await;
-    report.acknowledged_writes_are_there(true).await;
+    report.service(ACKNOWLEDGED_WRITES, true).await;
     draining.run_until_cancelled(poll(&ledger, &options, &report)).await;
     report.serving(false).await;
 }
@@ -111,57 +112,53 @@ struct Report {
 
 impl Report {
     async fn serving(&self, serving: bool) {
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for service in SERVICES {
-            self.reporter.set_service_status(service, status).await;
+            self.service(service, serving).await;
         }
         self.ready.send_replace(serving);
     }
 
-    async fn acknowledged_writes_are_there(&self, there: bool) {
-        let status = if there { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.reporter.set_service_status(ACKNOWLEDGED_WRITES, status).await;
+    async fn service(&self, name: &str, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(name, status).await;
     }
 }
 
 async fn poll(ledger: &Ledger, options: &HealthOptions, report: &Report) {
-    let store = ledger.store();
+    let (store, metrics) = (ledger.store(), &report.metrics);
     let (mut unavailable_since, mut is_serving) = (None, true);
     loop {
         if ledger.lost_writes() != LostWrites::default() {
-            report.acknowledged_writes_are_there(false).await;
+            report.service(ACKNOWLEDGED_WRITES, false).await;
         }
-        let reason = match timeout(options.poll_timeout, store.health()).await {
-            Ok(Ok(())) => {
-                report.metrics.durability_is_given(true);
-                None
-            }
-            Ok(Err(error)) => {
-                // If the store does not answer, the last known state stands.
-                if matches!(error, StoreError::Unfit(_)) {
-                    report.metrics.durability_is_given(false);
-                }
-                Some(error.to_string())
-            }
+        let health = timeout(options.poll_timeout, store.health()).await;
+        match &health {
+            Ok(Ok(())) => metrics.durability_given.set(1),
+            Ok(Err(StoreError::Unfit(_))) => metrics.durability_given.set(0),
+            // If the store does not answer, the last known state stands.
+            Ok(Err(_)) | Err(_) => {}
+        }
+        let reason = match health {
+            Ok(result) => result.err().map(|error| error.to_string()),
             Err(_) => Some(format!("it does not answer within {} ms", options.poll_timeout.as_millis())),
         };
         match (reason, unavailable_since) {
             (Some(reason), None) => {
                 unavailable_since = Some(Instant::now());
                 tracing::error!(store = store.name(), reason, "the store is unavailable: not serving");
-                report.metrics.store_is_up(false);
+                metrics.store_up.set(0);
             }
             (None, Some(since)) => {
                 unavailable_since = None;
                 let unavailable_ms = u64::try_from(Instant::elapsed(&since).as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(store = store.name(), unavailable_ms, "the store is available again: serving");
-                report.metrics.store_is_up(true);
+                metrics.store_up.set(1);
             }
             (None, None) | (Some(_), Some(_)) => {}
         }
         // The clock itself logs when it exceeds its limit and when it is within it again.
         let clock = ledger.clock().read();
-        report.metrics.clock_says(clock);
+        metrics.clock_says(clock);
         let can_serve = unavailable_since.is_none() && !clock.is_off;
         if can_serve != is_serving {
             is_serving = can_serve;

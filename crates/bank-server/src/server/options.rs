@@ -6,7 +6,7 @@ use super::health::HealthOptions;
 use crate::admission::{CallerLimits, ConnectionLimits};
 
 /// How much later than the bank's own deadline the server gives up on a call.
-pub(super) const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
+const DEADLINE_MARGIN: Duration = Duration::from_millis(100);
 
 /// The limits and timeouts of the server.
 #[derive(Clone, Debug)]
@@ -21,12 +21,6 @@ pub struct ServerOptions {
     pub reply_bytes_max: usize,
     /// The largest set of headers that a caller may send.
     pub header_bytes_max: u32,
-    /// How many calls one connection may have in flight.
-    pub concurrent_streams_max: u32,
-    /// How many calls of one connection may have been reset before the server looked at them.
-    pub resets_pending_max: usize,
-    /// How many calls the server may reset on one connection because the client violated HTTP/2.
-    pub resets_by_server_max: usize,
     /// How much is read of messages whose calls have already been answered.
     pub unread: UnreadBounds,
     /// How many connections there may be.
@@ -37,14 +31,18 @@ pub struct ServerOptions {
     pub streams_max: usize,
     /// What callers may use.
     pub callers: CallerLimits,
-    /// After how much silence a keepalive ping is sent.
-    pub keepalive_interval: Duration,
-    /// How long the client has to answer it.
-    pub keepalive_timeout: Duration,
     /// Whether the reflection service is enabled.
     pub reflection: bool,
     /// How readiness is determined.
     pub health: HealthOptions,
+}
+
+impl ServerOptions {
+    /// How long a call may take to answer. The bank itself enforces deadlines; this one is for a message that never
+    /// arrives.
+    pub(super) fn answer_timeout(&self) -> Duration {
+        self.request_timeout + DEADLINE_MARGIN
+    }
 }
 
 /// When connections and replies are given up.

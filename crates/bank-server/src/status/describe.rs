@@ -306,7 +306,7 @@ fn unauthenticated(rejection: &TokenRejection) -> StatusBuilder {
         TokenRejection::Expired => invalid("CREDENTIALS_EXPIRED", "the token has expired: get a new one"),
         TokenRejection::TooLong { bytes_max } => {
             let message =
-                format!("the token is longer than auth.jwt.token_bytes_max allows: {bytes_max} bytes");
+                format!("the token is longer than half of server.header_bytes_max: {bytes_max} bytes");
             invalid("CREDENTIALS_INVALID", &message)
         }
         TokenRejection::KeyWithdrawn => {

@@ -4,9 +4,10 @@ use super::*;
 
 #[test]
 fn each_cause_is_mentioned_once() {
-    let error = Error::from(EnvFilter::builder().parse("=,=").unwrap_err());
-    let (text, cause) = (error.to_string(), io::Error::other("the cause"));
-    assert_eq!(in_full(&error.into()), text);
+    let cause = EnvFilter::builder().parse("=,=").unwrap_err();
+    let text = format!("log.filter: {cause}");
+    assert_eq!(in_full(&anyhow::Error::from(cause).context(text.clone())), text);
+    let cause = io::Error::other("the cause");
     let error = Err::<(), _>(cause).context("the effect").unwrap_err();
     assert_eq!(in_full(&error), "the effect: the cause");
 }

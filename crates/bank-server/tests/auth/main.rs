@@ -225,7 +225,7 @@ async fn told(bank: &Bank, client: &mut Client, authorization: &[&str]) -> Resul
             "Bearer error=\"invalid_token\"",
         ),
         "CREDENTIALS_INVALID" if failed.message.starts_with("the token is longer") => (
-            "the token is longer than auth.jwt.token_bytes_max allows: 8192 bytes",
+            "the token is longer than half of server.header_bytes_max: 8192 bytes",
             "Bearer error=\"invalid_token\"",
         ),
         "CREDENTIALS_INVALID" => ("the token is not valid here", "Bearer error=\"invalid_token\""),

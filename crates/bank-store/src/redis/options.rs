@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use bank_domain::redacted;
+use serde::Deserialize;
 
 use crate::{DurabilityLevel, StoreError, clock::Timekeeper, partition::PARTITIONS_DEFAULT};
 
@@ -94,7 +95,7 @@ impl RedisOptions {
 }
 
 /// A URL of Redis, perhaps with a password. It prints without it ([`redacted`]).
-#[derive(Clone)]
+#[derive(Clone, Deserialize)]
 pub struct RedisUrl(String);
 
 impl RedisUrl {

@@ -5,7 +5,7 @@ fn check(names: &str, uri: &str, headers: &[(&'static str, &str)]) -> Result<(),
     for (name, value) in headers {
         map.append(*name, value.parse().unwrap());
     }
-    HostNames::parse(names).unwrap().check(&uri.parse().unwrap(), &map).map_err(|refused| refused.status)
+    HostNames::parse(names).unwrap().check(&uri.parse().unwrap(), &map).map_err(|(status, _)| status)
 }
 
 #[test]

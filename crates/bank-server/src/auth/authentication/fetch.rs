@@ -2,8 +2,9 @@
 //!
 //! Redirects are not followed: only the operator decides where keys come from.
 
-use std::net::IpAddr;
+use std::{error::Error, net::IpAddr};
 
+use anyhow::{Context as _, anyhow, ensure};
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
@@ -22,39 +23,19 @@ const USER_AGENT: &str = concat!("bank-server/", env!("CARGO_PKG_VERSION"));
 /// An HTTP client that trusts the root certificates of the system.
 pub(super) struct Fetcher(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
-/// Why there are no keys from a URL.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The root certificates of the system cannot be used.
-    #[error("the system's root certificates cannot be used: {0}")]
-    Roots(std::io::Error),
-    /// The connection cannot be established.
-    #[error("cannot connect: {}", root_cause(.0))]
-    Connect(legacy::Error),
-    /// The connection was lost.
-    #[error("the connection failed: {}", root_cause(.0))]
-    Http(legacy::Error),
-    /// The status is not 200.
-    #[error("the answer is {0}")]
-    Status(StatusCode),
-    /// The body is too large or incomplete.
-    #[error("the answer cannot be read: {0}")]
-    Body(Box<dyn std::error::Error + Send + Sync>),
-}
-
-fn root_cause(error: &legacy::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+fn root_cause(error: &legacy::Error) -> &dyn Error {
+    let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    cause
 }
 
 impl Fetcher {
-    pub(super) fn new() -> Result<Self, FetchError> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_native_roots(ring::default_provider())
-            .map_err(FetchError::Roots)?
+            .context("the system's root certificates cannot be used")?
             .https_or_http()
             .enable_http1()
             .build();
@@ -62,19 +43,19 @@ impl Fetcher {
         Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
-    pub(super) async fn fetch(&self, uri: &Uri) -> Result<Vec<u8>, FetchError> {
+    pub(super) async fn fetch(&self, uri: &Uri) -> anyhow::Result<Vec<u8>> {
         let mut request = Request::new(Empty::new());
         request.uri_mut().clone_from(uri);
         for (name, value) in [(header::ACCEPT, "application/json"), (header::USER_AGENT, USER_AGENT)] {
             request.headers_mut().insert(name, header::HeaderValue::from_static(value));
         }
         let response = self.0.request(request).await.map_err(|error| {
-            if error.is_connect() { FetchError::Connect(error) } else { FetchError::Http(error) }
+            let what = if error.is_connect() { "cannot connect" } else { "the connection failed" };
+            anyhow!("{what}: {}", root_cause(&error))
         })?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), BYTES_MAX).collect().await.map_err(FetchError::Body)?;
+        ensure!(response.status() == StatusCode::OK, "the answer is {}", response.status());
+        let body = Limited::new(response.into_body(), BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow!("the answer cannot be read: {error}"))?;
         Ok(body.to_bytes().into())
     }
 }

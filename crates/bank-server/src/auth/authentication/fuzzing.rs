@@ -2,22 +2,8 @@
 
 use http::HeaderMap;
 
-use super::{
-    InvalidKeys, TokenRejection, Verified, crypto,
-    keys::{self, KeySet},
-    token::Rules,
-};
-
-/// How keys are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A JSON Web Key Set.
-    Jwks,
-    /// A public key in PEM form.
-    Pem,
-    /// A shared secret.
-    Secret,
-}
+pub use super::Format;
+use super::{InvalidKeys, TokenRejection, Verified, crypto, keys::KeySet, token::Rules};
 
 /// Keys that can verify tokens.
 pub struct Keys(KeySet);
@@ -28,11 +14,6 @@ pub struct Keys(KeySet);
 /// [`InvalidKeys`].
 pub fn keys(format: Format, contents: &[u8]) -> Result<(Keys, Vec<String>), InvalidKeys> {
     crypto::install();
-    let format = match format {
-        Format::Jwks => keys::Format::Jwks,
-        Format::Pem => keys::Format::Pem,
-        Format::Secret => keys::Format::Secret,
-    };
     let (keys, unusable) = KeySet::parse(format, contents)?;
     Ok((Keys(keys), unusable))
 }

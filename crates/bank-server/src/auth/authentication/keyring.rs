@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::anyhow;
 use tokio::{
     sync::{Mutex, watch},
     time::{Instant, sleep, timeout_at},
@@ -14,28 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     keys::{InvalidKeys, KeySet},
     rejection::TokenRejection,
-    source::{Source, Unavailable},
+    source::Source,
 };
 use crate::files::Fingerprint;
 
 /// How much earlier than asked for a timer may fire.
 const TIMER_TICK: Duration = Duration::from_millis(1);
-
-/// Why tokens cannot be verified.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The source of the keys cannot be read.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// The source has no usable keys.
-    #[error("{place} {reason}")]
-    Invalid {
-        /// The path or URL of the source.
-        place: String,
-        /// What is wrong with its contents.
-        reason: InvalidKeys,
-    },
-}
 
 /// How keys are refreshed from their source.
 #[derive(Clone, Debug)]
@@ -73,12 +58,11 @@ struct State {
 
 impl Keyring {
     /// Reads the keys, and starts to refresh them.
-    pub(super) async fn open(source: Source, options: KeyRefreshOptions) -> Result<Self, KeysError> {
+    pub(super) async fn open(source: Source, options: KeyRefreshOptions) -> anyhow::Result<Self> {
         let contents = source.read().await?;
-        let invalid = |reason| KeysError::Invalid { place: source.place(), reason };
-        let (keys, unusable) = parse(&source, &contents).map_err(invalid)?;
+        let (keys, unusable) = parse(&source, &contents)?;
         if keys.is_empty() {
-            return Err(invalid(InvalidKeys::NoneUsable(unusable)));
+            return Err(anyhow!("{} {}", source.place(), InvalidKeys::NoneUsable(unusable)));
         }
         let fingerprint = Fingerprint::of([contents.as_slice()]);
         let refresher = KeyRefresher {
@@ -172,7 +156,7 @@ impl KeyRefresher {
         let contents = self.source.read().await;
         let read = match &contents {
             Ok(contents) => Ok(Fingerprint::of([contents.as_slice()])),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(format!("{error:#}")),
         };
         let is_same = read.as_ref() == Ok(&self.in_effect);
         let mut new = None;
@@ -205,12 +189,9 @@ impl KeyRefresher {
     }
 
     /// The new keys, if they can be used.
-    fn replace(&self, contents: Result<Vec<u8>, Unavailable>) -> Option<KeySet> {
+    fn replace(&self, contents: anyhow::Result<Vec<u8>>) -> Option<KeySet> {
         let source = self.source.place();
-        let invalid = |reason| KeysError::Invalid { place: source.clone(), reason };
-        let parsed = contents
-            .map_err(KeysError::from)
-            .and_then(|contents| parse(&self.source, &contents).map_err(invalid));
+        let parsed = contents.and_then(|contents| parse(&self.source, &contents));
         match parsed {
             Ok((keys, _)) if keys.is_empty() => {
                 tracing::error!(source, "no key is left: every token is refused");
@@ -221,7 +202,7 @@ impl KeyRefresher {
                 Some(keys)
             }
             Err(error) => {
-                tracing::error!("the previous keys stay in effect for now: {error}");
+                tracing::error!("the previous keys stay in effect for now: {error:#}");
                 None
             }
         }
@@ -229,8 +210,9 @@ impl KeyRefresher {
 }
 
 /// The keys in contents, and why others cannot be used, which is logged here.
-fn parse(source: &Source, contents: &[u8]) -> Result<(KeySet, Vec<String>), InvalidKeys> {
-    let (keys, unusable) = KeySet::parse(source.format, contents)?;
+fn parse(source: &Source, contents: &[u8]) -> anyhow::Result<(KeySet, Vec<String>)> {
+    let parsed = KeySet::parse(source.format, contents);
+    let (keys, unusable) = parsed.map_err(|reason| anyhow!("{} {reason}", source.place()))?;
     for reason in &unusable {
         tracing::warn!(source = source.place(), reason, "a key is ignored");
     }

@@ -3,7 +3,7 @@
 //! The algorithm follows from the key and never from a token: otherwise a public key could be used as a shared secret.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -37,7 +37,7 @@ const SECRET_BYTES_MIN: usize = 32;
 
 /// The format of a source of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// A JSON Web Key Set of public keys, each with its id.
     Jwks,
     /// One public key in PEM form.
@@ -95,48 +95,33 @@ pub(super) struct KeySet {
     verified: Mutex<VerifiedTokens>,
 }
 
-enum Keys {
-    ById(HashMap<String, Key>),
-    /// One key for all tokens, whatever id they name.
-    One(Key),
-}
+/// Keys by id. A key without an id verifies all tokens, whatever id they name.
+type Keys = BTreeMap<Option<String>, Key>;
 
 impl KeySet {
     /// Parses keys. Also returns what is wrong with those that cannot be used.
     pub(super) fn parse(format: Format, contents: &[u8]) -> Result<(Self, Vec<String>), InvalidKeys> {
         let (keys, unusable) = match format {
-            Format::Jwks => {
-                let (keys, unusable) = jwks(contents)?;
-                (Keys::ById(keys), unusable)
-            }
-            Format::Pem => (Keys::One(pem(contents)?), Vec::new()),
-            Format::Secret => (Keys::One(secret(contents)?), Vec::new()),
+            Format::Jwks => jwks(contents)?,
+            Format::Pem => (Keys::from([(None, pem(contents)?)]), Vec::new()),
+            Format::Secret => (Keys::from([(None, secret(contents)?)]), Vec::new()),
         };
         Ok((Self { keys, verified: Mutex::default() }, unusable))
     }
 
     /// The key that a token names.
     pub(super) fn find(&self, id: Option<&str>) -> Option<&Key> {
-        match &self.keys {
-            Keys::ById(keys) => keys.get(id?),
-            Keys::One(key) => Some(key),
-        }
+        self.keys.get(&None).or_else(|| self.keys.get(&Some(id?.to_owned())))
     }
 
     /// Whether this key is in the set.
     pub(super) fn contains(&self, key: Fingerprint) -> bool {
-        match &self.keys {
-            Keys::ById(keys) => keys.values().any(|it| it.fingerprint == key),
-            Keys::One(it) => it.fingerprint == key,
-        }
+        self.keys.values().any(|it| it.fingerprint == key)
     }
 
     /// Whether there is no key, so that no token is valid.
     pub(super) fn is_empty(&self) -> bool {
-        match &self.keys {
-            Keys::ById(keys) => keys.is_empty(),
-            Keys::One(_) => false,
-        }
+        self.keys.is_empty()
     }
 
     /// The tokens that were verified with them.
@@ -147,15 +132,17 @@ impl KeySet {
 
     /// The names of the keys, for the log.
     pub(super) fn names(&self) -> String {
-        match &self.keys {
-            Keys::ById(keys) => {
-                let mut names: Vec<_> =
-                    keys.iter().map(|(id, key)| format!("{id} ({:?})", key.algorithm)).collect();
-                names.sort_unstable();
-                names.join(", ")
-            }
-            Keys::One(key) => format!("{:?}", key.algorithm),
-        }
+        let name = |(id, key): (&Option<String>, &Key)| match id {
+            Some(id) => format!("{id} ({:?})", key.algorithm),
+            None => format!("{:?}", key.algorithm),
+        };
+        self.keys.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Key {
+    fn new(algorithm: Algorithm, verifying: DecodingKey, parts: &[&[u8]]) -> Self {
+        Self { algorithm, verifying, fingerprint: Fingerprint::of(parts.iter().copied()) }
     }
 }
 
@@ -177,7 +164,7 @@ struct Jwk {
     d: Option<serde::de::IgnoredAny>,
 }
 
-fn jwks(contents: &[u8]) -> Result<(HashMap<String, Key>, Vec<String>), InvalidKeys> {
+fn jwks(contents: &[u8]) -> Result<(Keys, Vec<String>), InvalidKeys> {
     #[derive(Deserialize)]
     struct Jwks {
         keys: Vec<serde_json::Value>,
@@ -188,7 +175,7 @@ fn jwks(contents: &[u8]) -> Result<(HashMap<String, Key>, Vec<String>), InvalidK
     }
     let jwks: Jwks = serde_json::from_slice(contents)
         .map_err(|error| InvalidKeys::Jwks { line: error.line(), column: error.column() })?;
-    let (mut keys, mut unusable) = (HashMap::new(), Vec::new());
+    let (mut keys, mut unusable) = (Keys::new(), Vec::new());
     for (number, jwk) in (1..).zip(jwks.keys) {
         let id = jwk.get("kid").and_then(serde_json::Value::as_str).unwrap_or_default();
         let name = if id.is_empty() { format!("key {number}") } else { format!("key {id:?}") };
@@ -196,7 +183,7 @@ fn jwks(contents: &[u8]) -> Result<(HashMap<String, Key>, Vec<String>), InvalidK
         match jwk.ok_or("it is malformed").and_then(Jwk::into_key) {
             Ok((id, mut key)) => {
                 key.fingerprint = key.fingerprint.named(&id);
-                if keys.insert(id.clone(), key).is_some() {
+                if keys.insert(Some(id.clone()), key).is_some() {
                     return Err(InvalidKeys::DuplicateId { id });
                 }
             }
@@ -270,29 +257,18 @@ fn secret(contents: &[u8]) -> Result<Key, InvalidKeys> {
     if secret.len() < SECRET_BYTES_MIN {
         return Err(InvalidKeys::ShortSecret { length: secret.len() });
     }
-    Ok(Key {
-        algorithm: Algorithm::HS256,
-        verifying: DecodingKey::from_secret(secret),
-        fingerprint: Fingerprint::of([secret]),
-    })
+    Ok(Key::new(Algorithm::HS256, DecodingKey::from_secret(secret), &[secret]))
 }
 
 fn ed25519(bytes: &[u8]) -> Option<Key> {
-    (bytes.len() == 32).then(|| Key {
-        algorithm: Algorithm::EdDSA,
-        verifying: DecodingKey::from_ed_der(bytes),
-        fingerprint: Fingerprint::of([bytes]),
-    })
+    let is_key = bytes.len() == 32;
+    is_key.then(|| Key::new(Algorithm::EdDSA, DecodingKey::from_ed_der(bytes), &[bytes]))
 }
 
 /// From an uncompressed point.
 fn p256(bytes: &[u8]) -> Option<Key> {
     let is_point = bytes.len() == 65 && bytes.starts_with(&[0x04]);
-    is_point.then(|| Key {
-        algorithm: Algorithm::ES256,
-        verifying: DecodingKey::from_ec_der(bytes),
-        fingerprint: Fingerprint::of([bytes]),
-    })
+    is_point.then(|| Key::new(Algorithm::ES256, DecodingKey::from_ec_der(bytes), &[bytes]))
 }
 
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
@@ -302,11 +278,8 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Key> {
         &number[zeros..]
     });
     let usable = RSA_MODULUS_BYTES.contains(&modulus.len()) && !exponent.is_empty();
-    usable.then(|| Key {
-        algorithm: Algorithm::RS256,
-        verifying: DecodingKey::from_rsa_raw_components(modulus, exponent),
-        fingerprint: Fingerprint::of([modulus, exponent]),
-    })
+    let key = || DecodingKey::from_rsa_raw_components(modulus, exponent);
+    usable.then(|| Key::new(Algorithm::RS256, key(), &[modulus, exponent]))
 }
 
 fn why(unusable: &[String]) -> String {

@@ -2,51 +2,21 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use anyhow::{Context as _, anyhow};
 use bank_domain::redacted;
 use http::Uri;
 use tokio::time::timeout;
 
-use super::{
-    fetch::{FetchError, Fetcher},
-    keys::Format,
-};
-use crate::files::{self, Unreadable};
+use super::{fetch::Fetcher, keys::Format};
+use crate::files;
 
 /// The source of the keys that verify tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
-    /// A file with a JSON Web Key Set.
-    JwksFile(PathBuf),
-    /// A URL of a JSON Web Key Set.
+    /// A file.
+    File(PathBuf, Format),
+    /// The URL of a JSON Web Key Set.
     JwksUrl(Uri),
-    /// A file with one public key in PEM form.
-    PublicKeyFile(PathBuf),
-    /// A file with a secret that the issuer of tokens has too; for development.
-    DevelopmentSecretFile(PathBuf),
-}
-
-/// Why a source cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
-    /// The file cannot be read.
-    #[error(transparent)]
-    File(#[from] Unreadable),
-    /// The URL does not return keys.
-    #[error("{place}: {source}")]
-    Url {
-        /// The URL, without credentials.
-        place: String,
-        /// What went wrong.
-        source: FetchError,
-    },
-    /// The timeout has passed.
-    #[error("{place}: no answer within {timeout_ms} ms")]
-    Timeout {
-        /// The path or URL.
-        place: String,
-        /// The timeout.
-        timeout_ms: u128,
-    },
 }
 
 /// A source that can be read.
@@ -62,33 +32,27 @@ enum Location {
 }
 
 impl Source {
-    pub(super) fn open(source: &KeySource, read_timeout: Duration) -> Result<Self, Unavailable> {
+    pub(super) fn open(source: &KeySource, read_timeout: Duration) -> anyhow::Result<Self> {
         let (location, format) = match source {
-            KeySource::JwksFile(path) => (Location::File(path.clone()), Format::Jwks),
+            KeySource::File(path, format) => (Location::File(path.clone()), *format),
             KeySource::JwksUrl(uri) => {
-                let unavailable = |source| Unavailable::Url { place: redacted(&uri.to_string()), source };
-                (Location::Url(uri.clone(), Box::new(Fetcher::new().map_err(unavailable)?)), Format::Jwks)
+                let fetcher = Fetcher::new().with_context(|| redacted(&uri.to_string()))?;
+                (Location::Url(uri.clone(), Box::new(fetcher)), Format::Jwks)
             }
-            KeySource::PublicKeyFile(path) => (Location::File(path.clone()), Format::Pem),
-            KeySource::DevelopmentSecretFile(path) => (Location::File(path.clone()), Format::Secret),
         };
         Ok(Self { location, format, read_timeout })
     }
 
     /// Reads the current contents.
-    pub(super) async fn read(&self) -> Result<Vec<u8>, Unavailable> {
+    pub(super) async fn read(&self) -> anyhow::Result<Vec<u8>> {
         let read = async {
             match &self.location {
-                Location::File(path) => Ok(files::read(path).await?),
-                Location::Url(uri, fetcher) => fetcher
-                    .fetch(uri)
-                    .await
-                    .map_err(|source| Unavailable::Url { place: self.place(), source }),
+                Location::File(path) => files::read(path).await,
+                Location::Url(uri, fetcher) => fetcher.fetch(uri).await.with_context(|| self.place()),
             }
         };
-        timeout(self.read_timeout, read).await.unwrap_or_else(|_| {
-            Err(Unavailable::Timeout { place: self.place(), timeout_ms: self.read_timeout.as_millis() })
-        })
+        let late = |_| anyhow!("{}: no answer within {} ms", self.place(), self.read_timeout.as_millis());
+        timeout(self.read_timeout, read).await.map_err(late)?
     }
 
     /// The path or URL, without credentials.

@@ -77,7 +77,7 @@ impl Rules {
             decode(token, &key.verifying, &validation).map_err(|error| rejection(error.kind()))?.claims;
         let scopes = match claims.scope.or(claims.scp) {
             Some(List::Text(list)) => Scopes::parse(&list),
-            Some(List::Many(names)) => names.iter().filter_map(|name| Scope::named(name)).collect(),
+            Some(List::Many(names)) => names.iter().filter_map(|name| name.parse::<Scope>().ok()).collect(),
             None => Scopes::default(),
         };
         let identity = Identity::try_new(&claims.sub, scopes).map_err(|_| TokenRejection::UnfitSubject)?;
