@@ -23,8 +23,7 @@ use bank_server::{
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Secret, Store, StoreError,
-    clock::Timekeeper,
+    AccountsQuery, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError, StoreProperties,
 };
 use futures::{FutureExt as _, future::try_join_all, poll};
 use tokio::{
@@ -129,28 +128,8 @@ impl Store for Stage {
         Ok(())
     }
 
-    fn clock(&self) -> &Timekeeper {
-        self.store.clock()
-    }
-
-    fn name(&self) -> String {
-        "stage".to_owned()
-    }
-
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-
-    fn bank_id(&self) -> &str {
-        self.store.bank_id()
-    }
-
-    fn secret(&self) -> &Secret {
-        self.store.secret()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.store.partitions()
+    fn properties(&self) -> &StoreProperties {
+        self.store.properties()
     }
 }
 

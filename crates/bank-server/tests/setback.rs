@@ -20,8 +20,7 @@ use bank_server::{
     metrics::Metrics,
 };
 use bank_store::{
-    AccountsQuery, Committed, Durability, EntriesQuery, MemoryStore, Proposal, Secret, Store, StoreError,
-    clock::Timekeeper,
+    AccountsQuery, Committed, EntriesQuery, MemoryStore, Proposal, Store, StoreError, StoreProperties,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -30,11 +29,10 @@ use tokio::{
 
 /// A store in memory that can lose what was committed last, and says then that an epoch has ended.
 struct Rewindable {
-    clock: Timekeeper,
+    properties: StoreProperties,
     state: Mutex<State>,
     epoch: watch::Sender<u64>,
     stalls: Mutex<VecDeque<Stall>>,
-    secret: Secret,
 }
 
 /// What holds a commit up.
@@ -56,14 +54,11 @@ fn empty() -> Arc<MemoryStore> {
 impl Rewindable {
     fn new() -> Arc<Self> {
         let store = empty();
-        let secret = store.secret().clone();
-        let state = Mutex::new(State { store, commits: Vec::new() });
         Arc::new(Self {
-            clock: Timekeeper::default(),
-            state,
+            properties: store.properties().clone(),
+            state: Mutex::new(State { store, commits: Vec::new() }),
             epoch: watch::Sender::new(0),
             stalls: Mutex::default(),
-            secret,
         })
     }
 
@@ -130,28 +125,8 @@ impl Store for Rewindable {
         Ok(())
     }
 
-    fn clock(&self) -> &Timekeeper {
-        &self.clock
-    }
-
-    fn name(&self) -> String {
-        "rewindable".to_owned()
-    }
-
-    fn durability(&self) -> Durability {
-        self.store().durability()
-    }
-
-    fn bank_id(&self) -> &'static str {
-        "rewindable"
-    }
-
-    fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    fn partitions(&self) -> u32 {
-        self.store().partitions()
+    fn properties(&self) -> &StoreProperties {
+        &self.properties
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {

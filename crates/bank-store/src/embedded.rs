@@ -56,14 +56,15 @@ pub use self::{check::CheckReport, options::EmbeddedOptions};
 use self::{
     commit::Before,
     database::OpenFile,
+    file::Identity,
     medium::{FileMedium, Medium},
     snapshot::Snapshot,
     tables::{ACCOUNTS, META, ReadTables},
     writer::Writer,
 };
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Secret, Store,
-    StoreError, clock::Timekeeper,
+    AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
+    StoreProperties,
 };
 
 /// The maximum number of concurrent reads; others wait. Each needs a thread, and a disk is not faster with more.
@@ -71,6 +72,7 @@ const READS_MAX: usize = 32;
 
 /// A bank in a file. Dropping it finishes pending writes and closes the file.
 pub struct EmbeddedStore {
+    properties: StoreProperties,
     file: Arc<OpenFile>,
     writer: Writer,
     reads: Arc<Semaphore>,
@@ -89,10 +91,23 @@ impl EmbeddedStore {
     }
 
     async fn open_on(medium: Box<dyn Medium>, options: EmbeddedOptions) -> Result<Self, StoreError> {
-        let file = unblocked(move || OpenFile::open(medium, &options)).await?;
-        let file = Arc::new(file);
+        let clock = options.clock.clone();
+        let file = Arc::new(unblocked(move || OpenFile::open(medium, &options)).await?);
+        let Identity { bank_id, secret, partitions, .. } = file.identity().clone();
+        let properties = StoreProperties {
+            name: format!("embedded in {}", redacted(&file.name())),
+            durability: Durability {
+                level: DurabilityLevel::Always,
+                replicas: 0,
+                description: "what is acknowledged is on this machine's disk".to_owned(),
+            },
+            clock,
+            bank_id,
+            secret,
+            partitions: partitions.count(),
+        };
         let reads = Arc::new(Semaphore::new(READS_MAX));
-        Ok(Self { writer: Writer::start(Arc::clone(&file))?, file, reads })
+        Ok(Self { properties, writer: Writer::start(Arc::clone(&file))?, file, reads })
     }
 
     /// Checks a whole file: that its pages are intact, and that its tables agree, so that every history is complete and adds
@@ -191,32 +206,8 @@ impl Store for EmbeddedStore {
         self.read(|_| Ok(())).await
     }
 
-    fn name(&self) -> String {
-        format!("embedded in {}", redacted(&self.file.name()))
-    }
-
-    fn durability(&self) -> Durability {
-        Durability {
-            level: DurabilityLevel::Always,
-            replicas: 0,
-            description: "what is acknowledged is on this machine's disk".to_owned(),
-        }
-    }
-
-    fn clock(&self) -> &Timekeeper {
-        self.file.clock()
-    }
-
-    fn bank_id(&self) -> &str {
-        &self.file.identity().bank_id
-    }
-
-    fn secret(&self) -> &Secret {
-        &self.file.identity().secret
-    }
-
-    fn partitions(&self) -> u32 {
-        self.file.identity().partitions.count()
+    fn properties(&self) -> &StoreProperties {
+        &self.properties
     }
 
     fn backup(&self) -> Option<&dyn Backup> {

@@ -29,6 +29,7 @@ mod proposal;
 mod query;
 pub mod redis;
 mod secret;
+mod settlement;
 mod store;
 
 pub use backup::{Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RequestsQuery};
@@ -43,4 +44,4 @@ pub use proposal::{
 pub use query::{AccountsQuery, EntriesQuery, Order};
 pub use redis::RedisStore;
 pub use secret::Secret;
-pub use store::Store;
+pub use store::{Store, StoreProperties};

@@ -1,7 +1,6 @@
 //! The backend for tests and trials: the memory of this process.
 
 mod backup;
-mod commit;
 mod state;
 
 use std::{
@@ -10,13 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bank_domain::{Account, AccountId, Entry, EntryId};
+use bank_domain::{Account, AccountId, Entry};
 use uuid::Uuid;
 
 use self::state::{ImportState, Records, State};
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Secret,
-    Store, StoreError, backup::marked, clock::Timekeeper, partition::Partitions,
+    Store, StoreError, StoreProperties, backup::marked, clock::Timekeeper, partition::Partitions,
+    settlement::settle,
 };
 
 /// Keeps a bank in memory until the process ends.
@@ -25,41 +25,45 @@ use crate::{
 /// accounts and entries, and of the requests in up to two retention times.
 #[derive(Debug)]
 pub struct MemoryStore {
-    bank_id: String,
-    secret: Secret,
+    properties: StoreProperties,
     request_retention: Duration,
-    partitions: Partitions,
-    clock: Timekeeper,
     state: Mutex<State>,
 }
 
 impl MemoryStore {
     /// An empty bank, which keeps request records for at least the given time.
     pub fn new(request_retention: Duration) -> Self {
-        let store = Self {
+        let properties = StoreProperties {
+            name: "memory".to_owned(),
+            durability: Durability {
+                level: DurabilityLevel::None,
+                replicas: 0,
+                description: "none: everything is lost when this process ends".to_owned(),
+            },
+            clock: Timekeeper::default(),
             bank_id: Uuid::new_v4().to_string(),
             secret: Secret::draw(),
-            request_retention,
-            partitions: Partitions::default(),
-            clock: Timekeeper::default(),
-            state: Mutex::default(),
+            partitions: Partitions::default().count(),
         };
-        store.with_clock(Timekeeper::default())
+        Self { properties, request_retention, state: Mutex::default() }.with_clock(Timekeeper::default())
     }
 
     /// Sets the clock of an empty bank.
     #[must_use]
-    pub fn with_clock(self, clock: Timekeeper) -> Self {
+    pub fn with_clock(mut self, clock: Timekeeper) -> Self {
         self.locked().records = Records::starting_at(clock.steady());
-        Self { clock, ..self }
+        self.properties.clock = clock;
+        self
     }
 
     /// Sets the number of partitions of an empty bank.
     ///
     /// # Errors
     /// [`StoreError::Misconfigured`] unless the number is from 1 to 16384.
-    pub fn with_partitions(self, count: u32) -> Result<Self, StoreError> {
-        Ok(Self { partitions: Partitions::try_new(count)?, ..self })
+    pub fn with_partitions(mut self, count: u32) -> Result<Self, StoreError> {
+        self.locked().partitions = Partitions::try_new(count)?;
+        self.properties.partitions = count;
+        Ok(self)
     }
 
     /// The data of a bank that is not being imported.
@@ -74,7 +78,7 @@ impl MemoryStore {
     }
 
     fn expire_records(&self, state: &mut State) {
-        state.records.expire(self.request_retention, self.clock.steady());
+        state.records.expire(self.request_retention, self.clock().steady());
     }
 }
 
@@ -88,23 +92,17 @@ impl Store for MemoryStore {
     async fn commit(&self, proposals: &[Proposal]) -> Result<Committed, StoreError> {
         let mut state = self.serving()?;
         self.expire_records(&mut state);
-        Ok(commit::apply(&mut state, self.partitions, proposals))
+        settle(&mut *state, proposals)
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
         let state = self.serving()?;
         let Some(history) = state.histories.get(&query.account_id) else { return Ok(Vec::new()) };
-        let entries = &history.entries;
-        let before = |id: EntryId| entries.partition_point(|entry| entry.id() < id);
-        let through = |id: EntryId| entries.partition_point(|entry| entry.id() <= id);
-        let mut start = query.start.map_or(0, |time| before(EntryId { time, sequence: 0 }));
-        let mut end = query.end.map_or(entries.len(), |time| through(EntryId { time, sequence: u64::MAX }));
-        match (query.order, query.after) {
-            (Order::OldestFirst, Some(after)) => start = start.max(through(after)),
-            (Order::NewestFirst, Some(after)) => end = end.min(before(after)),
-            (_, None) => {}
-        }
-        let selected = entries.get(start..end).unwrap_or_default().iter().map(|entry| Entry::clone(entry));
+        let ids = query.ids();
+        let start = history.entries.partition_point(|entry| entry.id() < *ids.start());
+        let end = history.entries.partition_point(|entry| entry.id() <= *ids.end());
+        let selected = history.entries.get(start..end).unwrap_or_default().iter();
+        let selected = selected.map(|entry| Entry::clone(entry));
         Ok(match query.order {
             Order::OldestFirst => selected.take(query.limit).collect(),
             Order::NewestFirst => selected.rev().take(query.limit).collect(),
@@ -114,18 +112,11 @@ impl Store for MemoryStore {
     async fn accounts(&self, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
         let state = self.serving()?;
         let AccountsQuery { owner, after, limit } = query;
-        Ok(match owner {
-            None => state
-                .listed(after.as_ref(), self.partitions)
-                .take(*limit)
-                .filter_map(|id| state.account(id))
-                .collect(),
-            Some(owner) => state
-                .owned_by(owner, after.as_ref())
-                .take(*limit)
-                .filter_map(|id| state.account(id))
-                .collect(),
-        })
+        let ids: Vec<_> = match owner {
+            None => state.listed(after.as_ref()).take(*limit).collect(),
+            Some(owner) => state.owned_by(owner, after.as_ref()).take(*limit).collect(),
+        };
+        Ok(ids.into_iter().filter_map(|id| state.account(id)).collect())
     }
 
     async fn account_ids(
@@ -134,7 +125,7 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let state = self.serving()?;
-        Ok(state.listed(after, self.partitions).take(limit).cloned().collect())
+        Ok(state.listed(after).take(limit).cloned().collect())
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
@@ -145,32 +136,8 @@ impl Store for MemoryStore {
         self.serving().map(drop)
     }
 
-    fn name(&self) -> String {
-        "memory".to_owned()
-    }
-
-    fn durability(&self) -> Durability {
-        Durability {
-            level: DurabilityLevel::None,
-            replicas: 0,
-            description: "none: everything is lost when this process ends".to_owned(),
-        }
-    }
-
-    fn clock(&self) -> &Timekeeper {
-        &self.clock
-    }
-
-    fn bank_id(&self) -> &str {
-        &self.bank_id
-    }
-
-    fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    fn partitions(&self) -> u32 {
-        self.partitions.count()
+    fn properties(&self) -> &StoreProperties {
+        &self.properties
     }
 
     fn backup(&self) -> Option<&dyn Backup> {

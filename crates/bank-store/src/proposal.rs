@@ -7,6 +7,8 @@ use bank_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::StoreError;
+
 /// Who made a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Caller(Option<Arc<str>>);
@@ -84,9 +86,14 @@ impl Proposal {
         self.rejection_recorded || self.decision.is_ok()
     }
 
-    /// When it was decided, in seconds since 1970-01-01T00:00:00Z.
-    pub(crate) fn decided_at_seconds(&self) -> u64 {
-        u64::try_from(self.decided_at.unix_ms() / 1000).unwrap_or_default()
+    /// The record of its request, if it is applied.
+    pub(crate) fn record(&self) -> RequestRecord {
+        let outcome = match &self.decision {
+            Ok(plan) => RecordedOutcome::Entry(plan.primary.entry.id()),
+            Err(rejection) => RecordedOutcome::Rejected(Box::new(rejection.clone())),
+        };
+        let recorded_at = u64::try_from(self.decided_at.unix_ms() / 1000).unwrap_or_default();
+        RequestRecord { fingerprint: self.fingerprint, attempt: self.attempt, recorded_at, outcome }
     }
 }
 
@@ -107,11 +114,6 @@ pub enum Outcome {
     Abandoned,
 }
 
-/// The chains of a commit, in order. A proposal that is not linked is a chain of one.
-pub(crate) fn chains(proposals: &[Proposal]) -> impl Iterator<Item = &[Proposal]> {
-    proposals.chunk_by(|proposal, _| proposal.linked)
-}
-
 /// What is stored about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord<E = EntryId> {
@@ -123,6 +125,21 @@ pub struct RequestRecord<E = EntryId> {
     pub recorded_at: u64,
     /// What became of the request.
     pub outcome: RecordedOutcome<E>,
+}
+
+impl<E> RequestRecord<E> {
+    /// Replaces the reference to the entry, if there is one.
+    pub(crate) fn try_map<F>(
+        self,
+        entry: impl FnOnce(E) -> Result<F, StoreError>,
+    ) -> Result<RequestRecord<F>, StoreError> {
+        let outcome = match self.outcome {
+            RecordedOutcome::Entry(found) => RecordedOutcome::Entry(entry(found)?),
+            RecordedOutcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection),
+        };
+        let Self { fingerprint, attempt, recorded_at, .. } = self;
+        Ok(RequestRecord { fingerprint, attempt, recorded_at, outcome })
+    }
 }
 
 /// The outcome of a request. The embedded store writes it in this form.

@@ -1,5 +1,7 @@
 //! Queries for pages of entries and accounts.
 
+use std::ops::RangeInclusive;
+
 use bank_domain::{AccountId, EntryId, Owner, Timestamp};
 
 /// The order of entries.
@@ -32,6 +34,24 @@ impl EntriesQuery {
     /// The whole history, oldest first.
     pub fn all(account_id: AccountId) -> Self {
         Self { account_id, start: None, end: None, after: None, order: Order::OldestFirst, limit: usize::MAX }
+    }
+
+    /// The range of the ids that are selected, without the limit. It may be empty.
+    pub(crate) fn ids(&self) -> RangeInclusive<EntryId> {
+        let lowest = EntryId { time: self.start.unwrap_or(Timestamp::MIN), sequence: 0 };
+        let highest = EntryId { time: self.end.unwrap_or(Timestamp::MAX), sequence: u64::MAX };
+        let Some(after) = self.after else { return lowest..=highest };
+        // Sequences begin at 1, so neither end passes an entry by.
+        match self.order {
+            Order::OldestFirst => {
+                let next = EntryId { sequence: after.sequence.saturating_add(1), ..after };
+                lowest.max(next)..=highest
+            }
+            Order::NewestFirst => {
+                let next = EntryId { sequence: after.sequence.saturating_sub(1), ..after };
+                lowest..=highest.min(next)
+            }
+        }
     }
 }
 

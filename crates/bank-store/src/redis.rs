@@ -65,8 +65,8 @@ use self::{
     records::Windows, script::Script,
 };
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Order, Proposal, Secret, Store, StoreError,
-    clock::Timekeeper, partition::Partitions,
+    AccountsQuery, Backup, Committed, EntriesQuery, Order, Proposal, Store, StoreError, StoreProperties,
+    partition::Partitions,
 };
 
 /// How many partitions a listing reads at a time.
@@ -85,10 +85,7 @@ pub struct RedisStore {
     script: Script,
     windows: Windows,
     keys: Keys,
-    clock: Timekeeper,
-    durability: Durability,
-    name: String,
-    secret: Secret,
+    properties: StoreProperties,
 }
 
 impl RedisStore {
@@ -132,6 +129,14 @@ impl RedisStore {
         let digest = Script::load(&connection).await?;
         let identity = identity::initialize_or_join(&connection, &keys, options).await?;
         let windows = Windows::new(options, identity.request_window_seconds);
+        let properties = StoreProperties {
+            name: format!("redis at {}", locator.address()),
+            durability: fitness::promise(options),
+            clock: options.clock.clone(),
+            bank_id: identity.bank_id.clone(),
+            secret: identity.secret,
+            partitions: options.partitions,
+        };
         let script = Script::new(digest, identity.bank_id.clone(), windows, options);
         let guard = Guard::new(Arc::clone(locator), &keys, identity.bank_id);
         Ok(Self {
@@ -139,10 +144,7 @@ impl RedisStore {
             script,
             windows,
             keys,
-            clock: options.clock.clone(),
-            durability: fitness::promise(options),
-            name: format!("redis at {}", locator.address()),
-            secret: identity.secret,
+            properties,
         })
     }
 
@@ -211,7 +213,13 @@ impl Store for RedisStore {
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
-        let Some((lowest, highest)) = id_range(query) else { return Ok(Vec::new()) };
+        let ids = query.ids();
+        // There is nothing before the epoch, and Redis has no id for it.
+        let epoch = EntryId { time: Timestamp::UNIX_EPOCH, sequence: 0 };
+        if *ids.end() < epoch {
+            return Ok(Vec::new());
+        }
+        let (lowest, highest) = (ids.start().max(&epoch).to_string(), ids.end().to_string());
         let id = &query.account_id;
         let (name, from, to) = match query.order {
             Order::OldestFirst => ("XRANGE", lowest, highest),
@@ -287,28 +295,8 @@ impl Store for RedisStore {
         self.primary.health().await
     }
 
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn durability(&self) -> Durability {
-        self.durability.clone()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.keys.partitions().count()
-    }
-
-    fn clock(&self) -> &Timekeeper {
-        &self.clock
-    }
-
-    fn bank_id(&self) -> &str {
-        self.primary.guard().bank_id()
-    }
-
-    fn secret(&self) -> &Secret {
-        &self.secret
+    fn properties(&self) -> &StoreProperties {
+        &self.properties
     }
 
     fn backup(&self) -> Option<&dyn Backup> {
@@ -318,32 +306,4 @@ impl Store for RedisStore {
     async fn epoch_after(&self, epoch: u64) -> u64 {
         self.primary.guard().epoch_after(epoch).await
     }
-}
-
-/// The lowest and the highest id that a query asks for, as `XRANGE` takes them; `None` if there can be none.
-///
-/// An id without a sequence means the first of its millisecond at the low end, and the last at the
-/// high end.
-fn id_range(query: &EntriesQuery) -> Option<(String, String)> {
-    let epoch = EntryId { time: Timestamp::UNIX_EPOCH, sequence: 0 };
-    if query.end.is_some_and(|end| end < epoch.time) {
-        return None;
-    }
-    // There is nothing before the epoch, and Redis has no id for it.
-    let after = query.after.filter(|after| *after > epoch);
-    if query.after.is_some() && after.is_none() && query.order == Order::NewestFirst {
-        return None;
-    }
-    let mut lowest = query.start.map_or_else(|| "-".to_owned(), |start| start.unix_ms().max(0).to_string());
-    let mut highest = query.end.map_or_else(|| "+".to_owned(), |end| end.unix_ms().to_string());
-    match (query.order, after) {
-        (Order::OldestFirst, Some(after)) if query.start.is_none_or(|start| after.time >= start) => {
-            lowest = format!("({after}");
-        }
-        (Order::NewestFirst, Some(after)) if query.end.is_none_or(|end| after.time <= end) => {
-            highest = format!("({after}");
-        }
-        _ => {}
-    }
-    Some((lowest, highest))
 }

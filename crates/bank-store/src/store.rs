@@ -99,20 +99,38 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`] with the reason why it cannot.
     async fn health(&self) -> Result<(), StoreError>;
 
-    /// A description without secrets: `memory`, `redis at 127.0.0.1:6379`.
-    fn name(&self) -> String;
+    /// What does not change while the store is open.
+    fn properties(&self) -> &StoreProperties;
 
-    /// What an acknowledged write survives.
-    fn durability(&self) -> Durability;
+    /// See [`StoreProperties::name`].
+    fn name(&self) -> String {
+        self.properties().name.clone()
+    }
 
-    /// The clock of the store and of everything that uses it.
-    fn clock(&self) -> &Timekeeper;
+    /// See [`StoreProperties::durability`].
+    fn durability(&self) -> Durability {
+        self.properties().durability.clone()
+    }
 
-    /// Identifies this bank: drawn when it was initialized, and stored in it.
-    fn bank_id(&self) -> &str;
+    /// See [`StoreProperties::clock`].
+    fn clock(&self) -> &Timekeeper {
+        &self.properties().clock
+    }
 
-    /// A secret that all servers of this bank share. It never changes.
-    fn secret(&self) -> &Secret;
+    /// See [`StoreProperties::bank_id`].
+    fn bank_id(&self) -> &str {
+        &self.properties().bank_id
+    }
+
+    /// See [`StoreProperties::secret`].
+    fn secret(&self) -> &Secret {
+        &self.properties().secret
+    }
+
+    /// See [`StoreProperties::partitions`].
+    fn partitions(&self) -> u32 {
+        self.properties().partitions
+    }
 
     /// Waits for an epoch later than the given one. The first is 0.
     ///
@@ -122,9 +140,6 @@ pub trait Store: Send + Sync + 'static {
     async fn epoch_after(&self, _epoch: u64) -> u64 {
         std::future::pending().await
     }
-
-    /// The number of partitions of the accounts, fixed when the bank was initialized.
-    fn partitions(&self) -> u32;
 
     /// Export and import; `None` if this store only wraps another.
     fn backup(&self) -> Option<&dyn Backup> {
@@ -144,4 +159,21 @@ pub trait Store: Send + Sync + 'static {
     fn lane(&self, _account_id: &AccountId) -> usize {
         0
     }
+}
+
+/// What does not change while a store is open.
+#[derive(Clone, Debug)]
+pub struct StoreProperties {
+    /// A description without secrets: `memory`, `redis at 127.0.0.1:6379`.
+    pub name: String,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+    /// The clock of the store and of everything that uses it.
+    pub clock: Timekeeper,
+    /// Identifies this bank: drawn when it was initialized, and stored in it.
+    pub bank_id: String,
+    /// A secret that all servers of this bank share. It never changes.
+    pub secret: Secret,
+    /// The number of partitions of the accounts, fixed when the bank was initialized.
+    pub partitions: u32,
 }

@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
-use bank_store::{
-    AccountsQuery, Committed, Durability, EntriesQuery, Proposal, Secret, Store, StoreError,
-    clock::Timekeeper,
-};
+use bank_store::{AccountsQuery, Committed, EntriesQuery, Proposal, Store, StoreError, StoreProperties};
 
 use crate::admission::{Allowance, Resource};
 
@@ -84,28 +81,8 @@ impl Store for Scans {
         self.store.health().await
     }
 
-    fn name(&self) -> String {
-        self.store.name()
-    }
-
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-
-    fn bank_id(&self) -> &str {
-        self.store.bank_id()
-    }
-
-    fn secret(&self) -> &Secret {
-        self.store.secret()
-    }
-
-    fn clock(&self) -> &Timekeeper {
-        self.store.clock()
-    }
-
-    fn partitions(&self) -> u32 {
-        self.store.partitions()
+    fn properties(&self) -> &StoreProperties {
+        self.store.properties()
     }
 }
 

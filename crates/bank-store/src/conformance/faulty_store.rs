@@ -11,8 +11,8 @@ use bank_domain::{Account, AccountId, Entry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, EntriesQuery, ImportBatch, ImportId, ImportStart, Proposal,
-    RequestKey, RequestRecord, RequestsQuery, Secret, Store, StoreError, clock::Timekeeper,
+    AccountsQuery, Backup, Committed, EntriesQuery, ImportBatch, ImportId, ImportStart, Proposal, RequestKey,
+    RequestRecord, RequestsQuery, Store, StoreError, StoreProperties,
 };
 
 /// The faults of a commit.
@@ -167,32 +167,12 @@ impl Store for FaultyStore {
         self.inner.health().await
     }
 
-    fn clock(&self) -> &Timekeeper {
-        self.inner.clock()
-    }
-
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-
-    fn durability(&self) -> Durability {
-        self.inner.durability()
-    }
-
-    fn bank_id(&self) -> &str {
-        self.inner.bank_id()
-    }
-
-    fn secret(&self) -> &Secret {
-        self.inner.secret()
+    fn properties(&self) -> &StoreProperties {
+        self.inner.properties()
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {
         self.inner.epoch_after(epoch).await
-    }
-
-    fn partitions(&self) -> u32 {
-        self.inner.partitions()
     }
 
     fn backup(&self) -> Option<&dyn Backup> {

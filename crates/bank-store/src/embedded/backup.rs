@@ -4,16 +4,15 @@ use async_trait::async_trait;
 use redb::ReadableTableMetadata as _;
 
 use super::{
-    EmbeddedStore,
-    codec::{self, Record, RecordedEntry},
+    EmbeddedStore, codec,
     commit::After,
     import,
     requests::Windows,
     tables::{ACCOUNTS, META, REQUESTS},
 };
 use crate::{
-    Backup, Caller, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
-    RequestsQuery, StoreError, backup::RequestsPage,
+    Backup, Caller, ImportBatch, ImportId, ImportStart, RequestKey, RequestRecord, RequestsQuery, Store as _,
+    StoreError, backup::RequestsPage,
 };
 
 #[async_trait]
@@ -29,7 +28,7 @@ impl Backup for EmbeddedStore {
                     let (key, row) = row?;
                     let (_, request_id, account_id, caller) = key.value();
                     let key = request_key(request_id, account_id, caller)?;
-                    page.offer(key, |_| Ok(without_position(codec::record(row.value())?)))?;
+                    page.offer(key, |_| codec::record(row.value())?.try_map(|entry| Ok(entry.id)))?;
                 }
             }
             Ok(page.finish())
@@ -52,7 +51,7 @@ impl Backup for EmbeddedStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let now_seconds = self.file.clock().estimate_seconds();
+        let now_seconds = self.clock().estimate_seconds();
         let (import, batch) = (import.clone(), batch.clone());
         self.writer
             .write(move |transaction, before| {
@@ -95,13 +94,4 @@ fn request_key(request_id: &str, account_id: &str, caller: &str) -> Result<Reque
         )));
     };
     Ok(RequestKey { account_id, request_id, caller: Caller::new(caller) })
-}
-
-fn without_position(record: Record) -> RequestRecord {
-    let Record { fingerprint, attempt, recorded_at, outcome } = record;
-    let outcome = match outcome {
-        RecordedOutcome::Entry(RecordedEntry { id, .. }) => RecordedOutcome::Entry(id),
-        RecordedOutcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection),
-    };
-    RequestRecord { fingerprint, attempt, recorded_at, outcome }
 }

@@ -3,10 +3,10 @@
 //! Everything is decided before anything is written. Then each table is written in the order of its keys, which is the
 //! fastest for a B-tree.
 
-use std::{collections::HashMap as StdHashMap, sync::Arc};
+use std::sync::Arc;
 
-use bank_domain::{Account, AccountId, Change, EntryHash, Plan};
-use hashbrown::{HashMap, HashSet};
+use bank_domain::{Account, AccountId, Change, Entry, EntryHash, Plan};
+use hashbrown::HashMap;
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 use super::{
@@ -19,8 +19,9 @@ use super::{
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
-    Committed, Outcome, Proposal, RecordedOutcome, RequestKey, StoreError, partition::Partitions,
-    proposal::chains,
+    Committed, Proposal, RequestKey, StoreError,
+    partition::Partitions,
+    settlement::{Unsettled, settle},
 };
 
 /// The state before a commit.
@@ -53,23 +54,8 @@ pub(super) fn apply(
     proposals: &[Proposal],
 ) -> Result<(Committed, After), StoreError> {
     let mut commit = Commit::begin(transaction, before, proposals.len())?;
-    let mut outcomes = Vec::with_capacity(proposals.len());
-    let mut tainted = HashSet::new();
-    for chain in chains(proposals) {
-        commit.settle(chain, &mut tainted, &mut outcomes)?;
-    }
-    let current = commit.current(tainted)?;
-    let after = commit.write(proposals.len())?;
-    Ok((Committed { outcomes, current }, after))
-}
-
-/// Whether a proposal can be applied.
-enum Check {
-    Clear,
-    /// Its request has a record.
-    Recorded(Outcome),
-    /// It is in conflict, or an account is damaged.
-    Blocked(Outcome),
+    let committed = settle(&mut commit, proposals)?;
+    Ok((committed, commit.write(proposals.len())?))
 }
 
 /// An account as the proposals so far leave it.
@@ -117,119 +103,6 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             tables,
             before,
         })
-    }
-
-    /// Adds what a chain writes, or finds out for each of its proposals why it writes nothing.
-    fn settle(
-        &mut self,
-        chain: &'p [Proposal],
-        tainted: &mut HashSet<&'p AccountId>,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Result<(), StoreError> {
-        // The heads after the earlier proposals of the chain.
-        let mut chain_heads = HashMap::new();
-        let mut checks = Vec::with_capacity(chain.len());
-        for proposal in chain {
-            checks.push(match self.check(proposal, &chain_heads, tainted) {
-                // Damage concerns this proposal only; nothing has been written for it.
-                Err(StoreError::Corrupt(what)) => Check::Blocked(Outcome::Damaged(what)),
-                check => check?,
-            });
-            if proposal.linked {
-                let changes = proposal.decision.iter().flat_map(Plan::changes);
-                chain_heads.extend(changes.map(|it| (&it.account.id, it.account.head)));
-            }
-        }
-        let is_recorded = checks.iter().any(|check| matches!(check, Check::Recorded(_)));
-        let is_clear = checks.iter().all(|check| matches!(check, Check::Clear));
-        let rejected = chain.iter().position(|proposal| proposal.decision.is_err());
-        let mut are_applied = true;
-        for (index, (proposal, check)) in chain.iter().zip(checks).enumerate() {
-            let outcome = match check {
-                Check::Clear if is_clear && rejected.is_none_or(|rejected| rejected == index) => {
-                    self.add(proposal)?;
-                    Outcome::Applied
-                }
-                Check::Recorded(outcome) => outcome,
-                Check::Blocked(outcome) if !is_recorded => outcome,
-                Check::Clear | Check::Blocked(_) => Outcome::Abandoned,
-            };
-            are_applied &= outcome == Outcome::Applied;
-            outcomes.push(outcome);
-        }
-        if !is_clear && !are_applied {
-            tainted.extend(chain.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id));
-        }
-        Ok(())
-    }
-
-    /// Checks one proposal of a chain, see [`Store::commit`](crate::Store::commit).
-    fn check(
-        &mut self,
-        proposal: &'p Proposal,
-        chain_heads: &HashMap<&AccountId, EntryHash>,
-        tainted: &HashSet<&AccountId>,
-    ) -> Result<Check, StoreError> {
-        let record = match self.record_indexes.get(&proposal.key) {
-            Some(index) => Some(self.records[*index].1.clone()),
-            None => self.windows.find(&self.tables.requests, &proposal.key)?,
-        };
-        if let Some(record) = record {
-            return self.recorded_outcome(proposal, record).map(Check::Recorded);
-        }
-        for (id, hash) in &proposal.decided_on {
-            let known = self.known(id)?.head.map(|head| head.hash);
-            if chain_heads.get(id).copied().or(known) != *hash || tainted.contains(id) {
-                return Ok(Check::Blocked(Outcome::Conflict));
-            }
-        }
-        Ok(Check::Clear)
-    }
-
-    /// The outcome of a proposal whose request has a record.
-    fn recorded_outcome(&mut self, proposal: &'p Proposal, record: Record) -> Result<Outcome, StoreError> {
-        if record.fingerprint != proposal.fingerprint {
-            return Ok(Outcome::RequestIdReused);
-        }
-        if record.attempt == proposal.attempt {
-            return Ok(Outcome::Applied);
-        }
-        let RecordedEntry { position, id } = match record.outcome {
-            RecordedOutcome::Entry(entry) => entry,
-            RecordedOutcome::Rejected(rejection) => {
-                return Ok(Outcome::Replayed(RecordedOutcome::Rejected(rejection)));
-            }
-        };
-        let account_id = &proposal.key.account_id;
-        let missing = || codec::damaged_account(account_id, "it is missing, but a request record names it");
-        let currency = self.account(account_id)?.ok_or_else(missing)?.currency;
-        let entry = EntryRef { position, sequence: Some(id.sequence) };
-        let found = match self.log.read(account_id, currency, entry) {
-            Some(found) => found?,
-            None => log::read(&self.tables.log, account_id, currency, entry)?,
-        };
-        Ok(Outcome::Replayed(RecordedOutcome::Entry(Arc::new(found.entry))))
-    }
-
-    /// Adds what a proposal writes.
-    fn add(&mut self, proposal: &'p Proposal) -> Result<(), StoreError> {
-        let outcome = match &proposal.decision {
-            Ok(plan) => {
-                let position = self.log.next();
-                for change in plan.changes() {
-                    self.add_change(change)?;
-                }
-                RecordedOutcome::Entry(RecordedEntry { position, id: plan.primary.entry.id() })
-            }
-            Err(rejection) => RecordedOutcome::Rejected(Box::new(rejection.clone())),
-        };
-        if proposal.is_recorded() {
-            let Proposal { ref key, fingerprint, attempt, .. } = *proposal;
-            let record = Record { fingerprint, attempt, recorded_at: proposal.decided_at_seconds(), outcome };
-            self.record_indexes.insert(key, self.records.len());
-            self.records.push((key, record));
-        }
-        Ok(())
     }
 
     pub(super) fn add_change(&mut self, change: &'p Change) -> Result<(), StoreError> {
@@ -282,34 +155,9 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         Ok(known)
     }
 
-    /// An account as the proposals so far leave it.
-    fn account(&mut self, id: &'p AccountId) -> Result<Option<Account>, StoreError> {
-        match self.known(id)? {
-            KnownAccount { changed: Some(account), .. } => Ok(Some(account.clone())),
-            KnownAccount { head: None, .. } => Ok(None),
-            KnownAccount { .. } => Ok(self.stored(id)?.map(|stored| stored.account)),
-        }
-    }
-
     /// An account before this commit.
     fn stored(&self, id: &AccountId) -> Result<Option<StoredAccount>, StoreError> {
         accounts::read(&self.tables, self.before.recent, self.before.partitions, id)
-    }
-
-    /// The accounts after the commit, without those that cannot be read.
-    fn current(
-        &mut self,
-        ids: HashSet<&'p AccountId>,
-    ) -> Result<StdHashMap<AccountId, Option<Account>>, StoreError> {
-        let mut current = StdHashMap::with_capacity(ids.len());
-        for id in ids {
-            match self.account(id) {
-                Ok(account) => drop(current.insert(id.clone(), account)),
-                Err(StoreError::Corrupt(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(current)
     }
 
     /// Writes everything that was added, and removes some expired records.
@@ -339,5 +187,53 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         let changed = heads.iter().map(|(_, head)| (head.number, head.newest)).collect();
         let recent = self.before.recent.extend(tables, changed, self.log.next() - 1)?;
         Ok(After { recent, heads })
+    }
+}
+
+impl<'p> Unsettled<'p> for Commit<'_, '_, 'p> {
+    type EntryRef = RecordedEntry;
+
+    fn record(&mut self, key: &'p RequestKey) -> Result<Option<Record>, StoreError> {
+        match self.record_indexes.get(key) {
+            Some(index) => Ok(Some(self.records[*index].1.clone())),
+            None => self.windows.find(&self.tables.requests, key),
+        }
+    }
+
+    fn entry(&mut self, key: &'p RequestKey, entry: RecordedEntry) -> Result<Arc<Entry>, StoreError> {
+        let id = &key.account_id;
+        let missing = || codec::damaged_account(id, "it is missing, but a request record names it");
+        let currency = self.account(id)?.ok_or_else(missing)?.currency;
+        let entry = EntryRef { position: entry.position, sequence: Some(entry.id.sequence) };
+        let found = match self.log.read(id, currency, entry) {
+            Some(found) => found?,
+            None => log::read(&self.tables.log, id, currency, entry)?,
+        };
+        Ok(Arc::new(found.entry))
+    }
+
+    fn head(&mut self, id: &'p AccountId) -> Result<Option<EntryHash>, StoreError> {
+        Ok(self.known(id)?.head.map(|head| head.hash))
+    }
+
+    fn account(&mut self, id: &'p AccountId) -> Result<Option<Account>, StoreError> {
+        match self.known(id)? {
+            KnownAccount { changed: Some(account), .. } => Ok(Some(account.clone())),
+            KnownAccount { head: None, .. } => Ok(None),
+            KnownAccount { .. } => Ok(self.stored(id)?.map(|stored| stored.account)),
+        }
+    }
+
+    fn apply(&mut self, proposal: &'p Proposal) -> Result<(), StoreError> {
+        let position = self.log.next();
+        for change in proposal.decision.iter().flat_map(Plan::changes) {
+            self.add_change(change)?;
+        }
+        if proposal.is_recorded() {
+            let record = proposal.record().try_map(|id| Ok(RecordedEntry { position, id }))?;
+            self.record_indexes.insert(&proposal.key, self.records.len());
+            self.records.push((&proposal.key, record));
+        }
+        Ok(())
     }
 }

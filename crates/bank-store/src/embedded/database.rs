@@ -23,7 +23,7 @@ use super::{
     snapshot::Snapshot,
     tables::{META, REQUESTS, WriteTables},
 };
-use crate::{StoreError, clock::Timekeeper};
+use crate::StoreError;
 
 /// The file of a bank, shared by readers and the writer.
 pub(super) struct OpenFile {
@@ -63,10 +63,6 @@ impl OpenFile {
 
     pub(super) fn name(&self) -> String {
         self.medium.name()
-    }
-
-    pub(super) fn clock(&self) -> &Timekeeper {
-        &self.options.clock
     }
 
     pub(super) fn identity(&self) -> &Identity {

@@ -6,7 +6,7 @@
 
 use std::{iter, ops::RangeInclusive};
 
-use bank_domain::{Account, Entry, EntryId, Timestamp};
+use bank_domain::{Account, Entry, EntryId};
 use redb::ReadableTable;
 
 use super::{
@@ -30,25 +30,8 @@ pub(super) fn entries(snapshot: &Snapshot, query: &EntriesQuery) -> Result<Vec<E
     let milestones = transaction.open_table(MILESTONES)?;
     let history = History::new(&account, head.newest, &tables.log, &milestones);
     match query.order {
-        Order::NewestFirst => history.newest_first(&selected_ids(query), query.limit),
-        Order::OldestFirst => history.oldest_first(&selected_ids(query), query.limit),
-    }
-}
-
-/// The range of the ids of entries that a query selects. Sequences begin at 1.
-fn selected_ids(query: &EntriesQuery) -> RangeInclusive<EntryId> {
-    let lowest = EntryId { time: query.start.unwrap_or(Timestamp::MIN), sequence: 0 };
-    let highest = EntryId { time: query.end.unwrap_or(Timestamp::MAX), sequence: u64::MAX };
-    let Some(after) = query.after else { return lowest..=highest };
-    match query.order {
-        Order::OldestFirst => {
-            let next = EntryId { sequence: after.sequence.saturating_add(1), ..after };
-            lowest.max(next)..=highest
-        }
-        Order::NewestFirst => {
-            let next = EntryId { sequence: after.sequence.saturating_sub(1), ..after };
-            lowest..=highest.min(next)
-        }
+        Order::NewestFirst => history.newest_first(&query.ids(), query.limit),
+        Order::OldestFirst => history.oldest_first(&query.ids(), query.limit),
     }
 }
 

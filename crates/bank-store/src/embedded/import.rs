@@ -13,7 +13,7 @@ use super::{
     tables::{ACCOUNTS, HEADS, LOG, META, MILESTONES, OWNERS, Position, REQUESTS, WriteTables},
 };
 use crate::{
-    HistoryPart, ImportBatch, ImportId, RecordedOutcome, RequestKey, RequestRecord, StoreError,
+    HistoryPart, ImportBatch, ImportId, RequestKey, StoreError,
     backup::{marked, taken_over, without_entry},
 };
 
@@ -114,20 +114,15 @@ pub(super) fn write(
         }
     }
     for (key, record) in &batch.requests {
-        let outcome = match &record.outcome {
-            RecordedOutcome::Rejected(rejection) => RecordedOutcome::Rejected(rejection.clone()),
-            RecordedOutcome::Entry(id) => {
-                let position = match positions.get(&(&key.account_id, *id)) {
-                    Some(position) => *position,
-                    None => commit.position(key, *id)?,
-                };
-                RecordedOutcome::Entry(RecordedEntry { position, id: *id })
-            }
-        };
-        let RequestRecord { fingerprint, attempt, recorded_at, .. } = *record;
-        let record = RequestRecord { fingerprint, attempt, recorded_at, outcome };
+        let record = record.clone().try_map(|id| {
+            let position = match positions.get(&(&key.account_id, id)) {
+                Some(position) => *position,
+                None => commit.position(key, id)?,
+            };
+            Ok(RecordedEntry { position, id })
+        })?;
         // Both banks date records by the wall clock. From now on, this bank counts their age by its own clock.
-        let age_seconds = now_seconds.saturating_sub(recorded_at);
+        let age_seconds = now_seconds.saturating_sub(record.recorded_at);
         let aged_to = aged_to_seconds.saturating_sub(age_seconds);
         commit.windows.import(&mut commit.tables.requests, retention, key, &record, aged_to)?;
     }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
-    RequestsQuery, StoreError,
-    backup::{RequestsPage, taken_over, without_entry},
+    RequestsQuery, Store as _, StoreError,
+    backup::{RequestsPage, taken_over},
 };
 
 impl MemoryStore {
@@ -41,7 +41,7 @@ impl Backup for MemoryStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
         let mut state = self.serving()?;
         self.expire_records(&mut state);
-        let mut page = RequestsPage::new(query, self.partitions);
+        let mut page = RequestsPage::new(query, state.partitions);
         for (key, record) in state.records.iter() {
             page.offer(key.clone(), |_| Ok(record.clone()))?;
         }
@@ -59,21 +59,19 @@ impl Backup for MemoryStore {
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let now = self.clock.estimate_seconds();
+        let now = self.clock().estimate_seconds();
         let mut state = self.importing(import)?;
         for HistoryPart { account, entries } in &batch.histories {
             let written = state.histories.get(&account.id).map_or(0, |history| history.entries.len());
             let account = Arc::new(account.clone());
             for entry in entries.iter().filter(|entry| entry.sequence > written as u64) {
                 let change = Change { account: Arc::clone(&account), entry: Arc::new(entry.clone()) };
-                state.write(&change, self.partitions);
+                state.write(&change);
             }
         }
         for (key, record) in &batch.requests {
-            if let RecordedOutcome::Entry(id) = record.outcome
-                && state.entry(&key.account_id, id).is_none()
-            {
-                return Err(without_entry(key, id));
+            if let RecordedOutcome::Entry(id) = record.outcome {
+                state.entry(key, id)?;
             }
             state.records.import(key, record, now, self.request_retention);
         }

@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeSet, mem, ops::Bound, sync::Arc, time::Duration};
 
-use bank_domain::{Account, AccountId, Change, Entry, EntryHash, EntryId, Owner};
+use bank_domain::{Account, AccountId, Change, Entry, EntryHash, EntryId, Owner, Plan};
 use hashbrown::HashMap;
 
-use crate::{ImportId, RequestKey, RequestRecord, partition::Partitions};
+use crate::{
+    ImportId, Proposal, RequestKey, RequestRecord, StoreError, backup::without_entry, partition::Partitions,
+    settlement::Unsettled,
+};
 
 /// All data of a bank.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    pub(super) partitions: Partitions,
     pub(super) histories: HashMap<AccountId, History>,
     /// All accounts, in the order of the list.
     by_partition: BTreeSet<(u32, AccountId)>,
@@ -39,23 +43,23 @@ impl State {
         self.histories.get(id).map(|history| Account::clone(&history.account))
     }
 
-    pub(super) fn head(&self, id: &AccountId) -> Option<EntryHash> {
-        self.histories.get(id).map(|history| history.account.head)
+    /// The entry that a request record names.
+    pub(super) fn entry(&self, key: &RequestKey, id: EntryId) -> Result<&Arc<Entry>, StoreError> {
+        let find = || {
+            let index = usize::try_from(id.sequence).ok()?.checked_sub(1)?;
+            self.histories.get(&key.account_id)?.entries.get(index).filter(|entry| entry.id() == id)
+        };
+        find().ok_or_else(|| without_entry(key, id))
     }
 
-    pub(super) fn entry(&self, account_id: &AccountId, id: EntryId) -> Option<&Arc<Entry>> {
-        let index = usize::try_from(id.sequence).ok()?.checked_sub(1)?;
-        self.histories.get(account_id)?.entries.get(index).filter(|entry| entry.id() == id)
-    }
-
-    pub(super) fn write(&mut self, change: &Change, partitions: Partitions) {
+    pub(super) fn write(&mut self, change: &Change) {
         let Change { account, entry } = change;
         if let Some(history) = self.histories.get_mut(&account.id) {
             history.account = Arc::clone(account);
             history.entries.push(Arc::clone(entry));
             return;
         }
-        self.by_partition.insert((partitions.of(&account.id), account.id.clone()));
+        self.by_partition.insert((self.partitions.of(&account.id), account.id.clone()));
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
@@ -64,12 +68,8 @@ impl State {
     }
 
     /// The ids of all accounts after one, in the order of the list.
-    pub(super) fn listed(
-        &self,
-        after: Option<&AccountId>,
-        partitions: Partitions,
-    ) -> impl Iterator<Item = &AccountId> {
-        let after = after.map(|id| (partitions.of(id), id.clone()));
+    pub(super) fn listed(&self, after: Option<&AccountId>) -> impl Iterator<Item = &AccountId> {
+        let after = after.map(|id| (self.partitions.of(id), id.clone()));
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         self.by_partition.range(range).map(|(_, id)| id)
     }
@@ -87,8 +87,36 @@ impl State {
     /// Removes everything but the state of the import.
     pub(super) fn clear(&mut self) {
         let import = mem::take(&mut self.import);
-        let records = Records { window_start: self.records.window_start, ..Records::default() };
-        *self = Self { records, import, ..Self::default() };
+        let records = Records::starting_at(self.records.window_start);
+        *self = Self { partitions: self.partitions, records, import, ..Self::default() };
+    }
+}
+
+impl Unsettled<'_> for State {
+    type EntryRef = EntryId;
+
+    fn record(&mut self, key: &RequestKey) -> Result<Option<RequestRecord>, StoreError> {
+        Ok(self.records.get(key).cloned())
+    }
+
+    fn entry(&mut self, key: &RequestKey, entry: EntryId) -> Result<Arc<Entry>, StoreError> {
+        State::entry(self, key, entry).cloned()
+    }
+
+    fn head(&mut self, id: &AccountId) -> Result<Option<EntryHash>, StoreError> {
+        Ok(self.histories.get(id).map(|history| history.account.head))
+    }
+
+    fn account(&mut self, id: &AccountId) -> Result<Option<Account>, StoreError> {
+        Ok(State::account(self, id))
+    }
+
+    fn apply(&mut self, proposal: &Proposal) -> Result<(), StoreError> {
+        proposal.decision.iter().flat_map(Plan::changes).for_each(|change| self.write(change));
+        if proposal.is_recorded() {
+            self.records.current.insert(proposal.key.clone(), proposal.record());
+        }
+        Ok(())
     }
 }
 
@@ -106,12 +134,8 @@ impl Records {
         Self { window_start, ..Self::default() }
     }
 
-    pub(super) fn get(&self, key: &RequestKey) -> Option<&RequestRecord> {
+    fn get(&self, key: &RequestKey) -> Option<&RequestRecord> {
         self.current.get(key).or_else(|| self.previous.get(key))
-    }
-
-    pub(super) fn insert(&mut self, key: RequestKey, record: RequestRecord) {
-        self.current.insert(key, record);
     }
 
     /// Adds a record of another bank to the window of its age, unless it is too old.

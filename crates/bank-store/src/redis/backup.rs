@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
-    RequestsQuery, StoreError,
+    RequestsQuery, Store as _, StoreError,
     backup::{RequestsPage, taken_over, without_entry},
 };
 
@@ -101,11 +101,7 @@ impl Backup for RedisStore {
                 continue;
             }
             let partition = self.keys.partition_of(&key.account_id);
-            let outcome = match &record.outcome {
-                RecordedOutcome::Entry(id) => Ok(*id),
-                RecordedOutcome::Rejected(rejection) => Err(&**rejection),
-            };
-            let text = records::encode(record.attempt, record.fingerprint, outcome, record.recorded_at)?;
+            let text = records::encode(record)?;
             let hash = self.keys.requests(partition, window);
             commands.push(["HSET", &hash, &records::field(key), &text]);
             commands.push(["SADD", &self.keys.windows(partition), &window.to_string()]);
@@ -290,7 +286,7 @@ impl RedisStore {
 
     /// The windows of records, while this clock and that of Redis agree on which they are.
     fn windows(&self) -> Result<RangeInclusive<u64>, StoreError> {
-        self.clock.now().map_err(|_| clocks_apart())?;
-        Ok(self.windows.at(self.clock.estimate_seconds()))
+        self.clock().now().map_err(|_| clocks_apart())?;
+        Ok(self.windows.at(self.clock().estimate_seconds()))
     }
 }

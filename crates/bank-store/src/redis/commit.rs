@@ -148,12 +148,7 @@ struct CallBuilder<'a> {
 impl<'a> CallBuilder<'a> {
     /// Appends a proposal, whose request is at this place, from 0.
     fn proposal(&mut self, request: usize, proposal: &'a Proposal) -> Result<(), StoreError> {
-        let outcome = match &proposal.decision {
-            Ok(plan) => Ok(plan.primary.entry.id()),
-            Err(rejection) => Err(rejection),
-        };
-        let recorded_at = proposal.decided_at_seconds();
-        let record = records::encode(proposal.attempt, proposal.fingerprint, outcome, recorded_at)?;
+        let record = records::encode(&proposal.record())?;
         self.words.push_number(request as u64 + 1);
         self.words.push_text(record.as_bytes());
         self.words.push_number(match (&proposal.decision, proposal.is_recorded()) {

@@ -12,9 +12,7 @@ use super::{
     keys::Keys,
     records, reply,
 };
-use crate::{
-    Committed, Proposal, RecordedOutcome, RequestKey, RequestRecord, StoreError, partition::Partitions,
-};
+use crate::{Committed, Proposal, RequestKey, RequestRecord, StoreError, partition::Partitions};
 
 /// The reply to a read of an account.
 pub fn account(id: &AccountId, reply: Value) -> Result<Option<Account>, StoreError> {
@@ -59,12 +57,7 @@ pub fn request(field: &str, value: &str) -> Result<(RequestKey, RequestRecord), 
 
 /// The field and value of a request record.
 pub fn request_text(key: &RequestKey, record: &RequestRecord) -> Result<(String, String), StoreError> {
-    let outcome = match &record.outcome {
-        RecordedOutcome::Entry(id) => Ok(*id),
-        RecordedOutcome::Rejected(rejection) => Err(&**rejection),
-    };
-    let value = records::encode(record.attempt, record.fingerprint, outcome, record.recorded_at)?;
-    Ok((records::field(key), value))
+    Ok((records::field(key), records::encode(record)?))
 }
 
 /// The reply of the commit script to these proposals.

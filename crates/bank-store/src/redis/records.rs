@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use bank_domain::{EntryId, Fingerprint, Rejection};
+use bank_domain::Fingerprint;
 
 use super::options::RedisOptions;
 use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError};
@@ -52,15 +52,11 @@ pub(super) fn key(field: &str) -> Result<RequestKey, StoreError> {
 
 /// A record: `<attempt> <fingerprint> <outcome> <recorded at>`, where the outcome is the id of the entry on the
 /// account of the request, or the rejection in JSON, and the time is in Unix seconds.
-pub(super) fn encode(
-    attempt: Attempt,
-    fingerprint: Fingerprint,
-    outcome: Result<EntryId, &Rejection>,
-    recorded_at: u64,
-) -> Result<String, StoreError> {
+pub(super) fn encode(record: &RequestRecord) -> Result<String, StoreError> {
+    let RequestRecord { fingerprint, attempt, recorded_at, outcome } = record;
     let outcome = match outcome {
-        Ok(entry_id) => entry_id.to_string(),
-        Err(rejection) => serde_json::to_string(rejection)
+        RecordedOutcome::Entry(id) => id.to_string(),
+        RecordedOutcome::Rejected(rejection) => serde_json::to_string(rejection)
             .map_err(|error| StoreError::Misconfigured(format!("a rejection cannot be encoded: {error}")))?,
     };
     Ok(format!("{attempt} {fingerprint} {outcome} {recorded_at}"))
