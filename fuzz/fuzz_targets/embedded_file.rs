@@ -6,17 +6,18 @@
 #![no_main]
 
 use std::{
-    panic,
+    fs, panic,
     sync::{Arc, LazyLock, Once},
 };
 
 use bank_domain::AccountId;
 use bank_store::{
-    AccountsQuery, EntriesQuery, Store as _, StoreError,
+    AccountsQuery, EmbeddedStore, EntriesQuery, Store as _, StoreError,
     conformance::{Bank, commands},
-    fuzzing::embedded::File,
+    embedded::EmbeddedOptions,
 };
 use libfuzzer_sys::fuzz_target;
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 /// Unit of damage: what is written begins at a multiple of it, so that fields are hit as a whole.
@@ -34,9 +35,18 @@ static USED: LazyLock<Vec<usize>> = LazyLock::new(|| {
     pages.filter(|(_, page)| page.iter().any(|byte| *byte != 0)).map(|(number, _)| number * 4096).collect()
 });
 
+/// A directory in memory, where the system has one, and options for a file in it.
+fn options() -> (TempDir, EmbeddedOptions) {
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+    let path = directory.path().join("bank.redb");
+    let options =
+        EmbeddedOptions { path, cache_bytes_max: 1 << 20, free_bytes_min: 0, ..EmbeddedOptions::default() };
+    (directory, options)
+}
+
 async fn sound() -> Vec<u8> {
-    let file = File::default();
-    let bank = Bank::new(Arc::new(file.open().await.expect("a new bank")));
+    let (_directory, options) = options();
+    let bank = Bank::new(Arc::new(EmbeddedStore::open(options.clone()).await.expect("a new bank")));
     for account_id in ["1", "2", "3"] {
         bank.open_with(account_id, 1_000).await;
         bank.apply(commands::named(account_id, commands::deposit(account_id, 7))).await;
@@ -44,8 +54,7 @@ async fn sound() -> Vec<u8> {
     bank.apply(commands::transfer("1", "2", 5)).await;
     bank.store().close().await;
     drop(bank);
-    let contents = file.contents().clone();
-    contents
+    fs::read(options.path).expect("the file")
 }
 
 /// Aborts on a panic, unless redb is where it comes from.
@@ -81,8 +90,12 @@ fuzz_target!(|data: &[u8]| {
 });
 
 async fn read(contents: Vec<u8>) {
-    let checked = File::new(contents.clone()).check().await;
-    let store = match File::new(contents).open().await {
+    let (_directory, options) = options();
+    fs::write(&options.path, &contents).expect("a file");
+    let checked = EmbeddedStore::check(options.clone()).await;
+    // A check may repair the file.
+    fs::write(&options.path, &contents).expect("a file");
+    let store = match EmbeddedStore::open(options).await {
         Ok(store) => store,
         Err(error) => return assert!(is_of_the_file(&error), "{error:?}"),
     };

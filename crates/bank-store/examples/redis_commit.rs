@@ -1,11 +1,10 @@
-//! What a deposit costs Redis, and what it costs this side, in CPU time: waiting is not counted, so
-//! the figures mean something on a busy machine, too.
+//! The CPU time of a deposit, in Redis and in the client. Waiting does not count, so the figures are meaningful on a busy
+//! machine too.
 //!
-//! Starts a `redis-server` for each way of keeping the append-only file, and commits deposits that
-//! were decided ahead, in batches. Beside it stands what the bare commands cost in the same run: one
-//! script call of 100 operations that looks each request up, reads and writes packed accounts with
-//! one `MGET` and one `MSET`, and appends to one stream. It proves nothing about any account; it is
-//! as near as Redis comes to its limit.
+//! Starts a `redis-server` for each setting of the append-only file, and commits deposits in batches that were decided
+//! beforehand. For comparison it measures bare commands in the same run: one script call of 100 operations that looks up
+//! each request, reads and writes packed accounts with one `MGET` and one `MSET`, and appends to one stream. That checks
+//! nothing about an account, and is close to the limit of Redis.
 //!
 //! ```console
 //! $ cargo run --release -p bank-store --example redis_commit
@@ -17,7 +16,7 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "figures for people; a tool that stops at the first surprise"
+    reason = "the output is for people, and a tool that cannot continue fails"
 )]
 
 use std::{
@@ -40,16 +39,16 @@ use bank_store::{
 };
 use tempfile::TempDir;
 
-/// How many deposits one figure is the mean of.
+/// The number of deposits in one measurement.
 const OPERATIONS: usize = 20_000;
-/// How often each figure is taken, one after another; the least is told, which others disturbed least.
+/// How often each measurement is repeated. The minimum is printed, which other processes disturbed least.
 const ROUNDS_DEFAULT: usize = 5;
-/// As many accounts are opened by one commit.
-const OPENINGS: usize = 1_000;
-/// How many operations the bare commands carry at once, and over how many accounts.
+/// The number of accounts that one commit opens.
+const OPENED_PER_COMMIT: usize = 1_000;
+/// The number of operations in one call with bare commands, and of their accounts.
 const BARE_BATCH: usize = 100;
 const BARE_ACCOUNTS: usize = 1_000;
-/// How many buckets their requests are in.
+/// The number of hashes with their requests.
 const BARE_BUCKETS: usize = 16;
 
 const BARE_SCRIPT: &str = r"
@@ -100,7 +99,7 @@ impl Settings {
     }
 }
 
-/// A `redis-server` of our own, and a plain connection to it.
+/// A `redis-server` of this process, and a connection to it.
 struct Redis {
     child: Child,
     port: u16,
@@ -117,7 +116,7 @@ impl Redis {
         };
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]).args(settings);
-        // No rewrite of the file in the middle of a figure.
+        // No rewrite of the file during a measurement.
         command.args(["--auto-aof-rewrite-percentage", "0", "--stream-node-max-bytes", "1024"]);
         let child = command.current_dir(directory.path()).stdout(Stdio::null()).spawn();
         let child = child.expect("redis-server 7.0 or newer must be installed");
@@ -145,7 +144,7 @@ impl Redis {
         Arc::new(RedisStore::connect(&options).await.unwrap())
     }
 
-    /// Answers a command whose reply is one line, or one text.
+    /// Sends a command whose reply is one line or one string.
     fn call(&mut self, words: &[&[u8]]) -> String {
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
@@ -162,7 +161,7 @@ impl Redis {
         String::from_utf8(text).unwrap()
     }
 
-    /// The CPU time that it has taken, in microseconds.
+    /// The CPU time of Redis so far, in microseconds.
     fn cpu_us(&mut self) -> f64 {
         let info = self.call(&[b"INFO", b"cpu"]);
         let seconds = |name: &str| -> f64 {
@@ -172,7 +171,7 @@ impl Redis {
         1e6 * (seconds("used_cpu_user:") + seconds("used_cpu_sys:"))
     }
 
-    /// What the bare commands cost, in microseconds an operation.
+    /// The CPU time of Redis for an operation with bare commands, in microseconds.
     fn bare(&mut self, round: usize) -> f64 {
         let accounts: Vec<_> = (0..BARE_ACCOUNTS).map(|it| format!("bare:account:{it}")).collect();
         let value = "1767225600000-1234 100000 0123456789abcdef0123456789abcdef";
@@ -199,7 +198,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -209,7 +208,7 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The CPU time that this process has taken, in microseconds, to a hundredth of a second.
+/// The CPU time of this process so far, in microseconds. Its resolution is a hundredth of a second.
 fn own_cpu_us() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
@@ -223,14 +222,14 @@ fn name(number: usize) -> String {
 async fn open_accounts(bank: &Bank, count: usize) {
     let mut view = bank.view(&[]).await;
     let numbers: Vec<_> = (0..count).collect();
-    for numbers in numbers.chunks(OPENINGS) {
+    for numbers in numbers.chunks(OPENED_PER_COMMIT) {
         let proposals: Vec<_> =
             numbers.iter().map(|it| view.propose(open(&name(*it)).owned_by("alice"))).collect();
         bank.commit(&proposals).await;
     }
 }
 
-/// Deposits in batches, decided ahead on what those before leave. The accounts of a batch lie apart.
+/// Deposits in batches, each decided on the state after those before it. The accounts of a batch are not neighbors.
 async fn proposals(bank: &Bank, accounts: usize, batch: usize, round: usize) -> Vec<Vec<Proposal>> {
     let operations = if batch == 1 { OPERATIONS / 4 } else { OPERATIONS };
     let stride = (0..operations).map(|it| (round * 7 + it * 7_919) % accounts);
@@ -258,10 +257,10 @@ async fn main() {
             let store = redis.store(file).await;
             let bank = Bank::new(store.clone());
             open_accounts(&bank, accounts).await;
-            let mut least = vec![(f64::INFINITY, f64::INFINITY); settings.batches.len()];
+            let mut minima = vec![(f64::INFINITY, f64::INFINITY); settings.batches.len()];
             for round in 0..settings.rounds {
                 bare = bare.min(redis.bare(round));
-                for (&batch, least) in settings.batches.iter().zip(&mut least) {
+                for (&batch, minimum) in settings.batches.iter().zip(&mut minima) {
                     let batches = proposals(&bank.later(1 + round as i64), accounts, batch, round).await;
                     let operations: usize = batches.iter().map(Vec::len).sum();
                     let before = (redis.cpu_us(), own_cpu_us());
@@ -270,11 +269,11 @@ async fn main() {
                         assert!(outcomes.iter().all(|it| *it == Outcome::Applied), "{outcomes:?}");
                     }
                     let us = |after: f64, before: f64| (after - before) / operations as f64;
-                    least.0 = least.0.min(us(redis.cpu_us(), before.0));
-                    least.1 = least.1.min(us(own_cpu_us(), before.1));
+                    minimum.0 = minimum.0.min(us(redis.cpu_us(), before.0));
+                    minimum.1 = minimum.1.min(us(own_cpu_us(), before.1));
                 }
             }
-            for (batch, (of_redis, own)) in settings.batches.iter().zip(least) {
+            for (batch, (of_redis, own)) in settings.batches.iter().zip(minima) {
                 println!("{file:>9} {accounts:>8} {batch:>6} | {of_redis:>11.2} | {own:>9.2}");
             }
         }

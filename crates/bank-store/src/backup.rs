@@ -19,7 +19,7 @@ use crate::{RequestKey, RequestRecord, StoreError, partition::Partitions};
 ///
 /// From [`begin_import`](Backup::begin_import) to [`finish_import`](Backup::finish_import) or
 /// [`abandon_import`](Backup::abandon_import) the bank is **marked** in the store. Every commit and every other read
-/// fails with [`StoreError::Unfit`], in every process and after every restart, so nobody sees a partial bank. The
+/// fails with [`StoreError::Unfit`], in every process and after every restart, so no reader sees a partial bank. The
 /// mark names the import, and calls of another import fail. An import that begins on a marked bank replaces the
 /// previous one.
 ///

@@ -1,6 +1,6 @@
-//! Checks of accounts that a store has read.
+//! What backends need to know about accounts and entries.
 
-use bank_domain::{Account, AccountType};
+use bank_domain::{Account, AccountType, EntryKind};
 
 /// The first field of an account with a value that the bank never writes.
 pub(crate) fn unsound_field(account: &Account) -> Option<&'static str> {
@@ -15,4 +15,20 @@ pub(crate) fn unsound_field(account: &Account) -> Option<&'static str> {
         return Some("version");
     }
     None
+}
+
+/// Whether an entry changes more of its account than the balance, version, time and head.
+pub(crate) fn changes_properties(kind: &EntryKind) -> bool {
+    match kind {
+        EntryKind::AccountOpened { .. }
+        | EntryKind::OverdraftLimitSet { .. }
+        | EntryKind::AccountFrozen
+        | EntryKind::AccountUnfrozen
+        | EntryKind::AccountClosed => true,
+        EntryKind::Deposit
+        | EntryKind::Withdrawal
+        | EntryKind::TransferOut { .. }
+        | EntryKind::TransferIn { .. }
+        | EntryKind::Interest { .. } => false,
+    }
 }

@@ -4,14 +4,10 @@
 //! [`Timekeeper`], a cheap handle on one clock that the store, the ledger and their users share. It refuses to give a
 //! time while the clock is wrong. `docs/clocks.md` says what is assumed of clocks, and what happens otherwise.
 
-mod simulated;
-mod source;
-mod system;
+mod clocks;
 mod timekeeper;
 
 pub use self::{
-    simulated::SimulatedClock,
-    source::Clock,
-    system::SystemClock,
+    clocks::{Clock, SimulatedClock, SystemClock},
     timekeeper::{ClockOff, Reading, Timekeeper},
 };

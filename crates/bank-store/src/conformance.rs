@@ -1,8 +1,8 @@
 //! The tests that every [`Store`] must pass.
 //!
 //! Call [`conformance_tests!`](crate::conformance_tests) with an async function that opens an empty store, passes it to the
-//! given case, and cleans up. The macro makes a `#[tokio::test]` of each case, so the caller needs tokio with its macros and
-//! the multi-threaded runtime.
+//! given case, and cleans up. The macro makes a `#[tokio::test]` of each case and of each file of scripts, so the caller
+//! needs tokio with its macros and the multi-threaded runtime.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
@@ -40,7 +40,7 @@ pub use self::{
     commands::Request,
     faulty_store::FaultyStore,
     random::seed_from_environment,
-    script::run as run_script,
+    script::{run as run_script, scripts},
 };
 
 #[cfg(doc)]
@@ -55,32 +55,20 @@ macro_rules! conformance_tests {
     ($on_empty_store:path) => {
         $crate::conformance_tests! { @cases $on_empty_store;
             a_missing_account_has_nothing
-            an_opened_account_is_read_completely
             accounts_are_loaded_in_the_given_order
             every_kind_of_interest_is_read_back
             texts_are_read_back_exactly
-            account_ids_are_distinguished
-            currencies_are_read_back
             the_store_is_healthy_and_describes_itself
 
             entries_are_selected_by_time_and_position
-            a_history_is_read_in_pages
-            a_history_is_a_chain
-            time_never_decreases
-            times_at_the_limits_are_read_back
             a_random_history_is_sound
 
             accounts_are_listed_once_each
-            accounts_are_listed_by_owner
             accounts_opened_meanwhile_do_not_disturb_a_listing
 
-            an_empty_commit_does_nothing
             a_large_commit_is_applied_completely
             a_commit_of_many_accounts_is_applied_completely
-            a_commit_that_half_arrived_is_completed
 
-            every_rejection_is_replayed_unchanged
-            request_ids_are_separate_for_callers_and_accounts
             request_ids_of_every_character_are_distinguished
 
             racing_commits_apply_once_for_each_version
@@ -100,45 +88,7 @@ macro_rules! conformance_tests {
             a_record_of_a_missing_entry_is_not_imported
             expired_records_are_not_imported
         }
-        $crate::conformance_tests! { @scripts $on_empty_store;
-            a_movement_changes_balance_and_history_together
-            every_kind_of_entry_is_read_back
-            amounts_at_the_limits_of_64_bits_are_exact
-
-            a_stale_decision_conflicts_and_leaves_no_trace
-            a_stale_rejection_conflicts
-            an_opening_that_came_second_conflicts
-            a_decision_on_a_missing_account_conflicts
-            a_transfer_conflicts_as_a_whole
-            proposals_of_one_commit_build_on_each_other
-            an_account_is_opened_and_used_in_one_commit
-            proposals_that_build_on_a_conflict_conflict
-            a_conflict_taints_the_other_side_of_a_transfer
-            a_version_that_matches_by_accident_conflicts
-            a_state_that_matches_by_accident_conflicts
-            a_conflict_does_not_affect_the_rest_of_its_commit
-            proposals_that_build_on_a_replay_conflict
-
-            a_chain_is_applied_as_a_whole
-            a_rejected_chain_leaves_one_record
-            a_chain_conflicts_as_a_whole
-            proposals_that_build_on_a_chain_share_its_outcome
-            proposals_after_a_rejected_chain_build_on_the_state_before_it
-            a_repeated_chain_is_replayed
-            a_repeated_chain_is_rejected_by_its_record
-            a_chain_of_known_and_new_requests_does_nothing
-            a_chain_sent_again_has_the_same_outcomes
-
-            a_commit_sent_again_has_the_same_outcomes
-            a_repeated_request_is_replayed
-            a_repeated_transfer_and_opening_are_replayed
-            a_record_is_found_before_heads_are_compared
-            a_repeated_rejection_is_replayed
-            a_request_twice_in_one_commit_is_applied_once
-            a_proposal_twice_in_one_commit_is_applied_once
-            a_reused_request_id_is_detected
-            an_unrecorded_rejection_leaves_no_record
-        }
+        $crate::conformance_tests! { @scripts $on_empty_store; chains commits movements readings requests }
     };
     (@cases $on_empty_store:path; $($case:ident)*) => {
         $(
@@ -153,16 +103,18 @@ macro_rules! conformance_tests {
             }
         )*
     };
-    (@scripts $on_empty_store:path; $($case:ident)*) => {
+    (@scripts $on_empty_store:path; $($file:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                $on_empty_store(async |store| {
-                    let bank = $crate::conformance::Bank::new(store);
-                    $crate::conformance::run_script(bank.clone(), stringify!($case)).await;
-                    bank.assert_sound().await;
-                })
-                .await;
+            async fn $file() {
+                for script in $crate::conformance::scripts(stringify!($file)) {
+                    $on_empty_store(async |store| {
+                        let bank = $crate::conformance::Bank::new(store);
+                        $crate::conformance::run_script(script, bank.clone()).await;
+                        bank.assert_sound().await;
+                    })
+                    .await;
+                }
             }
         )*
     };

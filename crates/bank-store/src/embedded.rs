@@ -56,7 +56,6 @@ pub use self::{check::CheckReport, options::EmbeddedOptions};
 use self::{
     commit::Before,
     database::OpenFile,
-    file::Identity,
     medium::{FileMedium, Medium},
     snapshot::Snapshot,
     tables::{ACCOUNTS, META, ReadTables},
@@ -64,7 +63,7 @@ use self::{
 };
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Proposal, Store, StoreError,
-    StoreProperties,
+    StoreProperties, identity::Identity,
 };
 
 /// The maximum number of concurrent reads; others wait. Each needs a thread, and a disk is not faster with more.

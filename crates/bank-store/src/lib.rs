@@ -23,6 +23,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod identity;
 mod memory;
 mod partition;
 mod proposal;

@@ -21,11 +21,9 @@
 //! Cost: a commit is one round trip; in Redis, for each distinct account one read of its head, one
 //! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
 //! partition one read of its request records for each window and one `HSET`.
-
 //!
-//! Layers, each using only those below: the store and `backup`; `primary`, the connections to one primary, and
-//! `script`, which commits on it; `link`; `guard`, which inspects what a connection leads to;
-//! `locator` and `sentinel`; `connection`; the wire formats.
+//! Layers, each using only those below: the store and `backup`; `primary`, the connections to one primary, and `script`,
+//! which commits on it; `guard`, which inspects what a connection leads to; `locator`; `connection`; the wire formats.
 
 mod backup;
 mod codec;
@@ -40,16 +38,13 @@ mod identity;
 mod inspection;
 mod keys;
 mod lease;
-mod link;
 mod locator;
 mod msgpack;
 mod options;
 mod primary;
 mod records;
-mod replication;
 mod reply;
 mod script;
-mod sentinel;
 mod target;
 
 use std::sync::Arc;
@@ -62,7 +57,7 @@ use tokio::time::{Duration, Instant, sleep};
 pub use self::options::{RedisOptions, RedisUrl};
 use self::{
     commit::Call, connection::command, guard::Guard, keys::Keys, locator::Locator, primary::Primary,
-    records::Windows, script::Script,
+    script::Script,
 };
 use crate::{
     AccountsQuery, Backup, Committed, EntriesQuery, Order, Proposal, Store, StoreError, StoreProperties,
@@ -79,11 +74,9 @@ const CONNECT_DELAY: Duration = Duration::from_millis(200);
 const READ_ACCOUNTS: &str = include_str!("redis/read_accounts.lua");
 
 /// A bank in Redis.
-#[derive(Debug)]
 pub struct RedisStore {
     primary: Primary,
     script: Script,
-    windows: Windows,
     keys: Keys,
     properties: StoreProperties,
 }
@@ -128,7 +121,6 @@ impl RedisStore {
         // Before anything is written: it may be refused.
         let digest = Script::load(&connection).await?;
         let identity = identity::initialize_or_join(&connection, &keys, options).await?;
-        let windows = Windows::new(options, identity.request_window_seconds);
         let properties = StoreProperties {
             name: format!("redis at {}", locator.address()),
             durability: fitness::promise(options),
@@ -137,12 +129,11 @@ impl RedisStore {
             secret: identity.secret,
             partitions: options.partitions,
         };
-        let script = Script::new(digest, identity.bank_id.clone(), windows, options);
+        let script = Script { digest, retention: identity.retention };
         let guard = Guard::new(Arc::clone(locator), &keys, identity.bank_id);
         Ok(Self {
             primary: Primary::start(guard, &keys, connection, deadline).await?,
             script,
-            windows,
             keys,
             properties,
         })
@@ -203,7 +194,7 @@ impl Store for RedisStore {
         let call = Call::new(&self.keys, proposals)?;
         // In this order: a connection is inspected before it is here.
         let connection = self.primary.commits()?;
-        self.primary.guard().require_fit()?;
+        self.primary.guard().require(|_| true)?;
         let reply = self.script.run(&connection, self.primary.guard(), &call).await?;
         // The script has run: whatever it replied, something may have been done.
         call.committed(proposals, reply).map_err(|error| {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bank_domain::EntryHash;
 use uuid::Uuid;
 
 /// A secret key that all servers of a bank share. They authenticate tokens with it that callers bring back.
@@ -28,20 +29,14 @@ impl Secret {
         &self.0
     }
 
-    /// The stored form.
+    /// The stored form: hexadecimal, like a hash.
     pub(crate) fn to_hex(&self) -> String {
-        let (high, low) = self.0.split_at(Self::BYTES / 2);
-        [high, low].map(|half| Uuid::from_slice(half).unwrap_or_default().simple().to_string()).concat()
+        EntryHash::from_bytes(self.0).to_string()
     }
 
     /// Parses the stored form.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let (high, low) = text.split_at_checked(Self::BYTES)?;
-        let mut bytes = [0; Self::BYTES];
-        for (half, text) in bytes.chunks_exact_mut(Self::BYTES / 2).zip([high, low]) {
-            half.copy_from_slice(Uuid::try_parse(text).ok()?.as_bytes());
-        }
-        Some(Self(bytes)).filter(|secret| secret.to_hex() == text)
+        text.parse().ok().map(|hash: EntryHash| Self(*hash.as_bytes()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! When the clock is wrong, and when it is right again.
+//! Detection of a wrong clock.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -34,10 +34,10 @@ fn a_clock_that_jumps_stops_the_time_until_it_is_back() {
         let off = keeper.now().unwrap_err();
         assert_eq!(off.offset_ms.signum(), step_ms.signum(), "{off}");
         assert!(keeper.require_accurate().is_err());
-        // Whoever needs the time all the same has what it should be.
+        // The estimate is the expected time.
         clock.advance(Duration::from_secs(1));
         assert_eq!(keeper.estimate(), at(start().unix_ms() + 6_000), "{step_ms}");
-        // Time alone does not heal it.
+        // It does not become right as time passes.
         clock.advance(Duration::from_hours(24));
         assert!(keeper.now().is_err());
 
@@ -51,14 +51,14 @@ fn a_clock_that_jumps_stops_the_time_until_it_is_back() {
 #[test]
 fn small_corrections_are_followed_slowly_and_do_not_add_up() {
     let (clock, keeper) = keeper();
-    // Each is allowed, and in time there may be any number of them.
+    // Each is allowed, and with enough time between them any number of them.
     for _ in 0..20 {
         clock.step(1_500);
         assert!(keeper.now().is_ok());
         clock.advance(Duration::from_secs(2_000));
         assert!(keeper.now().is_ok());
     }
-    // At once they are one large one.
+    // Without time between them they add up.
     clock.step(1_000);
     assert!(keeper.now().is_ok());
     clock.advance(Duration::from_secs(10));
@@ -87,12 +87,12 @@ fn a_store_with_another_time_is_believed() {
     assert_eq!(keeper.now().unwrap_err().offset_ms, -45_000);
     assert_eq!(keeper.estimate(), at(start().unix_ms() + 45_000));
 
-    // Put right by a step, which by itself would be one too many.
+    // A step corrects it; without the store, that would be a jump.
     clock.step(45_000);
     keeper.compare(keeper.steady(), theirs(0));
     assert_eq!(keeper.now(), Ok(at(start().unix_ms() + 45_000)));
 
-    // The clock jumps from wrong to right, as far as the store knows; in between nobody does.
+    // The clock jumps and is confirmed by the store.
     clock.step(60_000);
     assert!(keeper.now().is_err());
     keeper.compare(keeper.steady(), theirs(0));
@@ -100,11 +100,11 @@ fn a_store_with_another_time_is_believed() {
 }
 
 #[test]
-fn a_slow_answer_accuses_nobody_and_clears_nobody() {
+fn a_slow_answer_of_the_store_changes_nothing() {
     let (clock, keeper) = keeper();
     let (asked_at, asked) = (keeper.steady(), clock.wall().unix_ms());
     clock.advance(Duration::from_secs(2));
-    // It was said at any instant of the last two seconds: the clocks may be the same, or not.
+    // The store read its clock at any instant of the last two seconds, so nothing follows.
     for said in [asked - 1_500, asked, asked + 2_000, asked + 3_500] {
         keeper.compare(asked_at, at(said));
         assert!(keeper.now().is_ok(), "{said}");
@@ -115,7 +115,7 @@ fn a_slow_answer_accuses_nobody_and_clears_nobody() {
         keeper.compare(Duration::ZERO, at(said));
         assert!(keeper.now().is_err(), "{said}");
         keeper.compare(Duration::ZERO, at(asked + 1_000));
-        assert!(keeper.now().is_err(), "{said}: an answer that took two seconds clears nobody");
+        assert!(keeper.now().is_err(), "{said}: an answer that took two seconds proves nothing");
         keeper.compare(keeper.steady(), clock.wall());
         assert!(keeper.now().is_ok());
     }

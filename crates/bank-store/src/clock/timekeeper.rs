@@ -10,7 +10,7 @@ use std::{
 
 use bank_domain::Timestamp;
 
-use super::{source::Clock, system::SystemClock};
+use super::clocks::{Clock, SystemClock};
 
 /// The default of `clock.offset_ms_max` in `config/default.toml`.
 const OFFSET_MAX_DEFAULT: Duration = Duration::from_millis(1_500);

@@ -1,7 +1,7 @@
 //! A store that fails before or after the effect of a call.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     mem,
     sync::{Arc, Mutex},
 };
@@ -10,13 +10,10 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{
-    AccountsQuery, Backup, Committed, EntriesQuery, ImportBatch, ImportId, ImportStart, Proposal, RequestKey,
-    RequestRecord, RequestsQuery, Store, StoreError, StoreProperties,
-};
+use crate::{AccountsQuery, Backup, Committed, EntriesQuery, Proposal, Store, StoreError, StoreProperties};
 
 /// The faults of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fault {
     /// The store is unavailable, and nothing is done.
     Unavailable,
@@ -35,7 +32,7 @@ const FAULTS: [Fault; 5] =
 
 /// A store that passes calls on to another, and fails now and then. Equal seeds and calls give equal faults.
 ///
-/// Reads fail as well; health checks do not.
+/// Reads fail as well; health checks, exports and imports do not.
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     /// The probability of each fault, and of the failure of a read.
@@ -46,14 +43,14 @@ pub struct FaultyStore {
 struct State {
     random: StdRng,
     delayed: Vec<Vec<Proposal>>,
-    injected: BTreeMap<Fault, usize>,
+    injected: HashSet<Fault>,
 }
 
 impl FaultyStore {
     /// Wraps a store. `fault_rate` is the probability of each kind of fault.
     pub fn new(inner: Arc<dyn Store>, fault_rate: f64, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        let state = State { random, delayed: Vec::new(), injected: BTreeMap::new() };
+        let state = State { random, delayed: Vec::new(), injected: HashSet::new() };
         Self { inner, fault_rate, state: Mutex::new(state) }
     }
 
@@ -77,7 +74,7 @@ impl FaultyStore {
     fn fault(&self) -> Option<Fault> {
         let State { random, injected, .. } = &mut *self.state.lock().unwrap();
         let fault = FAULTS.into_iter().find(|_| random.random_bool(self.fault_rate))?;
-        *injected.entry(fault).or_default() += 1;
+        injected.insert(fault);
         Some(fault)
     }
 
@@ -97,25 +94,6 @@ impl FaultyStore {
     async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         let is_lost = self.state.lock().unwrap().random.random_bool(self.fault_rate);
         if is_lost { Err(StoreError::OutcomeUnknown("a read was lost".to_owned())) } else { read.await }
-    }
-
-    /// The import calls of the wrapped store, which has them if this method is called.
-    fn inner_backup(&self) -> &dyn Backup {
-        self.inner.backup().unwrap()
-    }
-
-    /// Makes a call of an import. Such a call can be sent again as a whole, and not in part.
-    async fn import_call<T>(
-        &self,
-        call: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match self.fault() {
-            None => return call.await,
-            Some(Fault::Unavailable) => return Err(StoreError::Unavailable("an injected fault".to_owned())),
-            Some(Fault::RequestLost | Fault::HalfDone | Fault::Delayed) => {}
-            Some(Fault::ReplyLost) => drop(call.await?),
-        }
-        Err(StoreError::OutcomeUnknown("an injected fault".to_owned()))
     }
 }
 
@@ -171,16 +149,8 @@ impl Store for FaultyStore {
         self.inner.properties()
     }
 
-    async fn epoch_after(&self, epoch: u64) -> u64 {
-        self.inner.epoch_after(epoch).await
-    }
-
     fn backup(&self) -> Option<&dyn Backup> {
-        self.inner.backup().map(|_| self as &dyn Backup)
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
+        self.inner.backup()
     }
 
     fn lanes(&self) -> usize {
@@ -189,28 +159,5 @@ impl Store for FaultyStore {
 
     fn lane(&self, account_id: &AccountId) -> usize {
         self.inner.lane(account_id)
-    }
-}
-
-#[async_trait]
-impl Backup for FaultyStore {
-    async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
-        self.read(self.inner_backup().requests(query)).await
-    }
-
-    async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
-        self.import_call(self.inner_backup().begin_import(import)).await
-    }
-
-    async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        self.import_call(self.inner_backup().import(import, batch)).await
-    }
-
-    async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        self.import_call(self.inner_backup().finish_import(import)).await
-    }
-
-    async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        self.import_call(self.inner_backup().abandon_import(import)).await
     }
 }

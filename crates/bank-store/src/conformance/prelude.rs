@@ -1,12 +1,11 @@
 //! What most cases use.
 
-pub(super) use bank_domain::{Entry, EntryKind};
+pub(super) use bank_domain::EntryKind;
 
 pub(super) use super::{
     bank::{Bank, retry},
     commands::{
-        close, currency, deposit, described, freeze, id, interest, limit, named, open, owner, request_id,
-        transfer, unfreeze, withdraw,
+        Request, deposit, described, freeze, id, interest, named, open, owner, request_id, transfer, withdraw,
     },
 };
-pub(super) use crate::{AccountsQuery, EntriesQuery, Order, Outcome, Proposal, RecordedOutcome};
+pub(super) use crate::{AccountsQuery, EntriesQuery, Order, Outcome, RecordedOutcome};

@@ -66,13 +66,8 @@ pub(super) struct RandomCommits {
 
 impl RandomCommits {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            random: StdRng::seed_from_u64(seed),
-            clock_ms: 0,
-            sent: Vec::new(),
-            asked: Vec::new(),
-            seen: Vec::new(),
-        }
+        let random = StdRng::seed_from_u64(seed);
+        Self { random, clock_ms: 0, sent: Vec::new(), asked: Vec::new(), seen: Vec::new() }
     }
 
     /// The next commit, decided on the accounts of the bank, or on earlier ones.
@@ -185,10 +180,8 @@ impl RandomCommits {
         choices.choose(&mut self.random).unwrap().clone()
     }
 
-    /// Some times at which entries may have been written.
-    pub(super) fn instants(&mut self, bank: &Bank, count: usize) -> Vec<Timestamp> {
-        (0..count)
-            .map(|_| bank.later(self.random.random_range(-10..=self.clock_ms.max(0) + 10)).now())
-            .collect()
+    /// A time at which entries may have been written.
+    pub(super) fn instant(&mut self, bank: &Bank) -> Timestamp {
+        bank.later(self.random.random_range(-10..=self.clock_ms.max(0) + 10)).now()
     }
 }

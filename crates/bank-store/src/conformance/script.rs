@@ -7,7 +7,8 @@
 //! apply deposit 1 5        decides and commits a request, which must be applied
 //! view                     reads the accounts; the next commit is decided on this view
 //! commit                   decides the requests that follow, each on the state after those before it, and commits them;
-//!                          `commit now` keeps the view for the next commit
+//!                          `commit now` keeps the view for the next commit; `commit in parts` first commits the first
+//!                          proposal, then the first two, and so on
 //!   pay: transfer 1 2 60 "rent" -> applied        request id, command, description, expected outcome
 //!   | withdraw 1 5 -> abandoned                   adjacent lines with a bar are a chain
 //!   unrecorded withdraw 1 900 -> rejected         its rejection leaves no record
@@ -15,19 +16,26 @@
 //!   repeat -> applied                             the previous proposal
 //!   retry -> replayed                             the previous request, decided in another attempt
 //! resend                   commits the last proposals again: the outcomes are the same, and nothing changes
-//! later 1000               moves the clock by milliseconds
+//! later 1000               moves the clock by milliseconds; `at 0` sets it
+//! as alice                 sets the caller
 //! balances 1=40 2=60       checks the balances
 //! history 1 0 100 -60      checks the amounts of all entries
 //! owned alice 1 2          checks the accounts of an owner
 //! ```
 //!
+//! `open` takes options: `owner=alice overdraft=5 currency=JPY label:branch=x`.
+//!
 //! An expected outcome is `applied` (a plan), `rejected` (a rejection), `replayed` (with the outcome that the request had
-//! before), `reused`, `conflict`, `conflict of a rejection` or `abandoned`. After each commit its effects are checked, and it is sent again.
+//! before), `reused`, `conflict`, `conflict of a rejection` or `abandoned`. After each commit its effects are checked, and
+//! it is sent again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use bank_domain::{
-    Account, Change, Command, Entry, Plan,
+    Account, AccountId, Change, Command, Entry, Plan,
     interest::{Period, Terms},
 };
 
@@ -40,21 +48,26 @@ use super::{
 };
 use crate::{Outcome, Proposal, RecordedOutcome, RequestKey};
 
-const SCRIPTS: [&str; 4] = [
-    include_str!("cases/scripts/movements.txt"),
-    include_str!("cases/scripts/commits.txt"),
-    include_str!("cases/scripts/chains.txt"),
-    include_str!("cases/scripts/requests.txt"),
+const FILES: [(&str, &str); 5] = [
+    ("chains", include_str!("cases/scripts/chains.txt")),
+    ("commits", include_str!("cases/scripts/commits.txt")),
+    ("movements", include_str!("cases/scripts/movements.txt")),
+    ("readings", include_str!("cases/scripts/readings.txt")),
+    ("requests", include_str!("cases/scripts/requests.txt")),
 ];
-/// The accounts of all scripts.
-const ACCOUNTS: [&str; 5] = ["1", "2", "3", "4", "new"];
 
-/// Runs the script with this name.
-pub async fn run(bank: Bank, name: &str) {
-    let mut sections =
-        SCRIPTS.iter().flat_map(|file| file.split("\n== ")).filter_map(|it| it.split_once('\n'));
-    let (_, script) = sections.find(|(title, _)| *title == name).unwrap();
-    let mut run = Run { bank, view: None, recorded: HashMap::new(), sent: Vec::new() };
+/// The scripts of a file, each with its name.
+pub fn scripts(file: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let (_, text) = FILES.into_iter().find(|(name, _)| *name == file).unwrap();
+    text.split("\n== ").skip(1).filter_map(|section| section.split_once('\n'))
+}
+
+/// Runs a script on an empty bank.
+#[expect(clippy::print_stderr, reason = "the test harness shows it if the script fails")]
+pub async fn run((name, script): (&str, &str), bank: Bank) {
+    eprintln!("{name}");
+    let mut run =
+        Run { bank, view: None, accounts: BTreeSet::new(), recorded: HashMap::new(), sent: Vec::new() };
     let mut lines = script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
     while let Some(line) = lines.next() {
         let mut block = Vec::new();
@@ -68,6 +81,8 @@ pub async fn run(bank: Bank, name: &str) {
 struct Run {
     bank: Bank,
     view: Option<View>,
+    /// All accounts so far.
+    accounts: BTreeSet<AccountId>,
     /// The outcome of every request that has a record.
     recorded: HashMap<RequestKey, RecordedOutcome<Arc<Entry>>>,
     /// The last commit, but for those of `apply`.
@@ -81,20 +96,25 @@ impl Run {
             "account" => {
                 let (account_id, amount) = rest.split_once(' ').unwrap();
                 self.bank.open_with(account_id, number(amount)).await;
+                self.accounts.insert(id(account_id));
             }
-            "apply" => drop(self.commit(None, &[format!("{rest} -> applied").as_str()]).await),
-            "view" => self.view = Some(self.bank.view(&ACCOUNTS).await),
+            "apply" => drop(self.commit(None, &[format!("{rest} -> applied").as_str()], false).await),
+            "view" => self.view = Some(self.current_view().await),
             "commit" => {
                 let view = if rest == "now" { None } else { self.view.take() };
-                self.sent = self.commit(view, block).await;
+                self.sent = self.commit(view, block, rest == "in parts").await;
             }
             "resend" => self.resend(&self.sent).await,
             "later" => self.bank = self.bank.later(number(rest)),
+            "at" => self.bank = self.bank.at(number(rest)),
+            "as" => self.bank = self.bank.called_by(rest),
             "owned" => {
                 let (owner, expected) = rest.split_once(' ').unwrap_or((rest, ""));
-                let accounts = self.bank.all_accounts(Some(owner), 10).await;
-                let found: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
-                assert_eq!(found.join(" "), expected, "{line}");
+                for page_size in [1, 2, 3, 10] {
+                    let accounts = self.bank.all_accounts(Some(owner), page_size).await;
+                    let found: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
+                    assert_eq!(found.join(" "), expected, "{line}");
+                }
             }
             "balances" => {
                 for expected in rest.split(' ') {
@@ -113,10 +133,15 @@ impl Run {
     }
 
     /// Commits the requests of a block, and returns the proposals with their outcomes.
-    async fn commit(&mut self, view: Option<View>, block: &[&str]) -> Vec<(Proposal, Outcome)> {
+    async fn commit(
+        &mut self,
+        view: Option<View>,
+        block: &[&str],
+        in_parts: bool,
+    ) -> Vec<(Proposal, Outcome)> {
         let mut view = match view {
             Some(view) => view,
-            None => self.bank.view(&ACCOUNTS).await,
+            None => self.current_view().await,
         };
         let mut proposals: Vec<Proposal> = Vec::new();
         let mut expected = Vec::new();
@@ -139,7 +164,11 @@ impl Run {
                 proposals.extend(view.propose_chain(requests));
             }
         }
+        for part in (1..proposals.len()).filter(|_| in_parts) {
+            self.bank.commit(&proposals[..part]).await;
+        }
         let committed = self.bank.commit(&proposals).await;
+        self.accounts.extend(proposals.iter().flat_map(|it| &it.decided_on).map(|(id, _)| id.clone()));
         assert_eq!(expected.len(), proposals.len());
         for ((proposal, outcome), (line, expected)) in proposals.iter().zip(&committed.outcomes).zip(expected)
         {
@@ -211,12 +240,17 @@ impl Run {
         assert_eq!(self.state().await, before);
     }
 
+    async fn current_view(&self) -> View {
+        self.bank.view_of(&Vec::from_iter(self.accounts.clone())).await
+    }
+
     async fn state(&self) -> (Vec<Option<Account>>, Vec<Vec<Entry>>) {
+        let ids = Vec::from_iter(self.accounts.clone());
         let mut histories = Vec::new();
-        for account_id in ACCOUNTS {
-            histories.push(self.bank.history(account_id).await);
+        for id in &ids {
+            histories.push(self.bank.history(id.as_str()).await);
         }
-        (self.bank.load(&ACCOUNTS.map(id)).await, histories)
+        (self.bank.load(&ids).await, histories)
     }
 }
 
@@ -237,9 +271,15 @@ fn command(text: &str) -> Command {
     }
     let words: Vec<_> = text.split(' ').collect();
     match words[..] {
-        ["open", account_id] => open(account_id).into(),
-        ["open", account_id, owner, overdraft] => {
-            open(account_id).owned_by(owner).checking(number(overdraft)).into()
+        ["open", account_id, ref options @ ..] => {
+            let options = options.iter().map(|option| option.split_once('=').unwrap());
+            let opening = options.fold(open(account_id), |opening, option| match option {
+                ("owner", name) => opening.owned_by(name),
+                ("overdraft", limit) => opening.checking(number(limit)),
+                ("currency", code) => opening.in_currency(code),
+                (label, value) => opening.labelled(label.strip_prefix("label:").unwrap(), value),
+            });
+            opening.into()
         }
         ["deposit", account_id, amount] => deposit(account_id, number(amount)),
         ["withdraw", account_id, amount] => withdraw(account_id, number(amount)),

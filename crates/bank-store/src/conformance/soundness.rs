@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use bank_domain::{Account, Entry, EntryKind, TransactionId, audit::Verifier};
+use bank_domain::{Account, Entry, EntryId, EntryKind, Timestamp, TransactionId, audit::Verifier};
 
-use super::bank::Bank;
-use crate::EntriesQuery;
+use super::{bank::Bank, commands::id};
+use crate::{EntriesQuery, Order};
 
 impl Bank {
     /// Checks each account against its history, and each transfer against its other side.
@@ -21,6 +21,44 @@ impl Bank {
         for (transaction_id, sides) in transfers {
             check_transfer(&transaction_id, &sides);
         }
+    }
+
+    /// Selects from a history by all combinations of these times and positions, in both orders, and compares the answers
+    /// with the whole history.
+    pub async fn assert_selections(
+        &self,
+        account_id: &str,
+        times: &[Option<Timestamp>],
+        positions: &[Option<EntryId>],
+    ) {
+        let history = self.history(account_id).await;
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            for (&start, &end) in times.iter().flat_map(|start| times.iter().map(move |end| (start, end))) {
+                for (&after, limit) in
+                    positions.iter().flat_map(|after| [0, 2, usize::MAX].map(|it| (after, it)))
+                {
+                    let query = EntriesQuery { account_id: id(account_id), start, end, after, order, limit };
+                    assert_eq!(self.entries(&query).await, selected(&history, &query), "{query:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The entries that a query selects, found in the obvious way.
+fn selected(history: &[Entry], query: &EntriesQuery) -> Vec<Entry> {
+    let is_selected = |entry: &&Entry| {
+        query.start.is_none_or(|start| entry.time >= start)
+            && query.end.is_none_or(|end| entry.time <= end)
+            && query.after.is_none_or(|after| match query.order {
+                Order::OldestFirst => entry.id() > after,
+                Order::NewestFirst => entry.id() < after,
+            })
+    };
+    let selected = history.iter().filter(is_selected).cloned();
+    match query.order {
+        Order::OldestFirst => selected.take(query.limit).collect(),
+        Order::NewestFirst => selected.rev().take(query.limit).collect(),
     }
 }
 

@@ -21,8 +21,26 @@ pub(super) struct StoredAccount {
     pub(super) head: Head,
 }
 
+impl StoredAccount {
+    /// Checks that the bank could have written it.
+    pub(super) fn checked(self) -> Result<Self, StoreError> {
+        codec::require_sound(&self.account)?;
+        Ok(self)
+    }
+}
+
 /// Reads an account; `None` if it does not exist.
 pub(super) fn read(
+    tables: &impl AccountTables,
+    recent: &RecentHeads,
+    partitions: Partitions,
+    id: &AccountId,
+) -> Result<Option<StoredAccount>, StoreError> {
+    read_unchecked(tables, recent, partitions, id)?.map(StoredAccount::checked).transpose()
+}
+
+/// The same without a check, for an account that is being imported.
+pub(super) fn read_unchecked(
     tables: &impl AccountTables,
     recent: &RecentHeads,
     partitions: Partitions,
@@ -41,10 +59,11 @@ pub(super) fn from_row(
 ) -> Result<StoredAccount, StoreError> {
     let opened = codec::opened(id, row)?;
     let number = opened.number;
-    let newest = recent.find(tables.heads(), id, number)?;
+    let missing = || codec::damaged_account(id, "the position of its newest entry is missing");
+    let newest = recent.find(tables.heads(), number)?.ok_or_else(missing)?;
     let entry = EntryRef { position: newest, sequence: None };
     let newest_entry = log::read(tables.log(), id, opened.currency(), entry)?.entry;
-    let account = opened.after(&newest_entry)?;
+    let account = opened.after(&newest_entry);
     let head = Head { number, newest, hash: account.head };
     Ok(StoredAccount { account, head })
 }

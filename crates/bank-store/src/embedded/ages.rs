@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use redb::{ReadableTable, Table};
 
-use super::{
-    requests::Retention,
-    tables::{RecordKey, Row},
-};
-use crate::{StoreError, clock::Timekeeper};
+use super::tables::{RecordKey, Row};
+use crate::{StoreError, clock::Timekeeper, identity::Retention};
 
 /// The field of `meta` with the time.
 const AGED_TO_MS: &str = "aged_to_ms";

@@ -6,7 +6,7 @@ use redb::ReadableTableMetadata as _;
 use super::{
     EmbeddedStore, codec,
     commit::After,
-    import,
+    import::{self, ENDED, IN_PROGRESS},
     requests::Windows,
     tables::{ACCOUNTS, META, REQUESTS},
 };
@@ -18,7 +18,7 @@ use crate::{
 #[async_trait]
 impl Backup for EmbeddedStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
-        let (query, retention) = (query.clone(), self.file.retention());
+        let (query, retention) = (query.clone(), self.file.identity().retention);
         let aged_to_seconds = self.file.aged_to_ms() / 1_000;
         self.read(move |snapshot| {
             let table = snapshot.transaction.open_table(REQUESTS)?;
@@ -44,7 +44,7 @@ impl Backup for EmbeddedStore {
                 if !is_marked && !transaction.open_table(ACCOUNTS)?.is_empty()? {
                     return Ok((ImportStart::NotEmpty, After::unchanged(&before)));
                 }
-                import::set_in_progress(transaction, &import)?;
+                import::set_mark(transaction, IN_PROGRESS, &import)?;
                 Ok((ImportStart::Started, import::clear(transaction)?))
             })
             .await
@@ -75,11 +75,11 @@ impl EmbeddedStore {
         let import = import.clone();
         self.writer
             .write(move |transaction, before| {
-                if import::has_ended(transaction, &import)? {
+                if import::has_mark(transaction, ENDED, &import)? {
                     return Ok(((), After::unchanged(&before)));
                 }
                 import::require_in_progress(transaction, &import)?;
-                import::set_ended(transaction, &import)?;
+                import::set_mark(transaction, ENDED, &import)?;
                 let after = if clear { import::clear(transaction)? } else { After::unchanged(&before) };
                 Ok(((), after))
             })

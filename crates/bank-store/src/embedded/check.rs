@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bank_domain::{AccountId, EntryId, Timestamp, audit::Verifier};
+use bank_domain::{Account, AccountId, EntryId, Timestamp, audit::Verifier};
 use redb::{
-    DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
-    ReadableTableMetadata as _, StorageError,
+    DatabaseError, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    StorageError,
 };
 
 use super::{
@@ -90,8 +90,15 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
         checked.note_error(error);
         RecentHeads::default()
     });
-    let walk = || Walk::new(&transaction, recent, identity.partitions)?.all(&options.clock, &mut checked);
-    if let Err(error) = readable(walk) {
+    let walk = Walk {
+        partitions: identity.partitions,
+        recent,
+        tables: ReadTables::open(&transaction)?,
+        milestones: transaction.open_table(MILESTONES)?,
+        owners: transaction.open_table(OWNERS)?,
+        requests: transaction.open_table(REQUESTS)?,
+    };
+    if let Err(error) = readable(|| walk.all(&options.clock, &mut checked)) {
         checked.note_error(error);
     }
     Ok(checked)
@@ -114,21 +121,6 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(
-        transaction: &ReadTransaction,
-        recent: RecentHeads,
-        partitions: Partitions,
-    ) -> Result<Self, StoreError> {
-        Ok(Self {
-            partitions,
-            recent,
-            tables: ReadTables::open(transaction)?,
-            milestones: transaction.open_table(MILESTONES)?,
-            owners: transaction.open_table(OWNERS)?,
-            requests: transaction.open_table(REQUESTS)?,
-        })
-    }
-
     fn all(&self, clock: &Timekeeper, checked: &mut CheckReport) -> Result<(), StoreError> {
         let (now, ahead_max) = (clock.estimate(), clock.ahead_max());
         let mut owned = 0;
@@ -136,15 +128,17 @@ impl Walk {
         let mut ahead = Vec::new();
         for row in self.tables.accounts.iter()? {
             let (key, row) = row?;
-            let account = readable(|| self.account(key.value(), row.value()));
-            match account.and_then(|stored| readable(|| self.history(&stored)).map(|()| stored.account)) {
+            match readable(|| self.account(key.value(), row.value())) {
                 Ok(account) => {
                     checked.accounts += 1;
                     checked.entries += account.version;
                     milestones += account.version / MILESTONE_EVERY;
                     owned += u64::from(!account.owner.is_empty());
                     if account.updated_at.is_ahead_of(now, ahead_max) {
-                        ahead.push((account.id, account.version, account.updated_at));
+                        let (id, version, time) = (account.id, account.version, account.updated_at);
+                        ahead.push(format!(
+                            "account {id}: entry {version} is dated {time}, ahead of the clock, which shows {now}"
+                        ));
                     }
                 }
                 Err(error) => checked.note_error(error),
@@ -169,10 +163,8 @@ impl Walk {
                 }
             }
         }
-        for (id, version, time) in ahead {
-            checked.note(format!(
-                "account {id}: entry {version} is dated {time}, ahead of the clock, which shows {now}"
-            ));
+        for problem in ahead {
+            checked.note(problem);
         }
         Ok(())
     }
@@ -192,23 +184,19 @@ impl Walk {
         Ok(newest)
     }
 
-    fn account(&self, (partition, id): (u32, &str), row: &[u8]) -> Result<StoredAccount, StoreError> {
+    /// Checks an account and its whole history.
+    fn account(&self, (partition, id): (u32, &str), row: &[u8]) -> Result<Account, StoreError> {
         let id: AccountId = id.parse().map_err(|_| {
             StoreError::Corrupt(format!("the table of accounts has {id:?}, which is not an account id"))
         })?;
-        let stored = accounts::from_row(&self.tables, &self.recent, &id, row)?;
+        let stored = accounts::from_row(&self.tables, &self.recent, &id, row)?.checked()?;
+        let StoredAccount { account, head } = stored;
         require(partition == self.partitions.of(&id), &id, "it is in the wrong partition")?;
-        let owner = stored.account.owner.as_str();
+        let owner = account.owner.as_str();
         let is_listed = owner.is_empty() || self.owners.get((owner, id.as_str()))?.is_some();
         require(is_listed, &id, "the list of its owner does not have it")?;
-        Ok(stored)
-    }
-
-    /// Checks a whole history.
-    fn history(&self, stored: &StoredAccount) -> Result<(), StoreError> {
-        let StoredAccount { account, head } = stored;
-        let mut verifier = Verifier::new(account);
-        let history = History::new(account, head.newest, &self.tables.log, &self.milestones);
+        let mut verifier = Verifier::new(&account);
+        let history = History::new(&account, head.newest, &self.tables.log, &self.milestones);
         history.walk(EntryId { time: Timestamp::MIN, sequence: 0 }, |entry| {
             if entry.sequence.is_multiple_of(MILESTONE_EVERY) {
                 let milestone = (account.id.as_str(), entry.time.unix_ms(), entry.sequence);
@@ -218,7 +206,8 @@ impl Walk {
             verifier.check(&entry);
             Ok(true)
         })?;
-        verifier.finish().map_err(|fault| damaged_account(&account.id, &fault.to_string()))
+        verifier.finish().map_err(|fault| damaged_account(&id, &fault.to_string()))?;
+        Ok(account)
     }
 
     fn request(&self, (_, _, account_id, _): (u64, &str, &str, &str), row: &[u8]) -> Result<(), StoreError> {

@@ -82,22 +82,6 @@ pub(super) fn encode_account(row: &mut Vec<u8>, account: &Account, number: Numbe
     encode(row, &fields)
 }
 
-/// Whether an entry changes the row of its account.
-pub(super) fn changes_row(kind: &EntryKind) -> bool {
-    match kind {
-        EntryKind::AccountOpened { .. }
-        | EntryKind::OverdraftLimitSet { .. }
-        | EntryKind::AccountFrozen
-        | EntryKind::AccountUnfrozen
-        | EntryKind::AccountClosed => true,
-        EntryKind::Deposit
-        | EntryKind::Withdrawal
-        | EntryKind::TransferOut { .. }
-        | EntryKind::TransferIn { .. }
-        | EntryKind::Interest { .. } => false,
-    }
-}
-
 /// Decodes the row of an account.
 pub(super) fn opened(id: &AccountId, row: &[u8]) -> Result<Opened, StoreError> {
     let fields: AccountRow<'_> = decode(row).map_err(|error| damaged_account(id, &error))?;
@@ -125,18 +109,22 @@ impl Opened {
     }
 
     /// Completes the account with its newest entry.
-    pub(super) fn after(self, newest: &Entry) -> Result<Account, StoreError> {
-        let account = Account {
+    pub(super) fn after(self, newest: &Entry) -> Account {
+        Account {
             balance: newest.balance_after,
             version: newest.sequence,
             updated_at: newest.time,
             head: newest.hash,
             ..self.account
-        };
-        match checks::unsound_field(&account) {
-            Some(field) => Err(damaged_account(&account.id, &format!("field {field:?} is out of range"))),
-            None => Ok(account),
         }
+    }
+}
+
+/// Checks that the bank could have written an account.
+pub(super) fn require_sound(account: &Account) -> Result<(), StoreError> {
+    match checks::unsound_field(account) {
+        Some(field) => Err(damaged_account(&account.id, &format!("field {field:?} is out of range"))),
+        None => Ok(()),
     }
 }
 

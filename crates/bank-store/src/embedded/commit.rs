@@ -15,11 +15,13 @@ use super::{
     codec::{self, Record, RecordedEntry},
     heads::{Head, HeadCache, RecentHeads},
     log::{self, EntryRef, NewEntries},
-    requests::{Retention, Windows},
+    requests::Windows,
     tables::{MILESTONE_EVERY, Number, Position, WriteTables},
 };
 use crate::{
     Committed, Proposal, RequestKey, StoreError,
+    checks::changes_properties,
+    identity::Retention,
     partition::Partitions,
     settlement::{Unsettled, settle},
 };
@@ -115,7 +117,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
             Some(head) => head.number,
             None => self.new_number()?,
         };
-        if codec::changes_row(&entry.kind) {
+        if changes_properties(&entry.kind) {
             let mut row = Vec::new();
             codec::encode_account(&mut row, account, number)?;
             self.account_rows.push(((self.before.partitions.of(&account.id), id), row));
@@ -134,7 +136,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
     /// The number of a new account.
     fn new_number(&mut self) -> Result<Number, StoreError> {
         let number = self.next_number;
-        if self.before.recent.find_number(&self.tables.heads, number)?.is_some() {
+        if self.before.recent.find(&self.tables.heads, number)?.is_some() {
             let what = format!("the number {number} of the next account is taken: accounts are missing");
             return Err(StoreError::Corrupt(what));
         }

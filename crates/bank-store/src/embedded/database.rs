@@ -15,15 +15,17 @@ use super::{
     ages::Ages,
     commit::{After, Before},
     errors::{damaged, storage_error, unknown_outcome},
-    file::{self, Identity},
+    file,
     heads::{HeadCache, RecentHeads},
     medium::Medium,
     options::EmbeddedOptions,
-    requests::Retention,
     snapshot::Snapshot,
     tables::{META, REQUESTS, WriteTables},
 };
-use crate::StoreError;
+use crate::{
+    StoreError,
+    identity::{Identity, Retention},
+};
 
 /// The file of a bank, shared by readers and the writer.
 pub(super) struct OpenFile {
@@ -54,10 +56,9 @@ impl OpenFile {
         let (database, identity) = file::open_or_create(&*medium, options)?;
         file::require_past(&database, &medium.name(), options)?;
         let open = OpenDatabase::new(database, &identity, options)?;
-        let retention = Retention::new(options, identity.request_window_seconds);
         let transaction = &open.snapshot().transaction;
         let (meta, requests) = (transaction.open_table(META)?, transaction.open_table(REQUESTS)?);
-        let ages = Ages::read(&meta, &requests, retention, &options.clock)?;
+        let ages = Ages::read(&meta, &requests, identity.retention, &options.clock)?;
         Ok(Self { medium, options: options.clone(), identity, ages, state: RwLock::new(State::Open(open)) })
     }
 
@@ -67,10 +68,6 @@ impl OpenFile {
 
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    pub(super) fn retention(&self) -> Retention {
-        Retention::new(&self.options, self.identity.request_window_seconds)
     }
 
     /// The age of new records, in milliseconds.
@@ -96,7 +93,7 @@ impl OpenFile {
         self.require_writable()?;
         let mut is_usable = true;
         let result = self.with_open(|open| {
-            let result = open.transact(self.retention(), self.aged_to_ms(), work);
+            let result = open.transact(self.identity.retention, self.aged_to_ms(), work);
             is_usable = match &result {
                 Ok(_) => true,
                 Err(StoreError::OutcomeUnknown(_)) => false,

@@ -86,19 +86,8 @@ impl RecentHeads {
         Ok(Self { layers: vec![Arc::new(layer)], commits: 0, written_through, newest })
     }
 
-    /// The position of the newest entry of an account.
-    pub(super) fn find(
-        &self,
-        heads: &impl ReadableTable<Number, Row>,
-        id: &AccountId,
-        number: Number,
-    ) -> Result<Position, StoreError> {
-        let missing = || codec::damaged_account(id, "the position of its newest entry is missing");
-        self.find_number(heads, number)?.ok_or_else(missing)
-    }
-
     /// The position of the newest entry of the account with a number; `None` if it is missing.
-    pub(super) fn find_number(
+    pub(super) fn find(
         &self,
         heads: &impl ReadableTable<Number, Row>,
         number: Number,
@@ -110,18 +99,6 @@ impl RecentHeads {
         let index = index_in_row(number);
         let position = row.as_ref().and_then(|row| row.value().as_chunks().0.get(index).copied());
         Ok(position.map(Position::from_le_bytes).filter(|position| *position > 0))
-    }
-
-    /// Adds the heads of a commit.
-    fn and(&self, changed: HashMap<Number, Position>, newest: Position) -> Self {
-        let mut layers = self.layers.clone();
-        if layers.len() == LAYERS_MAX {
-            layers = vec![Arc::new(self.all())];
-        }
-        if !changed.is_empty() {
-            layers.push(Arc::new(changed));
-        }
-        Self { layers, commits: self.commits + 1, written_through: self.written_through, newest }
     }
 
     fn all(&self) -> HashMap<Number, Position> {
@@ -142,7 +119,15 @@ impl RecentHeads {
         changed: HashMap<Number, Position>,
         newest: Position,
     ) -> Result<Self, StoreError> {
-        let recent = self.and(changed, newest);
+        let mut layers = self.layers.clone();
+        if layers.len() == LAYERS_MAX {
+            layers = vec![Arc::new(self.all())];
+        }
+        if !changed.is_empty() {
+            layers.push(Arc::new(changed));
+        }
+        let recent =
+            Self { layers, commits: self.commits + 1, written_through: self.written_through, newest };
         let is_due = newest - recent.written_through >= ENTRIES_MAX || recent.commits >= COMMITS_MAX;
         if is_due { recent.write(tables) } else { Ok(recent) }
     }
@@ -154,12 +139,6 @@ impl RecentHeads {
         tables.meta.insert(WRITTEN_THROUGH, through.as_str())?;
         Ok(Self { written_through: self.newest, newest: self.newest, ..Self::default() })
     }
-}
-
-/// Resets the heads after all accounts were removed.
-pub(super) fn reset(tables: &mut WriteTables<'_>) -> Result<RecentHeads, StoreError> {
-    tables.meta.remove(WRITTEN_THROUGH)?;
-    Ok(RecentHeads::default())
 }
 
 fn index_in_row(number: Number) -> usize {

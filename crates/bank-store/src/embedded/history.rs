@@ -57,6 +57,7 @@ where
         let start = self.milestones_from(*ids.end())?.next().unwrap_or(Ok(self.newest))?;
         let id = |entry: &Result<Entry, StoreError>| entry.as_ref().map(Entry::id).ok();
         self.back_from(start)
+            .map(|found| found.map(|(_, entry)| entry))
             .skip_while(|entry| id(entry).is_some_and(|id| id > *ids.end()))
             .take_while(|entry| id(entry).is_none_or(|id| id >= *ids.start()))
             .take(limit)
@@ -83,8 +84,8 @@ where
     ) -> Result<(), StoreError> {
         for block_end in self.milestones_from(lowest)?.chain(iter::once(Ok(self.newest))) {
             let mut block = Vec::new();
-            for entry in self.back_from(block_end?) {
-                let entry = entry?;
+            for found in self.back_from(block_end?) {
+                let (_, entry) = found?;
                 if entry.id() < lowest {
                     break;
                 }
@@ -98,6 +99,18 @@ where
             }
         }
         Ok(())
+    }
+
+    /// The position of an entry; `None` if it does not exist.
+    pub(super) fn position_of(&self, wanted: EntryId) -> Result<Option<Position>, StoreError> {
+        let start = self.milestones_from(wanted)?.next().unwrap_or(Ok(self.newest))?;
+        for found in self.back_from(start) {
+            let (position, entry) = found?;
+            if entry.id() <= wanted {
+                return Ok((entry.id() == wanted).then_some(position));
+            }
+        }
+        Ok(None)
     }
 
     /// The milestones of the account from an id on, oldest first.
@@ -116,14 +129,15 @@ where
         }))
     }
 
-    /// An entry and all before it, newest first.
-    fn back_from(&self, entry: EntryRef) -> impl Iterator<Item = Result<Entry, StoreError>> {
+    /// An entry and all before it with their positions, newest first.
+    fn back_from(&self, entry: EntryRef) -> impl Iterator<Item = Result<(Position, Entry), StoreError>> {
         let mut next = Some(entry);
         iter::from_fn(move || {
-            let found = log::read(self.log, &self.account.id, self.account.currency, next.take()?);
-            Some(found.map(|LogEntry { entry, previous }| {
-                next = previous.map(|position| EntryRef { position, sequence: Some(entry.sequence - 1) });
-                entry
+            let entry = next.take()?;
+            let found = log::read(self.log, &self.account.id, self.account.currency, entry);
+            Some(found.map(|LogEntry { entry: found, previous }| {
+                next = previous.map(|position| EntryRef { position, sequence: Some(found.sequence - 1) });
+                (entry.position, found)
             }))
         })
     }

@@ -2,14 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bank_domain::{Account, AccountId, Change, Currency, EntryId};
+use bank_domain::{AccountId, Change, EntryId};
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    codec::{self, LogEntry, RecordedEntry},
+    accounts::{self, StoredAccount},
+    codec::RecordedEntry,
     commit::{After, Before, Commit, KnownAccount},
-    heads::{self, Head},
-    log::{self, EntryRef},
+    heads::RecentHeads,
+    history::History,
     tables::{ACCOUNTS, HEADS, LOG, META, MILESTONES, OWNERS, Position, REQUESTS, WriteTables},
 };
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
 
 /// The field of `meta` with the latest import.
 const MARK: &str = "import";
-const IN_PROGRESS: &str = "under way: ";
-const ENDED: &str = "over: ";
+/// The states of an import, as they are written.
+pub(super) const IN_PROGRESS: &str = "under way: ";
+pub(super) const ENDED: &str = "over: ";
 
 /// Whether the bank is marked by an import in progress.
 pub(super) fn is_marked(meta: &impl ReadableTable<&'static str, &'static str>) -> Result<bool, StoreError> {
@@ -42,25 +44,22 @@ pub(super) fn require_in_progress(
     if has_mark(transaction, IN_PROGRESS, import)? { Ok(()) } else { Err(taken_over()) }
 }
 
-pub(super) fn has_ended(transaction: &WriteTransaction, import: &ImportId) -> Result<bool, StoreError> {
-    has_mark(transaction, ENDED, import)
-}
-
-pub(super) fn set_in_progress(transaction: &WriteTransaction, import: &ImportId) -> Result<(), StoreError> {
-    set_mark(transaction, IN_PROGRESS, import)
-}
-
-pub(super) fn set_ended(transaction: &WriteTransaction, import: &ImportId) -> Result<(), StoreError> {
-    set_mark(transaction, ENDED, import)
-}
-
-fn has_mark(transaction: &WriteTransaction, state: &str, import: &ImportId) -> Result<bool, StoreError> {
+/// Whether the latest import is this one, in this state.
+pub(super) fn has_mark(
+    transaction: &WriteTransaction,
+    state: &str,
+    import: &ImportId,
+) -> Result<bool, StoreError> {
     let meta = transaction.open_table(META)?;
     let mark = meta.get(MARK)?;
     Ok(mark.is_some_and(|mark| mark.value() == format!("{state}{import}")))
 }
 
-fn set_mark(transaction: &WriteTransaction, state: &str, import: &ImportId) -> Result<(), StoreError> {
+pub(super) fn set_mark(
+    transaction: &WriteTransaction,
+    state: &str,
+    import: &ImportId,
+) -> Result<(), StoreError> {
     transaction.open_table(META)?.insert(MARK, format!("{state}{import}").as_str())?;
     Ok(())
 }
@@ -73,16 +72,8 @@ pub(super) fn clear(transaction: &WriteTransaction) -> Result<After, StoreError>
     transaction.delete_table(MILESTONES)?;
     transaction.delete_table(OWNERS)?;
     transaction.delete_table(REQUESTS)?;
-    let recent = heads::reset(&mut WriteTables::open(transaction)?)?;
+    let recent = RecentHeads::default().write(&mut WriteTables::open(transaction)?)?;
     Ok(After { recent, heads: Vec::new() })
-}
-
-/// What has been imported of an account so far.
-#[derive(Clone, Copy)]
-struct Imported {
-    head: Head,
-    sequence: u64,
-    currency: Currency,
 }
 
 /// Writes the entries of a batch that are not there yet, and its records.
@@ -95,20 +86,21 @@ pub(super) fn write(
     let changes: Vec<_> = batch.histories.iter().flat_map(changes).collect();
     let (retention, aged_to_seconds) = (before.retention, before.aged_to_ms / 1_000);
     let mut commit = Commit::begin(transaction, before, changes.len())?;
-    let mut accounts = HashMap::new();
+    // The number of entries that earlier batches have written of each account.
+    let mut written = HashMap::new();
     let mut positions = HashMap::new();
     for change in &changes {
         let Change { account, entry } = change;
-        let imported = match accounts.get(&account.id) {
-            Some(imported) => *imported,
+        let written = match written.get(&account.id) {
+            Some(written) => *written,
             None => {
-                let imported = commit.imported(&account.id, Some(account))?;
-                let head = imported.map(|imported| imported.head);
+                let stored = commit.incomplete(&account.id)?;
+                let head = stored.as_ref().map(|stored| stored.head);
                 commit.known.insert(&account.id, KnownAccount { head, changed: None });
-                *accounts.entry(&account.id).or_insert(imported)
+                *written.entry(&account.id).or_insert(stored.map_or(0, |stored| stored.account.version))
             }
         };
-        if imported.is_none_or(|imported| entry.sequence > imported.sequence) {
+        if entry.sequence > written {
             positions.insert((&account.id, entry.id()), commit.log.next());
             commit.add_change(change)?;
         }
@@ -138,38 +130,16 @@ fn changes(part: &HistoryPart) -> impl Iterator<Item = Change> {
 }
 
 impl Commit<'_, '_, '_> {
-    /// Reads what earlier batches have written of an account, without the checks of a complete one.
-    fn imported(&self, id: &AccountId, account: Option<&Account>) -> Result<Option<Imported>, StoreError> {
-        let Some(row) = self.tables.accounts.get((self.before.partitions.of(id), id.as_str()))? else {
-            return Ok(None);
-        };
-        let opened = codec::opened(id, row.value())?;
-        let (number, currency) = (opened.number, opened.currency());
-        let newest = self.before.recent.find(&self.tables.heads, id, number)?;
-        let entry = EntryRef { position: newest, sequence: None };
-        let entry = log::read(&self.tables.log, id, currency, entry)?.entry;
-        let hash = account.map_or(entry.hash, |account| account.head);
-        Ok(Some(Imported { head: Head { number, newest, hash }, sequence: entry.sequence, currency }))
+    /// An account with the entries that earlier batches have written. It need not be sound yet.
+    fn incomplete(&self, id: &AccountId) -> Result<Option<StoredAccount>, StoreError> {
+        accounts::read_unchecked(&self.tables, self.before.recent, self.before.partitions, id)
     }
 
     /// The position of an entry that an earlier batch has written.
     fn position(&self, key: &RequestKey, wanted: EntryId) -> Result<Position, StoreError> {
-        let id = &key.account_id;
         let missing = || without_entry(key, wanted);
-        let imported = self.imported(id, None)?.ok_or_else(missing)?;
-        let lowest = (id.as_str(), wanted.time.unix_ms(), wanted.sequence);
-        let highest = (id.as_str(), i64::MAX, u64::MAX);
-        let mut position = match self.tables.milestones.range(lowest..=highest)?.next() {
-            Some(row) => row?.1.value(),
-            None => imported.head.newest,
-        };
-        loop {
-            let entry = EntryRef { position, sequence: None };
-            let LogEntry { entry, previous } = log::read(&self.tables.log, id, imported.currency, entry)?;
-            if entry.id() == wanted {
-                return Ok(position);
-            }
-            position = previous.filter(|_| entry.id() > wanted).ok_or_else(missing)?;
-        }
+        let StoredAccount { account, head } = self.incomplete(&key.account_id)?.ok_or_else(missing)?;
+        let history = History::new(&account, head.newest, &self.tables.log, &self.tables.milestones);
+        history.position_of(wanted)?.ok_or_else(missing)
     }
 }

@@ -132,7 +132,7 @@ impl Medium for FileMedium {
         (free_bytes < self.free_bytes_min).then(|| {
             format!(
                 "the disk of {} has only {free_bytes} bytes left, and store.embedded.free_bytes_min is {}; free some \
-                 space, and the bank continues by itself",
+                 space, and the bank continues",
                 self.name(),
                 self.free_bytes_min
             )

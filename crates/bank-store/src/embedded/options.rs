@@ -47,10 +47,4 @@ impl EmbeddedOptions {
     pub(super) fn head_bytes_max(&self) -> usize {
         self.cache_bytes_max - self.page_bytes_max()
     }
-
-    /// The retention time in whole seconds, rounded up.
-    pub(super) fn retention_seconds(&self) -> u64 {
-        let retention = self.request_retention;
-        (retention.as_secs() + u64::from(retention.subsec_nanos() > 0)).max(1)
-    }
 }

@@ -9,26 +9,12 @@ use redb::{ReadableTable, Table};
 
 use super::{
     codec::{self, Record},
-    options::EmbeddedOptions,
     tables::{RecordKey, Row},
 };
-use crate::{RequestKey, StoreError};
+use crate::{RequestKey, StoreError, identity::Retention};
 
 /// How many expired records a commit removes, besides two for each proposal.
 const REMOVED_MIN: usize = 64;
-
-/// How long request records are kept.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retention {
-    pub(super) seconds: u64,
-    pub(super) window_seconds: u64,
-}
-
-impl Retention {
-    pub(super) fn new(options: &EmbeddedOptions, window_seconds: u64) -> Self {
-        Self { seconds: options.retention_seconds(), window_seconds }
-    }
-}
 
 /// The windows that can have a record which has not expired.
 #[derive(Clone, Debug, PartialEq, Eq)]

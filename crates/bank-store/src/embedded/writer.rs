@@ -95,45 +95,33 @@ impl Drop for Writer {
 }
 
 fn run(file: &OpenFile, jobs: &Receiver<Job>) {
-    let mut attempt: Option<ReopenAttempt> = None;
+    let mut next_attempt_at = Instant::now();
+    let mut last_error = None;
     loop {
         let job = if file.has_failed() {
-            let pause = attempt.as_ref().map_or(Duration::ZERO, ReopenAttempt::pause);
+            let pause = next_attempt_at.saturating_duration_since(Instant::now());
             if pause.is_zero() { Err(RecvTimeoutError::Timeout) } else { jobs.recv_timeout(pause) }
         } else {
             jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
         match job {
             Ok(job) => job(file),
-            Err(RecvTimeoutError::Timeout) => attempt = Some(ReopenAttempt::make(file, attempt)),
+            Err(RecvTimeoutError::Timeout) => {
+                let started_at = Instant::now();
+                let error = file.reopen().err();
+                match &error {
+                    None => tracing::info!(file = file.name(), "the file is open again"),
+                    Some(_) if error == last_error => {}
+                    Some(error) => {
+                        tracing::error!(file = file.name(), %error, "the file cannot be opened again yet");
+                    }
+                }
+                last_error = error;
+                // An attempt may read the whole file, so at most half of the time is spent on them.
+                next_attempt_at = Instant::now() + started_at.elapsed().max(REOPEN_PAUSE_MIN);
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     file.close();
-}
-
-/// The last attempt to reopen the file.
-struct ReopenAttempt {
-    ended_at: Instant,
-    took: Duration,
-    error: Option<StoreError>,
-}
-
-impl ReopenAttempt {
-    fn make(file: &OpenFile, previous: Option<Self>) -> Self {
-        let started_at = Instant::now();
-        let error = file.reopen().err();
-        match &error {
-            None => tracing::info!(file = file.name(), "the file is open again"),
-            Some(error) if previous.is_some_and(|previous| previous.error.as_ref() == Some(error)) => {}
-            Some(error) => tracing::error!(file = file.name(), %error, "the file cannot be opened again yet"),
-        }
-        Self { ended_at: Instant::now(), took: started_at.elapsed(), error }
-    }
-
-    /// The remaining pause before the next attempt. An attempt may read the whole file, so at most half of the time is
-    /// spent on them.
-    fn pause(&self) -> Duration {
-        self.took.max(REOPEN_PAUSE_MIN).saturating_sub(self.ended_at.elapsed())
-    }
 }

@@ -3,10 +3,10 @@
 //! During an import `bank_id` is `import:<id>`, so whatever compares it refuses to work: every commit, every read
 //! and every watchdog, of every server. The id of the bank is in another field meanwhile.
 
-use std::{fmt::Display, iter::once, ops::RangeInclusive};
+use std::{iter::once, ops::RangeInclusive};
 
 use async_trait::async_trait;
-use bank_domain::{AccountId, EntryId};
+use bank_domain::AccountId;
 use fred::types::Value;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     connection::{Connection, command},
     errors::reply_code,
     keys::IMPORT_MARK,
-    records, replication, reply,
+    records, reply,
     script::clocks_apart,
 };
 use crate::{
@@ -29,9 +29,10 @@ const END: &str = include_str!("backup/end.lua");
 
 /// About how many records a scan reads at a time from each hash.
 const RECORDS_PER_SCAN: &str = "1000";
-const ACCOUNTS_PER_REMOVAL: u32 = 500;
-/// How many older windows of records there can be, if the retention was longer before.
-const OLDER_WINDOWS_MAX: u64 = 31;
+/// About how many keys a scan looks at at a time.
+const KEYS_PER_SCAN: &str = "1000";
+/// How many keys one command removes: the stack of a script is limited.
+const KEYS_PER_REMOVAL: usize = 1_000;
 
 /// Commands for `write.lua`: for each the number of its words, and its words.
 #[derive(Default)]
@@ -74,7 +75,7 @@ impl Backup for RedisStore {
     }
 
     async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
-        self.primary.guard().require_durable()?;
+        self.primary.guard().require(|shortfall| !shortfall.is_other_bank)?;
         let connection = self.primary.commits()?;
         let keys: Vec<_> = once(self.keys.meta()).chain(self.keys.all_accounts()).collect();
         let arguments = [Value::from(self.primary.guard().bank_id()), mark(import)];
@@ -96,7 +97,7 @@ impl Backup for RedisStore {
         }
         let windows = self.windows()?;
         for (key, record) in &batch.requests {
-            let window = (record.recorded_at / self.windows.window_seconds).min(*windows.end());
+            let window = (record.recorded_at / self.script.retention.window_seconds).min(*windows.end());
             if window < *windows.start() {
                 continue;
             }
@@ -163,15 +164,10 @@ impl RedisStore {
             commands.push(words.into_iter().chain([Value::from(entry.hash.as_bytes().as_slice())]));
         }
         let Some(opening) = entries.first().filter(|entry| entry.sequence == 1) else { return };
-        let newest = EntryId { time: account.updated_at, sequence: account.version };
         let mut words = vec!["HSET".to_owned(), self.keys.account(&account.id)];
-        let mut push = |name: &str, value: &dyn Display| {
+        codec::account_fields(account, opening, |name, value| {
             words.extend([name.to_owned(), value.to_string()]);
-        };
-        push(codec::BALANCE, &account.balance.minor_units);
-        push(codec::NEWEST, &newest);
-        push(codec::HASH, &account.head);
-        codec::other_account_fields(account, opening, push);
+        });
         commands.push(words);
         let index = self.keys.accounts(self.keys.partition_of(&account.id));
         commands.push(["ZADD", &index, "0", account.id.as_str()]);
@@ -211,46 +207,23 @@ impl RedisStore {
 
     /// Removes everything except the identity of the bank.
     async fn clear(&self, connection: &Connection, import: &ImportId) -> Result<(), StoreError> {
-        let windows = self.windows()?;
-        let windows = windows.start().saturating_sub(OLDER_WINDOWS_MAX)..=*windows.end();
-        let last = (ACCOUNTS_PER_REMOVAL - 1).to_string();
-        for partition in 0..self.keys.partitions().count() {
-            let index = self.keys.accounts(partition);
-            loop {
-                let ids = connection.send(command("ZRANGE", [index.as_str(), "0", &last])).await?;
-                let ids =
-                    reply::list(ids)?.into_iter().map(reply::account_id).collect::<Result<Vec<_>, _>>()?;
-                if ids.is_empty() {
-                    break;
-                }
-                self.remove(connection, import, &index, &ids).await?;
-            }
-            let records = windows.clone().map(|window| self.keys.requests(partition, window));
+        let mut cursor = "0".to_owned();
+        loop {
+            let words = [cursor.as_str(), "MATCH", &self.keys.of_partitions(), "COUNT", KEYS_PER_SCAN];
+            let [next, keys] = reply::pair(connection.send(command("SCAN", words)).await?)?;
+            let keys = reply::list(keys)?;
             let mut commands = Batch::default();
-            commands.push(["UNLINK".to_owned(), self.keys.windows(partition)].into_iter().chain(records));
-            self.write(connection, import, commands).await?;
-        }
-        Ok(())
-    }
-
-    async fn remove(
-        &self,
-        connection: &Connection,
-        import: &ImportId,
-        index: &str,
-        ids: &[AccountId],
-    ) -> Result<(), StoreError> {
-        let reads = ids.iter().map(|id| command("HGET", [self.keys.account(id).as_str(), "owner"]));
-        let owners = connection.send_all(reads.collect()).await?;
-        let mut commands = Batch::default();
-        for (id, owner) in ids.iter().zip(owners) {
-            if let Some(owner) = owner.into_string().and_then(|owner| owner.parse().ok()) {
-                commands.push(["ZREM", &self.keys.owner(&owner), id.as_str()]);
+            for keys in keys.chunks(KEYS_PER_REMOVAL) {
+                commands.push([&[Value::from("UNLINK")], keys].concat());
             }
-            commands.push(["UNLINK", &self.keys.account(id), &self.keys.entries(id)]);
-            commands.push(["ZREM", index, id.as_str()]);
+            if !keys.is_empty() {
+                self.write(connection, import, commands).await?;
+            }
+            cursor = reply::text(next)?;
+            if cursor == "0" {
+                return Ok(());
+            }
         }
-        self.write(connection, import, commands).await
     }
 
     async fn write(
@@ -273,7 +246,7 @@ impl RedisStore {
     ) -> Result<Value, StoreError> {
         let script = [script.into(), Value::from(keys.len().to_string())];
         let words = script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments);
-        let answer = replication::write(connection, command("EVAL", words)).await?;
+        let answer = connection.write(command("EVAL", words)).await?;
         answer.map_err(|error| match reply_code(&error) {
             Some("TAKENOVER") => taken_over(),
             Some("WRONGBANK") => {
@@ -287,6 +260,6 @@ impl RedisStore {
     /// The windows of records, while this clock and that of Redis agree on which they are.
     fn windows(&self) -> Result<RangeInclusive<u64>, StoreError> {
         self.clock().now().map_err(|_| clocks_apart())?;
-        Ok(self.windows.at(self.clock().estimate_seconds()))
+        Ok(records::windows(self.script.retention, self.clock().estimate_seconds()))
     }
 }

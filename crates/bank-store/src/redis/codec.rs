@@ -18,13 +18,21 @@ use crate::{StoreError, checks};
 const LABEL: &str = "label:";
 
 /// The fields of an account that every entry changes: the commit script and an import write them.
-pub(super) const BALANCE: &str = "balance";
+const BALANCE: &str = "balance";
 /// The id of the newest entry, which is the account's version and the time of its last change.
-pub(super) const NEWEST: &str = "newest";
+const NEWEST: &str = "newest";
 /// Of an account: the hash of its newest entry, as text. Of an entry: its own hash, as bytes.
 pub(super) const HASH: &str = "hash";
 /// What an entry says, except its hash.
 pub(super) const ENTRY: &str = "entry";
+
+/// Writes all fields of an account. `opening` is its first entry.
+pub(super) fn account_fields(account: &Account, opening: &Entry, mut write: impl FnMut(&str, &dyn Display)) {
+    write(BALANCE, &account.balance.minor_units);
+    write(NEWEST, &EntryId { time: account.updated_at, sequence: account.version });
+    write(HASH, &account.head);
+    other_account_fields(account, opening, write);
+}
 
 /// Writes the fields of an account that only entries of some kinds change; the first entry writes all of them.
 pub(super) fn other_account_fields(
@@ -32,24 +40,16 @@ pub(super) fn other_account_fields(
     entry: &Entry,
     mut write: impl FnMut(&str, &dyn Display),
 ) {
-    match entry.kind {
-        EntryKind::Deposit
-        | EntryKind::Withdrawal
-        | EntryKind::TransferOut { .. }
-        | EntryKind::TransferIn { .. }
-        | EntryKind::Interest { .. } => return,
-        EntryKind::OverdraftLimitSet { .. }
-        | EntryKind::AccountFrozen
-        | EntryKind::AccountUnfrozen
-        | EntryKind::AccountClosed => {}
-        EntryKind::AccountOpened { .. } => {
-            write("type", &account.account_type.as_str());
-            write("currency", &account.currency);
-            write("owner", &account.owner);
-            write("opened_at", &account.opened_at.unix_ms());
-            for (key, value) in account.labels.iter() {
-                write(&format!("{LABEL}{key}"), &value);
-            }
+    if !checks::changes_properties(&entry.kind) {
+        return;
+    }
+    if matches!(entry.kind, EntryKind::AccountOpened { .. }) {
+        write("type", &account.account_type.as_str());
+        write("currency", &account.currency);
+        write("owner", &account.owner);
+        write("opened_at", &account.opened_at.unix_ms());
+        for (key, value) in account.labels.iter() {
+            write(&format!("{LABEL}{key}"), &value);
         }
     }
     write("state", &account.state.as_str());
@@ -98,13 +98,8 @@ pub(super) struct EntryText<'a>(pub(super) &'a Entry);
 impl Display for EntryText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.0;
-        write!(
-            f,
-            "{} {} {}",
-            entry.kind.as_str(),
-            entry.amount.minor_units,
-            entry.balance_after.minor_units
-        )?;
+        let (amount, balance_after) = (entry.amount.minor_units, entry.balance_after.minor_units);
+        write!(f, "{} {amount} {balance_after}", entry.kind.as_str())?;
         match &entry.kind {
             EntryKind::TransferOut { destination } => write!(f, " {destination}")?,
             EntryKind::TransferIn { source } => write!(f, " {source} {}", entry.transaction_id)?,

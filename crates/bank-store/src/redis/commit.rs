@@ -43,7 +43,7 @@ impl Call {
         for proposal in proposals {
             starts.push_number(builder.words.length() + 1);
             let request = (names.partition_of(&proposal.key.account_id), &proposal.key);
-            // It is there: the list was made of these proposals.
+            // The list was made of these proposals, so it is found.
             let place = requests.partition_point(|other| *other < request);
             builder.proposal(place, proposal)?;
         }
@@ -71,7 +71,7 @@ impl Call {
                 .ok()
                 .and_then(|number| self.account_ids.get(&number))
                 .ok_or_else(|| reply::unexpected("an account of the commit"))?;
-            // An account that cannot be read is left out; whoever loads it gets the error.
+            // An account that cannot be read is left out; loading it gives the error.
             if let Ok(account) = reply::fields(fields).and_then(|fields| codec::account(id, &fields)) {
                 current.insert(id.clone(), account);
             }

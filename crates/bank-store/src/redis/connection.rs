@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     errors::{Meaning, brief, reply_code},
     lease::{Lease, Verdict},
+    options::RedisOptions,
     target::Target,
 };
 use crate::StoreError;
@@ -43,7 +44,6 @@ pub(super) fn command<A: Into<Value>>(name: &'static str, arguments: impl IntoIt
 pub(super) type Reply = Result<Value, FredError>;
 
 /// One connection, for as long as it lasts; it does not reconnect. It is closed when it is dropped.
-#[derive(Debug)]
 pub(super) struct Connection {
     client: Client,
     target: Target,
@@ -69,7 +69,7 @@ impl Connection {
     /// Connects. `down_after_ms` is how soon Sentinels replace a silent primary, if there are any.
     ///
     /// # Errors
-    /// [`StoreError::Misconfigured`] if it cannot succeed until somebody changes something;
+    /// [`StoreError::Misconfigured`] if it cannot succeed until the configuration is changed;
     /// [`StoreError::Unavailable`] otherwise.
     pub(super) async fn open(
         target: Target,
@@ -92,7 +92,7 @@ impl Connection {
                 });
             }
             Err(_) => {
-                // If it still connects, nobody else closes the connection.
+                // The client may still connect later; then this closes the connection.
                 tokio::spawn(async move { client.quit().await });
                 return Err(StoreError::Unavailable("it does not respond".to_owned()));
             }
@@ -136,14 +136,41 @@ impl Connection {
         replies.into_iter().map(|reply| reply.map_err(|error| self.explain(&error))).collect()
     }
 
+    /// Sends a command that writes, and waits until as many replicas as `store.redis.replicas` says have it. Leaves the
+    /// meaning of an error reply to the caller.
+    ///
+    /// # Errors
+    /// [`StoreError::OutcomeUnknown`] if too few replicas have it in time.
+    pub(super) async fn write(&self, write: Command) -> Result<Reply, StoreError> {
+        let RedisOptions { replicas, replicas_timeout, .. } = **self.target.options();
+        if replicas == 0 {
+            return self.try_send(write).await;
+        }
+        let timeout_ms = replicas_timeout.as_millis();
+        let wait = command("WAIT", [replicas.to_string(), timeout_ms.to_string()]);
+        let mut replies = self.try_send_all(vec![write, wait]).await?.into_iter();
+        // What the primary has and the replicas may not have is neither done nor undone.
+        let problem = match (replies.next(), replies.next()) {
+            (Some(Ok(reply)), Some(Ok(count))) => match count.as_u64().unwrap_or_default() {
+                count if count >= u64::from(replicas) => return Ok(Ok(reply)),
+                count => format!("{count} of {replicas} replicas had it within {timeout_ms} ms"),
+            },
+            (Some(Ok(_)), Some(Err(error))) => format!("the wait for replicas failed: {}", error.details()),
+            (Some(Ok(_)), None) => "the wait for replicas has no reply".to_owned(),
+            (Some(error), _) => return Ok(error),
+            (None, _) => return Err(StoreError::OutcomeUnknown("Redis did not reply".to_owned())),
+        };
+        Err(StoreError::OutcomeUnknown(format!("{problem}; the primary has it")))
+    }
+
     /// Sends a command, and leaves the meaning of an error reply to the caller.
-    pub(super) async fn try_send(&self, command: Command) -> Result<Reply, StoreError> {
+    async fn try_send(&self, command: Command) -> Result<Reply, StoreError> {
         let _permit = self.permit()?;
-        self.reply_to(self.client.custom(command.name, command.arguments)).await
+        self.reply_to(self.client.custom(command.name, command.arguments), is_from_server).await
     }
 
     /// Sends commands in one round trip, and leaves the meaning of error replies to the caller.
-    pub(super) async fn try_send_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+    async fn try_send_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
         let _permit = self.permit()?;
         self.probe(commands).await
     }
@@ -155,7 +182,7 @@ impl Connection {
             let queued: Result<(), FredError> = pipeline.custom(name, arguments).await;
             queued.map_err(|error| self.explain(&error))?;
         }
-        self.reply_to(pipeline.try_all()).await
+        self.reply_to(pipeline.try_all(), |replies: &Vec<Reply>| replies.iter().any(is_from_server)).await
     }
 
     fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
@@ -168,13 +195,14 @@ impl Connection {
         })
     }
 
-    fn reply_to<T: FromServer>(
+    fn reply_to<T>(
         &self,
         command: impl Future<Output = T>,
+        is_from_server: impl Fn(&T) -> bool,
     ) -> impl Future<Output = Result<T, StoreError>> {
         // The client's futures are large: on the heap, those that contain them are not.
         let command = Box::pin(command);
-        async {
+        async move {
             if self.has_ended() {
                 let (address, reason) = (self.address(), self.reason());
                 return Err(StoreError::Unavailable(format!(
@@ -187,7 +215,7 @@ impl Connection {
                 // The driver replies to all that is in flight before it ends; what comes after has no reply.
                 biased;
                 reply = command => {
-                    if reply.is_from_server() {
+                    if is_from_server(&reply) {
                         self.require_in_time(sent_at_ms)?;
                     }
                     Ok(reply)
@@ -200,8 +228,7 @@ impl Connection {
         }
     }
 
-    /// The client has a timeout of its own, but accepts a reply that is there when it looks for the last time:
-    /// after this process was stopped, or starved.
+    /// The client has its own timeout, but accepts a late reply if this process was stopped or starved meanwhile.
     fn require_in_time(&self, sent_at_ms: u64) -> Result<(), StoreError> {
         let reason = match self.lease.judge(sent_at_ms) {
             Verdict::InTime => return Ok(()),
@@ -224,7 +251,7 @@ impl Connection {
                 StoreError::Unavailable(text)
             }
             Meaning::Transient => StoreError::Unavailable(text),
-            // What has worked before is being changed, and may be changed back.
+            // It has worked before, so the configuration was changed, and may be changed back.
             Meaning::Misconfigured(_) if self.is_admitted.load(Ordering::Relaxed) => {
                 StoreError::Unavailable(text)
             }
@@ -260,24 +287,12 @@ impl Connection {
     }
 }
 
-/// What the client returns: a reply of Redis, or an error of the client.
-trait FromServer {
-    fn is_from_server(&self) -> bool;
+/// Whether it is a reply of Redis, and not an error of the client.
+fn is_from_server(reply: &Reply) -> bool {
+    reply.as_ref().err().is_none_or(|error| reply_code(error).is_some())
 }
 
-impl FromServer for Reply {
-    fn is_from_server(&self) -> bool {
-        self.as_ref().err().is_none_or(|error| reply_code(error).is_some())
-    }
-}
-
-impl FromServer for Vec<Reply> {
-    fn is_from_server(&self) -> bool {
-        self.iter().any(FromServer::is_from_server)
-    }
-}
-
-/// What to do about an error that stays until somebody changes something.
+/// What to do about an error that lasts until the configuration is changed.
 fn advice(error: &FredError) -> Option<&'static str> {
     use ErrorKind::{Auth, Config, InvalidArgument, Tls, Url};
     match (Meaning::of(error), error.kind()) {

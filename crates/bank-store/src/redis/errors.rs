@@ -5,15 +5,15 @@ use fred::error::Error as FredError;
 /// What an error means for the command, and for what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Nothing was done, and another server has to be asked: the connection is of no more use.
+    /// Nothing was done. The connection must be closed: it leads to the wrong server.
     WrongServer,
     /// Nothing was done; the same command may succeed later.
     Transient,
-    /// Nothing was done, and nothing will be until somebody changes the configuration. With advice.
+    /// Nothing was done; it fails until the configuration is changed. With advice.
     Misconfigured(&'static str),
     /// Nothing was done: the data is not what the bank writes.
     Corrupt,
-    /// The command may have been carried out.
+    /// The command may have been executed.
     OutcomeUnknown,
 }
 
@@ -32,7 +32,7 @@ const DATABASE: &str = "name a database in store.redis.url that the server has";
 /// `ERR` says little, so these are looked for in the rest of the error, in lower case.
 const PHRASES: [(&str, Meaning); 6] = [
     ("max number of clients", Transient),
-    // A Sentinel may yet be told of it.
+    // A Sentinel may learn of it later.
     ("no such master", Transient),
     // Of scripts, while a cluster moves a slot or is down.
     ("non local key", Transient),
@@ -59,7 +59,7 @@ impl Meaning {
             _ => {
                 let text = error.details().to_ascii_lowercase();
                 let known = PHRASES.iter().find(|(phrase, _)| text.contains(phrase));
-                // Whatever else it is, it is a reply: the command was not carried out.
+                // Any error reply means that the command was not executed.
                 known.map_or(Misconfigured(COMMANDS), |(_, meaning)| *meaning)
             }
         }

@@ -4,23 +4,19 @@ use std::fmt;
 
 use bank_domain::Timestamp;
 
-use super::{
-    inspection::{Inspection, Settings},
-    keys::IMPORT_MARK,
-    options::RedisOptions,
-};
+use super::{inspection::Inspection, keys::IMPORT_MARK, options::RedisOptions};
 use crate::{Durability, DurabilityLevel, backup::MARKED};
 
 /// A requirement that a Redis does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shortfall {
-    /// What it has and what is required. Fit for callers to read: it does not say where Redis is.
+    /// What it has and what is required. Callers may see it: it does not name the address of Redis.
     pub(super) found: String,
     /// What an operator can do.
     pub(super) remedy: String,
-    /// Whether it may pass by itself in a moment.
+    /// Whether it may pass without a change.
     pub(super) may_pass: bool,
-    /// Whether it is not this bank at all, so that not even reads can be trusted.
+    /// Whether Redis holds another bank or none, so that reads fail too.
     pub(super) is_other_bank: bool,
 }
 
@@ -31,7 +27,7 @@ impl fmt::Display for Shortfall {
 }
 
 impl Shortfall {
-    /// One that lasts until somebody changes something.
+    /// One that lasts until an operator changes something.
     fn lasting(found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { found: found.into(), remedy: remedy.into(), may_pass: false, is_other_bank: false }
     }
@@ -48,9 +44,9 @@ impl Shortfall {
 /// nothing that Redis reports tells that from any other rewrite.
 pub(super) fn shortfall(options: &RedisOptions, redis: &Inspection, has_proof: bool) -> Option<Shortfall> {
     let settings = match &redis.settings {
-        Settings::NotAsked => None,
-        Settings::Hidden(reason) => Some(hidden_settings(options, reason)),
-        Settings::Known(settings) => {
+        None => None,
+        Some(Err(reason)) => Some(hidden_settings(options, reason)),
+        Some(Ok(settings)) => {
             let value = |name: &str| settings.get(name).map_or("", String::as_str);
             evicting(value("maxmemory-policy")).or_else(|| too_little_durability(options, &value))
         }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::missing_errors_doc, reason = "entry points for fuzz targets only")]
 
-use bank_domain::{Account, AccountId, Currency, Entry, EntryId, Timestamp};
+use bank_domain::{Account, AccountId, Currency, Entry, Timestamp};
 pub use fred::types::{Key, Map, Value};
 
 use super::{
@@ -33,16 +33,8 @@ pub fn entry_fields(entry: &Entry) -> Vec<Vec<u8>> {
 
 /// The fields of an account, as the commits up to this state have written them. `opening` is its first entry.
 pub fn account_fields(account: &Account, opening: &Entry) -> Vec<Vec<u8>> {
-    let newest = EntryId { time: account.updated_at, sequence: account.version };
-    let mut fields: Vec<Vec<u8>> = vec![
-        codec::BALANCE.into(),
-        account.balance.minor_units.to_string().into(),
-        codec::NEWEST.into(),
-        newest.to_string().into(),
-        codec::HASH.into(),
-        account.head.to_string().into(),
-    ];
-    codec::other_account_fields(account, opening, |name, value| {
+    let mut fields = Vec::new();
+    codec::account_fields(account, opening, |name, value| {
         fields.extend([name.into(), value.to_string().into()]);
     });
     fields

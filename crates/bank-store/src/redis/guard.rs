@@ -2,7 +2,7 @@
 //!
 //! Every new connection is inspected before anything is sent on it, and that of the commits again at
 //! each tick of the watchdog. While Redis does not meet the requirements, commits are refused;
-//! while it holds another bank, or none, so are reads. All of that ends by itself.
+//! while it holds another bank, or none, so are reads. All of that ends when Redis meets them again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -31,7 +31,6 @@ pub(super) enum Role {
     Reads,
 }
 
-#[derive(Debug)]
 pub(super) struct Guard {
     locator: Arc<Locator>,
     keys: Keys,
@@ -40,7 +39,7 @@ pub(super) struct Guard {
     epoch: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// By [`Role`].
     connections: [Option<Admitted>; 2],
@@ -52,7 +51,6 @@ struct State {
 }
 
 /// A connection, and the run of Redis that it leads to.
-#[derive(Debug)]
 struct Admitted {
     run_id: String,
     connection: Weak<Connection>,
@@ -130,12 +128,12 @@ impl Guard {
             // Sentinels that do not respond change nothing; those that name another primary close it.
             let checks = async { tokio::join!(check, self.locator.confirm(connection)).0 };
             // The client gives up on its own at about the same time.
-            let is_there = match timeout(options.command_timeout, checks).await {
-                // A Redis that replies with an error is there.
+            let responds = match timeout(options.command_timeout, checks).await {
+                // A Redis that replies with an error responds.
                 Ok(result) => !result.is_err_and(|error| error.is_outcome_unknown()),
                 Err(_) => false,
             };
-            if !is_there {
+            if !responds {
                 connection.close("Redis does not respond");
             }
         }
@@ -167,7 +165,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Asks whether Redis is there, and could write.
+    /// Checks that Redis responds, and could write.
     ///
     /// # Errors
     /// [`StoreError::OutcomeUnknown`] if it does not respond; another if it replies with an error.
@@ -230,24 +228,8 @@ impl Guard {
     }
 
     /// # Errors
-    /// [`StoreError::Unfit`] if Redis holds another bank, or none.
-    pub(super) fn require_bank(&self) -> Result<(), StoreError> {
-        self.require(|shortfall| shortfall.is_other_bank)
-    }
-
-    /// # Errors
-    /// [`StoreError::Unfit`] if Redis does not meet the requirements.
-    pub(super) fn require_fit(&self) -> Result<(), StoreError> {
-        self.require(|_| true)
-    }
-
-    /// # Errors
-    /// [`StoreError::Unfit`] if Redis is less durable than required.
-    pub(super) fn require_durable(&self) -> Result<(), StoreError> {
-        self.require(|shortfall| !shortfall.is_other_bank)
-    }
-
-    fn require(&self, counts: impl Fn(&Shortfall) -> bool) -> Result<(), StoreError> {
+    /// [`StoreError::Unfit`] if Redis has a shortfall that counts.
+    pub(super) fn require(&self, counts: impl Fn(&Shortfall) -> bool) -> Result<(), StoreError> {
         match self.state().shortfall.as_ref().filter(|shortfall| counts(shortfall)) {
             Some(shortfall) => Err(StoreError::Unfit(shortfall.found.clone())),
             None => Ok(()),

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use uuid::Uuid;
-
 use super::{
     connection::{Connection, command},
     fitness::shortfall,
@@ -12,22 +10,10 @@ use super::{
     options::RedisOptions,
     reply,
 };
-use crate::{Secret, StoreError, clock::ClockOff};
+use crate::{StoreError, clock::ClockOff, identity::Identity};
 
 /// The layout of keys and fields that this version reads and writes.
 const LAYOUT: &str = "3";
-
-/// The most windows of request records that a commit looks at.
-const WINDOWS_MAX: u64 = 31;
-
-/// What is fixed when a bank is initialized.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) bank_id: String,
-    pub(super) secret: Secret,
-    /// The length of a window of request records: the retention on that day.
-    pub(super) request_window_seconds: u64,
-}
 
 /// Makes sure that Redis meets the requirements, and that its clock agrees with ours.
 pub(super) async fn require_fit(
@@ -79,67 +65,37 @@ pub(super) async fn initialize_or_join(
     options: &RedisOptions,
 ) -> Result<Identity, StoreError> {
     let address = connection.address();
-    let refuse = |why: String| Err(StoreError::Misconfigured(why));
     let meta = keys.meta();
     let found = fields(connection, &meta).await?;
     let found_id = bank_id(&found);
     if let Some(wanted) = options.bank_id.as_deref().filter(|wanted| found_id != Some(wanted)) {
         let found = found_id.map_or_else(|| "no bank".to_owned(), |found| format!("the bank {found}"));
-        return refuse(format!(
+        return Err(StoreError::Misconfigured(format!(
             "Redis at {address} holds {found}, but store.redis.bank_id = \"{wanted}\"; restore the data of that bank, \
              or clear store.redis.bank_id to initialize or use another"
-        ));
+        )));
     }
     if found_id.is_none() {
         require_no_accounts(connection, keys).await?;
     }
 
-    let new_id = Uuid::new_v4().to_string();
-    let retention_seconds = options.request_retention_seconds();
-    let initial = [
-        ("bank_id", new_id.clone()),
-        // A bank that was initialized by a version without secrets gets one now.
-        ("secret", Secret::draw().to_hex()),
-        ("layout", LAYOUT.to_owned()),
-        ("partitions", options.partitions.to_string()),
-        ("request_window_seconds", retention_seconds.to_string()),
-    ];
+    let new = Identity::try_new(options.partitions, options.request_retention)?;
     // Servers that start at once agree: the first one to set a field wins.
-    let writes = initial.iter().map(|(field, value)| command("HSETNX", [meta.as_str(), field, value]));
+    let fields_of_new = new.fields(LAYOUT);
+    let writes = fields_of_new.iter().map(|(field, value)| command("HSETNX", [meta.as_str(), field, value]));
     connection.send_all(writes.collect()).await?;
 
     let found = fields(connection, &meta).await?;
-    let field = |name: &str| found.get(name).map_or("", String::as_str);
-    let malformed = |field| StoreError::Corrupt(format!("{meta}: field {field:?} is malformed"));
-    if field("layout") != LAYOUT {
-        return refuse(format!(
-            "the bank in Redis at {address} has layout {:?}, but this server needs {LAYOUT:?}; use the version of the \
-             server that wrote it",
-            field("layout"),
-        ));
+    let place = format!("Redis at {address}");
+    let identity = Identity::read(&place, LAYOUT, &new, |name| match name {
+        "bank_id" => bank_id(&found).map(str::to_owned),
+        name => found.get(name).cloned(),
+    })?;
+    identity.require_suitable(&place, &new)?;
+    if identity.bank_id == new.bank_id {
+        tracing::info!(bank_id = identity.bank_id, redis = address, "initialized a new bank");
     }
-    if field("partitions") != options.partitions.to_string() {
-        return refuse(format!(
-            "the bank in Redis at {address} has {} partitions, but store.partitions = {}; set it to what the bank has",
-            field("partitions"),
-            options.partitions,
-        ));
-    }
-    let secret = Secret::from_hex(field("secret")).ok_or_else(|| malformed("secret"))?;
-    let window_seconds = field("request_window_seconds").parse().ok().filter(|seconds| *seconds > 0);
-    let request_window_seconds: u64 = window_seconds.ok_or_else(|| malformed("request_window_seconds"))?;
-    if retention_seconds / request_window_seconds > WINDOWS_MAX {
-        return refuse(format!(
-            "the bank in Redis at {address} keeps request records in windows of {request_window_seconds} s, and every \
-             commit looks at each; ledger.request_retention_seconds = {retention_seconds}, but can be {} at most",
-            request_window_seconds * WINDOWS_MAX,
-        ));
-    }
-    let bank_id = bank_id(&found).unwrap_or_default().to_owned();
-    if bank_id == new_id {
-        tracing::info!(bank_id, redis = address, "initialized a new bank");
-    }
-    Ok(Identity { bank_id, secret, request_window_seconds })
+    Ok(identity)
 }
 
 async fn fields(connection: &Connection, meta: &str) -> Result<HashMap<String, String>, StoreError> {

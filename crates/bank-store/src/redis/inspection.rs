@@ -40,15 +40,8 @@ pub(super) struct Inspection {
     pub(super) replicas: u32,
     /// Whether its append-only file is being rewritten, or the last rewrite failed.
     pub(super) is_rewriting: bool,
-    pub(super) settings: Settings,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Settings {
-    NotAsked,
-    /// It does not show them, for this reason.
-    Hidden(String),
-    Known(HashMap<String, String>),
+    /// The settings that durability depends on, or why it does not show them; `None` if it was not asked.
+    pub(super) settings: Option<Result<HashMap<String, String>, String>>,
 }
 
 /// Inspects a Redis, in one round trip, and compares its clock with ours.
@@ -88,16 +81,14 @@ pub(super) async fn inspect(
     }
     let settings = if options.check_config {
         match next() {
-            Ok(settings) => {
-                Settings::Known(settings.convert().map_err(|_| reply::unexpected("the settings"))?)
-            }
+            Ok(settings) => Some(Ok(settings.convert().map_err(|_| reply::unexpected("the settings"))?)),
             Err(error) if matches!(reply_code(&error), Some("ERR" | "NOPERM")) => {
-                Settings::Hidden(error.details().to_owned())
+                Some(Err(error.details().to_owned()))
             }
             Err(error) => return Err(explain(error)),
         }
     } else {
-        Settings::NotAsked
+        None
     };
     Ok(Inspection {
         run_id: info.value("run_id").unwrap_or_default().to_owned(),
@@ -143,10 +134,8 @@ impl Inspection {
 
     /// Whether it has an append-only file, as far as is known.
     pub(super) fn has_file(&self) -> bool {
-        match &self.settings {
-            Settings::NotAsked | Settings::Hidden(_) => true,
-            Settings::Known(settings) => settings.get("appendonly").is_some_and(|value| value == "yes"),
-        }
+        let Some(Ok(settings)) = &self.settings else { return true };
+        settings.get("appendonly").is_some_and(|value| value == "yes")
     }
 }
 
@@ -155,7 +144,6 @@ pub(super) struct Info(pub(super) String);
 
 impl Info {
     pub(super) fn require_supported(&self, address: &str) -> Result<(), StoreError> {
-        let (product, version) = self.product();
         // Valkey reports the Redis that it is compatible with: 7.2.
         let compatible = self.value("redis_version").unwrap_or("unknown");
         let major = compatible.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -175,23 +163,14 @@ impl Info {
             }
             // It tells one start of a server from another: without it a failover, or a restart that lost writes,
             // would go unnoticed.
-            _ if self.value("run_id").is_none_or(str::is_empty) => format!(
-                "({product} {version}) does not report its run_id in INFO, so restarts and failovers would not be \
-                 noticed; the bank needs Redis 7.0 or newer, or Valkey"
-            ),
+            _ if self.value("run_id").is_none_or(str::is_empty) => {
+                "does not report its run_id in INFO, so restarts and failovers would not be noticed; the bank needs \
+                 Redis 7.0 or newer, or Valkey"
+                    .to_owned()
+            }
             _ => return Ok(()),
         };
         Err(StoreError::Misconfigured(format!("Redis at {address} {wrong}")))
-    }
-
-    /// Its name and version. Servers that are compatible with Redis report both versions.
-    fn product(&self) -> (&str, &str) {
-        let versions = self.0.lines().filter_map(|line| {
-            let (name, version) = line.trim().split_once(':')?;
-            Some((name.strip_suffix("_version")?, version))
-        });
-        let mut others = versions.filter(|(name, _)| !matches!(*name, "redis" | "gcc" | "clang"));
-        others.next().unwrap_or(("redis", self.value("redis_version").unwrap_or("unknown")))
     }
 
     fn value(&self, name: &str) -> Option<&str> {

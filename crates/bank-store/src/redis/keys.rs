@@ -49,6 +49,11 @@ impl Keys {
         format!("{}:{{{partition}}}:accounts", self.prefix)
     }
 
+    /// A pattern for all keys but those of the bank as a whole. A prefix has no characters with a meaning in patterns.
+    pub(super) fn of_partitions(&self) -> String {
+        format!("{}:{{*", self.prefix)
+    }
+
     /// The account index of every partition.
     pub(super) fn all_accounts(&self) -> impl Iterator<Item = String> {
         (0..self.partitions.count()).map(|partition| self.accounts(partition))

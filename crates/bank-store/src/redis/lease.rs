@@ -1,11 +1,10 @@
-//! For how long a reply of a primary counts.
+//! How long a reply of a primary is valid.
 //!
-//! A primary that was frozen carries out what waits in its sockets, replies OK and calls itself the
-//! primary, although another was promoted meanwhile: what it acknowledges is thrown away. Sentinel
-//! promotes another only once a primary has been silent for `down-after-milliseconds`. So one that has
-//! replied on a connection more recently than that cannot have been replaced in between. Each reply
-//! that is accepted shows that the primary was there when its command was sent. A reply that comes longer
-//! after that than a failover takes is discarded, and so is every later one.
+//! A primary that was frozen executes the commands in its sockets, replies OK and calls itself the primary, although another
+//! was promoted meanwhile: what it acknowledges is lost. Sentinel promotes another only once a primary has been silent for
+//! `down-after-milliseconds`. So a primary that has replied on a connection more recently than that cannot have been
+//! replaced in between. Each accepted reply proves that the primary was alive when its command was sent. A reply that comes
+//! later than a failover takes is discarded, and so is every later one.
 
 use std::{
     sync::{
@@ -30,8 +29,7 @@ pub(super) enum Verdict {
     PossiblyReplaced,
 }
 
-/// The signs of life on one connection. Its clock goes on while this process, or the machine, is suspended.
-#[derive(Debug)]
+/// The signs of life on one connection. Its clock continues while this process, or the machine, is suspended.
 pub(super) struct Lease {
     clock: Timekeeper,
     command_timeout: Duration,

@@ -72,12 +72,6 @@ impl Default for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Rounded up to whole seconds.
-    pub(super) fn request_retention_seconds(&self) -> u64 {
-        let retention = self.request_retention;
-        retention.as_secs() + u64::from(retention.subsec_nanos() > 0)
-    }
-
     pub(super) fn validate(&self) -> Result<(), StoreError> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let wrong = if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(is_allowed) {

@@ -1,20 +1,22 @@
-//! The connections to one primary, inspected and kept up.
+//! The connections to one primary, inspected, and made again when they are lost.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fred::types::Value;
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     connection::{Command, Connection, command},
     guard::{Guard, Role},
     keys::Keys,
-    link::Link,
     reply,
 };
 use crate::StoreError;
 
-#[derive(Debug)]
 pub(super) struct Primary {
     guard: Arc<Guard>,
     commits: Link,
@@ -53,11 +55,11 @@ impl Primary {
         self.commits.connection()
     }
 
-    /// Reads in one round trip, and only from the right bank on a primary: after a failover a connection may still
-    /// lead to what was one, and after a mishap to an empty Redis.
+    /// Reads in one round trip, and only from the right bank on a primary: after a failover the connection may lead to a
+    /// former primary, and after a loss of data to an empty Redis.
     pub(super) async fn read(&self, mut commands: Vec<Command>) -> Result<Vec<Value>, StoreError> {
         // First: that Redis holds another bank says more than that it is not connected.
-        self.guard.require_bank()?;
+        self.guard.require(|shortfall| shortfall.is_other_bank)?;
         let connection = self.reads.connection()?;
         let role = command("ROLE", [(); 0]);
         let bank_id = command("HGET", [self.meta_key.as_str(), "bank_id"]);
@@ -82,9 +84,79 @@ impl Primary {
     /// Why commits or reads would fail now.
     pub(super) async fn health(&self) -> Result<(), StoreError> {
         let (commits, reads) = (self.commits.connection()?, self.reads.connection()?);
-        self.guard.require_fit()?;
+        self.guard.require(|_| true)?;
         self.guard.require_accepted()?;
         self.guard.ping(&commits).await?;
         self.guard.ping(&reads).await
+    }
+}
+
+/// The connection, or why there is none.
+type Live = Result<Arc<Connection>, String>;
+
+/// A connection that is made again when it is lost.
+struct Link {
+    live: watch::Receiver<Live>,
+    address: String,
+    _supervisor: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// Starts with a connection that has been admitted.
+    fn start(role: Role, guard: &Arc<Guard>, connection: Arc<Connection>) -> Self {
+        let (sender, live) = watch::channel(Ok(Arc::clone(&connection)));
+        let address = guard.locator().address().to_owned();
+        let supervisor = supervise(role, Arc::clone(guard), sender, connection);
+        Self { live, address, _supervisor: AbortOnDropHandle::new(tokio::spawn(supervisor)) }
+    }
+
+    /// # Errors
+    /// [`StoreError::Unavailable`] while there is no connection.
+    fn connection(&self) -> Result<Arc<Connection>, StoreError> {
+        self.live.borrow().clone().map_err(|reason| {
+            StoreError::Unavailable(format!("not connected to Redis at {}: {reason}", self.address))
+        })
+    }
+}
+
+async fn supervise(
+    role: Role,
+    guard: Arc<Guard>,
+    live: watch::Sender<Live>,
+    mut connection: Arc<Connection>,
+) {
+    let redis = guard.locator().address();
+    loop {
+        guard.watch(role, &connection).await;
+        let (lost_at, reason) = (Instant::now(), connection.reason());
+        tracing::warn!(redis, ?role, reason, "lost the connection to Redis; reconnecting");
+        drop(live.send_replace(Err(reason.to_owned())));
+        connection = reconnect(role, &guard, &live).await;
+        drop(live.send_replace(Ok(Arc::clone(&connection))));
+        let took_ms = u64::try_from(lost_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(redis, ?role, took_ms, "reconnected to Redis");
+        guard.begin_epoch();
+    }
+}
+
+/// Tries without end, with longer and longer delays, whatever the reason: a password may be corrected just as a network
+/// may.
+async fn reconnect(role: Role, guard: &Guard, live: &watch::Sender<Live>) -> Arc<Connection> {
+    let (redis, options) = (guard.locator().address(), guard.locator().options());
+    let mut delay = options.reconnect_delay_min;
+    let mut logged = String::new();
+    loop {
+        sleep(delay).await;
+        delay = (delay * 2).clamp(Duration::from_millis(1), options.reconnect_delay_max);
+        let reason = match guard.connect(role, Instant::now() + options.connect_timeout).await {
+            Ok(connection) => return connection,
+            Err(StoreError::Unavailable(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        if logged != reason {
+            tracing::warn!(redis, ?role, reason, "cannot connect to Redis yet; trying again");
+            logged.clone_from(&reason);
+        }
+        drop(live.send_replace(Err(reason)));
     }
 }

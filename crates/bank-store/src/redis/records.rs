@@ -4,30 +4,16 @@ use std::ops::RangeInclusive;
 
 use bank_domain::Fingerprint;
 
-use super::options::RedisOptions;
-use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError};
+use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError, identity::Retention};
 
 /// How far the clock of Redis may step back in a failover; `commit.lua` has it too.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
 
-/// Records are kept in windows of time, so that old ones are removed together.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Windows {
-    pub(super) retention_seconds: u64,
-    pub(super) window_seconds: u64,
-}
-
-impl Windows {
-    pub(super) fn new(options: &RedisOptions, window_seconds: u64) -> Self {
-        Self { retention_seconds: options.request_retention_seconds(), window_seconds }
-    }
-
-    /// The windows that can hold a record that has not expired.
-    pub(super) fn at(self, now_seconds: u64) -> RangeInclusive<u64> {
-        let skew = CLOCK_SKEW_SECONDS_MAX.min(self.window_seconds);
-        let oldest = now_seconds.saturating_sub(self.retention_seconds) / self.window_seconds;
-        oldest..=(now_seconds + skew) / self.window_seconds
-    }
+/// The windows that can hold a record that has not expired. Those of a window are removed together.
+pub(super) fn windows(retention: Retention, now_seconds: u64) -> RangeInclusive<u64> {
+    let Retention { seconds, window_seconds } = retention;
+    let skew = CLOCK_SKEW_SECONDS_MAX.min(window_seconds);
+    now_seconds.saturating_sub(seconds) / window_seconds..=(now_seconds + skew) / window_seconds
 }
 
 /// The field of a request within its partition's records. Account and request ids contain no space; the name of

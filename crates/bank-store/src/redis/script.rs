@@ -1,7 +1,5 @@
 //! Runs `commit.lua`.
 
-use std::sync::Arc;
-
 use fred::types::Value;
 
 use super::{
@@ -10,21 +8,18 @@ use super::{
     errors::reply_code,
     guard::Guard,
     options::RedisOptions,
-    records::Windows,
-    replication, reply,
+    reply,
 };
-use crate::StoreError;
+use crate::{StoreError, identity::Retention};
 
 /// Redis runs it by the digest of this text, so servers of two versions run their own.
 const SOURCE: &str = include_str!("commit.lua");
 
-/// The script as Redis knows it, with the arguments that are the same for each call.
-#[derive(Debug)]
+/// The script as Redis knows it.
 pub(super) struct Script {
-    digest: String,
-    bank_id: String,
-    windows: Windows,
-    options: Arc<RedisOptions>,
+    /// The name that Redis gives it.
+    pub(super) digest: String,
+    pub(super) retention: Retention,
 }
 
 impl Script {
@@ -33,29 +28,20 @@ impl Script {
         reply::text(connection.send(command("SCRIPT", ["LOAD", SOURCE])).await?)
     }
 
-    pub(super) fn new(
-        digest: String,
-        bank_id: String,
-        windows: Windows,
-        options: &Arc<RedisOptions>,
-    ) -> Self {
-        Self { digest, bank_id, windows, options: Arc::clone(options) }
-    }
-
-    /// Runs it, and tells the guard whether Redis accepted the commit.
+    /// Runs it, and reports to the guard whether Redis accepted the commit.
     pub(super) async fn run(
         &self,
         connection: &Connection,
         guard: &Guard,
         call: &Call,
     ) -> Result<Value, StoreError> {
-        let clock = &self.options.clock;
+        let clock = &guard.locator().options().clock;
         let asked_at = clock.steady();
-        let mut reply = self.evaluate(connection, call).await?;
+        let mut reply = self.evaluate(connection, guard, call).await?;
         // A Redis that was restarted, or is a new primary, does not know the script.
         if reply.as_ref().is_err_and(|error| reply_code(error) == Some("NOSCRIPT")) {
             Self::load(connection).await?;
-            reply = self.evaluate(connection, call).await?;
+            reply = self.evaluate(connection, guard, call).await?;
         }
         let error = match reply {
             Ok(reply) => {
@@ -83,16 +69,21 @@ impl Script {
         Err(explained)
     }
 
-    async fn evaluate(&self, connection: &Connection, call: &Call) -> Result<Reply, StoreError> {
-        let RedisOptions { clock, replicas, command_timeout, .. } = &*self.options;
+    async fn evaluate(
+        &self,
+        connection: &Connection,
+        guard: &Guard,
+        call: &Call,
+    ) -> Result<Reply, StoreError> {
+        let RedisOptions { clock, replicas, command_timeout, .. } = &**guard.locator().options();
         let sent_at = clock.now().map_err(|_| clocks_apart())?;
         let mut arguments = Vec::with_capacity(call.keys.len() + 11);
         arguments.extend([Value::from(self.digest.as_str()), Value::from(call.keys.len().to_string())]);
         arguments.extend(call.keys.iter().cloned());
         arguments.extend([
-            Value::from(self.windows.retention_seconds.to_string()),
-            Value::from(self.windows.window_seconds.to_string()),
-            Value::from(self.bank_id.as_str()),
+            Value::from(self.retention.seconds.to_string()),
+            Value::from(self.retention.window_seconds.to_string()),
+            Value::from(guard.bank_id()),
             Value::from(if *replicas > 0 { "1" } else { "0" }),
             Value::from(sent_at.unix_ms().to_string()),
             Value::from(call.decided_at.unix_ms().to_string()),
@@ -100,7 +91,7 @@ impl Script {
             Value::from(command_timeout.as_millis().to_string()),
             call.payload.clone(),
         ]);
-        replication::write(connection, command("EVALSHA", arguments)).await
+        connection.write(command("EVALSHA", arguments)).await
     }
 }
 

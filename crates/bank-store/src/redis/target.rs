@@ -1,6 +1,6 @@
 //! A server by its URL, and how the client is configured to talk to it.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bank_domain::redacted;
 use fred::{
@@ -26,16 +26,6 @@ pub(super) struct Target {
     /// For messages; never with the password.
     address: Arc<str>,
     options: Arc<RedisOptions>,
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client's configuration holds the password.
-        f.debug_struct("Target")
-            .field("address", &self.address)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Target {
@@ -124,8 +114,8 @@ impl Target {
             .set_connection_config(ConnectionConfig {
                 connection_timeout: options.connect_timeout,
                 internal_command_timeout: options.command_timeout,
-                // What was in flight when a connection died is reported as unknown, not sent again
-                // behind our back: the caller decides.
+                // The outcome of what was in flight on a broken connection is unknown. The caller decides whether to send
+                // it again.
                 max_command_attempts: 1,
                 max_command_buffer_len: 0,
                 unresponsive: UnresponsiveConfig {

@@ -83,7 +83,7 @@ async fn a_bank_with_other_fixed_settings_is_refused() {
     let options = options(&directory);
     let hours_24 = Duration::from_hours(24);
     drop(open(&EmbeddedOptions { partitions: 16, request_retention: hours_24, ..options.clone() }).await);
-    assert_misconfigured(&opening_error(&options).await, &["has 16 partitions, store.partitions is 256"]);
+    assert_misconfigured(&opening_error(&options).await, &["has 16 partitions, but store.partitions = 256"]);
 
     let options = EmbeddedOptions { partitions: 16, ..options };
     let long = EmbeddedOptions { request_retention: 32 * hours_24, ..options.clone() };
@@ -100,7 +100,7 @@ async fn a_bank_with_other_fixed_settings_is_refused() {
     let error = opening_error(&options).await;
     assert!(matches!(error, StoreError::Corrupt(_)) && error.to_string().contains("partitions"), "{error}");
     set("layout", "1");
-    assert_misconfigured(&opening_error(&options).await, &["has layout \"1\", this server reads \"2\""]);
+    assert_misconfigured(&opening_error(&options).await, &["has layout \"1\", but this server needs \"2\""]);
     for partitions in [0, 16_385] {
         let error = opening_error(&EmbeddedOptions { partitions, ..options.clone() }).await;
         assert_misconfigured(&error, &["store.partitions must be from 1 to 16384"]);

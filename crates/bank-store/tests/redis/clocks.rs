@@ -12,7 +12,7 @@ use bank_store::{
 
 use super::server::{self, Server, connect, connect_error};
 
-/// Much more than a slow machine needs for a test, and much less than the clocks are moved by.
+/// Longer than a test takes on a slow machine, and much less than the steps of the clocks.
 const OFFSET_MAX: Duration = Duration::from_mins(2);
 const AN_HOUR_MS: i64 = 60 * 60 * 1_000;
 
@@ -67,7 +67,7 @@ async fn a_commit_does_nothing_when_the_clocks_are_too_far_apart() {
 
         clock.step(-offset);
         assert!(bank.store().clock().now().is_ok());
-        // Nothing is forgotten by a wrong clock.
+        // Records survive a wrong clock.
         assert!(matches!(bank.submit(named("r", deposit("1", 5))).await, Outcome::Replayed(_)));
     }
     bank.apply(deposit("1", 7)).await;
@@ -84,7 +84,7 @@ async fn a_proposal_decided_long_ago_conflicts() {
     proposal.decided_at = Timestamp::try_from_unix_ms(decided_at.unix_ms() - AN_HOUR_MS).unwrap();
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Conflict);
     assert_eq!(bank.balance("1").await, 0);
-    // Of one that was carried out, it is still known.
+    // The record of an applied proposal is still found.
     proposal.decided_at = decided_at;
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     proposal.decided_at = Timestamp::try_from_unix_ms(decided_at.unix_ms() - AN_HOUR_MS).unwrap();

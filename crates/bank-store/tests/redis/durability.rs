@@ -15,10 +15,10 @@ use tokio::time::sleep;
 
 use super::server::{Server, connect, connect_error, final_connect_error};
 
-/// Nothing here takes long; only a broken store takes until then.
+/// The maximum time to wait. Only a store with a bug needs it.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
-/// Replicas follow at once.
+/// Replicas synchronize without delay.
 const PROMPT: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
 
 fn at(level: DurabilityLevel, options: RedisOptions) -> RedisOptions {
@@ -134,7 +134,7 @@ async fn commits_are_refused_until_the_first_append_only_file_is_written() {
     assert!(server.run(&["INFO", "persistence"]).contains("aof_rewrite_in_progress:1"));
     assert_becomes_unfit(&bank, "rewriting").await;
     // Nor does a server start on it.
-    let connect_timeout = Duration::from_secs(2);
+    let connect_timeout = Duration::from_secs(5);
     let error = connect_error(&RedisOptions { connect_timeout, ..options }).await;
     assert!(
         matches!(&error, StoreError::Misconfigured(message) if message.contains("rewriting")),

@@ -1,7 +1,7 @@
-//! The Redis store keeps the contract on real servers, and through whatever happens to them.
+//! The Redis store satisfies the contract on real servers, and during their failures.
 //!
 //! All tests run on the oldest server that is supported. On the newest Redis and Valkey only those run that depend
-//! on the server: the contract, the answers that a model gives, wording and kinds of errors, damage, durability,
+//! on the server: the contract, the differential test, wording and kinds of errors, damage, durability,
 //! outages and failovers. What depends on the store's own code alone (faults that are injected above the server,
 //! expiry, the layout, identity) is not repeated on them.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]

@@ -82,19 +82,19 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    /// The connections that there are stay open, and pass nothing on any more.
+    /// Existing connections stay open, and forward nothing any more.
     pub(crate) fn stall(&self) {
         let connections = self.faults.connections.load(Ordering::SeqCst);
         self.faults.network.send_modify(|network| network.stalled = connections);
     }
 
-    /// The connections that there are end at once, at both ends.
+    /// Resets existing connections at both ends.
     pub(crate) fn reset(&self) {
         let connections = self.faults.connections.load(Ordering::SeqCst);
         self.faults.network.send_modify(|network| network.reset = connections);
     }
 
-    /// Nothing is passed on until [`Proxy::release`]; then all is, even what its sender has given up.
+    /// Forwards nothing until [`Proxy::release`]; then everything, including what its sender has given up.
     pub(crate) fn hold(&self) {
         self.faults.network.send_modify(|network| network.is_held = true);
     }
@@ -103,8 +103,8 @@ impl Proxy {
         self.faults.network.send_modify(|network| network.is_held = false);
     }
 
-    /// So many bytes more pass in a direction, on all connections together; then the one breaks that
-    /// the next would pass by. Towards Redis that is before the effect, towards the store after it.
+    /// Forwards so many more bytes in a direction, over all connections, and then breaks the connection of the next byte.
+    /// Towards Redis that is before the effect, towards the store after it.
     pub(crate) fn cut_after(&self, towards: Towards, bytes: usize) {
         *self.faults.cut.lock().unwrap() = Some(Cut { towards, bytes_left: bytes });
     }
@@ -132,13 +132,13 @@ async fn forward(mut store: TcpStream, mut redis: TcpStream, faults: Arc<Faults>
     };
     if is_reset {
         for end in [&store, &redis] {
-            // An error means that it is closed already.
+            // An error means that it is already closed.
             let _ = end.set_zero_linger();
         }
     }
 }
 
-/// Passes bytes on in one direction until the connection is to end.
+/// Forwards bytes in one direction until the connection is to end.
 async fn pass(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -163,7 +163,7 @@ async fn pass(
 }
 
 impl Faults {
-    /// How many of so many bytes are passed on; fewer if this is where the connection breaks.
+    /// How many of so many bytes are forwarded; fewer if the connection breaks here.
     fn let_pass(&self, towards: Towards, length: usize) -> usize {
         let mut armed = self.cut.lock().unwrap();
         match &mut *armed {

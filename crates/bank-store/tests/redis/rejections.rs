@@ -155,7 +155,7 @@ async fn a_redis_that_is_loading_is_waited_for() {
     // Each key takes 10 ms, and Redis serves clients after each KiB.
     let slow = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"];
     // Without a password the client notices; with one, it connects, and the store notices.
-    for (password, told) in [("", "LOADING"), ("right", "still reading its files")] {
+    for (password, reason) in [("", "LOADING"), ("right", "still reading its files")] {
         let settings = [&["--rdbcompression", "no", "--requirepass", password], &slow[..]].concat();
         let mut server = Server::start(&settings);
         let credentials = if password.is_empty() { String::new() } else { format!(":{password}@") };
@@ -169,7 +169,7 @@ async fn a_redis_that_is_loading_is_waited_for() {
         let started = Instant::now();
         while let Err(error) = bank.store().commit(std::slice::from_ref(&proposal)).await {
             assert!(error.is_retryable(), "{error:?}");
-            is_reported |= error.to_string().contains(told);
+            is_reported |= error.to_string().contains(reason);
             assert!(started.elapsed() < 2 * BACK_WITHIN, "{error}");
             sleep(Duration::from_millis(5)).await;
         }

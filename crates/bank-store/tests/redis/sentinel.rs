@@ -108,7 +108,7 @@ async fn a_failover_is_followed() {
     let proposal = bank.propose(named("r", withdraw("1", 60))).await;
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     let before = bank.history("1").await;
-    // Anything else would be lost with the primary.
+    // An unreplicated write would be lost with the primary.
     scene.block_until_replicated("40");
 
     scene.primary.kill();
@@ -209,7 +209,7 @@ async fn no_acknowledged_write_is_lost_when_a_primary_freezes() {
     let thaw = tokio::task::spawn_blocking(move || {
         scene.block_until_failed_over();
         scene.primary.thaw();
-        block_until("it has not been told", || scene.primary.run(&["ROLE"]).starts_with("slave"));
+        block_until("it has not been demoted", || scene.primary.run(&["ROLE"]).starts_with("slave"));
         scene
     });
     let _scene = thaw.await.unwrap();
@@ -309,7 +309,7 @@ async fn a_wrong_password_is_not_retried() {
     assert!(matches!(error, StoreError::Misconfigured(_)), "{error:?}");
     connect(&options(format!("redis-sentinel://:right@{place}"))).await.health().await.unwrap();
 
-    // The Sentinels may be told of an unknown name.
+    // The Sentinels may learn of an unknown name later.
     let place = format!("{}?sentinelServiceName=other", sentinel.address());
     let connect_timeout = Duration::from_millis(500);
     let options = RedisOptions { connect_timeout, ..options(format!("redis-sentinel://:s3cret@{place}")) };

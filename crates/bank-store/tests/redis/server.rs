@@ -25,9 +25,9 @@ use tempfile::TempDir;
 use tokio::{sync::Mutex, time::timeout};
 
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// However slow the machine is, no commit comes too late.
+/// Long enough that no commit is too late on a slow machine.
 const CLOCK_OFFSET_MAX: Duration = Duration::from_mins(10);
-/// How often another port is tried, where somebody else was faster.
+/// How many ports are tried, since another process may take one first.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str = "redis-cli 7.0 or newer must be installed: run scripts/setup";
 
@@ -120,13 +120,13 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     }
 
-    /// Starts it again, with what it has on its disk.
+    /// Starts it again with the data on its disk.
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.port, &self.arguments, self.directory.path());
         assert!(self.is_up(), "it does not start again");
     }
 
-    /// Starts it again, and does not wait until it has read what is on its disk.
+    /// Starts it again, without waiting until it has loaded its data.
     pub(crate) fn start_again_loading(&mut self) {
         self.child = spawn(self.port, &self.arguments, self.directory.path());
     }
@@ -139,7 +139,7 @@ impl Server {
         self.port
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -205,7 +205,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -260,10 +260,10 @@ pub(crate) async fn connect(options: &RedisOptions) -> RedisStore {
 }
 
 pub(crate) async fn connect_error(options: &RedisOptions) -> StoreError {
-    RedisStore::connect(options).await.unwrap_err()
+    RedisStore::connect(options).await.err().unwrap()
 }
 
-/// The same, for an error that comes at once, without retries.
+/// The same, for an error without retries.
 pub(crate) async fn final_connect_error(options: &RedisOptions) -> StoreError {
     let options = RedisOptions { connect_timeout: Duration::from_mins(10), ..options.clone() };
     timeout(Duration::from_mins(1), connect_error(&options)).await.expect("it is not tried again")

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bank_domain::EntryId;
+use bank_domain::{AccountId, EntryId};
 
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportId, ImportStart, MemoryStore, RequestKey, RequestRecord,
@@ -26,18 +26,40 @@ async fn all_requests(bank: &Bank) -> Vec<(RequestKey, RequestRecord)> {
     requests(bank, &RequestsQuery { limit: usize::MAX, ..RequestsQuery::default() }).await
 }
 
-async fn begin(bank: &Bank) -> ImportId {
-    let import = ImportId::random();
-    assert_eq!(retry(|| backup(bank).begin_import(&import)).await, ImportStart::Started);
-    import
+/// An import in progress.
+struct Import<'a> {
+    backup: &'a dyn Backup,
+    id: ImportId,
 }
 
-async fn import(bank: &Bank, import: &ImportId, batch: &ImportBatch) {
-    retry(|| backup(bank).import(import, batch)).await;
-}
+impl<'a> Import<'a> {
+    async fn begin(bank: &'a Bank) -> Self {
+        let (backup, id) = (backup(bank), ImportId::random());
+        // Again, as after a lost reply.
+        for _ in 0..2 {
+            assert_eq!(retry(|| backup.begin_import(&id)).await, ImportStart::Started);
+        }
+        Self { backup, id }
+    }
 
-async fn finish(bank: &Bank, import: &ImportId) {
-    retry(|| backup(bank).finish_import(import)).await;
+    async fn write(&self, batch: &ImportBatch) {
+        retry(|| self.backup.import(&self.id, batch)).await;
+    }
+
+    async fn finish(&self) {
+        retry(|| self.backup.finish_import(&self.id)).await;
+    }
+
+    async fn abandon(&self) {
+        retry(|| self.backup.abandon_import(&self.id)).await;
+    }
+
+    /// Checks that the bank is not marked with this import.
+    async fn assert_unfit(&self, batch: &ImportBatch) {
+        assert_unfit(|| self.backup.import(&self.id, batch)).await;
+        assert_unfit(|| self.backup.finish_import(&self.id)).await;
+        assert_unfit(|| self.backup.abandon_import(&self.id)).await;
+    }
 }
 
 /// Checks that a call fails because of an import, however often the store fails before.
@@ -72,6 +94,18 @@ async fn original(like: &Bank) -> Bank {
     bank.submit(named("nobody", deposit("nobody", 1))).await;
     bank.later(32).apply(freeze("account-6")).await;
     bank
+}
+
+/// Checks that two banks have the same data.
+async fn assert_equal(bank: &Bank, original: &Bank) {
+    for owner in [None, Some("alice"), Some("bob")] {
+        assert_eq!(bank.all_accounts(owner, 1_000).await, original.all_accounts(owner, 1_000).await);
+    }
+    for account in original.all_accounts(None, 1_000).await {
+        let query = EntriesQuery::all(account.id);
+        assert_eq!(bank.entries(&query).await, original.entries(&query).await);
+    }
+    assert_eq!(all_requests(bank).await, all_requests(original).await);
 }
 
 /// All data of a bank, as one batch.
@@ -116,38 +150,26 @@ pub async fn request_records_are_read_in_order_and_in_pages(bank: Bank) {
         assert_eq!(pages, if limit == 0 { vec![] } else { all.clone() }, "{limit}");
     }
 
+    let place = |id: &AccountId| (partition_of(id, partitions), id.clone());
     // A range of accounts, whether or not those at its ends have records.
     for (after, through) in [("account-7", "account-2"), ("account-2", "account-7"), ("ghost", "account-7")] {
+        let (lowest, highest) = (place(&id(after)), place(&id(through)));
         let (after_account, through_account) = (Some(id(after)), Some(id(through)));
         let query = RequestsQuery { after_account, through_account, after: None, limit: usize::MAX };
-        let place = |account_id| (partition_of(account_id, partitions), account_id);
-        let (lowest, highest) = (id(after), id(through));
-        let expected: Vec<_> = all
-            .iter()
-            .filter(|it| {
-                place(&it.0.account_id) > place(&lowest) && place(&it.0.account_id) <= place(&highest)
-            })
-            .cloned()
-            .collect();
-        assert_eq!(requests(&bank, &query).await, expected, "{after} {through}");
+        let is_between = |place: &(u32, AccountId)| *place > lowest && *place <= highest;
+        let expected = all.iter().filter(|it| is_between(&place(&it.0.account_id))).cloned();
+        assert_eq!(requests(&bank, &query).await, expected.collect::<Vec<_>>(), "{after} {through}");
     }
 }
 
 pub async fn an_imported_bank_equals_the_original(bank: Bank) {
     let original = original(&bank).await;
     let batch = everything(&original).await;
-    let name = begin(&bank).await;
-    import(&bank, &name, &batch).await;
-    finish(&bank, &name).await;
+    let import = Import::begin(&bank).await;
+    import.write(&batch).await;
+    import.finish().await;
 
-    for owner in [None, Some("alice"), Some("bob")] {
-        assert_eq!(bank.all_accounts(owner, 1_000).await, original.all_accounts(owner, 1_000).await);
-    }
-    for account in bank.all_accounts(None, 1_000).await {
-        let query = EntriesQuery::all(account.id);
-        assert_eq!(bank.entries(&query).await, original.entries(&query).await);
-    }
-    assert_eq!(all_requests(&bank).await, batch.requests);
+    assert_equal(&bank, &original).await;
     assert!(bank.account_count().await.is_none_or(|count| count == 20));
 
     // Requests keep their outcomes, and new ones get theirs.
@@ -170,25 +192,25 @@ pub async fn a_history_is_imported_in_parts(bank: Bank) {
         original.later(100 + number).apply(named(&format!("n{number}"), deposit("account-1", 1))).await;
     }
     let ImportBatch { histories, requests } = everything(&original).await;
-    let name = begin(&bank).await;
-    for HistoryPart { account, entries } in &histories {
-        for part in entries.chunks(33) {
-            let part = HistoryPart { account: account.clone(), entries: part.to_vec() };
-            let batch = ImportBatch { histories: vec![part], requests: Vec::new() };
-            import(&bank, &name, &batch).await;
-            // Again, as after a lost reply.
-            import(&bank, &name, &batch).await;
-        }
+    let import = Import::begin(&bank).await;
+    let mut batches = Vec::new();
+    for HistoryPart { account, entries } in histories {
+        batches.extend(entries.chunks(33).map(|part| ImportBatch {
+            histories: vec![HistoryPart { account: account.clone(), entries: part.to_vec() }],
+            requests: Vec::new(),
+        }));
     }
-    for part in requests.chunks(20) {
-        let batch = ImportBatch { histories: Vec::new(), requests: part.to_vec() };
-        import(&bank, &name, &batch).await;
-        import(&bank, &name, &batch).await;
+    batches.extend(
+        requests.chunks(20).map(|part| ImportBatch { histories: Vec::new(), requests: part.to_vec() }),
+    );
+    for batch in &batches {
+        import.write(batch).await;
+        // Again, as after a lost reply.
+        import.write(batch).await;
     }
-    finish(&bank, &name).await;
-    retry(|| backup(&bank).finish_import(&name)).await;
-    assert_eq!(bank.history("account-1").await, original.history("account-1").await);
-    assert_eq!(all_requests(&bank).await, requests);
+    import.finish().await;
+    import.finish().await;
+    assert_equal(&bank, &original).await;
     let again = bank.submit(named("n77", deposit("account-1", 1))).await;
     assert!(matches!(again, Outcome::Replayed(_)), "{again:?}");
 }
@@ -197,9 +219,9 @@ pub async fn a_bank_is_unavailable_during_an_import(bank: Bank) {
     let original = original(&bank).await;
     let mut batch = everything(&original).await;
     let stale = bank.propose(open("other")).await;
-    let name = begin(&bank).await;
+    let import = Import::begin(&bank).await;
     for _ in 0..2 {
-        import(&bank, &name, &batch).await;
+        import.write(&batch).await;
         batch = ImportBatch::default();
         let store = bank.store();
         let (proposals, ids) = ([stale.clone()], [id("account-1")]);
@@ -215,55 +237,45 @@ pub async fn a_bank_is_unavailable_during_an_import(bank: Bank) {
         let query = RequestsQuery { limit: 10, ..RequestsQuery::default() };
         assert_unfit(|| backup(&bank).requests(&query)).await;
     }
-    finish(&bank, &name).await;
+    import.finish().await;
     bank.store().health().await.unwrap();
     assert_eq!(bank.all_accounts(None, 1_000).await.len(), 20);
 }
 
 pub async fn a_bank_with_accounts_accepts_no_import(bank: Bank) {
     bank.open_with("a", 100).await;
-    let name = ImportId::random();
-    assert_eq!(retry(|| backup(&bank).begin_import(&name)).await, ImportStart::NotEmpty);
-    let batch = everything(&original(&bank).await).await;
-    assert_unfit(|| backup(&bank).import(&name, &batch)).await;
-    assert_unfit(|| backup(&bank).finish_import(&name)).await;
-    assert_unfit(|| backup(&bank).abandon_import(&name)).await;
+    let import = Import { backup: backup(&bank), id: ImportId::random() };
+    assert_eq!(retry(|| import.backup.begin_import(&import.id)).await, ImportStart::NotEmpty);
+    import.assert_unfit(&everything(&original(&bank).await).await).await;
     assert_eq!(bank.balance("a").await, 100);
     assert_eq!(bank.all_accounts(None, 10).await.len(), 1);
 }
 
 pub async fn an_import_replaces_an_interrupted_one(bank: Bank) {
     let interrupted = everything(&original(&bank).await).await;
-    let first = begin(&bank).await;
-    import(&bank, &first, &interrupted).await;
+    let first = Import::begin(&bank).await;
+    first.write(&interrupted).await;
 
     let other = memory_bank(&bank);
     other.apply(named("open", open("account-3").owned_by("bob"))).await;
     let batch = everything(&other).await;
-    let second = begin(&bank).await;
-    assert_unfit(|| backup(&bank).import(&first, &interrupted)).await;
-    assert_unfit(|| backup(&bank).finish_import(&first)).await;
-    assert_unfit(|| backup(&bank).abandon_import(&first)).await;
-    import(&bank, &second, &batch).await;
-    finish(&bank, &second).await;
+    let second = Import::begin(&bank).await;
+    first.assert_unfit(&interrupted).await;
+    second.write(&batch).await;
+    second.finish().await;
 
     // Nothing is left of the first import.
-    assert_eq!(bank.all_accounts(None, 1_000).await, other.all_accounts(None, 1_000).await);
-    assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
-    assert_eq!(all_requests(&bank).await, batch.requests);
-    assert_eq!(bank.history("account-3").await.len(), 1);
+    assert_equal(&bank, &other).await;
     assert_eq!(bank.history("account-4").await, []);
 }
 
 pub async fn an_abandoned_import_leaves_an_empty_bank(bank: Bank) {
     let batch = everything(&original(&bank).await).await;
-    let name = begin(&bank).await;
-    import(&bank, &name, &batch).await;
-    retry(|| backup(&bank).abandon_import(&name)).await;
-    retry(|| backup(&bank).abandon_import(&name)).await;
-    assert_eq!(bank.all_accounts(None, 1_000).await, []);
-    assert_eq!(bank.all_accounts(Some("alice"), 1_000).await, []);
-    assert_eq!(all_requests(&bank).await, []);
+    let import = Import::begin(&bank).await;
+    import.write(&batch).await;
+    import.abandon().await;
+    import.abandon().await;
+    assert_equal(&bank, &memory_bank(&bank)).await;
     assert_eq!(bank.history("account-3").await, []);
     bank.apply(open("account-3")).await;
 }
@@ -285,15 +297,10 @@ pub async fn a_record_of_a_missing_entry_is_not_imported(bank: Bank) {
         if let Some(account_id) = account_id {
             batch.requests[named_by].0.account_id = id(account_id);
         }
-        let name = begin(&bank).await;
-        let error = loop {
-            match backup(&bank).import(&name, &batch).await {
-                Err(error) if is_unavailable(&error) => {}
-                result => break result.unwrap_err(),
-            }
-        };
+        let import = Import::begin(&bank).await;
+        let error = import.backup.import(&import.id, &batch).await.unwrap_err();
         assert!(matches!(&error, StoreError::Corrupt(what) if what.contains("has no entry")), "{error}");
-        retry(|| backup(&bank).abandon_import(&name)).await;
+        import.abandon().await;
     }
     assert_eq!(bank.all_accounts(None, 1_000).await, []);
 }
@@ -301,9 +308,9 @@ pub async fn a_record_of_a_missing_entry_is_not_imported(bank: Bank) {
 pub async fn expired_records_are_not_imported(bank: Bank) {
     let mut batch = everything(&original(&bank).await).await;
     batch.requests[1].1.recorded_at = 1_000;
-    let name = begin(&bank).await;
-    import(&bank, &name, &batch).await;
-    finish(&bank, &name).await;
+    let import = Import::begin(&bank).await;
+    import.write(&batch).await;
+    import.finish().await;
     batch.requests.remove(1);
     assert_eq!(all_requests(&bank).await, batch.requests);
 }

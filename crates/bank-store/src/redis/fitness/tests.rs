@@ -20,9 +20,7 @@ fn redis(settings: &[(&str, &str)]) -> Inspection {
         committed_at: None,
         replicas: 1,
         is_rewriting: false,
-        settings: Settings::Known(
-            settings.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        ),
+        settings: Some(Ok(settings.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())),
     }
 }
 
@@ -86,7 +84,7 @@ fn nothing_is_durable_while_the_file_may_be_written_for_the_first_time() {
     assert_eq!(shortfall(&always, &rewriting, true), None);
     assert_eq!(shortfall(&options(DurabilityLevel::None), &rewriting, false), None);
     let unchecked = RedisOptions { check_config: false, ..always };
-    let hidden = Inspection { settings: Settings::NotAsked, ..rewriting };
+    let hidden = Inspection { settings: None, ..rewriting };
     assert_eq!(shortfall(&unchecked, &hidden, false), None);
 }
 
