@@ -54,7 +54,8 @@ pub struct Change {
 /// 6. the available balance is too low ([`Rejection::InsufficientFunds`]);
 /// 7. a balance would overflow 64 bits ([`Rejection::BalanceOutOfRange`]);
 /// 8. an account is ahead of the clock ([`Rejection::AccountAheadOfClock`]), source before destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, thiserror::Error)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Rejection {
     /// There is no such account.
@@ -172,8 +173,10 @@ impl Plan {
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         std::iter::once(&self.primary).chain(self.counterparty.as_deref())
     }
+}
 
-    fn of(primary: Change) -> Self {
+impl From<Change> for Plan {
+    fn from(primary: Change) -> Self {
         Self { primary, counterparty: None }
     }
 }
@@ -194,22 +197,26 @@ pub fn decide<'a>(
         |id: &AccountId| account(id).ok_or_else(|| Rejection::AccountNotFound { account_id: id.clone() });
     let plan = match command {
         Command::OpenAccount(open) => match account(open.account_id()) {
-            Some(_) => Err(Rejection::AccountAlreadyExists { account_id: open.account_id().clone() }),
-            None => Ok(Plan::of(open_account(open, context))),
+            Some(_) => {
+                return Err(Rejection::AccountAlreadyExists { account_id: open.account_id().clone() });
+            }
+            None => open_account(open, context).into(),
         },
-        Command::Deposit(command) => deposit(existing(&command.account_id)?, command, context),
-        Command::Withdraw(command) => withdraw(existing(&command.account_id)?, command, context),
+        Command::Deposit(command) => deposit(existing(&command.account_id)?, command, context)?.into(),
+        Command::Withdraw(command) => withdraw(existing(&command.account_id)?, command, context)?.into(),
         Command::Transfer(command) => {
-            transfer(existing(command.source())?, existing(command.destination())?, command, context)
+            transfer(existing(command.source())?, existing(command.destination())?, command, context)?
         }
-        Command::ApplyInterest(command) => apply_interest(existing(&command.account_id)?, command, context),
+        Command::ApplyInterest(command) => {
+            apply_interest(existing(&command.account_id)?, command, context)?.into()
+        }
         Command::SetOverdraftLimit(command) => {
-            set_overdraft_limit(existing(&command.account_id)?, command, context)
+            set_overdraft_limit(existing(&command.account_id)?, command, context)?.into()
         }
-        Command::Freeze(command) => freeze(existing(&command.account_id)?, command, context),
-        Command::Unfreeze(command) => unfreeze(existing(&command.account_id)?, command, context),
-        Command::Close(command) => close(existing(&command.account_id)?, command, context),
-    }?;
+        Command::Freeze(command) => freeze(existing(&command.account_id)?, command, context)?.into(),
+        Command::Unfreeze(command) => unfreeze(existing(&command.account_id)?, command, context)?.into(),
+        Command::Close(command) => close(existing(&command.account_id)?, command, context)?.into(),
+    };
     // The entry is in the future only if the newest entry of an account is. Both entries of a transfer have one time.
     let is_ahead = |time: Timestamp| time.is_ahead_of(context.now, context.ahead_max);
     if !is_ahead(plan.primary.entry.time) {
@@ -247,20 +254,16 @@ fn open_account(open: &OpenAccount, context: &Context) -> Change {
     Posting::on(&account, context).write(kind, account.state, zero, zero)
 }
 
-fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Plan, Rejection> {
+fn deposit(account: &Account, command: &Deposit, context: &Context) -> Result<Change, Rejection> {
     require_open(account)?;
     let amount = resolve(account, command.amount)?;
-    let change =
-        Posting::on(account, context).described(&command.description).add(EntryKind::Deposit, amount)?;
-    Ok(Plan::of(change))
+    Posting::on(account, context).described(&command.description).add(EntryKind::Deposit, amount)
 }
 
-fn withdraw(account: &Account, command: &Withdraw, context: &Context) -> Result<Plan, Rejection> {
+fn withdraw(account: &Account, command: &Withdraw, context: &Context) -> Result<Change, Rejection> {
     require_active(account)?;
     let amount = resolve(account, command.amount)?;
-    let change =
-        Posting::on(account, context).described(&command.description).take(EntryKind::Withdrawal, amount)?;
-    Ok(Plan::of(change))
+    Posting::on(account, context).described(&command.description).take(EntryKind::Withdrawal, amount)
 }
 
 fn transfer(
@@ -288,7 +291,11 @@ fn transfer(
     Ok(Plan { primary: debit, counterparty: Some(Box::new(credit)) })
 }
 
-fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context) -> Result<Plan, Rejection> {
+fn apply_interest(
+    account: &Account,
+    command: &ApplyInterest,
+    context: &Context,
+) -> Result<Change, Rejection> {
     require_active(account)?;
     let out_of_range = |Overflow| Rejection::BalanceOutOfRange { account_id: account.id.clone() };
     let interest =
@@ -296,19 +303,18 @@ fn apply_interest(account: &Account, command: &ApplyInterest, context: &Context)
     let kind = EntryKind::Interest { terms: command.terms, period: command.period };
     let posting = Posting::on(account, context).described(&command.description);
     // Negative interest is limited by the available balance, like a withdrawal.
-    let change = if interest.minor_units < 0 {
-        posting.take(kind, interest.checked_neg().map_err(out_of_range)?)?
+    if interest.minor_units < 0 {
+        posting.take(kind, interest.checked_neg().map_err(out_of_range)?)
     } else {
-        posting.add(kind, interest)?
-    };
-    Ok(Plan::of(change))
+        posting.add(kind, interest)
+    }
 }
 
 fn set_overdraft_limit(
     account: &Account,
     command: &SetOverdraftLimit,
     context: &Context,
-) -> Result<Plan, Rejection> {
+) -> Result<Change, Rejection> {
     require_active(account)?;
     let limit = resolve(account, command.limit)?;
     if account.account_type == AccountType::Savings {
@@ -322,20 +328,16 @@ fn set_overdraft_limit(
         });
     }
     let account = Account { overdraft_limit: limit, ..account.clone() };
-    Ok(Plan::of(Posting::on(&account, context).write(
-        EntryKind::OverdraftLimitSet { limit },
-        account.state,
-        Money::zero(account.currency),
-        account.balance,
-    )))
+    let (zero, kind) = (Money::zero(account.currency), EntryKind::OverdraftLimitSet { limit });
+    Ok(Posting::on(&account, context).write(kind, account.state, zero, account.balance))
 }
 
-fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
+fn freeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Change, Rejection> {
     require_active(account)?;
     Ok(change_state(account, command, context, AccountState::Frozen, EntryKind::AccountFrozen))
 }
 
-fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
+fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Result<Change, Rejection> {
     require_open(account)?;
     if account.state != AccountState::Frozen {
         return Err(Rejection::AccountNotFrozen { account_id: account.id.clone() });
@@ -343,7 +345,7 @@ fn unfreeze(account: &Account, command: &ChangeState, context: &Context) -> Resu
     Ok(change_state(account, command, context, AccountState::Active, EntryKind::AccountUnfrozen))
 }
 
-fn close(account: &Account, command: &ChangeState, context: &Context) -> Result<Plan, Rejection> {
+fn close(account: &Account, command: &ChangeState, context: &Context) -> Result<Change, Rejection> {
     require_active(account)?;
     if account.balance.minor_units != 0 {
         return Err(Rejection::BalanceNotZero { account_id: account.id.clone(), balance: account.balance });
@@ -357,14 +359,9 @@ fn change_state(
     context: &Context,
     state: AccountState,
     kind: EntryKind,
-) -> Plan {
-    let zero = Money::zero(account.currency);
-    Plan::of(Posting::on(account, context).described(&command.description).write(
-        kind,
-        state,
-        zero,
-        account.balance,
-    ))
+) -> Change {
+    let (zero, posting) = (Money::zero(account.currency), Posting::on(account, context));
+    posting.described(&command.description).write(kind, state, zero, account.balance)
 }
 
 fn require_open(account: &Account) -> Result<(), Rejection> {

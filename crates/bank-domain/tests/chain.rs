@@ -163,7 +163,7 @@ fn accounts_and_entries_are_stored_and_read_back() {
 }
 
 #[test]
-fn a_history_as_it_was_written_is_right() {
+fn an_unchanged_history_has_no_fault() {
     let (account, entries) = Bank::with_history();
     assert_eq!(verify(&account, &entries), Ok(()));
     let (account, entries) = Bank::with_deposits(20);
@@ -172,7 +172,7 @@ fn a_history_as_it_was_written_is_right() {
 
 /// Every part of an entry and of the opening counts.
 #[test]
-fn whatever_is_changed_of_an_entry_is_told() {
+fn every_changed_field_of_an_entry_is_detected() {
     let (account, entries) = Bank::with_history();
     let usd = |minor_units| Money { currency: Currency::USD, minor_units };
     let changes: [fn(&mut Entry); 9] = [
@@ -217,7 +217,7 @@ fn whatever_is_changed_of_an_entry_is_told() {
 }
 
 #[test]
-fn whatever_is_changed_of_an_account_is_told() {
+fn every_changed_field_of_an_account_is_detected() {
     type Change = fn(&mut Account);
     let (account, entries) = Bank::with_history();
     let openings: [Change; 6] = [
@@ -253,7 +253,7 @@ fn whatever_is_changed_of_an_account_is_told() {
 /// In each place of a history, each way to tamper with it: the first entry that is wrong is named,
 /// and what is wrong with it.
 #[test]
-fn tampering_is_told_by_kind_and_place() {
+fn tampering_is_reported_by_kind_and_sequence() {
     let (account, entries) = Bank::with_deposits(8);
     for place in 0..entries.len() {
         let sequence = place as u64 + 1;
@@ -302,7 +302,7 @@ fn tampering_is_told_by_kind_and_place() {
 }
 
 #[test]
-fn what_comes_after_the_newest_entry_is_no_fault_if_it_follows() {
+fn newer_entries_that_continue_the_chain_are_no_fault() {
     let (_, entries) = Bank::with_deposits(8);
     let (account, _) = Bank::with_deposits(5);
     let mut verifier = Verifier::new(&account);

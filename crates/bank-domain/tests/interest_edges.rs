@@ -54,7 +54,7 @@ fn the_mode_decides_at_the_ends() {
 
 /// −100 % and below for a sub-period: the formulas hold as they stand.
 #[test]
-fn rates_that_take_more_than_all() {
+fn rates_below_minus_100_percent() {
     for (rate, compounding, growth_factor, interest) in [
         ("-100", Compounding::Yearly, "0.000000000000000000", -10_000),
         ("-1000", Compounding::Simple, "-9.000000000000000000", -100_000),
@@ -74,7 +74,7 @@ fn rates_that_take_more_than_all() {
 /// Next to nothing is left of the principal after a century at −99.9999999999 %: 10^-1200 of it. That
 /// is not nothing to the modes that look at it.
 #[test]
-fn what_is_left_of_almost_nothing_counts() {
+fn tiny_remainders_count() {
     let century = DateRange::parse("1900-01-01", "2000-01-01").unwrap().into();
     for (mode, minor_units, expected) in [
         (RoundingMode::HalfEven, 10_000, -10_000),

@@ -138,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn interest_is_that_of_the_plain_way(
+    fn interest_matches_the_plain_calculation(
         minor_units in principals(),
         terms in terms(),
         period in periods(800),
@@ -149,7 +149,7 @@ proptest! {
 
     /// Exact ties of half a minor unit: short rates, simple, on what divides evenly.
     #[test]
-    fn ties_are_those_of_the_plain_way(
+    fn ties_match_the_plain_calculation(
         minor_units in -2_000_i64..2_000,
         quarters in -40_i64..40,
         terms in terms(),
@@ -237,7 +237,7 @@ proptest! {
 
 /// A century takes seconds the plain way, so only a few.
 #[test]
-fn centuries_are_those_of_the_plain_way() {
+fn centuries_match_the_plain_calculation() {
     for (rate, day_count, compounding, start, end) in [
         ("2.5", DayCount::ActActIsda, Compounding::Monthly, "1904-08-31", "2004-08-30"),
         ("-1.2345678901", DayCount::Thirty360Bond, Compounding::Monthly, "1903-12-31", "2003-12-31"),

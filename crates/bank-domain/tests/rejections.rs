@@ -114,7 +114,7 @@ fn check(command: &Command, accounts: &[Account], expected: &str) {
 }
 
 #[test]
-fn the_rejection_that_comes_first_is_given() {
+fn the_first_rejection_in_order_is_returned() {
     use AccountState::{Active, Closed, Frozen};
     let max = i64::MAX;
 
@@ -192,7 +192,7 @@ fn the_rejection_that_comes_first_is_given() {
 /// Before, an entry took the time of the newest one before it, however far in the future, and a transfer took that
 /// time to its other side.
 #[test]
-fn an_account_that_is_ahead_of_the_clock_is_refused_by_name_and_spreads_nothing() {
+fn an_account_ahead_of_the_clock_is_rejected_by_name_and_spreads_nothing() {
     use AccountState::Active;
     let ahead_max = Duration::from_secs(3);
     let context = Context { now: Timestamp::UNIX_EPOCH, ahead_max, request_id: None };

@@ -15,7 +15,7 @@ fn open(code: &str) -> Result<Command, InvalidOpenAccount> {
 }
 
 #[test]
-fn none_can_be_opened_and_the_month_of_the_withdrawal_is_told() {
+fn none_can_be_opened_and_the_error_names_the_month() {
     for (code, since) in
         [("BGN", "2026-01"), ("CUC", "2021-06"), ("HRK", "2023-01"), ("SLL", "2023-12"), ("ZWL", "2024-09")]
     {

@@ -186,17 +186,10 @@ impl From<DateRange> for StoredDateRange {
     }
 }
 
-/// Reads `2026-01-31`. `jiff` would accept times and other forms too.
+/// Reads `2026-01-31`, and none of the other forms that `jiff` accepts.
 fn parse_date(text: &str) -> Result<Date, InvalidDate> {
-    let well_written = text.len() == 10
-        && text.bytes().enumerate().all(|(index, byte)| match index {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    Some(text)
-        .filter(|_| well_written)
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| InvalidDate { text: text.chars().take(32).collect() })
+    let date = text.parse::<Date>().ok().filter(|date| text.len() == 10 && date.to_string() == text);
+    date.ok_or_else(|| InvalidDate { text: text.chars().take(32).collect() })
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn short_amounts_are_filled_up() {
 }
 
 #[test]
-fn what_is_not_an_amount_is_an_error_that_says_so() {
+fn invalid_amounts_are_rejected_with_the_reason() {
     for (text, message) in [
         ("", "\"\" is not an amount; write it like 1000.00"),
         ("-", "\"-\" is not an amount; write it like 1000.00"),
@@ -76,7 +76,7 @@ fn arithmetic_at_the_ends_gives_errors() {
 }
 
 #[test]
-fn requests_move_more_than_nothing() {
+fn requests_move_positive_amounts() {
     assert_eq!(Amount::try_new(None, 0), Err(InvalidAmount::NotPositive { minor_units: 0 }));
     assert_eq!(Amount::try_new(None, i64::MIN), Err(InvalidAmount::NotPositive { minor_units: i64::MIN }));
     let largest = Amount::try_new(None, i64::MAX).unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_may_be_secret_is_not_shown() {
+fn secrets_are_not_printed() {
     for (text, expected) in [
         ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
         ("redis://user:s3cret@host:1/2", "redis://[redacted]@host:1/2"),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_ends_print_and_what_lies_beyond_is_refused() {
+fn the_bounds_print_and_times_beyond_are_rejected() {
     assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
     assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
     assert_eq!(Timestamp::UNIX_EPOCH.to_string(), "1970-01-01T00:00:00Z");

@@ -26,7 +26,7 @@ const HIDDEN: &[(&str, char, char)] = &[
 ];
 
 #[test]
-fn what_deceives_is_escaped_and_nothing_else() {
+fn only_deceptive_characters_are_escaped() {
     for &(what, first, last) in HIDDEN {
         for character in first..=last {
             assert!(is_hidden(character), "{what}: {character:?}");

@@ -22,7 +22,7 @@ fn cuts_keep_to_the_day_of_the_start() {
 }
 
 #[test]
-fn what_is_left_is_a_shorter_sub_period() {
+fn the_rest_is_a_shorter_sub_period() {
     check(Compounding::Simple, "2026-01-01", "2027-03-04", &[(427, 1)]);
     check(Compounding::Daily, "2026-01-01", "2027-03-04", &[(1, 427)]);
     check(Compounding::Monthly, "2026-01-15", "2026-02-20", &[(31, 1), (5, 1)]);

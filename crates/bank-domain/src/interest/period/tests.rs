@@ -21,7 +21,7 @@ fn ranges_print_and_parse() {
 }
 
 #[test]
-fn what_is_not_a_range_is_an_error_that_says_so() {
+fn invalid_ranges_are_rejected_with_the_reason() {
     for (start, end, message) in [
         ("", "2026-01-01", "the start \"\" is not a date; write it like 2026-01-31"),
         ("2026-1-1", "2026-02-01", "the start \"2026-1-1\" is not a date; write it like 2026-01-31"),

@@ -29,7 +29,7 @@ fn rates_print_in_one_form() {
 }
 
 #[test]
-fn what_is_not_a_rate_is_an_error_that_says_so() {
+fn invalid_rates_are_rejected_with_the_reason() {
     for (text, message) in [
         ("", "\"\" is not a rate; write percent a year like 2.5"),
         ("-", "\"-\" is not a rate; write percent a year like 2.5"),
