@@ -12,8 +12,6 @@ fuzz_target!(|data: &[u8]| apply::check(data));
 
 #[path = "../../crates/bank-client/src/bin/bank/failure.rs"]
 mod failure;
-#[path = "../../crates/bank-client/src/bin/bank/json.rs"]
-mod json;
 #[path = "../../crates/bank-client/src/bin/bank/text.rs"]
 mod text;
 

@@ -13,19 +13,21 @@
 
 use std::time::Duration;
 
-use bank_client::{AccountType, BankClient, Currency, Error, Money, RequestId, RetryPolicy, Route};
+use bank_client::{
+    AccountType, BankClient, Currency, Error, Money, Rejection, RequestId, RetryPolicy, Route,
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let client = BankClient::builder("http://127.0.0.1:50051")
         .timeout(Duration::from_secs(5))
-        .retry(RetryPolicy::default().attempts_max(10))
+        .retry(RetryPolicy { attempts_max: 10, ..RetryPolicy::default() })
         .connect()
         .await?;
     for account in ["buyer", "seller"] {
         let call = client.create_account(account, AccountType::Checking).currency(Currency::USD);
         match call.await {
-            Ok(_) | Err(Error::AccountAlreadyExists { .. }) => {}
+            Ok(_) | Err(Error::Rejected { rejection: Rejection::AccountAlreadyExists { .. }, .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }

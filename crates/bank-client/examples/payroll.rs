@@ -7,7 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
-use bank_client::{AccountType, BankClient, Currency, Error, Money, Route, StreamExt as _};
+use bank_client::{AccountType, BankClient, Currency, Error, Money, Rejection, Route, StreamExt as _};
 use futures::stream;
 
 const EMPLOYEES: usize = 1_000;
@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     let accounts: Vec<_> = (0..EMPLOYEES).map(|number| format!("employee-{number}")).collect();
     for account in accounts.iter().map(String::as_str).chain(["employer"]) {
         match client.create_account(account, AccountType::Savings).currency(Currency::USD).await {
-            Ok(_) | Err(Error::AccountAlreadyExists { .. }) => {}
+            Ok(_) | Err(Error::Rejected { rejection: Rejection::AccountAlreadyExists { .. }, .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -31,10 +31,12 @@ async fn main() -> anyhow::Result<()> {
         .chunks(BATCH)
         .map(|accounts| {
             let pay = |to| Route { from: "employer", to };
-            accounts.iter().fold(client.batch().atomic(), |batch, to| batch.transfer(pay(to), SALARY))
+            accounts
+                .iter()
+                .fold(client.batch().atomic(), |batch, to| batch.add(client.transfer(pay(to), SALARY)))
         })
         .collect();
-    let mut results = client.stream(stream::iter(batches));
+    let mut results = client.stream(stream::iter(batches)).results();
     let mut paid = 0;
     while let Some(batch) = results.next().await {
         for result in batch? {

@@ -7,7 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example")]
 
-use bank_client::{AccountType, BankClient, Currency, Error, Money};
+use bank_client::{AccountType, BankClient, Currency, Error, Money, Rejection};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -24,7 +24,9 @@ async fn main() -> anyhow::Result<()> {
 
     match client.withdraw(&account, salary).await {
         Ok(receipt) => println!("{}", receipt.message),
-        Err(Error::InsufficientFunds { available, .. }) => println!("There is only {available} left"),
+        Err(Error::Rejected { rejection: Rejection::InsufficientFunds { available, .. }, .. }) => {
+            println!("There is only {available} left");
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(())

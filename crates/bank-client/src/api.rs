@@ -3,6 +3,7 @@
 use bank_domain::Money;
 use bank_proto::v1;
 use futures::StreamExt as _;
+use uuid::Uuid;
 
 use crate::{
     batch::Batch,
@@ -11,8 +12,8 @@ use crate::{
     client::BankClient,
     method::{
         AuditAccounts, CalculateInterest, CloseAccount, CreateAccount, Deposit, FreezeAccount, GetAccount,
-        GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, SetOverdraftLimit,
-        Transfer, UnfreezeAccount, WatchTransactions, Withdraw,
+        GetBalance, GetServerInfo, GetTransaction, ListAccounts, ListTransactions, Mutation,
+        SetOverdraftLimit, Transfer, UnfreezeAccount, WatchTransactions, Withdraw,
     },
     stream::Stream,
     wire,
@@ -50,53 +51,44 @@ impl BankClient {
         account_id: impl Into<String>,
         account_type: AccountType,
     ) -> Call<CreateAccount> {
-        Call::mutation(
-            self.clone(),
-            CreateAccount {
-                account_id: account_id.into(),
-                account_type: account_type.to_wire(),
-                ..Default::default()
-            },
-        )
+        self.mutation(CreateAccount {
+            account_id: account_id.into(),
+            account_type: account_type.to_wire(),
+            ..Default::default()
+        })
     }
 
     /// Reads an account.
     pub fn account(&self, account_id: impl Into<String>) -> Call<GetAccount> {
-        Call::new(self.clone(), GetAccount { account_id: account_id.into() })
+        self.call_to(GetAccount { account_id: account_id.into() })
     }
 
     /// Lists accounts, each exactly once.
     pub fn accounts(&self) -> Call<ListAccounts> {
-        Call::new(self.clone(), ListAccounts::default())
+        self.call_to(ListAccounts::default())
     }
 
     /// Reads the balance of an account, now or at a past time.
     pub fn balance(&self, account_id: impl Into<String>) -> Call<GetBalance> {
-        Call::new(self.clone(), GetBalance { account_id: account_id.into(), as_of: None })
+        self.call_to(GetBalance { account_id: account_id.into(), as_of: None })
     }
 
     /// Pays money into an account, from outside the bank.
     pub fn deposit(&self, account_id: impl Into<String>, amount: Money) -> Call<Deposit> {
-        Call::mutation(
-            self.clone(),
-            Deposit {
-                account_id: account_id.into(),
-                amount: Some(wire::money(amount)),
-                ..Default::default()
-            },
-        )
+        self.mutation(Deposit {
+            account_id: account_id.into(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        })
     }
 
     /// Pays money out of an account, to outside the bank.
     pub fn withdraw(&self, account_id: impl Into<String>, amount: Money) -> Call<Withdraw> {
-        Call::mutation(
-            self.clone(),
-            Withdraw {
-                account_id: account_id.into(),
-                amount: Some(wire::money(amount)),
-                ..Default::default()
-            },
-        )
+        self.mutation(Withdraw {
+            account_id: account_id.into(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        })
     }
 
     /// Moves money from one account to another. Both entries are written, or none.
@@ -116,15 +108,12 @@ impl BankClient {
         route: Route<impl Into<String>, impl Into<String>>,
         amount: Money,
     ) -> Call<Transfer> {
-        Call::mutation(
-            self.clone(),
-            Transfer {
-                account_id: route.from.into(),
-                destination_account_id: route.to.into(),
-                amount: Some(wire::money(amount)),
-                ..Default::default()
-            },
-        )
+        self.mutation(Transfer {
+            account_id: route.from.into(),
+            destination_account_id: route.to.into(),
+            amount: Some(wire::money(amount)),
+            ..Default::default()
+        })
     }
 
     /// Calculates interest on the balance of an account and books it. The rate is an exact decimal in
@@ -150,29 +139,26 @@ impl BankClient {
         account_id: impl Into<String>,
         annual_interest_rate: impl Into<String>,
     ) -> Call<CalculateInterest> {
-        Call::mutation(
-            self.clone(),
-            CalculateInterest {
-                account_id: account_id.into(),
-                annual_interest_rate: annual_interest_rate.into(),
-                ..Default::default()
-            },
-        )
+        self.mutation(CalculateInterest {
+            account_id: account_id.into(),
+            annual_interest_rate: annual_interest_rate.into(),
+            ..Default::default()
+        })
     }
 
     /// Lists the entries of an account, the newest first unless set otherwise.
     pub fn history(&self, account_id: impl Into<String>) -> Call<ListTransactions> {
-        Call::new(self.clone(), ListTransactions { account_id: account_id.into(), ..Default::default() })
+        self.call_to(ListTransactions { account_id: account_id.into(), ..Default::default() })
     }
 
     /// Reads a movement with its entries, by the [`TransactionId`](crate::TransactionId) of one.
     pub fn transaction(&self, transaction_id: impl Into<String>) -> Call<GetTransaction> {
-        Call::new(self.clone(), GetTransaction { transaction_id: transaction_id.into() })
+        self.call_to(GetTransaction { transaction_id: transaction_id.into() })
     }
 
     /// Checks all accounts against their entries, the hash chain and each other, while the bank is in use. The call has no single reply: see [`Call::<AuditAccounts>::stream`].
     pub fn audit_accounts(&self) -> Call<AuditAccounts> {
-        Call::new(self.clone(), AuditAccounts::default())
+        self.call_to(AuditAccounts::default())
     }
 
     /// Sets how far below zero a checking account may go.
@@ -181,24 +167,21 @@ impl BankClient {
         account_id: impl Into<String>,
         limit: Money,
     ) -> Call<SetOverdraftLimit> {
-        Call::mutation(
-            self.clone(),
-            SetOverdraftLimit {
-                account_id: account_id.into(),
-                overdraft_limit: Some(wire::money(limit)),
-                ..Default::default()
-            },
-        )
+        self.mutation(SetOverdraftLimit {
+            account_id: account_id.into(),
+            overdraft_limit: Some(wire::money(limit)),
+            ..Default::default()
+        })
     }
 
     /// Blocks payments out of an account; it still takes money in.
     pub fn freeze_account(&self, account_id: impl Into<String>) -> Call<FreezeAccount> {
-        Call::mutation(self.clone(), FreezeAccount { account_id: account_id.into(), ..Default::default() })
+        self.mutation(FreezeAccount { account_id: account_id.into(), ..Default::default() })
     }
 
     /// Makes a frozen account active again.
     pub fn unfreeze_account(&self, account_id: impl Into<String>) -> Call<UnfreezeAccount> {
-        Call::mutation(self.clone(), UnfreezeAccount { account_id: account_id.into(), ..Default::default() })
+        self.mutation(UnfreezeAccount { account_id: account_id.into(), ..Default::default() })
     }
 
     /// Reads the version, the store and the limits of the server.
@@ -211,12 +194,12 @@ impl BankClient {
     /// # }
     /// ```
     pub fn server_info(&self) -> Call<GetServerInfo> {
-        Call::new(self.clone(), GetServerInfo {})
+        self.call_to(GetServerInfo {})
     }
 
     /// Closes an account for good. Its balance must be zero; its history stays readable.
     pub fn close_account(&self, account_id: impl Into<String>) -> Call<CloseAccount> {
-        Call::mutation(self.clone(), CloseAccount { account_id: account_id.into(), ..Default::default() })
+        self.mutation(CloseAccount { account_id: account_id.into(), ..Default::default() })
     }
 
     /// Streams the entries of an account as they are written, from now on unless set otherwise. The call has no
@@ -231,68 +214,17 @@ impl BankClient {
         self.watching(v1::WatchTransactionsRequest::default())
     }
 
+    fn call_to<M>(&self, method: M) -> Call<M> {
+        Call::new(self.clone(), method)
+    }
+
+    /// A call that changes something, with a request id of its own.
+    fn mutation<M: Mutation>(&self, mut method: M) -> Call<M> {
+        *method.request_id_mut() = Uuid::now_v7().to_string();
+        self.call_to(method)
+    }
+
     fn watching(&self, request: v1::WatchTransactionsRequest) -> Call<WatchTransactions> {
-        Call::new(self.clone(), WatchTransactions { request, on_interruption: None })
-    }
-}
-
-/// Operations with the options that all of them have. Use [`add`](Self::add) for one with others.
-impl Batch {
-    /// Adds a deposit.
-    pub fn deposit(self, account_id: impl Into<String>, amount: Money) -> Self {
-        let call = self.client().deposit(account_id, amount);
-        self.add(call)
-    }
-
-    /// Adds a withdrawal.
-    pub fn withdraw(self, account_id: impl Into<String>, amount: Money) -> Self {
-        let call = self.client().withdraw(account_id, amount);
-        self.add(call)
-    }
-
-    /// Adds a transfer.
-    pub fn transfer(self, route: Route<impl Into<String>, impl Into<String>>, amount: Money) -> Self {
-        let call = self.client().transfer(route, amount);
-        self.add(call)
-    }
-
-    /// Adds a calculation of interest.
-    pub fn calculate_interest(
-        self,
-        account_id: impl Into<String>,
-        annual_interest_rate: impl Into<String>,
-    ) -> Self {
-        let call = self.client().calculate_interest(account_id, annual_interest_rate);
-        self.add(call)
-    }
-
-    /// Adds the opening of an account. Use [`add`](Self::add) for one with options: an owner, labels, a currency.
-    pub fn create_account(self, account_id: impl Into<String>, account_type: AccountType) -> Self {
-        let call = self.client().create_account(account_id, account_type);
-        self.add(call)
-    }
-
-    /// Adds a new overdraft limit of an account.
-    pub fn set_overdraft_limit(self, account_id: impl Into<String>, limit: Money) -> Self {
-        let call = self.client().set_overdraft_limit(account_id, limit);
-        self.add(call)
-    }
-
-    /// Adds the freezing of an account.
-    pub fn freeze_account(self, account_id: impl Into<String>) -> Self {
-        let call = self.client().freeze_account(account_id);
-        self.add(call)
-    }
-
-    /// Adds the unfreezing of an account.
-    pub fn unfreeze_account(self, account_id: impl Into<String>) -> Self {
-        let call = self.client().unfreeze_account(account_id);
-        self.add(call)
-    }
-
-    /// Adds the closing of an account.
-    pub fn close_account(self, account_id: impl Into<String>) -> Self {
-        let call = self.client().close_account(account_id);
-        self.add(call)
+        self.call_to(WatchTransactions { request, on_interruption: None })
     }
 }

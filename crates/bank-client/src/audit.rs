@@ -1,24 +1,25 @@
 //! Audits: what the bank says about itself.
 
 use bank_domain::{AccountId, Currency, MoneySum};
-use bank_proto::v1::{self, audit_accounts_response as response};
+use bank_proto::v1;
 
 use crate::{
     choice::AuditFindingKind,
-    news::summarized,
+    json::json_object,
+    news::news,
     wire::{FromWire, Malformed, from_wire, parsed},
 };
 
-/// A piece of news of an audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AuditNews {
-    /// How far it is; comes at least once a second.
-    Progress(AuditProgress),
-    /// Something is wrong.
-    Finding(AuditFinding),
-    /// It is done. Nothing comes after this.
-    Summary(AuditSummary),
+news! {
+    /// A message from an audit.
+    pub enum AuditNews from AuditAccountsResponse in audit_accounts_response, "audit" {
+        /// The progress, at least once a second.
+        Progress(AuditProgress),
+        /// Something is wrong.
+        Finding(AuditFinding),
+        /// The end of the audit, and the last message.
+        Summary(AuditSummary),
+    }
 }
 
 from_wire! {
@@ -76,17 +77,6 @@ pub struct AuditBooks {
     pub balanced: bool,
 }
 
-impl FromWire<v1::AuditAccountsResponse> for AuditNews {
-    fn from_wire(wire: v1::AuditAccountsResponse) -> Result<Self, Malformed> {
-        match wire.news {
-            Some(response::News::Progress(wire)) => FromWire::from_wire(wire).map(Self::Progress),
-            Some(response::News::Finding(wire)) => FromWire::from_wire(wire).map(Self::Finding),
-            Some(response::News::Summary(wire)) => FromWire::from_wire(wire).map(Self::Summary),
-            None => Err(Malformed("news is missing".to_owned())),
-        }
-    }
-}
-
 impl FromWire<v1::AuditBooks> for AuditBooks {
     fn from_wire(wire: v1::AuditBooks) -> Result<Self, Malformed> {
         let currency: Currency = parsed("currency_code", wire.currency_code)?;
@@ -102,4 +92,12 @@ impl FromWire<v1::AuditBooks> for AuditBooks {
     }
 }
 
-summarized! { AuditNews of AuditAccountsResponse: "audit"; }
+json_object! { AuditBooks, |books| {
+    "currency_code" => books.held.currency,
+    "money_in" => books.money_in,
+    "money_out" => books.money_out,
+    "interest" => books.interest,
+    "transferred" => books.transferred,
+    "held" => books.held,
+    "balanced" => books.balanced,
+} }

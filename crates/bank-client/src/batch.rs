@@ -1,7 +1,6 @@
 //! Batches: many operations in one call.
 
 use std::{
-    fmt,
     future::IntoFuture,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -32,26 +31,25 @@ pub type Results = Vec<Result<Done, Error>>;
 ///
 /// ```no_run
 /// # async fn example(client: bank_client::BankClient) -> Result<(), bank_client::Error> {
-/// use bank_client::{Currency, Error, Money, Route};
+/// use bank_client::{Currency, Money, Route};
 ///
 /// let amount = Money { currency: Currency::USD, minor_units: 2_500 };
 /// let results = client
 ///     .batch()
-///     .deposit("alice", amount)
-///     .transfer(Route { from: "alice", to: "bob" }, amount)
+///     .add(client.deposit("alice", amount))
+///     .add(client.transfer(Route { from: "alice", to: "bob" }, amount))
 ///     .add(client.withdraw("bob", amount).description("cash"))
 ///     .await?;
 /// for result in results {
 ///     match result {
-///         Ok(done) => println!("{} -> {}", done.amount(), done.balance()),
-///         Err(Error::InsufficientFunds { available, .. }) => println!("only {available} there"),
+///         Ok(done) => println!("the balance is {}", done.brief().balance),
 ///         Err(error) => println!("{error}"),
 ///     }
 /// }
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a batch is sent when it is awaited"]
 pub struct Batch {
     client: BankClient,
@@ -127,10 +125,6 @@ impl Batch {
         progress.take(&open, reply)
     }
 
-    pub(crate) fn client(&self) -> &BankClient {
-        &self.client
-    }
-
     pub(crate) fn is_validate_only(&self) -> bool {
         self.validate_only
     }
@@ -159,26 +153,13 @@ impl IntoFuture for Batch {
     }
 }
 
-impl fmt::Debug for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operations, atomic, brief, validate_only, timeout, client: _ } = self;
-        f.debug_struct("Batch")
-            .field("operations", operations)
-            .field("atomic", atomic)
-            .field("brief", brief)
-            .field("validate_only", validate_only)
-            .field("timeout", timeout)
-            .finish_non_exhaustive()
-    }
-}
-
 fn read<'a>(
     wire: Vec<v1::OperationResult>,
     operations: impl ExactSizeIterator<Item = &'a Operation>,
 ) -> Result<Results, Error> {
     if wire.len() != operations.len() {
         let problem = format!("{} results of {} operations", wire.len(), operations.len());
-        return Err(Error::InvalidReply { problem });
+        return Err(Error::InvalidReply(problem));
     }
     let results = wire.into_iter().zip(operations);
     results.map(|(wire, operation)| Ok(operation::result(wire, operation.request_id())?)).collect()

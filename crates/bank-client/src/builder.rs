@@ -15,6 +15,12 @@ use crate::{
     token::{TokenError, TokenSource},
 };
 
+/// How long a connection with calls in flight is silent before a ping checks whether it is alive. An idle connection is
+/// not pinged: its death is noticed by the next call.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the answer to a ping may take before the connection counts as dead.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The settings of a client; made by [`BankClient::builder`].
 ///
 /// ```no_run
@@ -28,7 +34,7 @@ use crate::{
 ///     .tls(tls::ClientTlsConfig::new().ca_certificate(ca))
 ///     .token("eyJhbGciOi...")
 ///     .timeout(Duration::from_secs(3))
-///     .retry(RetryPolicy::default().attempts_max(4))
+///     .retry(RetryPolicy { attempts_max: 4, ..RetryPolicy::default() })
 ///     .connections(4)
 ///     .connect()
 ///     .await?;
@@ -44,28 +50,9 @@ pub struct Builder {
     token: Option<Arc<dyn TokenSource>>,
     connect_timeout: Duration,
     connections: usize,
-    keepalive: Option<Keepalive>,
     tls: Option<ClientTlsConfig>,
     token_without_tls: bool,
     user_agent: Option<String>,
-}
-
-/// HTTP/2 pings that find out about a dead connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// How long the connection is silent before a ping.
-    pub interval: Duration,
-    /// How long the answer may take before the connection counts as dead.
-    pub timeout: Duration,
-    /// Whether to ping even while no call is under way.
-    pub while_idle: bool,
-}
-
-impl Default for Keepalive {
-    /// Every 20 s while calls are under way, with 10 s to answer.
-    fn default() -> Self {
-        Self { interval: Duration::from_secs(20), timeout: Duration::from_secs(10), while_idle: false }
-    }
 }
 
 impl BankClient {
@@ -93,75 +80,68 @@ impl Builder {
             token: None,
             connect_timeout: Duration::from_secs(5),
             connections: 1,
-            keepalive: Some(Keepalive::default()),
             tls: None,
             token_without_tls: false,
             user_agent: None,
         }
     }
 
-    /// How long a call may take with all its repetitions, unless it says otherwise; 10 s unless set.
-    /// The bank is told, and does not begin what is already too late.
+    /// The timeout of a call with all its retries, if the call sets none; 10 s unless set. The deadline is sent to the
+    /// bank, which rejects calls that arrive after it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How calls are repeated that failed for now.
+    /// How calls are retried after temporary failures.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// How long it may take to open a connection; 5 s unless set.
+    /// The timeout for opening a connection; 5 s unless set.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How many connections to open; 1 unless set, and 0 is taken as 1. Calls take turns on them.
+    /// The number of connections; 1 unless set, and 0 is taken as 1. Calls rotate over them.
     ///
-    /// One connection carries many calls at once. More of them let a server with several cores read
-    /// more at once; it is worth it from some ten thousand calls a second.
+    /// One connection carries many calls at once, on one core of the server. More connections pay off from some ten
+    /// thousand calls per second.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
         self
     }
 
-    /// How dead connections are found; `None` for not at all.
-    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
-        self.keepalive = keepalive.into();
-        self
-    }
-
-    /// How the server is verified, and what the client shows for itself; see [`tls`](crate::tls). For
-    /// an `https` endpoint, the roots that the system trusts unless set.
+    /// The trusted certificate authorities and the client certificate; see [`tls`](crate::tls). An `https` endpoint
+    /// uses the roots of the system unless set.
     pub fn tls(mut self, tls: ClientTlsConfig) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// The bearer token to send with every call. Without TLS it goes to this machine only, unless
-    /// [`allow_token_without_tls`](Self::allow_token_without_tls) says otherwise.
+    /// The bearer token of every call. Without TLS it is sent to this machine only, unless
+    /// [`allow_token_without_tls`](Self::allow_token_without_tls) is set.
     pub fn token(self, token: impl Into<String>) -> Self {
         let token = token.into();
         self.token_source(move || std::future::ready(Ok::<_, TokenError>(token.clone())))
     }
 
-    /// Where the bearer token of each call comes from.
+    /// The source of the bearer token of each call.
     pub fn token_source(mut self, source: impl TokenSource) -> Self {
         self.token = Some(Arc::new(source));
         self
     }
 
-    /// Lets tokens go to other machines without TLS, where whoever is on the way can read and use them.
-    /// Only where something else secures the way, such as a proxy beside each program.
+    /// Sends tokens to other machines even without TLS, where anybody on the network can read and use them. Only for
+    /// networks that something else protects, such as a sidecar proxy.
     pub fn allow_token_without_tls(mut self) -> Self {
         self.token_without_tls = true;
         self
     }
 
-    /// What the application calls itself to the server: `billing/2.1`.
+    /// The user agent of the application: `billing/2.1`.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = Some(user_agent.into());
         self
@@ -220,16 +200,12 @@ impl Builder {
         }
         let user_agent = self.user_agent.iter().map(String::as_str).chain([USER_AGENT]).collect::<Vec<_>>();
         let user_agent = user_agent.join(" ");
-        let mut endpoint = Endpoint::from(uri)
+        let endpoint = Endpoint::from(uri)
             .connect_timeout(self.connect_timeout)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .user_agent(user_agent.clone())
             .map_err(|_| invalid("user agent", &user_agent, "is not visible ASCII"))?;
-        if let Some(keepalive) = self.keepalive {
-            endpoint = endpoint
-                .http2_keep_alive_interval(keepalive.interval)
-                .keep_alive_timeout(keepalive.timeout)
-                .keep_alive_while_idle(keepalive.while_idle);
-        }
         match (secure, self.tls.clone()) {
             (false, None) => Ok(endpoint),
             (false, Some(_)) => {
@@ -250,7 +226,7 @@ fn is_this_machine(uri: &Uri) -> bool {
 const USER_AGENT: &str = concat!("bank-client/", env!("CARGO_PKG_VERSION"));
 
 impl fmt::Debug for Builder {
-    /// Without what may be secret.
+    /// Leaves secrets out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("endpoint", &redacted(&self.endpoint))

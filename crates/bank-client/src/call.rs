@@ -1,6 +1,6 @@
 //! Calls: created, configured with options, and awaited.
 
-use std::{fmt, future::IntoFuture, ops::Range, sync::Arc, time::Duration};
+use std::{future::IntoFuture, ops::Range, sync::Arc, time::Duration};
 
 use bank_domain::{Currency, Money, RequestId, Timestamp};
 use bank_proto::v1;
@@ -20,7 +20,7 @@ use crate::{
         AuditAccounts, CalculateInterest, CreateAccount, Described, GetBalance, ListAccounts,
         ListTransactions, Method, Mutation, Paged, Stub, WatchTransactions,
     },
-    news::news,
+    news,
     watch::{self, WatchNews},
     wire,
 };
@@ -45,7 +45,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[must_use = "a call is made when it is awaited"]
 pub struct Call<M> {
     client: BankClient,
@@ -61,15 +61,17 @@ impl<M> Call<M> {
     pub(crate) fn into_method(self) -> M {
         self.method
     }
-}
 
-impl<M: Method> Call<M> {
-    /// The time limit for the call with all its retries, instead of that of the client.
+    /// The time limit for the call with all its retries, instead of that of the client. Audits and watches as a whole
+    /// have no time limit: for them it is the longest time between two messages, after which the connection counts as
+    /// dead.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
+}
 
+impl<M: Method> Call<M> {
     /// Sends the call. The same as `.await`.
     ///
     /// # Errors
@@ -88,24 +90,8 @@ impl<M: Method> IntoFuture for Call<M> {
     }
 }
 
-impl<M: fmt::Debug> fmt::Debug for Call<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("method", &self.method)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Options of calls that change something.
 impl<M: Mutation> Call<M> {
-    /// A call that changes something, with a request id of its own.
-    pub(crate) fn mutation(client: BankClient, method: M) -> Self {
-        let mut call = Self::new(client, method);
-        *call.method.request_id_mut() = uuid::Uuid::now_v7().to_string();
-        call
-    }
-
     /// The idempotency key, instead of a generated one: to repeat an earlier call, or to know the id before the
     /// call is sent.
     pub fn request_id(mut self, request_id: RequestId) -> Self {
@@ -285,13 +271,6 @@ impl Call<AuditAccounts> {
         self
     }
 
-    /// The longest time between two messages, instead of the timeout of the client. The audit as a whole has no
-    /// time limit.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
     /// Runs the audit: progress and findings, then a summary. The audit begins when the stream is polled, is as
     /// fast as the stream is read, and ends when the stream is dropped. It is not retried; the stream ends at the
     /// first error.
@@ -317,7 +296,7 @@ impl Call<AuditAccounts> {
             let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
             self.client.send(self.method, None, None, send).await
         };
-        news(call, silence_max)
+        news::stream(call, silence_max)
     }
 }
 
@@ -344,13 +323,6 @@ impl Call<WatchTransactions> {
     /// A function that is called whenever the watch is interrupted, before it reconnects.
     pub fn on_interruption(mut self, hear: impl Fn(&Error) + Send + Sync + 'static) -> Self {
         self.method.on_interruption = Some(Arc::new(hear));
-        self
-    }
-
-    /// How late a reply or heartbeat may be before the connection counts as dead, instead of the timeout of the
-    /// client. The watch as a whole has no time limit.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
         self
     }
 

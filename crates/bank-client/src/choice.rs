@@ -18,10 +18,10 @@ pub(crate) trait Choice {
     fn to_wire(self) -> i32;
 }
 
-/// Defines an enum beside the one of the same name in `bank.v1`: with one name for printing and
-/// parsing, and room for values that a newer server may send.
-macro_rules! choice {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+/// Defines enums beside those of the same name in `bank.v1`: with one name for printing and parsing, and room for
+/// values that a newer server may send.
+macro_rules! choices {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -61,6 +61,8 @@ macro_rules! choice {
             }
         }
 
+        $crate::json::json_texts! { $name }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
@@ -77,10 +79,10 @@ macro_rules! choice {
                 }
             }
         }
-    };
+    )+};
 }
 
-choice! {
+choices! {
     /// What kind of account it is: how far its balance may go down.
     AccountType {
         /// Never below zero.
@@ -88,9 +90,7 @@ choice! {
         /// Never below minus the overdraft limit.
         Checking = "checking",
     }
-}
 
-choice! {
     /// What an account may do.
     AccountState {
         /// Everything.
@@ -100,9 +100,7 @@ choice! {
         /// Nothing; its history stays readable.
         Closed = "closed",
     }
-}
 
-choice! {
     /// What happened to an account.
     EntryKind {
         /// The account was opened.
@@ -126,9 +124,7 @@ choice! {
         /// The account was closed.
         AccountClosed = "account_closed",
     }
-}
 
-choice! {
     /// How the days of a period become a fraction of a year (ISDA 2006, 4.16).
     DayCount {
         /// Actual days over 365.
@@ -142,9 +138,7 @@ choice! {
         /// Months of 30 days, Eurobond basis.
         ThirtyE360 = "thirty_e_360",
     }
-}
 
-choice! {
     /// How often interest is added to the principal that earns interest.
     Compounding {
         /// Never.
@@ -158,9 +152,7 @@ choice! {
         /// Every year.
         Yearly = "yearly",
     }
-}
 
-choice! {
     /// How exact interest becomes whole minor units; applied once, at the end.
     RoundingMode {
         /// To the nearest; a tie goes to the even neighbour (2.5 -> 2, -2.5 -> -2).
@@ -178,9 +170,7 @@ choice! {
         /// Toward positive infinity (2.1 -> 3, -2.9 -> -2).
         Ceiling = "ceiling",
     }
-}
 
-choice! {
     /// How firmly a change is kept before it is acknowledged.
     DurabilityLevel {
         /// Not on any disk.
@@ -190,9 +180,7 @@ choice! {
         /// On the disk.
         Always = "always",
     }
-}
 
-choice! {
     /// Which end of a history comes first.
     ListOrder {
         /// The newest entry first.
@@ -200,9 +188,7 @@ choice! {
         /// The oldest entry first.
         OldestFirst = "oldest_first",
     }
-}
 
-choice! {
     /// What kind of thing is wrong.
     AuditFindingKind {
         /// The content of an entry does not fit its hash. For the first entry it may be what the account

@@ -6,8 +6,7 @@ pub(crate) use self::decode::{causes, chain};
 
 use std::{fmt, time::Duration};
 
-use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp};
-
+use bank_domain::{AccountId, Rejection, RequestId, Timestamp};
 use tonic::Code;
 
 use crate::{model::TransactionId, token::TokenError, wire::Malformed};
@@ -24,15 +23,14 @@ use crate::{model::TransactionId, token::TokenError, wire::Malformed};
 ///   request id of the error**: it is executed if it was not; if it was, its first reply comes back, marked
 ///   `replayed`. With a new request id it could be executed twice.
 ///
-/// `replayed` means that this is the rejection of an earlier call with the same request id.
-///
 /// ```
-/// use bank_client::Error;
+/// use bank_client::{Error, Rejection};
 ///
 /// fn advice(error: &Error) -> String {
 ///     match error {
-///         Error::InsufficientFunds { available, .. } => format!("at most {available} can be taken"),
-///         Error::AccountFrozen { account_id, .. } => format!("unfreeze {account_id} first"),
+///         Error::Rejected { rejection: Rejection::InsufficientFunds { available, .. }, .. } => {
+///             format!("at most {available} can be taken")
+///         }
 ///         error if error.outcome_unknown() => "repeat it with the same request id".to_owned(),
 ///         error => error.to_string(),
 ///     }
@@ -42,113 +40,28 @@ use crate::{model::TransactionId, token::TokenError, wire::Malformed};
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such account.
-    #[error("account {account_id} does not exist")]
-    AccountNotFound {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
+    /// The rules of the bank do not allow it.
+    #[error("{rejection}")]
+    Rejected {
+        /// Why.
+        rejection: Rejection,
+        /// Whether this is the rejection of an earlier call with the same request id.
         replayed: bool,
     },
-    /// There was no such account at the time of which the balance was asked for.
+    /// The account did not exist at the time of the requested balance.
     #[error("account {account_id} did not exist at {as_of}")]
     #[strum(serialize = "ACCOUNT_NOT_FOUND")]
     AccountDidNotExist {
-        /// Which one. It may exist now.
+        /// The account. It may exist now.
         account_id: AccountId,
-        /// At which time.
+        /// The requested time.
         as_of: Timestamp,
     },
-    /// There is no such transaction.
-    #[error("transaction {transaction_id} does not exist")]
-    TransactionNotFound {
-        /// Which one.
-        transaction_id: TransactionId,
-    },
-    /// The name of the account is taken.
-    #[error("account {account_id} already exists")]
-    AccountAlreadyExists {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// A closed account allows nothing.
-    #[error("account {account_id} is closed")]
-    AccountClosed {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// A frozen account allows only incoming money and unfreezing.
-    #[error("account {account_id} is frozen")]
-    AccountFrozen {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// Only a frozen account can be unfrozen.
-    #[error("account {account_id} is not frozen")]
-    AccountNotFrozen {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// Money moves in the currency of the account only.
-    #[error("account {account_id} is held in {account_currency}, not in {requested_currency}")]
-    CurrencyMismatch {
-        /// The account.
-        account_id: AccountId,
-        /// What it holds.
-        account_currency: Currency,
-        /// What the call named, or the other account of a transfer holds.
-        requested_currency: Currency,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// A savings account has no overdraft.
-    #[error("account {account_id} is a savings account, which has no overdraft")]
-    OverdraftNotAllowed {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// The balance is already below what the new limit would allow.
-    #[error("account {account_id} is at {balance}; the overdraft limit cannot be {requested}")]
-    OverdraftInUse {
-        /// The account.
-        account_id: AccountId,
-        /// What it holds.
-        balance: Money,
-        /// The limit asked for.
-        requested: Money,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// Only an account that holds nothing can be closed.
-    #[error("account {account_id} holds {balance}; only a zero balance can be closed")]
-    BalanceNotZero {
-        /// The account.
-        account_id: AccountId,
-        /// What it holds.
-        balance: Money,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// The balance would not fit in 64 bits of minor units.
-    #[error("the balance of account {account_id} would leave the range of 64-bit minor units")]
-    BalanceOutOfRange {
-        /// The account.
-        account_id: AccountId,
-        /// See [`Error`].
-        replayed: bool,
-    },
-    /// The newest entry of the account is dated further in the future than clocks may differ: it takes no changes
-    /// until the clock is past that.
+    /// The transaction does not exist.
+    #[error("transaction {0} does not exist")]
+    TransactionNotFound(TransactionId),
+    /// The newest entry of the account is further in the future than clocks may differ. The account takes no changes
+    /// until the clock has passed that time.
     #[error("{message}")]
     AccountAheadOfClock {
         /// The account.
@@ -156,26 +69,12 @@ pub enum Error {
         /// The message of the bank.
         message: String,
     },
-    /// The account does not hold as much.
-    #[error("account {account_id} has {available} available, {requested} requested")]
-    InsufficientFunds {
-        /// The account.
-        account_id: AccountId,
-        /// What was to be taken.
-        requested: Money,
-        /// What could be taken: the balance and the unused overdraft.
-        available: Money,
-        /// What it holds.
-        balance: Money,
-        /// See [`Error`].
-        replayed: bool,
-    },
     /// The request id was used before, with another payload.
     #[error("request id {request_id} was used on account {account_id} before, for another request")]
     RequestIdReused {
         /// The account that the call names first, within which request ids are unique.
         account_id: AccountId,
-        /// Which id.
+        /// The id.
         request_id: RequestId,
     },
     /// Two operations of one atomic batch have the same request id. Give each its own.
@@ -186,11 +85,11 @@ pub enum Error {
     RequestIdRepeated {
         /// The account that both operations name first.
         account_id: AccountId,
-        /// Which id.
+        /// The id.
         request_id: RequestId,
-        /// Which operation has it, counted from 0.
+        /// The first operation that has it, counted from 0.
         first: usize,
-        /// Which other one.
+        /// The second one.
         second: usize,
     },
     /// The request id is of a request that was carried out before, and others of its atomic batch were not.
@@ -201,22 +100,19 @@ pub enum Error {
     PartlyExecuted {
         /// The account that the operation names first.
         account_id: AccountId,
-        /// Which id.
+        /// The id.
         request_id: RequestId,
     },
-    /// A dry run would have the bank keep more than it may: check fewer operations in one.
-    #[error("{message}")]
-    DryRunTooLarge {
-        /// What is allowed, and what to do.
-        message: String,
-    },
+    /// The dry run exceeds the memory limit of the bank. Check fewer operations in one dry run.
+    #[error("{0}")]
+    DryRunTooLarge(String),
     /// Another operation of the atomic batch failed, so none was carried out.
     #[error("operation {failed_operation} of the batch failed, so none was carried out")]
     BatchAborted {
-        /// Which one failed, counted from 0. Its error says why.
+        /// The operation that failed, counted from 0. Its error says why.
         failed_operation: usize,
     },
-    /// The file of an import is not one that a bank has written. The bank is empty, as it was.
+    /// The import file is damaged. The bank is empty, as before.
     #[error("{message}")]
     BackupDamaged {
         /// The first line that is wrong, from 1.
@@ -224,48 +120,39 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
-    /// There are accounts in the bank, and a file can be imported only into an empty one.
-    #[error("{message}")]
-    BankNotEmpty {
-        /// The message of the bank.
-        message: String,
-    },
-    /// The call is malformed or out of bounds.
+    /// The bank has accounts; a file can be imported only into an empty bank.
+    #[error("{0}")]
+    BankNotEmpty(String),
+    /// The request is malformed or out of bounds.
     #[error("invalid request: {}", Violations(.message, .violations))]
     InvalidArgument {
         /// The message of the bank.
         message: String,
-        /// All that is wrong with it.
+        /// All violations.
         violations: Vec<FieldViolation>,
     },
     /// The request, or its headers with the access token, is larger than the server accepts. Nothing was done.
-    #[error("the request is too large: {message}")]
-    RequestTooLarge {
-        /// The message of the bank.
-        message: String,
-    },
-    /// The bank, or a limit set on the caller, takes no more calls for the moment. Nothing was done.
+    #[error("the request is too large: {0}")]
+    RequestTooLarge(String),
+    /// A limit of the bank or of the caller is reached. Nothing was done.
     #[error("the bank is overloaded: {message}")]
     Overloaded {
         /// The message of the bank.
         message: String,
-        /// When it is worth trying again.
+        /// When to try again.
         retry_after: Option<Duration>,
     },
-    /// The bank cannot be reached, or cannot reach its store. Nothing was done.
+    /// The bank or its store is unavailable. Nothing was done.
     #[error("the bank is unavailable: {message}")]
     Unavailable {
         /// The cause.
         message: String,
-        /// When it is worth trying again.
+        /// When to try again.
         retry_after: Option<Duration>,
     },
-    /// The connection broke before the answer to a call that changes nothing.
-    #[error("the connection to the bank was lost: {message}")]
-    ConnectionLost {
-        /// The cause.
-        message: String,
-    },
+    /// The connection was lost before a read was answered.
+    #[error("the connection to the bank was lost: {0}")]
+    ConnectionLost(String),
     /// It is not known whether the call was carried out. See [`Error::outcome_unknown`].
     #[error("it is not known whether request {request_id} was carried out: {message}")]
     OutcomeUnknown {
@@ -274,7 +161,7 @@ pub enum Error {
         /// The cause.
         message: String,
     },
-    /// The deadline of the call passed, with all its repetitions.
+    /// The deadline of the call passed, with all its retries.
     #[error("the deadline passed before the bank answered")]
     DeadlineExceeded {
         /// For a call that changes something, which may have been carried out: the id to repeat it
@@ -282,76 +169,61 @@ pub enum Error {
         request_id: Option<RequestId>,
     },
     /// The access token is missing or invalid.
-    #[error("not authenticated: {message}")]
-    Unauthenticated {
-        /// The message of the bank.
-        message: String,
-    },
+    #[error("not authenticated: {0}")]
+    Unauthenticated(String),
     /// The caller is not permitted to make this call.
-    #[error("not permitted: {message}")]
-    PermissionDenied {
-        /// The message of the bank.
-        message: String,
-    },
+    #[error("not permitted: {0}")]
+    PermissionDenied(String),
     /// The application's [`TokenSource`](crate::TokenSource) gave no token. Nothing was sent.
     #[error("no access token: {0}")]
     Token(#[source] TokenError),
-    /// The settings of the client cannot work. Nothing was sent.
+    /// A setting of the client is invalid. Nothing was sent.
     #[error("{setting} {value:?}: {problem}")]
     InvalidSetting {
-        /// Which one.
+        /// The setting.
         setting: &'static str,
-        /// What it was set to.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it, and what would be right.
+        /// The problem and what is allowed.
         problem: String,
     },
     /// A fault of the server.
-    #[error("the bank failed: {message}")]
-    Internal {
-        /// The message of the bank.
-        message: String,
-    },
-    /// What the bank has stored cannot be read.
-    #[error("the bank's store is damaged: {message}")]
-    StoreCorrupt {
-        /// The message of the bank.
-        message: String,
-    },
+    #[error("the bank failed: {0}")]
+    Internal(String),
+    /// The stored data of the bank is damaged.
+    #[error("the bank's store is damaged: {0}")]
+    StoreCorrupt(String),
     /// An entry that a watch has returned is lost: the store went back to an earlier state, through a crash or a
     /// failover. Compare with the current history.
     #[error("entry {sequence} of account {account_id} was returned, and is lost: {message}")]
     EntriesLost {
-        /// On which account.
+        /// The account of the entry.
         account_id: AccountId,
         /// The last entry that was returned.
         sequence: u64,
         /// The message of the bank.
         message: String,
     },
-    /// More accounts are to be watched than one watch may have.
+    /// The watch covers more accounts than a watch may have.
     #[error("more than {accounts_max} accounts cannot be watched at once")]
     WatchTooLarge {
-        /// How many may.
+        /// The limit.
         accounts_max: u64,
     },
-    /// The reply does not say what a reply must: the server is not one that this client understands.
-    #[error("the bank's reply makes no sense: {problem}")]
-    InvalidReply {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Something that this version of the client does not know.
+    /// The reply is malformed: the server is not compatible with this client.
+    #[error("the reply of the bank is malformed: {0}")]
+    InvalidReply(String),
+    /// An error that this version of the client does not know.
     #[error("the bank answered {:?}: {}", .0.code(), .0.message())]
     Other(Box<tonic::Status>),
 }
 
-/// What is wrong with one field of a request.
+/// A violation in a field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldViolation {
-    /// Its path: `amount.minor_units`.
+    /// The path of the field: `amount.minor_units`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem.
     pub description: String,
 }
 
@@ -363,13 +235,13 @@ impl Error {
 
     /// Whether the same call may succeed if it is repeated, with the same request id, later.
     ///
-    /// The client has already repeated it as its [`RetryPolicy`](crate::RetryPolicy) allows.
+    /// The client has already retried it as its [`RetryPolicy`](crate::RetryPolicy) allows.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
             Self::Overloaded { .. }
                 | Self::Unavailable { .. }
-                | Self::ConnectionLost { .. }
+                | Self::ConnectionLost(_)
                 | Self::OutcomeUnknown { .. }
                 | Self::DeadlineExceeded { .. }
         )
@@ -395,23 +267,10 @@ impl Error {
 
     /// Whether this is the rejection of an earlier call with the same request id.
     pub fn replayed(&self) -> bool {
-        match self {
-            Self::AccountNotFound { replayed, .. }
-            | Self::AccountAlreadyExists { replayed, .. }
-            | Self::AccountClosed { replayed, .. }
-            | Self::AccountFrozen { replayed, .. }
-            | Self::AccountNotFrozen { replayed, .. }
-            | Self::CurrencyMismatch { replayed, .. }
-            | Self::OverdraftNotAllowed { replayed, .. }
-            | Self::OverdraftInUse { replayed, .. }
-            | Self::BalanceNotZero { replayed, .. }
-            | Self::BalanceOutOfRange { replayed, .. }
-            | Self::InsufficientFunds { replayed, .. } => *replayed,
-            _ => false,
-        }
+        matches!(self, Self::Rejected { replayed: true, .. })
     }
 
-    /// When the bank says it is worth trying again.
+    /// When the bank asks to try again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
@@ -421,50 +280,43 @@ impl Error {
 
     /// The stable name of the cause, for logs and scripts: `INSUFFICIENT_FUNDS`.
     pub fn reason(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Rejected { rejection, .. } => rejection.into(),
+            error => error.into(),
+        }
     }
 
-    /// What the attempt that ended in this did.
+    /// What the failed attempt did.
     pub(crate) fn effect(&self) -> Effect {
         match self {
-            Self::AccountNotFound { .. }
+            Self::Rejected { .. }
             | Self::AccountDidNotExist { .. }
-            | Self::TransactionNotFound { .. }
-            | Self::AccountAlreadyExists { .. }
-            | Self::AccountClosed { .. }
-            | Self::AccountFrozen { .. }
-            | Self::AccountNotFrozen { .. }
-            | Self::CurrencyMismatch { .. }
-            | Self::OverdraftNotAllowed { .. }
-            | Self::OverdraftInUse { .. }
-            | Self::BalanceNotZero { .. }
-            | Self::BalanceOutOfRange { .. }
-            | Self::InsufficientFunds { .. }
+            | Self::TransactionNotFound(_)
             | Self::AccountAheadOfClock { .. }
             | Self::RequestIdReused { .. }
             | Self::RequestIdRepeated { .. }
             | Self::PartlyExecuted { .. }
             | Self::BackupDamaged { .. }
-            | Self::BankNotEmpty { .. }
+            | Self::BankNotEmpty(_)
             | Self::InvalidArgument { .. }
-            | Self::DryRunTooLarge { .. }
+            | Self::DryRunTooLarge(_)
             | Self::WatchTooLarge { .. } => Effect::Rejected,
             // A request with another token may be small enough: this is not the outcome of the request.
             Self::BatchAborted { .. }
-            | Self::RequestTooLarge { .. }
+            | Self::RequestTooLarge(_)
             | Self::Overloaded { .. }
             | Self::Unavailable { .. }
-            | Self::Unauthenticated { .. }
-            | Self::PermissionDenied { .. }
+            | Self::Unauthenticated(_)
+            | Self::PermissionDenied(_)
             | Self::EntriesLost { .. }
             | Self::Token(_)
             | Self::InvalidSetting { .. } => Effect::Nothing,
-            Self::ConnectionLost { .. }
+            Self::ConnectionLost(_)
             | Self::OutcomeUnknown { .. }
             | Self::DeadlineExceeded { .. }
-            | Self::Internal { .. }
-            | Self::StoreCorrupt { .. }
-            | Self::InvalidReply { .. } => Effect::Unknown,
+            | Self::Internal(_)
+            | Self::StoreCorrupt(_)
+            | Self::InvalidReply(_) => Effect::Unknown,
             Self::Other(status) => match status.code() {
                 Code::FailedPrecondition
                 | Code::NotFound
@@ -478,10 +330,10 @@ impl Error {
     }
 }
 
-/// What an attempt that ended in an error did, as far as the client can know.
+/// What a failed attempt did, as far as the client can know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing, and no repetition would: this is the outcome of the request.
+    /// Nothing, and no retry will: this is the outcome of the request.
     Rejected,
     /// Nothing.
     Nothing,
@@ -491,7 +343,7 @@ pub(crate) enum Effect {
 
 impl From<Malformed> for Error {
     fn from(Malformed(problem): Malformed) -> Self {
-        Self::InvalidReply { problem }
+        Self::InvalidReply(problem)
     }
 }
 

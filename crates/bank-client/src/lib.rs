@@ -1,7 +1,7 @@
 //! An async client of the bank.
 //!
 //! ```no_run
-//! use bank_client::{AccountType, BankClient, Currency, Error, Money};
+//! use bank_client::{AccountType, BankClient, Currency, Error, Money, Rejection};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,7 +15,9 @@
 //! let dream = Money::parse_decimal("5000.00", Currency::USD)?;
 //! match client.withdraw("alice", dream).await {
 //!     Ok(receipt) => println!("{} are left", receipt.balance),
-//!     Err(Error::InsufficientFunds { available, .. }) => println!("{available} is all there is"),
+//!     Err(Error::Rejected { rejection: Rejection::InsufficientFunds { available, .. }, .. }) => {
+//!         println!("{available} is all there is");
+//!     }
 //!     Err(error) => return Err(error.into()),
 //! }
 //! # Ok(())
@@ -57,6 +59,7 @@ mod call;
 mod choice;
 mod client;
 mod error;
+pub mod json;
 mod method;
 mod model;
 mod news;
@@ -72,13 +75,13 @@ mod wire;
 
 pub use api::Route;
 pub use audit::{AuditBooks, AuditFinding, AuditNews, AuditProgress, AuditSummary};
-pub use backup::{BackupCounts, ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress};
+pub use backup::{ExportNews, ExportProgress, ExportSummary, ImportNews, ImportProgress, ImportSummary};
 pub use bank_domain::{
     AccountId, Currency, EntryHash, InvalidCurrency, InvalidEntryHash, InvalidId, InvalidMoney,
-    InvalidTimestamp, Money, MoneySum, Overflow, RequestId, Timestamp,
+    InvalidTimestamp, Money, MoneySum, Overflow, Rejection, RequestId, Timestamp,
 };
 pub use batch::{Batch, Results};
-pub use builder::{Builder, Keepalive};
+pub use builder::Builder;
 pub use call::Call;
 pub use choice::{
     AccountState, AccountType, AuditFindingKind, Compounding, DayCount, DurabilityLevel, EntryKind,

@@ -7,6 +7,7 @@ use bank_proto::v1;
 
 use crate::{
     choice::{AccountState, AccountType, Choice as _, Compounding, DayCount, EntryKind, RoundingMode},
+    json::{json_object, json_texts},
     wire::{FromWire, Malformed, from_wire},
 };
 
@@ -138,6 +139,8 @@ impl fmt::Display for TransactionId {
     }
 }
 
+json_texts! { TransactionId }
+
 /// What interest is calculated by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterestTerms {
@@ -152,6 +155,15 @@ pub struct InterestTerms {
     /// How the exact interest becomes whole minor units.
     pub rounding_mode: RoundingMode,
 }
+
+json_object! { InterestTerms, |terms| {
+    "annual_interest_rate" => terms.annual_interest_rate,
+    "start_date" => terms.period.as_ref().map(|period| period.start.clone()),
+    "end_date" => terms.period.as_ref().map(|period| period.end.clone()),
+    "day_count" => terms.day_count,
+    "compounding" => terms.compounding,
+    "rounding_mode" => terms.rounding_mode,
+} }
 
 impl FromWire<v1::InterestTerms> for InterestTerms {
     fn from_wire(wire: v1::InterestTerms) -> Result<Self, Malformed> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{
     future::BoxFuture,
-    stream::{self, BoxStream, StreamExt as _},
+    stream::{BoxStream, StreamExt as _, try_unfold},
 };
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
@@ -31,11 +31,11 @@ enum Progress<W> {
 
 /// The replies to a call that is made when the stream is first polled. It fails if the next reply takes longer
 /// than `silence_max`.
-pub(crate) fn news<W: Send + 'static, N: News<W> + 'static>(
+pub(crate) fn stream<W: Send + 'static, N: News<W> + 'static>(
     call: impl Future<Output = Result<Streaming<W>, Error>> + Send + 'static,
     silence_max: Duration,
 ) -> BoxStream<'static, Result<N, Error>> {
-    let news = stream::try_unfold(Progress::NotSent(Box::pin(call)), move |progress| async move {
+    let news = try_unfold(Progress::NotSent(Box::pin(call)), move |progress| async move {
         let next = async {
             let mut replies = match progress {
                 Progress::NotSent(call) => Box::new(call.await?),
@@ -53,10 +53,33 @@ pub(crate) fn news<W: Send + 'static, N: News<W> + 'static>(
     news.boxed()
 }
 
-/// Implements [`News`] for enums with a variant `Summary`.
-macro_rules! summarized {
-    ($($news:ident of $response:ident: $call:literal;)+) => {$(
-        impl $crate::news::News<v1::$response> for $news {
+/// Defines the replies of such a call: `Variant(Type) = source`, with the variant `Summary` last.
+macro_rules! news {
+    ($(
+        $(#[$attribute:meta])*
+        pub enum $name:ident from $response:ident in $module:ident, $call:literal {
+            $($(#[$doc:meta])* $variant:ident($type:ty),)+
+        }
+    )+) => {$(
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$doc])* $variant($type),)+
+        }
+
+        impl $crate::wire::FromWire<bank_proto::v1::$response> for $name {
+            fn from_wire(wire: bank_proto::v1::$response) -> Result<Self, $crate::wire::Malformed> {
+                match wire.news {
+                    $(Some(bank_proto::v1::$module::News::$variant(wire)) => {
+                        $crate::wire::FromWire::from_wire(wire).map(Self::$variant)
+                    })+
+                    None => Err($crate::wire::Malformed("news is missing".to_owned())),
+                }
+            }
+        }
+
+        impl $crate::news::News<bank_proto::v1::$response> for $name {
             const CALL: &str = $call;
 
             fn is_summary(&self) -> bool {
@@ -66,4 +89,4 @@ macro_rules! summarized {
     )+};
 }
 
-pub(crate) use summarized;
+pub(crate) use news;

@@ -40,13 +40,11 @@ pub struct Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Done {
-    /// A deposit, a withdrawal or a transfer.
-    Moved(Receipt),
     /// A calculation of interest.
     Interest(InterestReceipt),
     /// An account was opened.
     Opened(AccountReceipt),
-    /// An overdraft limit was set, or an account was frozen, unfrozen or closed.
+    /// Money was moved, an overdraft limit was set, or an account was frozen, unfrozen or closed.
     Changed(Receipt),
     /// Any of them, in brief: see [`Batch::brief`](crate::Batch::brief).
     Brief(BriefReceipt),
@@ -108,44 +106,20 @@ operations! {
 }
 
 impl Done {
-    /// What was added to the balance of the account that the operation names first; negative for what
-    /// was taken, zero if no money moved.
-    pub fn amount(&self) -> Money {
-        match self {
-            Self::Moved(receipt) | Self::Changed(receipt) => receipt.entry.amount,
-            Self::Interest(receipt) => receipt.entry.amount,
-            Self::Opened(receipt) => receipt.entry.amount,
-            Self::Brief(receipt) => receipt.amount,
-        }
-    }
-
-    /// The balance of that account with it.
-    pub fn balance(&self) -> Money {
-        match self {
-            Self::Moved(receipt) | Self::Changed(receipt) => receipt.balance,
-            Self::Interest(receipt) => receipt.balance,
-            Self::Opened(receipt) => receipt.account.balance,
-            Self::Brief(receipt) => receipt.balance,
-        }
-    }
-
-    /// The movement.
-    pub fn transaction_id(&self) -> &TransactionId {
-        match self {
-            Self::Moved(receipt) | Self::Changed(receipt) => &receipt.entry.transaction_id,
-            Self::Interest(receipt) => &receipt.entry.transaction_id,
-            Self::Opened(receipt) => &receipt.entry.transaction_id,
-            Self::Brief(receipt) => &receipt.transaction_id,
-        }
-    }
-
-    /// Whether an earlier call with the same request id did it, and this is that call's reply.
-    pub fn replayed(&self) -> bool {
-        match self {
-            Self::Moved(receipt) | Self::Changed(receipt) => receipt.replayed,
-            Self::Interest(receipt) => receipt.replayed,
-            Self::Opened(receipt) => receipt.replayed,
-            Self::Brief(receipt) => receipt.replayed,
+    /// The least that a receipt says, of whatever operation.
+    pub fn brief(&self) -> BriefReceipt {
+        let (entry, balance, replayed) = match self {
+            Self::Changed(receipt) => (&receipt.entry, receipt.balance, receipt.replayed),
+            Self::Interest(receipt) => (&receipt.entry, receipt.balance, receipt.replayed),
+            Self::Opened(receipt) => (&receipt.entry, receipt.account.balance, receipt.replayed),
+            Self::Brief(receipt) => return receipt.clone(),
+        };
+        BriefReceipt {
+            transaction_id: entry.transaction_id.clone(),
+            sequence: entry.sequence,
+            amount: entry.amount,
+            balance,
+            replayed,
         }
     }
 }
@@ -170,9 +144,9 @@ pub(crate) fn result(
 ) -> Result<Result<Done, Error>, Malformed> {
     let outcome = wire.outcome.ok_or_else(|| Malformed("outcome is missing".to_owned()))?;
     Ok(Ok(match outcome {
-        Outcome::Deposit(wire) => Done::Moved(Receipt::from_wire(*wire)?),
-        Outcome::Withdraw(wire) => Done::Moved(Receipt::from_wire(*wire)?),
-        Outcome::Transfer(wire) => Done::Moved(Receipt::from_wire(*wire)?),
+        Outcome::Deposit(wire) => Done::Changed(Receipt::from_wire(*wire)?),
+        Outcome::Withdraw(wire) => Done::Changed(Receipt::from_wire(*wire)?),
+        Outcome::Transfer(wire) => Done::Changed(Receipt::from_wire(*wire)?),
         Outcome::CalculateInterest(wire) => Done::Interest(InterestReceipt::from_wire(*wire)?),
         Outcome::CreateAccount(wire) => Done::Opened(AccountReceipt::from_wire(*wire)?),
         Outcome::SetOverdraftLimit(wire) => Done::Changed(Receipt::from_wire(*wire)?),

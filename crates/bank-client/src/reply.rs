@@ -4,33 +4,21 @@ use bank_domain::{AccountId, Money, Timestamp};
 use bank_proto::v1;
 
 use crate::{
+    json::json_object,
     model::{Account, Entry, InterestBreakdown, Transaction},
-    wire::{FromWire, Malformed, all, from_wire, parsed, required, text_if_any},
+    wire::{FromWire, Malformed, all, from_wire, required, text_if_any},
 };
 
-/// The outcome of a deposit, a withdrawal, a transfer or a change of state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The source, for a transfer.
-    pub account_id: AccountId,
-    /// What was done, for people: `Successfully deposited $1000.00`.
-    pub message: String,
-    /// The balance of the account with it.
-    pub balance: Money,
-    /// The entry that was written, or would be if the call was only validated.
-    pub entry: Entry,
-    /// Whether this is the reply to an earlier call with the same request id.
-    pub replayed: bool,
-}
-
 from_wire! {
-    /// An account was opened.
-    pub struct AccountReceipt from CreateAccountResponse {
-        /// What was done, for people: `Account 123 created successfully`.
+    /// The outcome of a deposit, a withdrawal, a transfer or a change of state.
+    pub struct Receipt from DepositResponse {
+        /// The source, for a transfer.
+        account_id: AccountId = parsed(account_id),
+        /// What was done, for people: `Successfully deposited $1000.00`.
         message: String = plain(message),
-        /// The account as it was opened.
-        account: Account = required(account),
-        /// Its first entry.
+        /// The balance of the account with it.
+        balance: Money = required(balance),
+        /// The entry that was written, or would be if the call was only validated.
         entry: Entry = required(entry),
         /// Whether this is the reply to an earlier call with the same request id.
         replayed: bool = plain(replayed),
@@ -43,16 +31,16 @@ from_wire! {
         /// What was done, for people: `Applied annual interest rate of 2.5000% to bank amount of $500.00
         /// for interest amount of $12.50`.
         message: String = plain(message),
-        /// The interest; may be negative or zero.
-        interest: Money = required(interest),
-        /// How it came about.
-        breakdown: InterestBreakdown = required(breakdown),
         /// The balance with it.
         balance: Money = required(balance),
         /// The entry that was written, or would be if the call was only validated.
         entry: Entry = required(entry),
         /// Whether this is the reply to an earlier call with the same request id.
         replayed: bool = plain(replayed),
+        /// The interest; may be negative or zero.
+        interest: Money = required(interest),
+        /// How it came about.
+        breakdown: InterestBreakdown = required(breakdown),
     }
 
     /// What an account holds, now or at a past time.
@@ -70,6 +58,39 @@ from_wire! {
     }
 }
 
+json_object! { AccountReceipt, |receipt| {
+    "account_id" => receipt.account.account_id,
+    "message" => receipt.message,
+    "balance" => receipt.account.balance,
+    "entry" => receipt.entry,
+    "replayed" => receipt.replayed,
+    "account" => receipt.account,
+} }
+
+/// An account was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountReceipt {
+    /// What was done, for people: `Account 123 created successfully`.
+    pub message: String,
+    /// The account as it was opened.
+    pub account: Account,
+    /// Its first entry.
+    pub entry: Entry,
+    /// Whether this is the reply to an earlier call with the same request id.
+    pub replayed: bool,
+}
+
+impl FromWire<v1::CreateAccountResponse> for AccountReceipt {
+    fn from_wire(wire: v1::CreateAccountResponse) -> Result<Self, Malformed> {
+        Ok(Self {
+            message: wire.message,
+            account: required("account", wire.account)?,
+            entry: required("entry", wire.entry)?,
+            replayed: wire.replayed,
+        })
+    }
+}
+
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -79,25 +100,19 @@ pub struct Page<T> {
     pub next_page_token: Option<String>,
 }
 
-/// Reads a receipt from each of the replies that have its fields.
+/// Reads a receipt from other replies with the same fields.
 macro_rules! receipts {
     ($($response:ident),+ $(,)?) => {$(
         impl FromWire<v1::$response> for Receipt {
             fn from_wire(wire: v1::$response) -> Result<Self, Malformed> {
-                Ok(Self {
-                    account_id: parsed("account_id", wire.account_id)?,
-                    message: wire.message,
-                    balance: required("balance", wire.balance)?,
-                    entry: required("entry", wire.entry)?,
-                    replayed: wire.replayed,
-                })
+                let v1::$response { account_id, message, balance, entry, replayed } = wire;
+                Self::from_wire(v1::DepositResponse { account_id, message, balance, entry, replayed })
             }
         }
     )+};
 }
 
 receipts! {
-    DepositResponse,
     WithdrawResponse,
     TransferResponse,
     SetOverdraftLimitResponse,

@@ -27,15 +27,19 @@ use crate::{Error, error::Effect};
 ///
 /// use bank_client::{BankClient, RetryPolicy};
 ///
-/// let patient = RetryPolicy::default().attempts_max(20).backoff_max(Duration::from_secs(10));
-/// let builder = BankClient::builder("http://127.0.0.1:50051").retry(patient);
+/// let policy = RetryPolicy { attempts_max: 20, backoff_max: Duration::from_secs(10), ..Default::default() };
+/// let builder = BankClient::builder("http://127.0.0.1:50051").retry(policy);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    attempts_max: u32,
-    backoff_first: Duration,
-    backoff_max: Duration,
-    budget_tokens: u32,
+    /// The most attempts of a call, including the first; 0 is taken as 1.
+    pub attempts_max: u32,
+    /// The longest pause before the first retry.
+    pub backoff_first: Duration,
+    /// The longest pause before any retry, without the pause that the bank asks for.
+    pub backoff_max: Duration,
+    /// The tokens of a full budget.
+    pub budget_tokens: u32,
 }
 
 impl Default for RetryPolicy {
@@ -53,36 +57,7 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// One attempt for each call.
     pub fn never() -> Self {
-        Self::default().attempts_max(1)
-    }
-
-    /// The most attempts of a call, including the first; at least 1.
-    #[must_use]
-    pub fn attempts_max(self, attempts_max: u32) -> Self {
-        Self { attempts_max, ..self }
-    }
-
-    /// The longest pause before the first repetition.
-    #[must_use]
-    pub fn backoff_first(self, backoff_first: Duration) -> Self {
-        Self { backoff_first, ..self }
-    }
-
-    /// The longest pause before any retry, without the pause that the bank asks for.
-    #[must_use]
-    pub fn backoff_max(self, backoff_max: Duration) -> Self {
-        Self { backoff_max, ..self }
-    }
-
-    /// The tokens of a full budget.
-    #[must_use]
-    pub fn budget_tokens(self, budget_tokens: u32) -> Self {
-        Self { budget_tokens, ..self }
-    }
-
-    /// How often a call is attempted in all.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts_max
+        Self { attempts_max: 1, ..Self::default() }
     }
 
     /// A pause after an attempt, counted from 1.

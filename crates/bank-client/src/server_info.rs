@@ -14,7 +14,7 @@ from_wire! {
         /// When it was started.
         started_at: Timestamp = required(start_time),
         /// For how long it has been running.
-        uptime: Duration = required(uptime),
+        uptime: Duration = required(uptime) => "uptime_seconds" as_secs,
         /// Where it keeps accounts.
         store: StoreInfo = required(store),
         /// What it is bounded by.
@@ -66,11 +66,11 @@ from_wire! {
         /// How many changes share one commit at most.
         batch_commands_max: u64 = count(batch_commands_max),
         /// The longest that a call may take.
-        request_timeout_max: Duration = required(request_timeout_max),
+        request_timeout_max: Duration = required(request_timeout_max) => "request_timeout_max_ms" as_millis,
         /// How long an unknown outcome is looked for before the caller is told.
-        outcome_timeout: Duration = required(outcome_timeout),
+        outcome_timeout: Duration = required(outcome_timeout) => "outcome_timeout_ms" as_millis,
         /// How long a request id is remembered, at least.
-        request_retention: Duration = required(request_retention),
+        request_retention: Duration = required(request_retention) => "request_retention_seconds" as_secs,
         /// How many operations a batch may have.
         batch_operations_max: u64 = count(batch_operations_max),
         /// The largest request with a batch, in bytes.

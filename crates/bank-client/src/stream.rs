@@ -1,13 +1,6 @@
 //! Streams of batches.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::pending,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::VecDeque, future::pending};
 
 use bank_proto::v1;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -58,31 +51,22 @@ const IN_FLIGHT_MAX: usize = 4;
 /// let cent = Money { currency: Currency::USD, minor_units: 1 };
 /// let batch = {
 ///     let client = client.clone();
-///     move |_| (0..100).fold(client.batch(), |batch, _| batch.deposit("alice", cent))
+///     move |_| (0..100).fold(client.batch(), |batch, _| batch.add(client.deposit("alice", cent)))
 /// };
-/// let mut results = client.stream(stream::iter((0..1_000).map(batch)));
+/// let mut results = client.stream(stream::iter((0..1_000).map(batch))).results();
 /// while let Some(results) = results.next().await {
 ///     println!("{} done", results?.iter().filter(|result| result.is_ok()).count());
 /// }
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a stream does nothing unless it is polled"]
-pub struct Stream(State);
-
-enum State {
-    Set(Option<Box<Flow>>),
-    Begun(BoxStream<'static, Result<Results, Error>>),
-}
-
-/// The unanswered batches and the connection that they were sent on.
-struct Flow {
+#[must_use = "a stream does nothing unless its results are read"]
+pub struct Stream {
     client: BankClient,
     /// None once it has ended.
     batches: Option<BoxStream<'static, Batch>>,
     unanswered: VecDeque<Batch>,
     in_flight_max: usize,
-    silence_max: Duration,
     connection: Option<Connection>,
     /// How often it failed since it was last answered.
     failures: u32,
@@ -91,6 +75,7 @@ struct Flow {
     ended: bool,
 }
 
+/// The connection that the unanswered batches were sent on.
 struct Connection {
     /// None once all has been sent.
     requests: Option<mpsc::Sender<v1::ExecuteStreamRequest>>,
@@ -111,8 +96,7 @@ enum Event {
 
 impl Stream {
     pub(crate) fn new(client: BankClient, batches: BoxStream<'static, Batch>) -> Self {
-        let flow = Flow {
-            silence_max: client.timeout(),
+        Self {
             client,
             batches: Some(batches),
             unanswered: VecDeque::new(),
@@ -121,61 +105,25 @@ impl Stream {
             failures: 0,
             in_dry_run: false,
             ended: false,
-        };
-        Self(State::Set(Some(Box::new(flow))))
-    }
-
-    /// How many batches are sent before the first of them is answered; 4 unless set, and 0 is taken as 1. The
-    /// server takes in so many as it is set to, and leaves the others on the way.
-    ///
-    /// Only before the stream is polled.
-    pub fn in_flight_max(self, in_flight_max: usize) -> Self {
-        self.set(|flow| flow.in_flight_max = in_flight_max.max(1))
-    }
-
-    /// How long the answer to a batch may take, instead of what the client is set to. Then it is asked for
-    /// on another connection.
-    ///
-    /// Only before the stream is polled.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        self.set(|flow| flow.silence_max = timeout)
-    }
-
-    fn set(mut self, set: impl FnOnce(&mut Flow)) -> Self {
-        if let State::Set(Some(flow)) = &mut self.0 {
-            set(flow);
         }
+    }
+
+    /// How many batches are sent before the first of them is answered; 4 unless set, and 0 is taken as 1. The server
+    /// takes as many as it is set to, and leaves the others on the way.
+    pub fn in_flight_max(mut self, in_flight_max: usize) -> Self {
+        self.in_flight_max = in_flight_max.max(1);
         self
     }
-}
 
-impl futures::Stream for Stream {
-    type Item = Result<Results, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match &mut self.0 {
-                State::Begun(items) => return items.poll_next_unpin(context),
-                State::Set(flow) => {
-                    let Some(flow) = flow.take() else { return Poll::Ready(None) };
-                    let items = stream::unfold(flow, |mut flow| async move {
-                        let item = flow.next().await?;
-                        Some((item, flow))
-                    });
-                    self.0 = State::Begun(items.boxed());
-                }
-            }
-        }
+    /// Sends the batches, while the results are read.
+    pub fn results(self) -> BoxStream<'static, Result<Results, Error>> {
+        let results = stream::unfold(self, |mut stream| async move {
+            let results = stream.next().await?;
+            Some((results, stream))
+        });
+        results.boxed()
     }
-}
 
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
-    }
-}
-
-impl Flow {
     /// The results of the next batch; none after the last, or after the error that ended it.
     async fn next(&mut self) -> Option<Result<Results, Error>> {
         while !self.ended {
@@ -199,7 +147,7 @@ impl Flow {
             return Event::End;
         }
         if self.connection.is_none() && !self.unanswered.is_empty() {
-            match timeout(self.silence_max, self.connect()).await {
+            match timeout(self.client.timeout(), self.connect()).await {
                 Ok(Ok(connection)) => self.connection = Some(connection),
                 Ok(Err(error)) => return Event::Lost(error),
                 Err(_elapsed) => return Event::Lost(Error::DeadlineExceeded { request_id: None }),
@@ -210,7 +158,7 @@ impl Flow {
         tokio::select! {
             event = reply(&mut self.connection), if connected => event,
             batch = next_batch(&mut self.batches), if has_room => Event::Batch(batch),
-            () = sleep(self.silence_max), if connected && waiting => {
+            () = sleep(self.client.timeout()), if connected && waiting => {
                 Event::Lost(Error::DeadlineExceeded { request_id: None })
             }
         }
@@ -252,7 +200,7 @@ impl Flow {
         self.client.attempts(None).answered();
         let Some(batch) = self.unanswered.pop_front() else {
             self.ended = true;
-            return Err(Error::InvalidReply { problem: "there are more replies than batches".to_owned() });
+            return Err(Error::InvalidReply("there are more replies than batches".to_owned()));
         };
         self.in_dry_run = batch.is_validate_only();
         match reply.error {
@@ -293,7 +241,7 @@ async fn reply(connection: &mut Option<Connection>) -> Event {
     let Some(connection) = connection else { return pending().await };
     match connection.replies.message().await {
         Ok(Some(reply)) => Event::Reply(reply),
-        Ok(None) => Event::Lost(Error::ConnectionLost { message: "the stream has ended early".to_owned() }),
+        Ok(None) => Event::Lost(Error::ConnectionLost("the stream has ended early".to_owned())),
         Err(status) => Event::Lost(Error::from_status(status, None)),
     }
 }

@@ -12,26 +12,18 @@ use crate::{
     client::BankClient,
     method::{Stub, WatchTransactions},
     model::Entry,
-    wire::{FromWire, Malformed, all},
+    wire::{FromWire as _, from_wire},
 };
 
-/// A message from a watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchNews {
-    /// The entries since the previous message, those of one account in order. Empty in heartbeats, and in the
-    /// first message of a watch that starts with new entries.
-    pub entries: Vec<Entry>,
-    /// Where a watch continues after these entries; keep it once they are processed. Opaque, valid for every
-    /// server of the bank, and without expiry.
-    pub resume_token: String,
-}
-
-impl FromWire<v1::WatchTransactionsResponse> for WatchNews {
-    fn from_wire(wire: v1::WatchTransactionsResponse) -> Result<Self, Malformed> {
-        if wire.resume_token.is_empty() {
-            return Err(Malformed("resume_token is missing".to_owned()));
-        }
-        Ok(Self { entries: all("entries", wire.entries)?, resume_token: wire.resume_token })
+from_wire! {
+    /// A message from a watch.
+    pub struct WatchNews from WatchTransactionsResponse {
+        /// The entries since the previous message, those of one account in order. Empty in heartbeats, and in the
+        /// first message of a watch that starts with new entries.
+        entries: Vec<Entry> = all(entries),
+        /// Where a watch continues after these entries; keep it once they are processed. Opaque, valid for every
+        /// server of the bank, and without expiry.
+        resume_token: String = text(resume_token),
     }
 }
 
@@ -112,7 +104,7 @@ impl Watch {
         let reply = reply.map_err(|status| Error::from_status(status, None))?;
         let reply = reply.ok_or_else(|| {
             let message = "the watch ended without saying why".to_owned();
-            Error::ConnectionLost { message }
+            Error::ConnectionLost(message)
         })?;
         let heartbeat_interval = reply.heartbeat_interval.and_then(|interval| interval.try_into().ok());
         replies.heartbeat_interval = Some(heartbeat_interval.unwrap_or_default());
@@ -127,7 +119,7 @@ impl Watch {
             // The token has ended while it was used. There may be another by now.
             Error::Unauthenticated { .. } => was_answered,
             error if !error.is_retryable() => false,
-            _ => self.has_begun || self.failures.saturating_add(1) < self.client.retry().attempts(),
+            _ => self.has_begun || self.failures.saturating_add(1) < self.client.retry().attempts_max,
         }
     }
 }

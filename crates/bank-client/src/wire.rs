@@ -1,5 +1,7 @@
 //! Conversions between the messages of `bank.v1` and the values of this crate.
 
+#![expect(clippy::unnecessary_wraps, reason = "`from_wire` calls all readers alike")]
+
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 use bank_domain::{Money, Timestamp};
@@ -21,12 +23,13 @@ pub trait FromWire<W>: Sized {
 }
 
 /// Defines structs together with how they are read from a message:
-/// `field: Type = read(source)` reads the message's field `source` with the function `read` of this module.
+/// `field: Type = read(source)` reads the message's field `source` with the function `read` of this module. In JSON the
+/// field has the name `source` too; `=> "key" as_secs` gives a duration another key, and says in which unit it is.
 macro_rules! from_wire {
     ($(
         $(#[$attribute:meta])*
         pub struct $name:ident from $wire:ident {
-            $($(#[$doc:meta])* $field:ident: $type:ty = $read:ident($source:ident),)+
+            $($(#[$doc:meta])* $field:ident: $type:ty = $read:ident($source:ident) $(=> $key:literal $unit:ident)?,)+
         }
     )+) => {$(
         $(#[$attribute])*
@@ -40,25 +43,33 @@ macro_rules! from_wire {
                 Ok(Self { $($field: $crate::wire::$read(stringify!($source), wire.$source)?,)+ })
             }
         }
+
+        $crate::json::json_object! { $name, |value| {
+            $($crate::wire::from_wire!(@key $source $($key)?) => value.$field$(.$unit())?,)+
+        } }
     )+};
+    (@key $source:ident) => { stringify!($source) };
+    (@key $source:ident $key:literal) => { $key };
 }
 
 pub(crate) use from_wire;
 
 /// The field as it is.
-#[expect(clippy::unnecessary_wraps, reason = "`from_wire` calls all readers alike")]
 pub(crate) fn plain<W, T: From<W>>(_field: &str, wire: W) -> Result<T, Malformed> {
     Ok(wire.into())
 }
 
+/// A text that is not empty.
+pub(crate) fn text(field: &str, text: String) -> Result<String, Malformed> {
+    text_if_any(field, text)?.ok_or_else(|| Malformed(format!("{field} is missing")))
+}
+
 /// A text, if it is not empty.
-#[expect(clippy::unnecessary_wraps, reason = "`from_wire` calls all readers alike")]
 pub(crate) fn text_if_any(_field: &str, text: String) -> Result<Option<String>, Malformed> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// The labels of an account.
-#[expect(clippy::unnecessary_wraps, reason = "`from_wire` calls all readers alike")]
 pub(crate) fn labels(
     _field: &str,
     labels: impl IntoIterator<Item = (String, String)>,
@@ -67,7 +78,6 @@ pub(crate) fn labels(
 }
 
 /// An enum, which may have a value that this client does not know.
-#[expect(clippy::unnecessary_wraps, reason = "`from_wire` calls all readers alike")]
 pub(crate) fn choice<T: Choice>(_field: &str, number: i32) -> Result<T, Malformed> {
     Ok(T::from_wire(number))
 }
@@ -109,6 +119,12 @@ pub(crate) fn count(field: &str, number: impl Into<i64>) -> Result<u64, Malforme
 /// A count that is 0 if it is unknown.
 pub(crate) fn count_if_any(field: &str, number: impl Into<i64>) -> Result<Option<u64>, Malformed> {
     Ok(Some(count(field, number)?).filter(|count| *count > 0))
+}
+
+impl FromWire<Self> for Vec<u8> {
+    fn from_wire(wire: Self) -> Result<Self, Malformed> {
+        Ok(wire)
+    }
 }
 
 impl FromWire<v1::Money> for Money {

@@ -301,7 +301,7 @@ fn at_once() -> Step {
 }
 
 #[tokio::test]
-async fn every_attempt_carries_the_same_request_id_and_the_time_that_is_left() {
+async fn every_attempt_has_the_same_request_id_and_the_remaining_time() {
     let (bank, builder) =
         Bank::start([Step::Fail(Code::Unavailable), Step::Fail(Code::Unknown), at_once(), at_once()]).await;
     let client = builder.timeout(Duration::from_mins(1)).user_agent("test/1").connect().await.unwrap();
@@ -323,7 +323,7 @@ async fn every_attempt_carries_the_same_request_id_and_the_time_that_is_left() {
 }
 
 #[tokio::test]
-async fn a_request_id_of_the_callers_is_sent_as_it_is() {
+async fn a_request_id_of_the_caller_is_sent_unchanged() {
     let (bank, builder) = Bank::start([at_once(), at_once()]).await;
     let client = builder.connect().await.unwrap();
     let call = client.deposit("1", TEN).request_id("invoice-4711".parse().unwrap());
@@ -366,7 +366,7 @@ async fn a_call_that_takes_too_long_leaves_its_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn what_was_only_checked_leaves_nothing_in_doubt() {
+async fn dry_runs_have_no_unknown_outcome() {
     let (_bank, builder) = Bank::start([Step::Fail(Code::Unknown)]).await;
     let client = builder.retry(RetryPolicy::never()).connect().await.unwrap();
     let error = client.deposit("1", TEN).validate_only().await.unwrap_err();
@@ -392,7 +392,7 @@ async fn a_stream_fetches_page_after_page() {
 }
 
 #[tokio::test]
-async fn the_news_of_an_audit_come_up_to_its_summary() {
+async fn an_audit_streams_messages_up_to_its_summary() {
     let (bank, builder) = Bank::start([]).await;
     let client = builder.token("secret").connect().await.unwrap();
     let news: Vec<_> = client.audit_accounts().stream().try_collect().await.unwrap();
@@ -417,7 +417,7 @@ async fn the_news_of_an_audit_come_up_to_its_summary() {
 }
 
 #[tokio::test]
-async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
+async fn an_interrupted_audit_is_an_error() {
     let (bank, builder) = Bank::start([]).await;
     let client = builder.timeout(Duration::from_secs(2)).connect().await.unwrap();
     for (account_id, count, reason) in [
@@ -437,7 +437,7 @@ async fn an_audit_that_breaks_off_is_not_taken_for_one_that_is_done() {
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_after_whatever_breaks_it_off_until_it_cannot() {
+async fn a_watch_continues_after_interruptions_until_a_permanent_error() {
     let (bank, builder) = Bank::start([]).await;
     let client = builder.timeout(Duration::from_millis(200)).connect().await.unwrap();
     let interruptions = Arc::new(Mutex::new(Vec::new()));
@@ -458,9 +458,10 @@ async fn a_watch_goes_on_after_whatever_breaks_it_off_until_it_cannot() {
 }
 
 #[tokio::test]
-async fn a_watch_that_never_begins_is_given_up_as_any_other_call_is() {
+async fn a_watch_that_never_starts_gives_up_like_other_calls() {
     let (bank, builder) = Bank::start([]).await;
-    let policy = RetryPolicy::default().attempts_max(3).backoff_first(Duration::from_millis(1));
+    let policy =
+        RetryPolicy { attempts_max: 3, backoff_first: Duration::from_millis(1), ..RetryPolicy::default() };
     let client = builder.retry(policy).connect().await.unwrap();
     let error = client.watch("away").stream().try_next().await.unwrap_err();
     assert_eq!(error.reason(), "CONNECTION_LOST");

@@ -8,7 +8,7 @@ mod support;
 use std::{collections::BTreeSet, time::Duration};
 
 use bank_client::{
-    AuditNews, BackupCounts, BankClient, Error, ExportNews, ExportSummary, ImportNews, Money, Route,
+    AuditNews, BankClient, Error, ExportNews, ExportSummary, ImportNews, ImportSummary, Money, Route,
     TryStreamExt as _,
 };
 use bank_proto::v1;
@@ -49,14 +49,14 @@ async fn export(client: &BankClient) -> (Vec<u8>, ExportSummary) {
     }
 }
 
-async fn import(client: &BankClient, file: &[u8]) -> Result<BackupCounts, Error> {
+async fn import(client: &BankClient, file: &[u8]) -> Result<ImportSummary, Error> {
     import_stream(client, stream::iter([file.to_vec()])).await
 }
 
 async fn import_stream(
     client: &BankClient,
     file: impl Stream<Item = Vec<u8>> + Send + 'static,
-) -> Result<BackupCounts, Error> {
+) -> Result<ImportSummary, Error> {
     let mut news = client.import_bank(file);
     while let Some(news) = news.try_next().await? {
         if let ImportNews::Summary(counts) = news {
@@ -246,7 +246,7 @@ async fn a_file_that_is_damaged_is_refused_and_leaves_an_empty_bank() {
     // In pieces of any size, the good one is taken.
     let pieces: Vec<_> = whole.chunks(7).map(<[u8]>::to_vec).collect();
     let counts = import_stream(&client, stream::iter(pieces)).await.unwrap();
-    assert_eq!(counts, BackupCounts { accounts: 3, entries: 8, requests: 9 });
+    assert_eq!(counts, ImportSummary { accounts: 3, entries: 8, requests: 9 });
     assert_eq!(export(&client).await.0, whole);
     assert_eq!(findings(&client).await, 0);
 }
@@ -274,7 +274,7 @@ async fn begin(client: &BankClient, file: &[u8]) -> BoxStream<'static, Result<Im
     let mut news = client.import_bank(half(file));
     loop {
         match news.try_next().await.unwrap().unwrap() {
-            ImportNews::Progress(progress) if progress.counts.entries > 1_100 => return news,
+            ImportNews::Progress(progress) if progress.entries > 1_100 => return news,
             _ => {}
         }
     }
@@ -390,7 +390,8 @@ async fn what_is_exported_while_the_bank_is_in_use_can_be_imported() {
         assert_eq!(entries, records);
         let copy = Bank::memory().await;
         let copy = self::client(&copy).await;
-        assert_eq!(import(&copy, &file).await.unwrap(), summary.counts);
+        let ExportSummary { accounts, entries, requests, .. } = summary;
+        assert_eq!(import(&copy, &file).await.unwrap(), ImportSummary { accounts, entries, requests });
         if summary.of_one_instant {
             assert_eq!(findings(&copy).await, 0);
         }

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use bank_client::{BankClient, Error, tls};
+use bank_client::{BankClient, Error, Rejection, tls};
 use support::{Bank, Files, Process, Redis, certificates::Authority, keys};
 
 fn root() -> &'static Path {
@@ -65,7 +65,10 @@ async fn a_server_starts_with_the_settings_for_kubernetes() {
     assert!(matches!(error, Error::Unauthenticated { .. }), "{error:?}");
     let caller = caller.token(signer.token("alice")).connect().await.unwrap();
     let error = caller.account("nobody").await.unwrap_err();
-    assert!(matches!(error, Error::AccountNotFound { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }),
+        "{error:?}"
+    );
 }
 
 /// The metrics that `docs/metrics.md` documents; a test of the admin port holds it to what there is.

@@ -63,7 +63,7 @@ async fn streams_pass_with_all_their_messages_and_pauses() {
     };
     // 12 batches of about 170 KB.
     let batches: Vec<_> = (0..12).map(|_| batch(&client)).collect();
-    let mut results = client.stream(stream::iter(batches));
+    let mut results = client.stream(stream::iter(batches)).results();
     let mut done = 0;
     while let Some(answers) = results.try_next().await.unwrap() {
         done += answers.iter().filter(|answer| answer.is_ok()).count();

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bank_client::{AccountType, BankClient, Error, RetryPolicy, tls};
+use bank_client::{AccountType, BankClient, Error, Rejection, RetryPolicy, tls};
 use support::{
     Bank, Files, Process,
     certificates::{Authority, Certified},
@@ -93,7 +93,7 @@ async fn connect(bank: &Bank, config: tls::ClientTlsConfig) -> Result<BankClient
 async fn served(bank: &Bank, config: tls::ClientTlsConfig) -> Result<(), Error> {
     let client = connect(bank, config).await?;
     match client.account("nobody").await {
-        Err(Error::AccountNotFound { .. }) => Ok(()),
+        Err(Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => panic!("nobody has an account"),
     }

@@ -17,14 +17,14 @@ fn outcomes<const N: usize>(atomic: bool, attempts: &[Option<&[Code]>]) -> [Erro
     let mut batch = client.batch();
     batch.atomic = atomic;
     for _ in 0..N {
-        batch = batch.deposit("a", amount);
+        batch = batch.add(client.deposit("a", amount));
     }
     let progress = Progress::new(&batch);
     let mut last = Ok(());
     for codes in attempts {
         let (open, request) = progress.begin();
         let reply = match codes {
-            None => Err(Error::ConnectionLost { message: "lost".to_owned() }),
+            None => Err(Error::ConnectionLost("lost".to_owned())),
             Some(codes) => {
                 assert_eq!(request.operations.len(), codes.len());
                 let results = codes.iter().map(|&code| result(code)).collect();
@@ -51,7 +51,7 @@ fn result(code: Code) -> v1::OperationResult {
 }
 
 #[tokio::test]
-async fn only_a_rejection_says_what_became_of_an_operation_whose_answer_was_lost() {
+async fn only_a_rejection_settles_an_operation_whose_reply_was_lost() {
     for code in [DENIED, LATER] {
         let [first, second] = outcomes(false, &[None, Some(&[code, REFUSED])]);
         assert!(first.outcome_unknown(), "{first:?}");

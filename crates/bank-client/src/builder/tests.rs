@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_cannot_work_is_said_before_anything_is_sent() {
+async fn invalid_settings_are_rejected_before_anything_is_sent() {
     for (builder, problem) in [
         (
             BankClient::builder("127.0.0.1:50051"),
@@ -64,7 +64,7 @@ async fn passwords_in_urls_do_not_print() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_unavailable() {
+async fn an_unreachable_server_is_unavailable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

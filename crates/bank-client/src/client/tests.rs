@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn tokens_are_sent_as_sensitive_and_odd_ones_not_at_all() {
+fn tokens_are_sensitive_and_invalid_ones_are_not_sent() {
     let value = bearer("abc").unwrap();
     assert_eq!(value.to_str().unwrap(), "Bearer abc");
     assert!(value.is_sensitive());

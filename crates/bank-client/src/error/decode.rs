@@ -5,12 +5,11 @@
 
 use std::{collections::HashMap, error::Error as _, str::FromStr};
 
-use bank_domain::{AccountId, Currency, Money, RequestId, Timestamp, redacted};
+use bank_domain::{AccountId, Currency, Money, Rejection, RequestId, Timestamp, redacted};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
 use super::{Error, FieldViolation};
-use crate::model::TransactionId;
 
 const DOMAIN: &str = "bank.v1";
 
@@ -47,67 +46,62 @@ fn from_reason(
 ) -> Option<Error> {
     let values = Values(&info.metadata);
     let replayed = values.0.get("replayed").is_some_and(|value| value == "true");
+    let rejected = |rejection| Error::Rejected { rejection, replayed };
     let message = status.message().to_owned();
-    let account_id = || values.parse::<AccountId>("account_id");
+    let account_id = values.parse::<AccountId>("account_id");
     let error = match info.reason.as_str() {
         "ACCOUNT_NOT_FOUND" => match values.parse("as_of_unix_ms") {
             Some(unix_ms) => Error::AccountDidNotExist {
-                account_id: account_id()?,
+                account_id: account_id?,
                 as_of: Timestamp::try_from_unix_ms(unix_ms).ok()?,
             },
-            None => Error::AccountNotFound { account_id: account_id()?, replayed },
+            None => rejected(Rejection::AccountNotFound { account_id: account_id? }),
         },
-        "TRANSACTION_NOT_FOUND" => Error::TransactionNotFound {
-            transaction_id: TransactionId::from(values.0.get("transaction_id")?.clone()),
-        },
-        "ACCOUNT_ALREADY_EXISTS" => Error::AccountAlreadyExists { account_id: account_id()?, replayed },
-        "ACCOUNT_CLOSED" => Error::AccountClosed { account_id: account_id()?, replayed },
-        "ACCOUNT_FROZEN" => Error::AccountFrozen { account_id: account_id()?, replayed },
-        "ACCOUNT_NOT_FROZEN" => Error::AccountNotFrozen { account_id: account_id()?, replayed },
-        "CURRENCY_MISMATCH" => Error::CurrencyMismatch {
-            account_id: account_id()?,
+        "TRANSACTION_NOT_FOUND" => Error::TransactionNotFound(values.0.get("transaction_id")?.clone().into()),
+        "ACCOUNT_ALREADY_EXISTS" => rejected(Rejection::AccountAlreadyExists { account_id: account_id? }),
+        "ACCOUNT_CLOSED" => rejected(Rejection::AccountClosed { account_id: account_id? }),
+        "ACCOUNT_FROZEN" => rejected(Rejection::AccountFrozen { account_id: account_id? }),
+        "ACCOUNT_NOT_FROZEN" => rejected(Rejection::AccountNotFrozen { account_id: account_id? }),
+        "CURRENCY_MISMATCH" => rejected(Rejection::CurrencyMismatch {
+            account_id: account_id?,
             account_currency: values.parse("account_currency_code")?,
             requested_currency: values.parse("requested_currency_code")?,
-            replayed,
-        },
-        "OVERDRAFT_NOT_ALLOWED" => Error::OverdraftNotAllowed { account_id: account_id()?, replayed },
-        "OVERDRAFT_IN_USE" => Error::OverdraftInUse {
-            account_id: account_id()?,
+        }),
+        "OVERDRAFT_NOT_ALLOWED" => rejected(Rejection::OverdraftNotAllowed { account_id: account_id? }),
+        "OVERDRAFT_IN_USE" => rejected(Rejection::OverdraftInUse {
+            account_id: account_id?,
             balance: values.money("balance_minor_units")?,
             requested: values.money("requested_minor_units")?,
-            replayed,
-        },
-        "BALANCE_NOT_ZERO" => Error::BalanceNotZero {
-            account_id: account_id()?,
+        }),
+        "BALANCE_NOT_ZERO" => rejected(Rejection::BalanceNotZero {
+            account_id: account_id?,
             balance: values.money("balance_minor_units")?,
-            replayed,
-        },
-        "ACCOUNT_AHEAD_OF_CLOCK" => Error::AccountAheadOfClock { account_id: account_id()?, message },
-        "BALANCE_OUT_OF_RANGE" => Error::BalanceOutOfRange { account_id: account_id()?, replayed },
-        "INSUFFICIENT_FUNDS" => Error::InsufficientFunds {
-            account_id: account_id()?,
+        }),
+        "ACCOUNT_AHEAD_OF_CLOCK" => Error::AccountAheadOfClock { account_id: account_id?, message },
+        "BALANCE_OUT_OF_RANGE" => rejected(Rejection::BalanceOutOfRange { account_id: account_id? }),
+        "INSUFFICIENT_FUNDS" => rejected(Rejection::InsufficientFunds {
+            account_id: account_id?,
             requested: values.money("requested_minor_units")?,
             available: values.money("available_minor_units")?,
             balance: values.money("balance_minor_units")?,
-            replayed,
-        },
+        }),
         "REQUEST_ID_REUSED" => {
-            Error::RequestIdReused { account_id: account_id()?, request_id: values.parse("request_id")? }
+            Error::RequestIdReused { account_id: account_id?, request_id: values.parse("request_id")? }
         }
         "REQUEST_ID_REPEATED" => Error::RequestIdRepeated {
-            account_id: account_id()?,
+            account_id: account_id?,
             request_id: values.parse("request_id")?,
             first: values.parse("first_operation")?,
             second: values.parse("second_operation")?,
         },
         "PARTLY_EXECUTED" => {
-            Error::PartlyExecuted { account_id: account_id()?, request_id: values.parse("request_id")? }
+            Error::PartlyExecuted { account_id: account_id?, request_id: values.parse("request_id")? }
         }
-        "DRY_RUN_TOO_LARGE" => Error::DryRunTooLarge { message },
+        "DRY_RUN_TOO_LARGE" => Error::DryRunTooLarge(message),
         "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
         "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },
-        "BANK_NOT_EMPTY" => Error::BankNotEmpty { message },
-        "MESSAGE_TOO_LARGE" | "HEADERS_TOO_LARGE" => Error::RequestTooLarge { message },
+        "BANK_NOT_EMPTY" => Error::BankNotEmpty(message),
+        "MESSAGE_TOO_LARGE" | "HEADERS_TOO_LARGE" => Error::RequestTooLarge(message),
         "INVALID_ARGUMENT" => Error::InvalidArgument { message, violations: violations(details) },
         "OUTCOME_UNKNOWN" => Error::OutcomeUnknown {
             request_id: request_id.cloned().or_else(|| values.parse("request_id"))?,
@@ -115,16 +109,16 @@ fn from_reason(
         },
         "DEADLINE_EXCEEDED" => Error::DeadlineExceeded { request_id: request_id.cloned() },
         "ENTRIES_LOST" => {
-            Error::EntriesLost { account_id: account_id()?, sequence: values.parse("sequence")?, message }
+            Error::EntriesLost { account_id: account_id?, sequence: values.parse("sequence")?, message }
         }
         "WATCH_TOO_LARGE" => Error::WatchTooLarge { accounts_max: values.parse("accounts_max")? },
-        "STORE_CORRUPT" => Error::StoreCorrupt { message },
-        "INTERNAL" => Error::Internal { message },
+        "STORE_CORRUPT" => Error::StoreCorrupt(message),
+        "INTERNAL" => Error::Internal(message),
         _ => match status.code() {
             Code::ResourceExhausted => Error::Overloaded { message, retry_after: retry_after(details) },
             Code::Unavailable => Error::Unavailable { message, retry_after: retry_after(details) },
-            Code::Unauthenticated => Error::Unauthenticated { message },
-            Code::PermissionDenied => Error::PermissionDenied { message },
+            Code::Unauthenticated => Error::Unauthenticated(message),
+            Code::PermissionDenied => Error::PermissionDenied(message),
             _ => return None,
         },
     };
@@ -142,18 +136,18 @@ fn from_code(status: &Status, request_id: Option<&RequestId>) -> Option<Error> {
         }
         // HTTP refused the request for its size before anybody read what it asks for.
         Code::Unknown if TOO_LARGE_FOR_HTTP.iter().any(|status| message.ends_with(status)) => {
-            Error::RequestTooLarge { message }
+            Error::RequestTooLarge(message)
         }
         // How tonic puts it, on either side.
         Code::Cancelled if message == TimeoutExpired(()).to_string() => {
             Error::DeadlineExceeded { request_id: request_id.cloned() }
         }
         Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::ResourceExhausted => {
-            Error::ConnectionLost { message }
+            Error::ConnectionLost(message)
         }
         Code::DeadlineExceeded => Error::DeadlineExceeded { request_id: request_id.cloned() },
-        Code::Unauthenticated => Error::Unauthenticated { message },
-        Code::PermissionDenied => Error::PermissionDenied { message },
+        Code::Unauthenticated => Error::Unauthenticated(message),
+        Code::PermissionDenied => Error::PermissionDenied(message),
         Code::InvalidArgument => Error::InvalidArgument { message, violations: Vec::new() },
         _ => return None,
     })

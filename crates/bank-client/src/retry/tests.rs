@@ -1,5 +1,7 @@
 use std::{cell::RefCell, collections::VecDeque};
 
+use bank_domain::Rejection;
+
 use super::*;
 
 /// What an attempt does: takes this long, and ends so.
@@ -46,7 +48,7 @@ fn unavailable() -> Step {
 }
 
 fn lost() -> Step {
-    (INSTANT, Err(Error::ConnectionLost { message: "reset".into() }))
+    (INSTANT, Err(Error::ConnectionLost("reset".into())))
 }
 
 fn done() -> Step {
@@ -54,11 +56,17 @@ fn done() -> Step {
 }
 
 fn refused() -> Step {
-    (INSTANT, Err(Error::AccountFrozen { account_id: "1".parse().unwrap(), replayed: false }))
+    (
+        INSTANT,
+        Err(Error::Rejected {
+            rejection: Rejection::AccountFrozen { account_id: "1".parse().unwrap() },
+            replayed: false,
+        }),
+    )
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_for_now_is_repeated_until_it_is_answered() {
+async fn temporary_failures_are_retried_until_answered() {
     let run = run_once([unavailable(), lost(), done()]).await;
     assert_eq!(run.result.unwrap(), "done");
     assert_eq!(run.attempts, 3);
@@ -68,7 +76,7 @@ async fn what_failed_for_now_is_repeated_until_it_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_is_an_answer() {
     let run = run_once([lost(), refused()]).await;
-    assert!(matches!(run.result, Err(Error::AccountFrozen { .. })));
+    assert!(matches!(run.result, Err(Error::Rejected { rejection: Rejection::AccountFrozen { .. }, .. })));
     assert_eq!(run.attempts, 2);
 }
 
@@ -86,7 +94,7 @@ async fn attempts_are_counted() {
 /// The last attempt did nothing, but an earlier one may have: "nothing was done" would invite the
 /// caller to pay twice.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_may_have_been_carried_out_is_not_forgotten() {
+async fn an_attempt_of_unknown_outcome_is_remembered() {
     let steps = [lost()].into_iter().chain(std::iter::repeat_with(unavailable).take(5));
     let error = run_once(steps).await.result.unwrap_err();
     assert!(error.outcome_unknown());
@@ -96,10 +104,10 @@ async fn an_attempt_that_may_have_been_carried_out_is_not_forgotten() {
         "it is not known whether request r-1 was carried out: the bank is unavailable: store"
     );
 
-    let denied = (INSTANT, Err(Error::Unauthenticated { message: "expired".into() }));
+    let denied = (INSTANT, Err(Error::Unauthenticated("expired".into())));
     assert!(run_once([lost(), denied]).await.result.unwrap_err().outcome_unknown());
 
-    let fault = (INSTANT, Err(Error::Internal { message: "bug".into() }));
+    let fault = (INSTANT, Err(Error::Internal("bug".into())));
     assert!(run_once([fault]).await.result.unwrap_err().outcome_unknown());
 }
 
@@ -113,7 +121,7 @@ async fn the_deadline_covers_attempts_and_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_bank_says_when_to_come_back() {
+async fn retries_wait_as_long_as_the_bank_asks() {
     let later = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
         (INSTANT, Err(Error::Overloaded { message: "queue".into(), retry_after }))
@@ -129,8 +137,8 @@ async fn the_bank_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_ends_repetitions_of_all_calls_and_answers_refill_it() {
-    let policy = RetryPolicy::default().budget_tokens(10);
+async fn the_budget_limits_retries_of_all_calls_and_replies_refill_it() {
+    let policy = RetryPolicy { budget_tokens: 10, ..RetryPolicy::default() };
     let budget = Budget::new(&policy);
     let storm = || std::iter::repeat_with(unavailable).take(6);
     // Ten tokens: the fifth failure leaves half, and no more is repeated.

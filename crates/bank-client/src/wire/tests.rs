@@ -13,7 +13,7 @@ fn times_cross_the_wire_before_and_after_the_epoch() {
 }
 
 #[test]
-fn a_reply_that_lacks_something_says_what() {
+fn a_malformed_reply_names_the_missing_field() {
     let Malformed(problem) = required::<v1::Money, Money>("balance", None).unwrap_err();
     assert_eq!(problem, "balance is missing");
     let wire = v1::Money { currency_code: "GALLEON".into(), minor_units: 1 };

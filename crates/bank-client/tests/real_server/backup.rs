@@ -116,7 +116,7 @@ fn a_bank_goes_from_redis_to_a_file_to_a_store_and_back_without_a_byte_changed()
 }
 
 #[test]
-fn a_bank_goes_through_a_pipe() {
+fn a_bank_is_exported_and_imported_through_pipes() {
     let (original, copy) = (Server::start(), Server::start());
     fill(&original);
     let exported = run(&original, "export -");
@@ -140,7 +140,7 @@ fn a_bank_goes_through_a_pipe() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_and_has_its_exit_code() {
+fn failures_have_a_message_and_an_exit_code() {
     let (files, original) = (Files(TempDir::new().unwrap()), Server::start());
     fill(&original);
     let file = files.export(&original, "bank.jsonl");

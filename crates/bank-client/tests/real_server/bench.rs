@@ -139,7 +139,7 @@ fn a_load_keeps_to_what_the_server_allows_one_caller_and_names_the_setting() {
 }
 
 #[test]
-fn loads_that_cannot_be_are_refused() {
+fn impossible_loads_are_usage_errors() {
     for (line, complaint) in [
         ("bench --op transfer --accounts 1", "needs --accounts 2 or more"),
         ("bench --op mixed --batch 2", "needs --op deposit, withdraw or transfer"),

@@ -80,7 +80,7 @@ fn the_demo_leaves_an_account_alone_that_is_not_its_own() {
 
 /// A session that broke off after the deposit is finished by the next run.
 #[test]
-fn the_demo_goes_on_where_it_broke_off() {
+fn an_interrupted_demo_continues() {
     let server = Server::start();
     run(&server, "create 123 --currency USD --request-id bank-demo-create");
     run(&server, "deposit 123 1000.00 --request-id bank-demo-deposit");
@@ -185,7 +185,7 @@ fn a_transaction_from_a_history_is_shown() {
 
 /// Somebody writes himself a balance, with `redis-cli`.
 #[test]
-fn an_audit_ends_with_a_code_of_its_own_if_something_is_wrong() {
+fn an_audit_with_findings_has_its_own_exit_code() {
     let redis = Redis::start();
     let server = Server::on_redis(&redis);
     run(&server, "create 123 --currency USD");
@@ -319,7 +319,7 @@ fn read_lines(output: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 #[test]
-fn without_a_server_it_says_what_to_do() {
+fn an_unavailable_server_gets_a_hint() {
     let server = Server::start();
     let endpoint = server.endpoint();
     drop(server);

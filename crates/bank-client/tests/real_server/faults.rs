@@ -31,7 +31,7 @@ async fn a_request_that_was_lost_is_sent_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_asked_for_again_and_the_money_moves_once() {
+async fn a_call_whose_reply_was_lost_is_retried_and_executed_once() {
     let (_server, proxy, client) = start(RetryPolicy::default()).await;
     proxy.cut([Cut::AfterTheEffect, Cut::BeforeTheEffect]);
     let receipt = client.deposit("1", TEN).await.unwrap();
@@ -42,7 +42,7 @@ async fn an_answer_that_was_lost_is_asked_for_again_and_the_money_moves_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_may_not_repeat_leaves_it_to_the_caller() {
+async fn without_retries_the_caller_decides() {
     let (_server, proxy, client) = start(RetryPolicy::never()).await;
     for (cut, carried_out) in [(Cut::AfterTheEffect, true), (Cut::BeforeTheEffect, false)] {
         proxy.cut([cut]);
@@ -56,7 +56,7 @@ async fn a_client_that_may_not_repeat_leaves_it_to_the_caller() {
 }
 
 #[tokio::test]
-async fn reading_leaves_nothing_in_doubt() {
+async fn reads_have_no_unknown_outcome() {
     let (_server, proxy, client) = start(RetryPolicy::never()).await;
     proxy.cut([Cut::AfterTheEffect]);
     let error = client.balance("1").await.unwrap_err();

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bank_client::{
     AccountId, AccountState, AccountType, BankClient, Compounding, Currency, DayCount, DurabilityLevel,
-    EntryKind, Error, ListOrder, Money, Route, TryStreamExt as _,
+    EntryKind, Error, ListOrder, Money, Rejection, Route, TryStreamExt as _,
 };
 
 use crate::process::Server;
@@ -120,25 +120,31 @@ async fn lists_are_streamed_and_filtered() {
 }
 
 #[tokio::test]
-async fn what_is_only_checked_changes_nothing() {
+async fn dry_runs_change_nothing() {
     let (_server, client) = start().await;
     client.create_account("s", AccountType::Savings).currency(Currency::USD).await.unwrap();
     let preview = client.deposit("s", usd(1_000)).validate_only().await.unwrap();
     assert_eq!(preview.balance, usd(1_000));
     assert_eq!(client.account("s").await.unwrap().version, 1);
     let error = client.withdraw("s", usd(1)).validate_only().await.unwrap_err();
-    assert!(matches!(error, Error::InsufficientFunds { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Rejected { rejection: Rejection::InsufficientFunds { .. }, .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
-async fn insufficient_funds_say_what_there_is_and_are_an_outcome() {
+async fn insufficient_funds_name_the_available_amount() {
     let (_server, client) = start().await;
     client.create_account("s", AccountType::Savings).currency(Currency::USD).await.unwrap();
     client.deposit("s", usd(1_000)).await.unwrap();
 
     let call = client.withdraw("s", usd(5_000)).request_id("r".parse().unwrap());
     let error = call.clone().await.unwrap_err();
-    let Error::InsufficientFunds { account_id, requested, available, balance, replayed: false } = &error
+    let Error::Rejected {
+        rejection: Rejection::InsufficientFunds { account_id, requested, available, balance },
+        replayed: false,
+    } = &error
     else {
         panic!("{error:?}");
     };
@@ -165,7 +171,8 @@ async fn rejections_are_typed() {
     client.freeze_account("frozen").await.unwrap();
     client.create_account("full", AccountType::Savings).currency(Currency::USD).await.unwrap();
     for _ in 0..2 {
-        let largest = (0..512).fold(client.batch(), |batch, _| batch.deposit("full", usd(1 << 53)));
+        let largest =
+            (0..512).fold(client.batch(), |batch, _| batch.add(client.deposit("full", usd(1 << 53))));
         largest.await.unwrap();
     }
 
@@ -195,13 +202,13 @@ async fn rejections_are_typed() {
 
 /// The bug: a token of 15 KB was answered with HTTP 431, and the caller was told that the outcome is unknown.
 #[tokio::test]
-async fn a_token_that_is_too_large_for_the_server_leaves_no_doubt() {
+async fn a_token_too_large_for_the_server_has_a_known_outcome() {
     let server = Server::start();
     for (bytes, says) in [(20_000, "server.header_bytes_max"), (40_000, "431")] {
         let client = BankClient::builder(server.endpoint()).token("x".repeat(bytes)).connect().await.unwrap();
         for error in [
             client.deposit("a", usd(1)).await.unwrap_err(),
-            client.batch().deposit("a", usd(1)).await.unwrap_err(),
+            client.batch().add(client.deposit("a", usd(1))).await.unwrap_err(),
         ] {
             assert!(matches!(error, Error::RequestTooLarge { .. }), "{bytes}: {error:?}");
             assert!(error.to_string().contains(says) && !error.outcome_unknown(), "{bytes}: {error}");

@@ -128,7 +128,7 @@ fn a_command_that_failed_keeps_its_exit_code_when_its_results_are_lost() {
 
 /// `| head -1`: what was read was right, and the rest is missed by nobody but told of.
 #[test]
-fn a_reader_may_leave_early() {
+fn a_reader_may_close_the_pipe_early() {
     let server = Server::start();
     run(&server, "create 123 --currency USD");
     let (line, count) = (format!("{}\n", "x".repeat(200)), 600);
@@ -176,7 +176,7 @@ fn files_as_large_as_they_may_be_are_no_usage_error() {
 
 /// A description is anybody's text: it neither steers the terminal nor hides in it, and JSON says what it is.
 #[test]
-fn text_that_deceives_is_shown_for_what_it_is() {
+fn deceptive_text_is_escaped() {
     let server = Server::start();
     run(&server, "create 123 --currency USD --label note=a\u{2066}b");
     let description = "rent\u{202e}\u{200b}\u{feff}\u{e0041}é";

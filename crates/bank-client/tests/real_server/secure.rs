@@ -292,7 +292,7 @@ async fn the_library_shows_a_certificate_and_renews_its_token() {
 
 /// The next attempt is denied without a look at what the first one did.
 #[tokio::test]
-async fn a_batch_that_is_denied_after_its_answer_was_lost_has_an_unknown_outcome() {
+async fn a_batch_that_is_denied_after_its_reply_was_lost_has_an_unknown_outcome() {
     let shell = Shell::new();
     shell.prints("bank keygen k");
     let server = Server::run(&mut shell.line(&format!("exec bank-server {JWT}.jwks_file=k.jwks.json")));
@@ -315,7 +315,7 @@ async fn a_batch_that_is_denied_after_its_answer_was_lost_has_an_unknown_outcome
             .await
             .unwrap();
         proxy.cut([Cut::AfterTheEffect]);
-        let batch = client.batch().deposit("a", amount).deposit("a", amount);
+        let batch = client.batch().add(client.deposit("a", amount)).add(client.deposit("a", amount));
         let batch = if atomic { batch.atomic() } else { batch };
         let results = batch.clone().await.unwrap();
         for (result, operation) in results.iter().zip(batch.operations()) {
@@ -325,7 +325,8 @@ async fn a_batch_that_is_denied_after_its_answer_was_lost_has_an_unknown_outcome
         }
         assert_eq!(writer.account("a").await.unwrap().version, version);
         // Nothing is in doubt for a client that is denied from the start.
-        let results = client.batch().deposit("a", amount).deposit("a", amount).await.unwrap();
+        let results =
+            client.batch().add(client.deposit("a", amount)).add(client.deposit("a", amount)).await.unwrap();
         let is_denied = |error: &Error| matches!(error, Error::PermissionDenied { .. });
         assert!(results.iter().all(|result| result.as_ref().is_err_and(is_denied)), "{results:?}");
     }

@@ -26,8 +26,10 @@ const SOON: [&str; 4] = ["--set", "watch.poll_interval_ms=50", "--set", "watch.h
 
 /// A client that connects anew at once, and takes a connection for dead that is silent for seconds.
 fn client(endpoint: &str) -> BankClient {
-    let retry = RetryPolicy::default().attempts_max(1_000).backoff_max(Duration::from_millis(100));
-    let builder = BankClient::builder(endpoint).retry(retry.budget_tokens(1_000_000));
+    let backoff_max = Duration::from_millis(100);
+    let retry =
+        RetryPolicy { attempts_max: 1_000, backoff_max, budget_tokens: 1_000_000, ..Default::default() };
+    let builder = BankClient::builder(endpoint).retry(retry);
     builder.timeout(Duration::from_secs(3)).connect_lazy().unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bank_client::{BankClient, Error, StreamExt as _, TokenError};
+use bank_client::{BankClient, Error, Rejection, StreamExt as _, TokenError};
 use bank_proto::v1;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request};
@@ -102,7 +102,10 @@ async fn callers_see_their_own_accounts_and_administration_sees_all() {
     // Another's account is as one that does not exist, and so is its owner's name.
     for account_id in ["bob-1", "nobody"] {
         let error = alice.watch(account_id).stream().next().await.unwrap().unwrap_err();
-        assert!(matches!(error, Error::AccountNotFound { .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }),
+            "{error:?}"
+        );
         assert_eq!(error.to_string(), format!("account {account_id} does not exist"));
     }
     let error = alice.watch_all().owner("bob").stream().next().await.unwrap().unwrap_err();

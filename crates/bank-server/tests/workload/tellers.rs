@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bank_client::{AccountType, BankClient, Currency, Error, Money, Receipt, RetryPolicy, Route};
+use bank_client::{AccountType, BankClient, Currency, Error, Money, Receipt, Rejection, RetryPolicy, Route};
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -215,7 +215,7 @@ fn failed(action: &Action, error: Error) -> Outcome {
         matches!(action, Action::GetBalance { .. } | Action::GetAccount { .. } | Action::ListAccounts);
     let reason = error.to_string();
     match error {
-        Error::InsufficientFunds { balance, available, .. } => {
+        Error::Rejected { rejection: Rejection::InsufficientFunds { balance, available, .. }, .. } => {
             Outcome::Rejected { balance: balance.minor_units, available: available.minor_units }
         }
         error if is_read && error.is_retryable() => Outcome::Unread(reason),

@@ -61,7 +61,6 @@ use crate::{
     args::{self, Global},
     connect,
     failure::{Exit, Failure},
-    json::Json as _,
     output::Output,
     progress,
 };

@@ -67,6 +67,36 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Online(Online),
+    /// Generate a key to sign tokens with, and the key set to verify them with
+    ///
+    /// Writes NAME.pem, which only its owner can read, and NAME.jwks.json for the server. Existing files are not
+    /// overwritten.
+    #[command(after_help = "Examples:\n  bank keygen bank-key")]
+    Keygen(Keygen),
+    /// Issue a token for development and tests
+    ///
+    /// Prints only the token.
+    #[command(after_help = "\
+Examples:
+  bank token --signing-key bank-key.pem --issuer dev --audience bank --subject alice --scope bank.read
+  bank token --secret-file secret --issuer dev --audience bank --subject root --scope bank.read,bank.admin --expires-in 8h > token")]
+    Token(Token),
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  bank completions bash > ~/.local/share/bash-completion/completions/bank
+  bank completions zsh > ~/.zfunc/_bank")]
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Commands that call the bank.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Online {
     /// Open an account
     #[command(after_help = "\
 Examples:
@@ -227,29 +257,6 @@ Examples:
     /// run again. If account 123 is not the demo's, the demo opens a new account instead.
     #[command(after_help = "Examples:\n  bank demo\n  bank demo --server http://bank.example.com:50051")]
     Demo,
-    /// Generate a key to sign tokens with, and the key set to verify them with
-    ///
-    /// Writes NAME.pem, which only its owner can read, and NAME.jwks.json for the server. Existing files are not
-    /// overwritten.
-    #[command(after_help = "Examples:\n  bank keygen bank-key")]
-    Keygen(Keygen),
-    /// Issue a token for development and tests
-    ///
-    /// Prints only the token.
-    #[command(after_help = "\
-Examples:
-  bank token --signing-key bank-key.pem --issuer dev --audience bank --subject alice --scope bank.read
-  bank token --secret-file secret --issuer dev --audience bank --subject root --scope bank.read,bank.admin --expires-in 8h > token")]
-    Token(Token),
-    /// Print completions for a shell
-    #[command(after_help = "\
-Examples:
-  bank completions bash > ~/.local/share/bash-completion/completions/bank
-  bank completions zsh > ~/.zfunc/_bank")]
-    Completions {
-        /// Shell
-        shell: clap_complete::Shell,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -1,20 +1,19 @@
 //! `bank export` and `bank import`.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    future::ready,
     path::Path,
     sync::{Arc, OnceLock},
 };
 
-use bank_client::{
-    BackupCounts, BankClient, Error, ExportNews, ExportSummary, ImportNews, TryStreamExt as _,
+use bank_client::{BankClient, ExportNews, ImportNews, StreamExt as _, TryStreamExt as _, json::Json as _};
+use tokio::{
+    fs::File,
+    io::{self, AsyncRead},
 };
-use futures::stream::{self, Stream};
-use indicatif::ProgressBar;
-use tokio::task::spawn_blocking;
+use tokio_util::io::ReaderStream;
 
-use crate::{failure::Failure, files, json::Json as _, output::Output, progress, table};
+use crate::{failure::Failure, files, output::Output, progress, table};
 
 /// How much of a file is read at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -22,23 +21,39 @@ const READ_BYTES: usize = 256 * 1024;
 const STANDARD: &str = "-";
 
 pub(crate) async fn export(client: &BankClient, path: &Path, output: &mut Output) -> Result<(), Failure> {
-    let is_standard = path == Path::new(STANDARD);
-    let bar = progress::bar(None, "{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
-    let written = if is_standard {
-        write(client, &bar, |data| {
-            output.bytes(data);
-            output.ensure_written()
-        })
-        .await
-    } else {
-        write_file(client, &bar, path).await
+    let mut file = match path {
+        path if path == Path::new(STANDARD) => None,
+        path => Some(files::Unfinished::create(path)?),
     };
-    bar.finish_and_clear();
-    let summary = written?;
-    if is_standard {
-        output.note(&table::counts("exported", &summary.counts).to_string());
-    } else {
-        output.result(summary.json(), table::counts("Exported", &summary.counts));
+    let bar = &progress::bar(None, "{wide_bar} {human_pos}/{human_len} accounts, {msg} entries, {elapsed}");
+    let summary = progress::follow(bar, client.export_bank().map_err(Failure::from), |news| {
+        match (news, &mut file) {
+            (ExportNews::Data(data), Some(file)) => file.write(&data)?,
+            (ExportNews::Data(data), None) => {
+                output.bytes(&data);
+                output.ensure_written()?;
+            }
+            (ExportNews::Progress(progress), _) => {
+                if let Some(total) = progress.accounts_total {
+                    bar.set_length(total.max(progress.accounts));
+                }
+                bar.set_position(progress.accounts);
+                bar.set_message(progress.entries.to_string());
+            }
+            (ExportNews::Summary(summary), _) => return Ok(Some(summary)),
+            // From a newer server.
+            _ => {}
+        }
+        Ok(None)
+    });
+    let summary = summary.await?;
+    let counts = |done| table::counts(done, summary.accounts, summary.entries, summary.requests);
+    match file {
+        Some(file) => {
+            file.finish()?;
+            output.result(summary.json(), counts("Exported"));
+        }
+        None => output.note(&counts("exported").to_string()),
     }
     if !summary.of_one_instant {
         output.note(
@@ -49,102 +64,41 @@ pub(crate) async fn export(client: &BankClient, path: &Path, output: &mut Output
     Ok(())
 }
 
-async fn write_file(client: &BankClient, bar: &ProgressBar, path: &Path) -> Result<ExportSummary, Failure> {
-    let mut file = files::Unfinished::create(path)?;
-    let summary = write(client, bar, |data| file.write(data)).await?;
-    file.finish()?;
-    Ok(summary)
-}
-
-/// Passes the contents of the export file to `write`, piece by piece.
-async fn write(
-    client: &BankClient,
-    bar: &ProgressBar,
-    mut write: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<ExportSummary, Failure> {
-    let mut news = client.export_bank();
-    while let Some(news) = news.try_next().await? {
-        match news {
-            ExportNews::Data(data) => write(&data)?,
-            ExportNews::Progress(progress) => {
-                if let Some(total) = progress.accounts_total {
-                    bar.set_length(total.max(progress.counts.accounts));
-                }
-                bar.set_position(progress.counts.accounts);
-                bar.set_message(progress.counts.entries.to_string());
-            }
-            ExportNews::Summary(summary) => return Ok(summary),
-            // From a newer server.
-            _ => {}
-        }
-    }
-    Err(Error::InvalidReply { problem: "the export has no summary".to_owned() }.into())
-}
-
 pub(crate) async fn import(client: &BankClient, path: &Path, output: &mut Output) -> Result<(), Failure> {
     let unreadable = |error| Failure::unreadable(path, &error);
-    let (reader, length): (Box<dyn Read + Send>, _) = if path == Path::new(STANDARD) {
+    let (reader, length): (Box<dyn AsyncRead + Send + Unpin>, _) = if path == Path::new(STANDARD) {
         (Box::new(io::stdin()), None)
     } else {
-        let file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
+        let file = File::open(path).await.map_err(unreadable)?;
+        let length = file.metadata().await.map_err(unreadable)?.len();
         (Box::new(file), Some(length))
     };
-    let bar =
-        progress::bar(length, "{wide_bar} {binary_bytes}/{binary_total_bytes}, {msg} entries, {elapsed}");
+    // The bank rejects the file that an error truncates; the error is the cause.
     let failed = Arc::new(OnceLock::new());
-    let imported = read(client, &bar, pieces(reader, Arc::clone(&failed))).await;
-    bar.finish_and_clear();
-    if let Some(error) = Arc::into_inner(failed).and_then(OnceLock::into_inner) {
-        return Err(unreadable(error));
-    }
-    let counts = imported?;
-    output.result(counts.json(), table::counts("Imported", &counts));
-    Ok(())
-}
-
-/// The contents of a file piece by piece, up to its end or the first error.
-fn pieces(
-    reader: Box<dyn Read + Send>,
-    failed: Arc<OnceLock<io::Error>>,
-) -> impl Stream<Item = Vec<u8>> + Send + 'static {
-    stream::unfold((reader, failed), |(mut reader, failed)| async move {
-        let read = spawn_blocking(move || {
-            let mut piece = vec![0; READ_BYTES];
-            let read = reader.read(&mut piece);
-            read.map(|length| {
-                piece.truncate(length);
-                (piece, reader)
-            })
+    let pieces = ReaderStream::with_capacity(reader, READ_BYTES)
+        .scan(Arc::clone(&failed), |failed, piece| {
+            ready(piece.map(Vec::from).map_err(|error| failed.set(error)).ok())
         });
-        match read.await.map_err(io::Error::other).flatten() {
-            Ok((piece, _)) if piece.is_empty() => None,
-            Ok((piece, reader)) => Some((piece, (reader, failed))),
-            Err(error) => {
-                // The bank refuses the truncated file; this is the cause.
-                let _ = failed.set(error);
-                None
-            }
-        }
-    })
-}
-
-async fn read(
-    client: &BankClient,
-    bar: &ProgressBar,
-    file: impl Stream<Item = Vec<u8>> + Send + 'static,
-) -> Result<BackupCounts, Failure> {
-    let mut news = client.import_bank(file);
-    while let Some(news) = news.try_next().await.map_err(Failure::import)? {
+    let bar =
+        &progress::bar(length, "{wide_bar} {binary_bytes}/{binary_total_bytes}, {msg} entries, {elapsed}");
+    let summary = progress::follow(bar, client.import_bank(pieces).map_err(Failure::import), |news| {
         match news {
             ImportNews::Progress(progress) => {
                 bar.set_position(progress.bytes);
-                bar.set_message(progress.counts.entries.to_string());
+                bar.set_message(progress.entries.to_string());
             }
-            ImportNews::Summary(counts) => return Ok(counts),
+            ImportNews::Summary(summary) => return Ok(Some(summary)),
             // From a newer server.
             _ => {}
         }
+        Ok(None)
+    });
+    let summary = summary.await;
+    if let Some(error) = Arc::into_inner(failed).and_then(OnceLock::into_inner) {
+        return Err(unreadable(error));
     }
-    Err(Failure::import(Error::InvalidReply { problem: "the import has no summary".to_owned() }))
+    let summary = summary?;
+    let counts = table::counts("Imported", summary.accounts, summary.entries, summary.requests);
+    output.result(summary.json(), counts);
+    Ok(())
 }

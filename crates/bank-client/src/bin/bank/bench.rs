@@ -15,30 +15,33 @@ mod report;
 
 use std::sync::Arc;
 
-use bank_client::RetryPolicy;
+use bank_client::{BankClient, RetryPolicy};
 
 use self::{limits::Limits, load::Load};
 use crate::{
     args::{self, Global, Op},
-    connect::{self, connect},
+    connect,
     failure::Failure,
-    json::Json as _,
     output::Output,
 };
 
-pub(crate) async fn run(global: &Global, args: args::Bench, output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    client: &BankClient,
+    global: &Global,
+    args: args::Bench,
+    output: &mut Output,
+) -> Result<(), Failure> {
     if matches!(args.op, Op::Transfer | Op::Mixed) && args.accounts < 2 {
         return Err(Failure::incomplete("--op transfer or mixed", "--accounts 2 or more"));
     }
     if matches!(args.op, Op::Balance | Op::Mixed) && args.batch > 1 {
         return Err(Failure::incomplete("--batch", "--op deposit, withdraw or transfer"));
     }
-    let client = connect(global).await?;
     let limits = Limits::of(&client.server_info().await?.limits, &args)?;
     if let Some(setting) = args.rate.and_then(|rate| limits.exceeded_by(rate)) {
         output.note(&format!("--rate exceeds {setting}: the server will reject the excess"));
     }
-    prepare::accounts(&client, &limits, &args).await?;
+    prepare::accounts(client, &limits, &args).await?;
     // One client for each connection: otherwise calls would rotate over all of them.
     let mut clients = Vec::with_capacity(args.connections.into());
     for _ in 0..args.connections {

@@ -2,99 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use bank_client::{BankClient, Call, Money, Receipt, Route, TransactionId, methods};
+use bank_client::{BankClient, Call, Money, Receipt, Route, TransactionId, json::Json as _, methods};
 use clap::CommandFactory as _;
 use serde_json::json;
 
 use crate::{
     apply,
-    args::{self, ChangeState, Cli, Command},
+    args::{self, ChangeState, Cli, Command, Global, Online},
     audit, backup, bench,
     connect::connect,
     demo,
     failure::{Exit, Failure},
-    json::Json as _,
     keys,
     output::Output,
     table, watch,
 };
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
-    let global = &cli.global;
     match cli.command {
-        Command::Create(args) => create(&connect(global).await?, args, output).await,
-        Command::Show { account } => {
-            let account = connect(global).await?.account(&account).await?;
-            output.result(account.json(), table::account(&account));
-            Ok(())
-        }
-        Command::Balance(args) => {
-            let client = connect(global).await?;
-            let as_of = args.as_of.map(|as_of| args.zone.until(&as_of)).transpose()?;
-            let balance = with(client.balance(&args.account), as_of, Call::as_of).await?;
-            output.result(balance.json(), &balance.message);
-            Ok(())
-        }
-        Command::Deposit(args) => {
-            let client = connect(global).await?;
-            let amount = args.amount.resolve(&client, &args.account).await?;
-            let call = args.description.apply(client.deposit(&args.account, amount));
-            change(call, &args.mutation, output).await
-        }
-        Command::Withdraw(args) => {
-            let client = connect(global).await?;
-            let amount = args.amount.resolve(&client, &args.account).await?;
-            let call = args.description.apply(client.withdraw(&args.account, amount));
-            change(call, &args.mutation, output).await
-        }
-        Command::Transfer(args) => {
-            let client = connect(global).await?;
-            let amount = args.amount.resolve(&client, &args.from).await?;
-            let route = Route { from: &args.from, to: &args.to };
-            let call = args.description.apply(client.transfer(route, amount));
-            change(call, &args.mutation, output).await
-        }
-        Command::Interest(args) => interest(&connect(global).await?, args, output).await,
-        Command::History(args) => history(&connect(global).await?, args, output).await,
-        Command::Accounts(args) => accounts(&connect(global).await?, args, output).await,
-        Command::Transaction { transaction } => {
-            let call = connect(global).await?.transaction(TransactionId::from(transaction));
-            let transaction = call.await?;
-            output.result(transaction.json(), table::transaction(&transaction));
-            Ok(())
-        }
-        Command::Overdraft(args) => {
-            let client = connect(global).await?;
-            let limit = args.limit.resolve(&client, &args.account).await?;
-            change(client.set_overdraft_limit(&args.account, limit), &args.mutation, output).await
-        }
-        Command::Freeze(args) => {
-            change_state(connect(global).await?.freeze_account(&args.account), &args, output).await
-        }
-        Command::Unfreeze(args) => {
-            change_state(connect(global).await?.unfreeze_account(&args.account), &args, output).await
-        }
-        Command::Close(args) => {
-            change_state(connect(global).await?.close_account(&args.account), &args, output).await
-        }
-        Command::Info => {
-            let info = connect(global).await?.server_info().await?;
-            output.result(info.json(), table::server_info(&info));
-            Ok(())
-        }
-        Command::Apply(args) => apply::run(&connect(global).await?, global, args, output).await,
-        Command::Audit { account } => audit::run(&connect(global).await?, account, output).await,
-        Command::Export { file } => backup::export(&connect(global).await?, &file, output).await,
-        Command::Import { file } => backup::import(&connect(global).await?, &file, output).await,
-        Command::Watch(args) => watch::run(&connect(global).await?, args, output).await,
-        Command::Bench(args) => bench::run(global, args, output).await,
-        Command::Health => {
-            connect(global).await?.health().await?;
-            // As `grpc.health.v1` spells it.
-            output.result(json!({"status": "SERVING"}), "serving");
-            Ok(())
-        }
-        Command::Demo => demo::run(&connect(global).await?, output).await,
+        Command::Online(command) => call(&connect(&cli.global).await?, &cli.global, command, output).await,
         Command::Keygen(args) => keys::keygen(&args, output),
         Command::Token(args) => keys::token(&args, output),
         Command::Completions { shell } => {
@@ -104,6 +30,77 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+async fn call(
+    client: &BankClient,
+    global: &Global,
+    command: Online,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    match command {
+        Online::Create(args) => return create(client, args, output).await,
+        Online::Show { account } => {
+            let account = client.account(&account).await?;
+            output.result(account.json(), table::account(&account));
+        }
+        Online::Balance(args) => {
+            let as_of = args.as_of.map(|as_of| args.zone.until(&as_of)).transpose()?;
+            let balance = with(client.balance(&args.account), as_of, Call::as_of).await?;
+            output.result(balance.json(), &balance.message);
+        }
+        Online::Deposit(args) => {
+            let amount = args.amount.resolve(client, &args.account).await?;
+            let call = args.description.apply(client.deposit(&args.account, amount));
+            return change(call, &args.mutation, output).await;
+        }
+        Online::Withdraw(args) => {
+            let amount = args.amount.resolve(client, &args.account).await?;
+            let call = args.description.apply(client.withdraw(&args.account, amount));
+            return change(call, &args.mutation, output).await;
+        }
+        Online::Transfer(args) => {
+            let amount = args.amount.resolve(client, &args.from).await?;
+            let route = Route { from: &args.from, to: &args.to };
+            let call = args.description.apply(client.transfer(route, amount));
+            return change(call, &args.mutation, output).await;
+        }
+        Online::Interest(args) => return interest(client, args, output).await,
+        Online::History(args) => return history(client, args, output).await,
+        Online::Accounts(args) => return accounts(client, args, output).await,
+        Online::Transaction { transaction } => {
+            let transaction = client.transaction(TransactionId::from(transaction)).await?;
+            output.result(transaction.json(), table::transaction(&transaction));
+        }
+        Online::Overdraft(args) => {
+            let limit = args.limit.resolve(client, &args.account).await?;
+            return change(client.set_overdraft_limit(&args.account, limit), &args.mutation, output).await;
+        }
+        Online::Freeze(args) => {
+            return change_state(client.freeze_account(&args.account), &args, output).await;
+        }
+        Online::Unfreeze(args) => {
+            return change_state(client.unfreeze_account(&args.account), &args, output).await;
+        }
+        Online::Close(args) => return change_state(client.close_account(&args.account), &args, output).await,
+        Online::Info => {
+            let info = client.server_info().await?;
+            output.result(info.json(), table::server_info(&info));
+        }
+        Online::Apply(args) => return apply::run(client, global, args, output).await,
+        Online::Audit { account } => return audit::run(client, account, output).await,
+        Online::Export { file } => return backup::export(client, &file, output).await,
+        Online::Import { file } => return backup::import(client, &file, output).await,
+        Online::Watch(args) => return watch::run(client, args, output).await,
+        Online::Bench(args) => return bench::run(client, global, args, output).await,
+        Online::Health => {
+            client.health().await?;
+            // As `grpc.health.v1` spells it.
+            output.result(json!({"status": "SERVING"}), "serving");
+        }
+        Online::Demo => return demo::run(client, output).await,
+    }
+    Ok(())
 }
 
 async fn create(client: &BankClient, args: args::Create, output: &mut Output) -> Result<(), Failure> {

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bank_client::{
     AccountReceipt, AccountType, Balance, BankClient, Currency, Error, InterestReceipt, Money, Receipt,
-    RequestId,
+    Rejection, RequestId, json::Json as _,
 };
 use uuid::Uuid;
 
-use crate::{failure::Failure, json::Json as _, output::Output};
+use crate::{failure::Failure, output::Output};
 
 const ACCOUNT: &str = "123";
 const DEPOSIT: Money = Money { currency: Currency::USD, minor_units: 100_000 };
@@ -69,7 +69,10 @@ async fn session(client: &BankClient, account: &str) -> Result<Answers, Error> {
     let deposit = client.deposit(account, DEPOSIT).request_id(request_id("deposit")).await?;
     if deposit.balance != DEPOSIT {
         // Another payment came in between, or the bank has forgotten the deposit of an earlier session.
-        return Err(Error::AccountAlreadyExists { account_id: deposit.account_id, replayed: false });
+        return Err(Error::Rejected {
+            rejection: Rejection::AccountAlreadyExists { account_id: deposit.account_id },
+            replayed: false,
+        });
     }
     let balance = client.balance(account).as_of(deposit.entry.created_at).await?;
     if !deposit.replayed {

@@ -4,7 +4,7 @@
 
 use std::{fmt, io, path::Path};
 
-use bank_client::{Error, InvalidMoney, RequestId};
+use bank_client::{Error, InvalidMoney, Rejection, RequestId};
 
 use crate::text::Text;
 
@@ -167,7 +167,7 @@ fn exit_of_io(error: &io::Error) -> Exit {
 
 pub(crate) fn exit(error: &Error) -> Exit {
     match error {
-        Error::AccountNotFound { .. }
+        Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }
         | Error::AccountDidNotExist { .. }
         | Error::TransactionNotFound { .. } => Exit::NotFound,
         Error::InvalidArgument { .. } | Error::BackupDamaged { .. } | Error::RequestTooLarge { .. } => {
@@ -206,24 +206,11 @@ fn hint(error: &Error) -> Option<String> {
         | Error::Overloaded { retry_after: Some(after), .. } => format!("try again in {after:?}"),
         Error::Overloaded { .. } | Error::ConnectionLost { .. } => "try again".to_owned(),
         Error::DeadlineExceeded { .. } => "try again, or allow more time with --timeout".to_owned(),
-        Error::AccountNotFound { account_id, .. } => {
-            format!("list accounts with `bank accounts`, or open this one with `bank create {account_id}`")
-        }
         Error::AccountDidNotExist { account_id, .. } => {
             format!("`bank show {account_id}` shows when it was opened")
         }
         Error::TransactionNotFound { .. } => "`bank history` lists the transactions of an account".to_owned(),
-        Error::AccountAlreadyExists { account_id, .. } => {
-            format!("choose another id, or see the account with `bank show {account_id}`")
-        }
-        Error::AccountFrozen { account_id, .. } => format!("unfreeze it with `bank unfreeze {account_id}`"),
-        Error::CurrencyMismatch { .. } => {
-            "use the currency of the account; both accounts of a transfer must have the same currency"
-                .to_owned()
-        }
-        Error::BalanceNotZero { account_id, .. } => {
-            format!("bring it to zero with `bank transfer` or `bank withdraw {account_id}`")
-        }
+        Error::Rejected { rejection, .. } => return rejection_hint(rejection),
         Error::Unauthenticated { .. } => "pass a token with --token-file; `bank token` issues one".to_owned(),
         Error::EntriesLost { account_id, .. } => {
             format!("see what remains with `bank history {account_id}`; --from-start starts over")
@@ -233,6 +220,26 @@ fn hint(error: &Error) -> Option<String> {
             "choose another --request-id, or omit it to get a new one".to_owned()
         }
         Error::InvalidArgument { .. } => "see the command's --help".to_owned(),
+        _ => return None,
+    })
+}
+
+fn rejection_hint(rejection: &Rejection) -> Option<String> {
+    Some(match rejection {
+        Rejection::AccountNotFound { account_id } => {
+            format!("list accounts with `bank accounts`, or open this one with `bank create {account_id}`")
+        }
+        Rejection::AccountAlreadyExists { account_id } => {
+            format!("choose another id, or see the account with `bank show {account_id}`")
+        }
+        Rejection::AccountFrozen { account_id } => format!("unfreeze it with `bank unfreeze {account_id}`"),
+        Rejection::CurrencyMismatch { .. } => {
+            "use the currency of the account; both accounts of a transfer must have the same currency"
+                .to_owned()
+        }
+        Rejection::BalanceNotZero { account_id, .. } => {
+            format!("bring it to zero with `bank transfer` or `bank withdraw {account_id}`")
+        }
         _ => return None,
     })
 }

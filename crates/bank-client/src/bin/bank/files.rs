@@ -3,9 +3,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,17 +20,12 @@ pub(crate) const PUBLIC: u32 = 0o644;
 
 /// Creates a file with these contents. After an error there is no file.
 pub(crate) fn write(path: &Path, mode: u32, contents: &[u8]) -> Result<(), Failure> {
-    let unwritable = |error| Failure::unwritable(path, &error);
-    // This opens neither an existing file nor a link, not even a dangling one.
-    let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let mut file = created.map_err(unwritable)?;
-    file.write_all(contents).and_then(|()| file.sync_all()).map_err(|error| {
-        let _ = fs::remove_file(path);
-        unwritable(error)
-    })
+    let mut file = Unfinished::with_mode(path, mode)?;
+    file.write(contents)?;
+    file.finish()
 }
 
-/// A private file that gets its name once it is complete and on the disk. Until then it has a temporary name in the
+/// A file that gets its name once it is complete and on the disk. Until then it has a temporary name in the
 /// same directory; it is deleted if it is dropped.
 pub(crate) struct Unfinished<'a> {
     path: &'a Path,
@@ -38,14 +33,21 @@ pub(crate) struct Unfinished<'a> {
 }
 
 impl<'a> Unfinished<'a> {
+    /// A private file.
     pub(crate) fn create(path: &'a Path) -> Result<Self, Failure> {
+        Self::with_mode(path, PRIVATE)
+    }
+
+    fn with_mode(path: &'a Path, mode: u32) -> Result<Self, Failure> {
         // Fail before the work is done, not after it.
         if path.symlink_metadata().is_ok() {
             return Err(Failure::unwritable(path, &io::ErrorKind::AlreadyExists.into()));
         }
         let mut prefix = path.file_name().map(OsString::from).unwrap_or_default();
         prefix.push(".unfinished-");
-        let file = tempfile::Builder::new().prefix(&prefix).tempfile_in(directory(path));
+        let mut builder = tempfile::Builder::new();
+        let file =
+            builder.permissions(Permissions::from_mode(mode)).prefix(&prefix).tempfile_in(directory(path));
         Ok(Self { path, file: file.map_err(|error| Failure::unwritable(path, &error))? })
     }
 

@@ -10,7 +10,6 @@ mod connect;
 mod demo;
 mod failure;
 mod files;
-mod json;
 mod keys;
 mod output;
 mod progress;

@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use bank_client::{TryStreamExt as _, WatchNews};
+use bank_client::{TryStreamExt as _, WatchNews, json::Json};
 use bank_domain::{redacted, visible};
 use futures::stream::BoxStream;
 use serde::Serialize;
@@ -19,7 +19,6 @@ use serde_json::json;
 use crate::{
     args::{Format, Limit, Mutation},
     failure::{self, Exit, Failure},
-    json::Json,
     table::{self, Row},
     text::Text,
 };

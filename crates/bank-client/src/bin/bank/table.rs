@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_client::{
-    Account, AuditBooks, AuditFinding, AuditSummary, BackupCounts, Compounding, Entry, InterestBreakdown,
-    ServerInfo, Transaction,
+    Account, AuditBooks, AuditFinding, AuditSummary, Compounding, Entry, InterestBreakdown, ServerInfo,
+    Transaction,
 };
 use bank_domain::visible;
 use comfy_table::{
@@ -170,8 +170,7 @@ pub(crate) fn audit(summary: &AuditSummary) -> Text {
 }
 
 /// What an export or import file contains.
-pub(crate) fn counts(done: &str, counts: &BackupCounts) -> Text {
-    let BackupCounts { accounts, entries, requests } = counts;
+pub(crate) fn counts(done: &str, accounts: u64, entries: u64, requests: u64) -> Text {
     format!("{done} {accounts} accounts with {entries} entries, and {requests} request records").into()
 }
 

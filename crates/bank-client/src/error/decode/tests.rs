@@ -100,7 +100,7 @@ fn rejections_carry_their_values() {
 fn a_replayed_rejection_says_so() {
     let metadata = [("account_id", "123"), ("replayed", "true")];
     let error = decode(status(Code::FailedPrecondition, "ACCOUNT_FROZEN", &metadata));
-    assert!(matches!(error, Error::AccountFrozen { replayed: true, .. }));
+    assert!(matches!(error, Error::Rejected { rejection: Rejection::AccountFrozen { .. }, replayed: true }));
     assert!(error.replayed());
 }
 
@@ -122,7 +122,7 @@ fn every_violation_arrives() {
 }
 
 #[test]
-fn what_is_worth_repeating_says_when() {
+fn retryable_errors_carry_the_pause() {
     let later = |details: &mut ErrorDetails| {
         details.set_retry_info(Some(Duration::from_millis(250)));
     };
@@ -175,7 +175,7 @@ fn faults_of_the_server_are_told_apart() {
 /// A status without the bank's `ErrorInfo` is from the way there or back: the call may have been
 /// carried out.
 #[test]
-fn what_the_bank_did_not_say_is_a_lost_connection() {
+fn statuses_without_error_info_are_lost_connections() {
     for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled, Code::ResourceExhausted] {
         let error = decode(Status::new(code, "h2 protocol error"));
         assert!(matches!(error, Error::ConnectionLost { .. }), "{code:?} {error:?}");
@@ -186,7 +186,7 @@ fn what_the_bank_did_not_say_is_a_lost_connection() {
 }
 
 #[test]
-fn what_is_not_understood_is_kept() {
+fn unknown_errors_are_kept() {
     // An amount that is missing is not taken as zero.
     let metadata = [("account_id", "123"), ("currency_code", "USD")];
     let error = decode(status(Code::FailedPrecondition, "INSUFFICIENT_FUNDS", &metadata));

@@ -72,7 +72,7 @@ fn a_run_that_is_killed_again_and_again_is_finished_by_the_next_and_the_totals_a
 }
 
 #[test]
-fn a_run_that_is_interrupted_says_how_far_it_came() {
+fn an_interrupted_run_reports_its_progress() {
     let scene = Scene::new();
     scene.write("f.csv", &long_file());
     let process = scene.begin();
@@ -119,7 +119,7 @@ fn a_run_stops_at_once_when_its_results_cannot_be_recorded() {
 }
 
 #[test]
-fn a_run_without_its_bank_says_what_was_not_done() {
+fn a_run_without_a_bank_reports_what_was_not_attempted() {
     let mut scene = Scene::new();
     scene.write("f.csv", &long_file());
     let process = scene.begin();

@@ -45,7 +45,7 @@ deposit,a
 
 /// They were reported as `Lines 0`, with exit code 0.
 #[test]
-fn what_is_no_file_of_operations_is_an_error_of_its_first_line() {
+fn other_files_are_rejected_at_their_first_line() {
     let scene = Scene::new();
     for (contents, what) in [
         ("", "line 1: the file is empty; expected a CSV header"),

@@ -30,7 +30,7 @@ error: 1 line was rejected
 ";
 
 #[test]
-fn a_file_is_applied_once_and_told_line_by_line() {
+fn a_file_is_applied_once_and_reported_line_by_line() {
     let scene = Scene::new();
     let output = scene.apply(CSV, &["--batch", "3"]);
     assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), (SUMMARY, REJECTED));
@@ -159,7 +159,7 @@ fn a_run_needs_a_name_unless_every_line_has_its_own_request_id() {
 }
 
 #[test]
-fn results_of_another_run_file_or_bank_are_not_taken() {
+fn results_files_of_another_run_file_or_bank_are_rejected() {
     let scene = Scene::new();
     let file = deposits(&["1"]);
     assert!(scene.apply(&file, &["--results", "r.jsonl"]).status.success());

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bank_client::{AccountId, Done, EntryKind, Error, Money, RequestId, Results, Timestamp};
+use bank_client::{AccountId, BriefReceipt, Done, EntryKind, Error, Money, RequestId, Results, Timestamp};
 
 use super::{
     instruction::entry_kind,
-    journal::{Caller, Pending, Rejection, Sent},
+    journal::{Caller, Cause, Pending, Sent, State},
     lines::Line,
-    plan::{Action, Step},
+    plan::Step,
 };
 
 /// How much earlier than its sending an entry may be dated. Clocks differ by far less.
@@ -21,7 +21,7 @@ pub(super) trait Bank {
     /// Sends the lines, all or none if `atomic`. An error means that none of them was carried out.
     async fn send(&self, batch: &[(&Line, &RequestId)], atomic: bool) -> Result<Results, Error>;
     /// Looks for the entry that an operation has made.
-    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<Found>, Error>;
+    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<BriefReceipt>, Error>;
     /// Called with the number of lines that have been settled since the last call.
     fn progress(&self, lines: usize);
 }
@@ -46,14 +46,6 @@ pub(super) struct Wanted<'a> {
     pub(super) counterparty: Option<&'a AccountId>,
     /// The earliest time that it can have.
     pub(super) since: Timestamp,
-}
-
-/// An entry that was found.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) transaction_id: String,
-    pub(super) amount: Money,
-    pub(super) balance: Money,
 }
 
 impl<'a> Wanted<'a> {
@@ -117,8 +109,8 @@ impl Window {
         caller: Option<&Caller>,
         now: Now,
     ) -> Option<Option<Caller>> {
-        steps.iter().find_map(|step| match &step.action {
-            Action::Settle(Pending { sent, .. })
+        steps.iter().find_map(|step| match &step.state {
+            State::Pending(Pending { sent, .. })
                 if sent.caller.as_ref() != caller && !self.is_over(sent, now) =>
             {
                 Some(sent.caller.clone())
@@ -140,17 +132,17 @@ fn since(sent: &Sent, now: Now) -> Option<(Duration, Duration)> {
 /// What the bank's answer says about a line.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Applied(Box<Done>),
+    Applied(BriefReceipt),
     /// The bank has rejected it, and remembers that under the request id.
-    Rejected(Rejection),
+    Rejected(Cause),
     /// The bank has refused it before it looked at the request id.
-    Refused(Rejection),
+    Refused(Cause),
     /// It was not carried out; the batch may say why.
-    NotApplied(Option<Rejection>),
+    NotApplied(Option<Cause>),
     /// The batch is malformed, and nothing of it was done. Another server may have taken it.
     Malformed,
     /// It may have been carried out.
-    Unknown(Rejection),
+    Unknown(Cause),
 }
 
 /// The answer to each line of a batch, and the error of the batch, if any.
@@ -164,7 +156,7 @@ pub(super) fn answers(
         Ok(results) if results.len() == batch.len() => (each(results, lines, batch), None),
         Ok(results) => {
             let message = format!("{} results of {} operations", results.len(), batch.len());
-            let invalid = Rejection { reason: "INVALID_REPLY".to_owned(), message };
+            let invalid = Cause { reason: "INVALID_REPLY".to_owned(), message };
             (all(&|| Answer::Unknown(invalid.clone())), None)
         }
         Err(error) if error.is_rejection() => (all(&|| Answer::Malformed), Some(error)),
@@ -179,8 +171,8 @@ fn each(results: Results, lines: &[Line], batch: &[usize]) -> Vec<Answer> {
         _ => None,
     });
     let failed = aborted_by.map(answer);
-    let answer_to = |result| match (result, failed) {
-        (Ok(done), _) => Answer::Applied(Box::new(done)),
+    let answer_to = |result: Result<Done, Error>| match (result, failed) {
+        (Ok(done), _) => Answer::Applied(done.brief()),
         (Err(error @ Error::BatchAborted { .. }), Some(failed)) => failed(rejection(&error, lines, batch)),
         (Err(error), _) => answer(&error)(rejection(&error, lines, batch)),
     };
@@ -188,8 +180,8 @@ fn each(results: Results, lines: &[Line], batch: &[usize]) -> Vec<Answer> {
 }
 
 /// Why a line of a batch failed. The operation that an atomic batch failed with is named by its line.
-pub(super) fn rejection(error: &Error, lines: &[Line], batch: &[usize]) -> Rejection {
-    let mut rejection = Rejection::of(error);
+pub(super) fn rejection(error: &Error, lines: &[Line], batch: &[usize]) -> Cause {
+    let mut rejection = Cause::of(error);
     if let Error::BatchAborted { failed_operation } = error
         && let Some(&failed) = batch.get(*failed_operation)
     {
@@ -199,7 +191,7 @@ pub(super) fn rejection(error: &Error, lines: &[Line], batch: &[usize]) -> Rejec
 }
 
 /// The answer that an error is. Whatever is not certain is unknown.
-fn answer(error: &Error) -> fn(Rejection) -> Answer {
+fn answer(error: &Error) -> fn(Cause) -> Answer {
     match error {
         // Another request was carried out or rejected under the id, as far as the bank knows.
         Error::RequestIdReused { .. }

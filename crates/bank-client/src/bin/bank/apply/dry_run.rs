@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bank_client::{BankClient, Error, StreamExt as _};
+use bank_client::{BankClient, Error, Rejection, StreamExt as _};
 use futures::stream;
 
 use super::{
     bank::{Bank as _, Wanted, by_line, rejection},
+    journal::State,
     lines::Line,
-    plan::{self, Action, BatchSize, Step},
+    plan::{self, BatchSize, Step},
     remote::{self, Remote},
     report::{Outcome, Report, Stop},
 };
@@ -58,15 +59,15 @@ impl DryRun<'_> {
             };
             remote::batch(&sender, batch.iter().map(operation), atomic).validate_only()
         });
-        let mut answers = client.stream(stream::iter(sent));
+        let mut answers = client.stream(stream::iter(sent)).results();
         for batch in &batches {
             let Some(results) = answers.next().await else {
-                return Err(Error::InvalidReply { problem: "the stream ended early".to_owned() });
+                return Err(Error::InvalidReply("the stream ended early".to_owned()));
             };
             let results = results.map_err(|error| by_line(error, lines, batch))?;
             for (&index, result) in batch.iter().zip(results) {
                 match result {
-                    Ok(done) if done.replayed() => report.outcomes[index] = Outcome::AlreadyApplied,
+                    Ok(done) if done.brief().replayed => report.outcomes[index] = Outcome::AlreadyApplied,
                     Ok(_) => report.outcomes[index] = Outcome::Applied,
                     // This is no answer to the line, nor to those after it.
                     Err(error) if error.is_retryable() => return Err(error),
@@ -82,9 +83,9 @@ impl DryRun<'_> {
 
     /// Whether an earlier run has sent the line without getting a result, and it was applied.
     async fn was_applied(&self, line: &Line, step: &Step) -> Result<bool, Error> {
-        let Action::Settle(pending) = &step.action else { return Ok(false) };
+        let State::Pending(pending) = &step.state else { return Ok(false) };
         match self.remote.look_up(&Wanted::of_line(line, &step.request_id, pending)).await {
-            Err(Error::AccountNotFound { .. }) => Ok(false),
+            Err(Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }) => Ok(false),
             found => Ok(found?.is_some()),
         }
     }

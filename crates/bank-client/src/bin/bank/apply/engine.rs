@@ -15,20 +15,19 @@
 
 use std::io;
 
-use bank_client::{Error, RequestId};
+use bank_client::{BriefReceipt, Error, Rejection, RequestId, json::Json as _};
 use serde_json::{Value, json};
 
 use super::{
     bank::{Answer, Bank, Now, Wanted, Window, answers, by_line},
     journal::{
-        Caller, Disk, History, Key, Pending, Record, Rejection, Request, Sending, Sent, SentLine, Status,
+        Caller, Cause, Disk, History, Key, Pending, Record, Request, Sending, Sent, SentLine, State, Status,
         StoredResult,
     },
     lines::{Line, Problems},
-    plan::{self, Action, BatchSize, Step},
+    plan::{self, BatchSize, Step},
     report::{Outcome, Report, Stop},
 };
-use crate::json::Json as _;
 
 pub(super) struct Engine<'a, B, D> {
     pub(super) bank: &'a B,
@@ -96,7 +95,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
         }
         if self.atomic && unsent.len() < open.len() {
             let problem = "only some operations of an atomic batch were carried out".to_owned();
-            return Err(Error::InvalidReply { problem }.into());
+            return Err(Error::InvalidReply(problem).into());
         }
         self.record_sending(steps, &unsent)?;
         let batch: Vec<_> =
@@ -142,9 +141,11 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
         let mut recorded = Vec::with_capacity(unsent.len());
         for (&index, answer) in unsent.iter().zip(answers) {
             // For a line that may have been sent before, only an outcome that the bank knows by its id counts.
-            let is_first = matches!(steps[index].action, Action::Send);
+            let is_first = matches!(steps[index].state, State::NotApplied);
             let (outcome, status) = match &answer {
-                Answer::Applied(done) if done.replayed() => (Outcome::AlreadyApplied, Some(Status::Applied)),
+                Answer::Applied(receipt) if receipt.replayed => {
+                    (Outcome::AlreadyApplied, Some(Status::Applied))
+                }
                 Answer::Applied(_) => (Outcome::Applied, Some(Status::Applied)),
                 Answer::Rejected(_) => (Outcome::Rejected, Some(Status::Rejected)),
                 Answer::Refused(_) if is_first => (Outcome::Rejected, Some(Status::Rejected)),
@@ -153,15 +154,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
                 _ => (Outcome::Unknown, None),
             };
             let (applied, error) = match answer {
-                Answer::Applied(done) => {
-                    let applied = json!({
-                        "transaction_id": done.transaction_id().as_str(),
-                        "amount": done.amount().json(),
-                        "balance": done.balance().json(),
-                        "replayed": done.replayed(),
-                    });
-                    (Some(applied), None)
-                }
+                Answer::Applied(receipt) => (Some(applied(&receipt, "replayed", receipt.replayed)), None),
                 Answer::Rejected(error) | Answer::Refused(error) | Answer::Unknown(error) => {
                     (None, Some(error))
                 }
@@ -186,7 +179,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
         index: usize,
         request_id: &RequestId,
         status: Status,
-        error: Option<Rejection>,
+        error: Option<Cause>,
         applied: Option<Value>,
     ) -> Record {
         let Line { number, instruction, .. } = &self.lines[index];
@@ -202,7 +195,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
 
     /// Finds out whether a line was applied already. If not, it may be sent.
     async fn settle(&mut self, index: usize, step: &mut Step) -> Result<bool, Stop> {
-        let Action::Settle(pending) = &step.action else { return Ok(false) };
+        let State::Pending(pending) = &step.state else { return Ok(false) };
         if pending.sent.caller == self.caller && self.window.remembers(&pending.sent, self.bank.now()) {
             return Ok(false);
         }
@@ -217,7 +210,7 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
             return Ok(true);
         }
         self.report.outcomes[index] = Outcome::NotAttempted;
-        step.action = Action::Send;
+        step.state = State::NotApplied;
         Ok(false)
     }
 
@@ -257,24 +250,29 @@ impl<B: Bank, D: Disk> Engine<'_, B, D> {
         }
         let found = match self.bank.look_up(wanted).await {
             // Another caller may see fewer accounts.
-            Err(Error::AccountNotFound { .. }) if !is_own => return Err(other_caller()),
-            Err(Error::AccountNotFound { .. }) => None,
+            Err(Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }) if !is_own => {
+                return Err(other_caller());
+            }
+            Err(Error::Rejected { rejection: Rejection::AccountNotFound { .. }, .. }) => None,
             found => found?,
         };
         Ok(match found {
-            Some(found) => {
-                let applied = json!({
-                    "transaction_id": found.transaction_id,
-                    "amount": found.amount.json(),
-                    "balance": found.balance.json(),
-                    "found_in_history": true,
-                });
-                Some((Status::Applied, Some(applied)))
-            }
+            Some(found) => Some((Status::Applied, Some(applied(&found, "found_in_history", true)))),
             None if self.window.is_over(sent, self.bank.now()) => Some((Status::NotApplied, None)),
             None => None,
         })
     }
+}
+
+/// What the results file says of a line that was applied.
+fn applied(receipt: &BriefReceipt, flag: &str, is_set: bool) -> Value {
+    let BriefReceipt { transaction_id, amount, balance, .. } = receipt;
+    json!({
+        "transaction_id": transaction_id.json(),
+        "amount": amount.json(),
+        "balance": balance.json(),
+        flag: is_set,
+    })
 }
 
 #[cfg(test)]

@@ -13,10 +13,8 @@ use std::{
 
 use bank_client::{AccountId, RequestId};
 
-pub(super) use self::record::{
-    Caller, Record, Rejection, Run, Sending, Sent, SentLine, Status, StoredResult,
-};
-use crate::json;
+pub(super) use self::record::{Caller, Cause, Record, Run, Sending, Sent, SentLine, Status, StoredResult};
+use super::row::problem;
 
 /// The longest line, in bytes. A batch of 10,000 operations takes about 2 MB.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -55,7 +53,7 @@ pub(super) enum State {
     /// It may have been sent, and has no result.
     Pending(Pending),
     Applied,
-    Rejected(Rejection),
+    Rejected(Cause),
     /// It was certainly not carried out, and may be sent under the same id.
     NotApplied,
 }
@@ -96,7 +94,7 @@ impl History {
                 }
                 break;
             }
-            let record = serde_json::from_slice(&line).map_err(|error| unreadable(&json::problem(&error)))?;
+            let record = serde_json::from_slice(&line).map_err(|error| unreadable(&problem(&error)))?;
             history.add(record).map_err(unreadable)?;
             history.length += length;
         }

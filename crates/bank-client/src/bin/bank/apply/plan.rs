@@ -6,7 +6,7 @@ use bank_client::RequestId;
 
 use super::{
     instruction::Content,
-    journal::{History, Key, Pending, Rejection, Request, State},
+    journal::{History, Key, Pending, Request, State},
     lines::{Identity, Line, Problems},
 };
 
@@ -19,23 +19,12 @@ pub(super) const ID_REUSED: &str = "REQUEST_ID_REUSED";
 pub(super) struct Step {
     /// The id under which the line is or was sent.
     pub(super) request_id: RequestId,
-    pub(super) action: Action,
+    /// What to do: nothing if it was applied or rejected, settle it if it is pending, else send it.
+    pub(super) state: State,
     /// That of its line, unless some of several identical lines were removed.
     pub(super) identity: Identity,
     /// How often the line was rejected under other ids.
     attempt: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// An earlier run has applied it.
-    AlreadyApplied,
-    /// An earlier run has sent it, and the bank rejected it.
-    StaysRejected(Rejection),
-    /// Send it. It was never sent under this id, or certainly not carried out.
-    Send,
-    /// An earlier run may have sent it under this id; its result is unknown.
-    Settle(Pending),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +97,7 @@ pub(super) fn batches(lines: &[Line], steps: &[Step], size: BatchSize, atomic: b
             batches.push(std::mem::take(&mut batch));
             bytes = 0;
         }
-        if matches!(step.action, Action::Send | Action::Settle(_)) {
+        if matches!(step.state, State::NotApplied | State::Pending(_)) {
             batch.push(index);
             bytes += line.bytes;
         }
@@ -181,10 +170,10 @@ fn identities<'a>(
             .take_while(|&ordinal| request(line, &identity(ordinal).request_id(name, 0), history).is_some())
             .collect();
         if sent.len() > count {
-            sent.sort_by_key(|&ordinal| match step(line, identity(ordinal), history, name).action {
-                Action::AlreadyApplied => 0,
-                Action::Settle(_) => 1,
-                Action::StaysRejected(_) | Action::Send => 2,
+            sent.sort_by_key(|&ordinal| match step(line, identity(ordinal), history, name).state {
+                State::Applied => 0,
+                State::Pending(_) => 1,
+                State::Rejected(_) | State::NotApplied => 2,
             });
             sent.truncate(count);
             sent.sort_unstable();
@@ -205,53 +194,49 @@ fn step(line: &Line, identity: Identity, history: &History, name: &str) -> Step 
     let mut attempt = 0;
     let mut request_id = identity.request_id(name, attempt);
     loop {
-        let action = match request(line, &request_id, history).map(|request| &request.state) {
-            None | Some(State::NotApplied) => Action::Send,
-            Some(State::Applied) => Action::AlreadyApplied,
-            Some(State::Pending(pending)) => Action::Settle(pending.clone()),
-            Some(State::Rejected(rejection)) => {
-                let next = identity.request_id(name, attempt + 1);
-                if request(line, &next, history).is_some() {
-                    (attempt, request_id) = (attempt + 1, next);
-                    continue;
-                }
-                Action::StaysRejected(rejection.clone())
+        let state =
+            request(line, &request_id, history).map_or(State::NotApplied, |request| request.state.clone());
+        if matches!(state, State::Rejected(_)) {
+            let next = identity.request_id(name, attempt + 1);
+            if request(line, &next, history).is_some() {
+                (attempt, request_id) = (attempt + 1, next);
+                continue;
             }
-        };
-        return Step { request_id, action, identity, attempt };
+        }
+        return Step { request_id, state, identity, attempt };
     }
 }
 
 /// Whether the lines of an atomic batch were sent as one batch before, or none of them was sent.
 fn is_whole(steps: &[Step]) -> bool {
-    let same = |one: &Action, other: &Action| match (one, other) {
-        (Action::Settle(one), Action::Settle(other)) => {
+    let same = |one: &State, other: &State| match (one, other) {
+        (State::Pending(one), State::Pending(other)) => {
             one.batch == other.batch && one.atomic && one.batch_lines == steps.len()
         }
         (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
     };
-    steps.iter().all(|step| same(&step.action, &steps[0].action))
+    steps.iter().all(|step| same(&step.state, &steps[0].state))
 }
 
 /// Whether a batch was rejected and some of its lines were changed since: it is a new batch.
 fn is_corrected(steps: &[Step]) -> bool {
-    let new = steps.iter().filter(|step| step.action == Action::Send).count();
+    let new = steps.iter().filter(|step| step.state == State::NotApplied).count();
     0 < new
         && new < steps.len()
-        && steps.iter().all(|step| step.action == Action::Send || may_be_sent_again(step))
+        && steps.iter().all(|step| step.state == State::NotApplied || may_be_sent_again(step))
 }
 
 fn may_be_sent_again(step: &Step) -> bool {
-    matches!(&step.action, Action::StaysRejected(rejection) if rejection.reason != ID_REUSED)
+    matches!(&step.state, State::Rejected(rejection) if rejection.reason != ID_REUSED)
 }
 
 /// Gives rejected lines the ids of their next attempt: a single line, or all of an atomic batch.
 fn retry(steps: &mut [Step], name: &str) {
-    if steps.iter().all(|step| step.action == Action::Send || may_be_sent_again(step)) {
-        for step in steps.iter_mut().filter(|step| step.action != Action::Send) {
+    if steps.iter().all(|step| step.state == State::NotApplied || may_be_sent_again(step)) {
+        for step in steps.iter_mut().filter(|step| step.state != State::NotApplied) {
             step.attempt += 1;
             step.request_id = step.identity.request_id(name, step.attempt);
-            step.action = Action::Send;
+            step.state = State::NotApplied;
         }
     }
 }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use bank_client::{
-    BankClient, Batch, Error, Operation, RequestId, Results, ServerInfo, Timestamp, TryStreamExt as _,
+    BankClient, Batch, BriefReceipt, Error, Operation, RequestId, Results, ServerInfo, Timestamp,
+    TryStreamExt as _,
 };
 use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    bank::{Bank, Found, Now, Wanted},
+    bank::{Bank, Now, Wanted},
     lines::Line,
 };
 
@@ -73,7 +74,7 @@ impl Bank for Remote<'_> {
         }
     }
 
-    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<Found>, Error> {
+    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<BriefReceipt>, Error> {
         let Wanted { account_id, request_id, kind, amount, counterparty, since } = *wanted;
         let mut call = self.client.history(account_id).since(since).page_size(PAGE_SIZE);
         if let Some(kind) = kind {
@@ -85,10 +86,12 @@ impl Bank for Remote<'_> {
                 && amount.is_none_or(|amount| amount == entry.amount)
                 && counterparty.is_none_or(|account| entry.counterparty.as_ref() == Some(account))
             {
-                return Ok(Some(Found {
-                    transaction_id: entry.transaction_id.as_str().to_owned(),
+                return Ok(Some(BriefReceipt {
+                    transaction_id: entry.transaction_id,
+                    sequence: entry.sequence,
                     amount: entry.amount,
                     balance: entry.balance_after,
+                    replayed: true,
                 }));
             }
         }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io};
 use bank_client::Error;
 
 use super::{
-    journal::{Caller, Rejection},
-    plan::{Action, Step},
+    journal::{Caller, Cause, State},
+    plan::Step,
 };
 
 /// How many rejections are shown line by line.
@@ -32,7 +32,7 @@ pub(super) struct Report {
     /// The number of lines that were rejected, not carried out or are unknown, by reason.
     pub(super) reasons: BTreeMap<String, u64>,
     /// The first rejections: the index of the line, and why.
-    pub(super) rejections: Vec<(usize, Rejection)>,
+    pub(super) rejections: Vec<(usize, Cause)>,
     /// The indexes of lines whose results could not be written to the results file.
     pub(super) unrecorded: Vec<usize>,
     /// The number of applied lines that are no longer in the file.
@@ -75,20 +75,20 @@ impl Report {
     pub(super) fn begin(steps: &[Step]) -> Self {
         let mut report = Self { outcomes: vec![Outcome::NotAttempted; steps.len()], ..Self::default() };
         for (index, step) in steps.iter().enumerate() {
-            match &step.action {
-                Action::AlreadyApplied => report.outcomes[index] = Outcome::AlreadyApplied,
-                Action::StaysRejected(rejection) => {
+            match &step.state {
+                State::Applied => report.outcomes[index] = Outcome::AlreadyApplied,
+                State::Rejected(rejection) => {
                     report.set(index, Outcome::StaysRejected, Some(rejection));
                 }
-                Action::Settle(_) => report.outcomes[index] = Outcome::Unknown,
-                Action::Send => {}
+                State::Pending(_) => report.outcomes[index] = Outcome::Unknown,
+                State::NotApplied => {}
             }
         }
         report
     }
 
     /// Sets the outcome of a line, and counts the error.
-    pub(super) fn set(&mut self, index: usize, outcome: Outcome, error: Option<&Rejection>) {
+    pub(super) fn set(&mut self, index: usize, outcome: Outcome, error: Option<&Cause>) {
         self.outcomes[index] = outcome;
         let Some(error) = error else { return };
         *self.reasons.entry(error.reason.clone()).or_default() += 1;

@@ -7,8 +7,6 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use crate::json;
-
 /// The columns of a file, in the order in which they are documented and hashed.
 pub(crate) const COLUMNS: [&str; 17] = [
     "operation",
@@ -60,7 +58,7 @@ impl Row {
 
     /// Reads a JSON object.
     pub(super) fn from_json(line: &[u8]) -> Result<Self, String> {
-        let Members(cells) = serde_json::from_slice(line).map_err(|error| json::problem(&error))?;
+        let Members(cells) = serde_json::from_slice(line).map_err(|error| problem(&error))?;
         let mut row = Self::default();
         for (column, cell) in cells {
             row.set(&column, cell_text(&column, cell)?)?;
@@ -144,7 +142,7 @@ pub(super) fn unknown<'a>(columns: impl IntoIterator<Item = &'a str>) -> String 
 pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
     if text.starts_with('{') {
         let Members(labels) = serde_json::from_str(text)
-            .map_err(|error| format!("labels are not an object of texts: {}", json::problem(&error)))?;
+            .map_err(|error| format!("labels are not an object of texts: {}", problem(&error)))?;
         return Ok(labels.into_iter().collect());
     }
     let mut labels = BTreeMap::new();
@@ -157,4 +155,10 @@ pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
         }
     }
     Ok(labels)
+}
+
+/// What is wrong with a line of JSON, without the position: it counts within the line.
+pub(super) fn problem(error: &serde_json::Error) -> String {
+    let problem = error.to_string();
+    problem.split_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem).to_owned()
 }

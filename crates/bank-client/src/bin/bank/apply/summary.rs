@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     failure::{Exit, Failure},
-    json::Json,
     table,
     text::Text,
 };
@@ -27,8 +26,8 @@ pub(super) struct Summary<'a> {
     pub(super) dry_run: bool,
 }
 
-impl Json for Summary<'_> {
-    fn json(&self) -> impl Serialize {
+impl Summary<'_> {
+    pub(super) fn json(&self) -> impl Serialize {
         let [applied_key, rejected_key, not_attempted_key] = if self.dry_run {
             ["would_be_applied", "would_be_rejected", "not_checked"]
         } else {
@@ -47,9 +46,7 @@ impl Json for Summary<'_> {
             "reasons": report.reasons,
         })
     }
-}
 
-impl Summary<'_> {
     pub(super) fn table(&self) -> Text {
         let [applied, rejected, not_attempted] = if self.dry_run {
             ["Would be applied", "Would be rejected", "Not checked"]

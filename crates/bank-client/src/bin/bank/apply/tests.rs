@@ -8,11 +8,12 @@ use std::{
 };
 
 use bank_client::{
-    AccountId, BriefReceipt, Currency, Done, Error, Money, RequestId, Results, Timestamp, TransactionId,
+    AccountId, BriefReceipt, Currency, Done, Error, Money, Rejection, RequestId, Results, Timestamp,
+    TransactionId,
 };
 
 use super::{
-    bank::{Bank, Found, Now, Wanted},
+    bank::{Bank, Now, Wanted},
     journal::Disk,
     lines::{Identity, Line},
 };
@@ -242,11 +243,13 @@ impl State {
             let transaction_id = TransactionId::from("t".to_owned());
             Ok(Done::Brief(BriefReceipt { transaction_id, sequence: 1, amount: *amount, balance, replayed }))
         } else {
-            Err(Error::InsufficientFunds {
-                account_id,
-                requested: *amount,
-                available: balance,
-                balance,
+            Err(Error::Rejected {
+                rejection: Rejection::InsufficientFunds {
+                    account_id,
+                    requested: *amount,
+                    available: balance,
+                    balance,
+                },
                 replayed,
             })
         }
@@ -321,12 +324,12 @@ impl Bank for Model {
                 all(&unknown)
             }
             Fault::Overloaded => all(&|_| Error::Overloaded { message: String::new(), retry_after: None }),
-            Fault::Refused => all(&|_| Error::PermissionDenied { message: String::new() }),
-            Fault::Failed => all(&|_| Error::Internal { message: String::new() }),
+            Fault::Refused => all(&|_| Error::PermissionDenied(String::new())),
+            Fault::Failed => all(&|_| Error::Internal(String::new())),
         }
     }
 
-    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<Found>, Error> {
+    async fn look_up(&self, wanted: &Wanted<'_>) -> Result<Option<BriefReceipt>, Error> {
         let mut state = self.state.borrow_mut();
         state.called();
         let money = |minor_units| Money { currency: Currency::USD, minor_units };
@@ -335,10 +338,12 @@ impl Bank for Model {
                 && wanted.amount.is_none_or(|wanted| wanted.minor_units == *amount)
                 && *time_ms >= wanted.since.unix_ms()
         });
-        Ok(entry.map(|(_, amount, _)| Found {
-            transaction_id: "t".to_owned(),
+        Ok(entry.map(|(_, amount, _)| BriefReceipt {
+            transaction_id: TransactionId::from("t".to_owned()),
+            sequence: 1,
             amount: money(*amount),
             balance: money(0),
+            replayed: true,
         }))
     }
 

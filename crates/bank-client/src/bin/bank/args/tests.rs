@@ -43,12 +43,14 @@ fn every_example_parses() {
 #[test]
 fn amounts_take_a_currency_beside_or_as_an_option() {
     for line in ["bank deposit 123 10.00 EUR", "bank deposit 123 10.00 --currency EUR"] {
-        let Command::Deposit(args) = parse(line).unwrap().command else { panic!("{line}") };
+        let Command::Online(Online::Deposit(args)) = parse(line).unwrap().command else { panic!("{line}") };
         assert_eq!(args.amount.decimal, "10.00");
         let currency = args.amount.currency.or(args.amount.currency_option);
         assert_eq!(currency, Some("EUR".parse().unwrap()));
     }
-    let Command::Withdraw(args) = parse("bank withdraw 123 -5").unwrap().command else { panic!() };
+    let Command::Online(Online::Withdraw(args)) = parse("bank withdraw 123 -5").unwrap().command else {
+        panic!()
+    };
     assert_eq!(args.amount.decimal, "-5", "the bank rejects it");
 }
 
@@ -84,7 +86,7 @@ fn pages_are_as_large_as_needed() {
         ("bank history 123 --limit 5000", 5_000, 1_000),
         ("bank history 123 --all", usize::MAX, 1_000),
     ] {
-        let Command::History(args) = parse(line).unwrap().command else { panic!("{line}") };
+        let Command::Online(Online::History(args)) = parse(line).unwrap().command else { panic!("{line}") };
         assert_eq!(args.limit.items_max(), items_max, "{line}");
         assert_eq!(args.limit.page_size(), page_size, "{line}");
     }

@@ -137,9 +137,9 @@ impl Load {
             let Draw { op, account, to } = self.draw(&mut rand::rng());
             let account = account_id(account);
             batch = match op {
-                Op::Deposit => batch.deposit(account, CENT),
-                Op::Withdraw => batch.withdraw(account, CENT),
-                Op::Transfer => batch.transfer(Route { from: account, to: account_id(to) }, CENT),
+                Op::Deposit => batch.add(client.deposit(account, CENT)),
+                Op::Withdraw => batch.add(client.withdraw(account, CENT)),
+                Op::Transfer => batch.add(client.transfer(Route { from: account, to: account_id(to) }, CENT)),
                 // A batch has no balances, and the command line allows none.
                 Op::Balance | Op::Mixed => continue,
             };

@@ -1,6 +1,6 @@
 //! Opens and funds the accounts of a load.
 
-use bank_client::{AccountType, BankClient, Currency, Error, Money, RequestId};
+use bank_client::{AccountType, BankClient, Currency, Error, Money, Rejection, RequestId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::limits::Limits;
@@ -45,7 +45,7 @@ async fn prepare(client: &BankClient, limits: &Limits, number: u32, funded: bool
         .request_id(request_id("open"));
     match opening.await {
         // It exists already if the bank has forgotten the request of an earlier run.
-        Ok(_) | Err(Error::AccountAlreadyExists { .. }) => {}
+        Ok(_) | Err(Error::Rejected { rejection: Rejection::AccountAlreadyExists { .. }, .. }) => {}
         Err(error) => return Err(error),
     }
     if funded {

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{args::Bench, json::Json, table, text::Text};
+use crate::{args::Bench, table, text::Text};
 
 /// The longest latency that is told apart from longer ones: an hour.
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
@@ -130,10 +130,8 @@ impl Report<'_> {
         let errors = tally.errors.iter().map(|(reason, count)| (*reason, count));
         Text::stack([facts, table::reasons("COUNT", errors)])
     }
-}
 
-impl Json for Report<'_> {
-    fn json(&self) -> impl Serialize {
+    pub(super) fn json(&self) -> impl Serialize {
         let Self { args, tally, booked, .. } = self;
         let us = |latency: Duration| latency.as_secs_f64() * 1e6;
         let count = |count: &AtomicU64| count.load(Relaxed);

@@ -5,16 +5,34 @@ fn exit_codes_are_as_documented() {
     let account_id = || "9".parse().unwrap();
     let message = || "why".to_owned();
     for (error, exit) in [
-        (Error::AccountFrozen { account_id: account_id(), replayed: false }, Exit::Rejected),
-        (Error::AccountAlreadyExists { account_id: account_id(), replayed: true }, Exit::Rejected),
-        (Error::AccountNotFound { account_id: account_id(), replayed: false }, Exit::NotFound),
+        (
+            Error::Rejected {
+                rejection: Rejection::AccountFrozen { account_id: account_id() },
+                replayed: false,
+            },
+            Exit::Rejected,
+        ),
+        (
+            Error::Rejected {
+                rejection: Rejection::AccountAlreadyExists { account_id: account_id() },
+                replayed: true,
+            },
+            Exit::Rejected,
+        ),
+        (
+            Error::Rejected {
+                rejection: Rejection::AccountNotFound { account_id: account_id() },
+                replayed: false,
+            },
+            Exit::NotFound,
+        ),
         (Error::InvalidArgument { message: message(), violations: vec![] }, Exit::Invalid),
         (Error::Unavailable { message: message(), retry_after: None }, Exit::Unavailable),
         (Error::Overloaded { message: message(), retry_after: None }, Exit::Unavailable),
         (Error::DeadlineExceeded { request_id: None }, Exit::Unavailable),
         (Error::DeadlineExceeded { request_id: Some("r".parse().unwrap()) }, Exit::OutcomeUnknown),
-        (Error::PermissionDenied { message: message() }, Exit::NotPermitted),
-        (Error::Internal { message: message() }, Exit::Failed),
+        (Error::PermissionDenied(message()), Exit::NotPermitted),
+        (Error::Internal(message()), Exit::Failed),
     ] {
         let text = error.to_string();
         assert_eq!(Failure::from(error).exit, exit, "{text}");

@@ -1,4 +1,7 @@
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
 
 use tempfile::TempDir;
 
@@ -9,7 +12,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn what_is_there_is_left_alone() {
+fn existing_files_are_not_overwritten() {
     let directory = TempDir::new().unwrap();
     let path = |name: &str| directory.path().join(name);
     fs::write(path("file"), "mine").unwrap();

@@ -6,7 +6,7 @@ use bank_client::{
     Account, AccountState, AccountType, AuditBooks, AuditFinding, AuditFindingKind, AuditNews, AuditProgress,
     AuditSummary, Compounding, Currency, DayCount, Durability, DurabilityLevel, Entry, EntryHash, EntryKind,
     Error, InterestBreakdown, InterestReceipt, InterestTerms, LostWrites, Money, MoneySum, Receipt,
-    RoundingMode, ServerInfo, ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
+    Rejection, RoundingMode, ServerInfo, ServerLimits, StoreInfo, StreamExt as _, Timestamp, Transaction,
 };
 use futures::stream;
 
@@ -150,7 +150,7 @@ x        checking  active  0.05 CHF  500.00 CHF  alice  2026-01-01T00:00:03Z
 }
 
 #[tokio::test]
-async fn a_list_says_when_it_is_cut_or_empty() {
+async fn a_truncated_or_empty_list_has_a_note() {
     let (results, notes) = list(Format::Text, history(), &["--limit", "1"]).await;
     assert_eq!(results.lines().count(), 2);
     assert_eq!(notes, "note: there are more; raise --limit, or use --all\n");
@@ -381,11 +381,13 @@ fn a_transaction_is_one_document() {
 #[test]
 fn a_failure_says_what_to_do() {
     let failure = || {
-        Failure::from(Error::InsufficientFunds {
-            account_id: "123".parse().unwrap(),
-            requested: usd(50_000),
-            available: usd(1_250),
-            balance: usd(1_250),
+        Failure::from(Error::Rejected {
+            rejection: Rejection::InsufficientFunds {
+                account_id: "123".parse().unwrap(),
+                requested: usd(50_000),
+                available: usd(1_250),
+                balance: usd(1_250),
+            },
             replayed: false,
         })
     };
@@ -394,7 +396,10 @@ fn a_failure_says_what_to_do() {
     assert_eq!(results.text(), "");
     assert_eq!(notes.text(), "error: account 123 has $12.50 available, $500.00 requested\n");
 
-    let not_found = Error::AccountNotFound { account_id: "9".parse().unwrap(), replayed: false };
+    let not_found = Error::Rejected {
+        rejection: Rejection::AccountNotFound { account_id: "9".parse().unwrap() },
+        replayed: false,
+    };
     let (output, _, notes) = record(Format::Text);
     assert_eq!(output.finish(Err(not_found.into())), ExitCode::from(4));
     assert_eq!(

@@ -3,13 +3,13 @@
 use bank_client::{
     Account, AuditFinding, AuditFindingKind, Compounding, DayCount, Entry, EntryKind, Error, FieldViolation,
     InterestBreakdown, InterestTerms, Receipt, RequestId, RoundingMode, Transaction, WatchNews,
+    json::Json as _,
 };
 use bank_domain::visible;
 
 use crate::{
     args::Format,
     failure::Failure,
-    json::Json as _,
     output::{
         Output,
         tests::{account, entry, list, parsed, receipt, record, server_info, time, usd},
@@ -114,7 +114,7 @@ fn in_an_explanation_of_interest() {
 }
 
 #[test]
-fn in_what_a_server_says_of_itself() {
+fn in_server_info() {
     let mut info = server_info();
     info.version = hostile();
     info.store.name = hostile();
@@ -129,12 +129,12 @@ fn in_failures() {
     let account_id = || "123".parse().unwrap();
     let request_id = || "r".parse::<RequestId>().unwrap();
     let violation = || FieldViolation { field: hostile(), description: hostile() };
-    check_failure(1, 1, || Error::Internal { message: hostile() });
+    check_failure(1, 1, || Error::Internal(hostile()));
     check_failure(2, 1, || Error::Unavailable { message: hostile(), retry_after: None });
     check_failure(2, 1, || Error::OutcomeUnknown { request_id: request_id(), message: hostile() });
     check_failure(2, 2, || Error::InvalidArgument { message: String::new(), violations: vec![violation()] });
     check_failure(2, 1, || Error::EntriesLost { account_id: account_id(), sequence: 1, message: hostile() });
-    check_failure(2, 1, || Error::TransactionNotFound { transaction_id: hostile().into() });
+    check_failure(2, 1, || Error::TransactionNotFound(hostile().into()));
 }
 
 fn check_failure(lines: usize, times: usize, error: impl Fn() -> Error) {

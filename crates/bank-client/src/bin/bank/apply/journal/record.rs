@@ -86,7 +86,7 @@ pub(in crate::apply) struct StoredResult {
     pub(in crate::apply) request_id: RequestId,
     pub(in crate::apply) status: Status,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(in crate::apply) error: Option<Rejection>,
+    pub(in crate::apply) error: Option<Cause>,
     /// The transaction, the amount and the balance, for readers of the file.
     #[serde(flatten, skip_deserializing)]
     pub(in crate::apply) applied: Option<serde_json::Value>,
@@ -102,12 +102,12 @@ pub(in crate::apply) enum Status {
 
 /// Why a line was not carried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::apply) struct Rejection {
+pub(in crate::apply) struct Cause {
     pub(in crate::apply) reason: String,
     pub(in crate::apply) message: String,
 }
 
-impl Rejection {
+impl Cause {
     pub(in crate::apply) fn of(error: &Error) -> Self {
         Self { reason: error.reason().to_owned(), message: error.to_string() }
     }

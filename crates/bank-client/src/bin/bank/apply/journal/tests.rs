@@ -59,7 +59,7 @@ fn records_that_are_written_can_be_read() {
     let bytes = written(records);
     let history = History::read(&*bytes).unwrap();
     assert_eq!(state(&history, "1"), Some(&State::Applied));
-    assert_eq!(state(&history, "2"), Some(&State::Rejected(Rejection::default())));
+    assert_eq!(state(&history, "2"), Some(&State::Rejected(Cause::default())));
     let Some(State::Pending(pending)) = state(&history, "3") else { panic!("{history:?}") };
     assert_eq!((pending.batch_lines, pending.sent.time.unix_ms()), (3, 5));
     assert_eq!(state(&history, "4"), None);

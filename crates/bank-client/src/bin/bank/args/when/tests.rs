@@ -44,7 +44,7 @@ fn times_are_of_their_offset_of_the_zone_in_brackets_or_of_the_zone_that_was_nam
 /// Entries have whole milliseconds. So the first that is not before a time is the next one, the last not after it
 /// the one before.
 #[test]
-fn what_is_finer_than_a_millisecond_takes_nothing_in_that_is_outside() {
+fn fractions_of_a_millisecond_never_widen_a_range() {
     let zone = in_zone("UTC");
     for (text, from, until) in [
         ("2026-01-31T12:00:00.4521Z", "2026-01-31T12:00:00.453Z", "2026-01-31T12:00:00.452Z"),
@@ -58,7 +58,7 @@ fn what_is_finer_than_a_millisecond_takes_nothing_in_that_is_outside() {
 }
 
 #[test]
-fn what_is_no_time_or_more_than_one_is_refused() {
+fn invalid_and_ambiguous_times_are_rejected() {
     for (text, complaint) in [
         ("", "write it like"),
         ("yesterday", "write it like"),
