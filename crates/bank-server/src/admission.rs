@@ -16,7 +16,7 @@ mod permit;
 #[cfg(test)]
 pub(crate) use self::callers::one_scan;
 pub(crate) use self::{
-    buffers::{BufferPermit, HeldBuffer},
+    buffers::BufferPermit,
     call::{CallKind, CallPermits},
     callers::{Allowance, Callers, RateLimited},
     descriptors::{ADMIN_CONNECTIONS_MAX, connections_possible},

@@ -19,16 +19,12 @@ mod page;
 mod parse;
 mod read;
 mod render;
-mod scans;
 mod watch;
 
-use std::pin::pin;
-
 use bank_proto::v1::{self, bank_service_server::BankService};
-use tokio::time::timeout_at;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::call::{Answer, Call, Replies};
+use self::call::Replies;
 pub use self::{
     api::BankApi,
     options::{ApiOptions, BatchBounds, ServerFacts},
@@ -37,10 +33,7 @@ pub(crate) use self::{
     authenticate::authenticate,
     call::{EndsWhenDraining, PacedByReader, is_timeout},
 };
-use crate::{
-    auth::{Extent, Method},
-    status::Failure,
-};
+use crate::auth::Method;
 
 /// Implements the service: unary methods by the function of [`BankApi`] that handles them, and the rest as written.
 macro_rules! bank_service {
@@ -62,14 +55,14 @@ macro_rules! bank_service {
 bank_service! {
     create_account: CreateAccount(CreateAccountRequest) -> CreateAccountResponse = mutate(render::create_account);
     get_account: GetAccount(GetAccountRequest) -> GetAccountResponse = read(read::account);
-    list_accounts: ListAccounts(ListAccountsRequest) -> ListAccountsResponse = list(read::accounts);
+    list_accounts: ListAccounts(ListAccountsRequest) -> ListAccountsResponse = read(read::accounts);
     get_balance: GetBalance(GetBalanceRequest) -> GetBalanceResponse = read(read::balance);
     deposit: Deposit(DepositRequest) -> DepositResponse = mutate(render::deposit);
     withdraw: Withdraw(WithdrawRequest) -> WithdrawResponse = mutate(render::withdraw);
     transfer: Transfer(TransferRequest) -> TransferResponse = mutate(render::transfer);
     calculate_interest: CalculateInterest(CalculateInterestRequest) -> CalculateInterestResponse
         = mutate(render::calculate_interest);
-    list_transactions: ListTransactions(ListTransactionsRequest) -> ListTransactionsResponse = list(read::history);
+    list_transactions: ListTransactions(ListTransactionsRequest) -> ListTransactionsResponse = read(read::history);
     get_transaction: GetTransaction(GetTransactionRequest) -> GetTransactionResponse = read(read::transaction);
     set_overdraft_limit: SetOverdraftLimit(SetOverdraftLimitRequest) -> SetOverdraftLimitResponse
         = mutate(render::set_overdraft_limit);
@@ -78,23 +71,9 @@ bank_service! {
         = mutate(render::unfreeze_account);
     close_account: CloseAccount(CloseAccountRequest) -> CloseAccountResponse = mutate(render::close_account);
 
-    @
+    get_server_info: GetServerInfo(GetServerInfoRequest) -> GetServerInfoResponse = read(info::server_info);
 
-    async fn get_server_info(
-        &self,
-        request: Request<v1::GetServerInfoRequest>,
-    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let request_timeout = self.options.request_timeout;
-        let call = Call::begin(Method::GetServerInfo, &request, request_timeout);
-        let (deadline, access) = (call.deadline(), call.access());
-        let work = pin!(async {
-            access?;
-            let info = info::server_info(self);
-            let reply = timeout_at(deadline, info).await.map_err(|_| Failure::DeadlineExceeded)?;
-            Ok(Answer { reply, extent: Extent::Own })
-        });
-        call.run(work).await
-    }
+    @
 
     type AuditAccountsStream = Replies<v1::AuditAccountsResponse>;
 
@@ -118,7 +97,7 @@ bank_service! {
         &self,
         request: Request<Streaming<v1::ExecuteStreamRequest>>,
     ) -> Result<Response<Self::ExecuteStreamStream>, Status> {
-        Ok(batch::many(self.clone(), request))
+        Ok(batch::many(self, request))
     }
 
     type ExportBankStream = Replies<v1::ExportBankResponse>;

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bank_domain::{Command, RequestId};
 use bank_store::{Store, clock::Timekeeper};
 use tokio::{
-    sync::oneshot,
+    sync::oneshot::{self, error::TryRecvError},
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,7 +37,7 @@ use self::{
     lane::Lane,
     operation::{aborted, find_repeated},
     sequencer::Sequencer,
-    submission::{Collector, ReplyTo, Submission},
+    submission::Submission,
 };
 pub use self::{
     acknowledged::LostWrites,
@@ -111,14 +111,14 @@ impl Ledger {
         self.clock().require_accurate()?;
         let lane = self.lane(&operation.command);
         let (reply, outcome) = oneshot::channel();
-        let submission = Submission::new(operation, deadline, ReplyTo::Caller(reply));
+        let submission = Submission::new(operation, deadline, reply);
         let request_id = submission.key.request_id.clone();
         lane.push([submission], inline)?;
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(sequencer_gone(request_id)),
-            Err(_) => Err(Error::DeadlineExceeded { request_id }),
-        }
+        let outcome = timeout_at(deadline, outcome).await.map_or(Err(TryRecvError::Empty), |outcome| {
+            // The sequencer has dropped the command.
+            outcome.map_err(|_| TryRecvError::Closed)
+        });
+        result_of(outcome, request_id)
     }
 
     /// Carries out commands in order, each once for its request id, and returns the outcome of each.
@@ -139,15 +139,15 @@ impl Ledger {
     ) -> Result<BatchResults, Error> {
         let Some(last) = operations.len().checked_sub(1) else { return Ok(Vec::new()) };
         self.clock().require_accurate()?;
-        let (collector, waiter) = Collector::new(operations.len());
         let mut submissions = Vec::with_capacity(operations.len());
+        let mut outcomes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            let reply = ReplyTo::Batch { results: Arc::clone(&collector), index };
+            let (reply, outcome) = oneshot::channel();
             let mut submission = Submission::new(operation, deadline, reply);
             submission.linked = atomic && index < last;
             submissions.push(submission);
+            outcomes.push((outcome, None));
         }
-        drop(collector);
         if atomic {
             let keys = submissions.iter().map(|submission| &submission.key).enumerate();
             let requests = keys.map(|(index, key)| (index, &key.account_id, &key.request_id));
@@ -157,15 +157,18 @@ impl Ledger {
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
         self.lane(&submissions[0].command).push(submissions, false)?;
-        let (outcomes, is_late) = waiter.wait(deadline).await;
-        let outcomes = outcomes.into_iter().zip(request_ids);
-        Ok(outcomes
-            .map(|(outcome, request_id)| match outcome {
-                Some(outcome) => outcome,
-                None if is_late => Err(Error::DeadlineExceeded { request_id }),
-                None => Err(sequencer_gone(request_id)),
-            })
-            .collect())
+        let all = async {
+            // The last is usually the last to be answered, so this task is woken once.
+            for (outcome, result) in outcomes.iter_mut().rev() {
+                *result = Some(outcome.await.map_err(|_| TryRecvError::Closed));
+            }
+        };
+        // Those that are answered when the deadline passes are returned.
+        let _ = timeout_at(deadline, all).await;
+        let results = outcomes.into_iter().zip(request_ids).map(|((mut outcome, result), request_id)| {
+            result_of(result.unwrap_or_else(|| outcome.try_recv()), request_id)
+        });
+        Ok(results.collect())
     }
 
     /// Returns what [`Ledger::execute_batch`] would return after the batches that `dry_run` has seen, if nobody else used its
@@ -235,6 +238,17 @@ impl Ledger {
     }
 }
 
-fn sequencer_gone(request_id: RequestId) -> Error {
-    Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
+/// The result of a command, or what its absence means.
+fn result_of(
+    outcome: Result<Result<Executed, Error>, TryRecvError>,
+    request_id: RequestId,
+) -> Result<Executed, Error> {
+    outcome.unwrap_or_else(|missing| {
+        Err(match missing {
+            TryRecvError::Empty => Error::DeadlineExceeded { request_id },
+            TryRecvError::Closed => {
+                Error::OutcomeUnknown { request_id, reason: "its sequencer is gone".to_owned() }
+            }
+        })
+    })
 }

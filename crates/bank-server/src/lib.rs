@@ -37,6 +37,7 @@ mod movement;
 pub mod network;
 pub mod notifier;
 mod progress;
+mod scans;
 pub mod server;
 mod status;
 pub mod store;

@@ -25,25 +25,25 @@
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod position;
-mod queue;
 mod token;
 
-use std::{collections::BTreeMap, slice, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, slice, time::Duration};
 
 use bank_domain::{Account, AccountId, Entry};
 use bank_store::{AccountsQuery, EntriesQuery, Store, StoreError};
+use lru::LruCache;
 use tokio::{
     select,
     time::{Instant, sleep_until},
 };
 
+use self::position::{Position, Positions};
 pub use self::token::InvalidToken;
 pub(crate) use self::token::{Token, token_bytes_max};
-use self::{
-    position::{Position, Positions},
-    queue::Queue,
+use crate::{
+    notifier::{Changed, Notifier, Selection, Subscription},
+    scans::Scans,
 };
-use crate::notifier::{Changed, Notifier, Selection, Subscription};
 
 /// The most entries in one message. An entry has up to 2 KiB, and a slow caller causes two messages to be held.
 const ENTRIES_PER_MESSAGE: usize = 32;
@@ -108,11 +108,11 @@ pub enum Error {
 
 /// A running watch.
 pub(crate) struct Watch {
-    store: Arc<dyn Store>,
+    scans: Scans,
     options: WatchOptions,
     sent: Positions,
-    /// Accounts that may have entries beyond their positions.
-    behind: Queue,
+    /// Accounts that may have entries beyond their positions: a queue in which each is once, since none is used while it waits.
+    behind: LruCache<AccountId, ()>,
     subscription: Subscription,
     next_poll: Instant,
     next_read: Instant,
@@ -121,7 +121,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts a watch. Nothing that is committed from now on is missed.
     pub(crate) async fn start(
-        store: Arc<dyn Store>,
+        scans: Scans,
         notifier: &Notifier,
         options: WatchOptions,
         selection: Selection,
@@ -129,10 +129,10 @@ impl Watch {
     ) -> Result<Self, Error> {
         let now = Instant::now();
         let mut watch = Self {
-            store,
+            scans,
             options,
             sent: Positions::new(),
-            behind: Queue::default(),
+            behind: LruCache::unbounded(),
             subscription: notifier.subscribe(selection),
             next_poll: now,
             next_read: now,
@@ -144,7 +144,7 @@ impl Watch {
             }
             Start::Beginning => {}
             Start::After(token) => {
-                let (bank_id, secret) = (watch.store.bank_id(), watch.store.secret());
+                let (bank_id, secret) = (watch.store().bank_id(), watch.store().secret());
                 watch.sent = token.positions(bank_id, secret, watch.selection())?;
                 if !token.is_sealed() {
                     watch.check_positions().await?;
@@ -156,7 +156,7 @@ impl Watch {
 
     /// The token that resumes a watch after everything that was returned so far.
     pub(crate) fn resume_token(&self) -> String {
-        Token::encode(self.store.bank_id(), self.store.secret(), self.selection(), &self.sent)
+        Token::encode(self.store().bank_id(), self.store().secret(), self.selection(), &self.sent)
     }
 
     /// Returns the next entries, and waits until there are any. After an error the watch is unusable.
@@ -174,15 +174,28 @@ impl Watch {
         }
     }
 
+    fn store(&self) -> &dyn Store {
+        self.scans.store()
+    }
+
     fn selection(&self) -> &Selection {
         self.subscription.selection()
+    }
+
+    /// Queues an account. One that waits already keeps its place, so that a busy account does not delay the others.
+    fn queue(&mut self, id: AccountId) {
+        if !self.behind.contains(&id) {
+            self.behind.put(id, ());
+        }
     }
 
     /// Queues the accounts that are known to have changed, and polls if it is time.
     async fn find_changes(&mut self) -> Result<(), Error> {
         let any_may_have_changed = match self.subscription.take() {
             Changed::Accounts(accounts) => {
-                self.behind.extend(accounts);
+                for id in accounts {
+                    self.queue(id);
+                }
                 false
             }
             Changed::TooMany => true,
@@ -198,7 +211,7 @@ impl Watch {
         let watched = match self.selection().clone() {
             // Reading it is the poll.
             Selection::Account(id) => {
-                self.behind.push(id);
+                self.queue(id);
                 1
             }
             Selection::Owner(_) | Selection::Bank => {
@@ -208,7 +221,7 @@ impl Watch {
                 self.queue_missing(missing.collect()).await?;
                 for account in &accounts {
                     if self.sent.get(&account.id) != Some(&Position::of_account(account)) {
-                        self.behind.push(account.id.clone());
+                        self.queue(account.id.clone());
                     }
                 }
                 accounts.len()
@@ -224,13 +237,13 @@ impl Watch {
         if missing.is_empty() {
             return Ok(());
         }
-        let accounts = self.store.load(&missing).await?;
+        let accounts = self.store().load(&missing).await?;
         for (id, account) in missing.into_iter().zip(accounts) {
             // Whatever a token says, an account that the caller may not see is not read.
             if !account.is_some_and(|account| self.selection().includes(&account)) {
                 return Err(self.lost(id));
             }
-            self.behind.push(id);
+            self.queue(id);
         }
         Ok(())
     }
@@ -242,12 +255,12 @@ impl Watch {
             return Err(InvalidToken::UnknownEntries.into());
         }
         let ids: Vec<_> = self.sent.keys().cloned().collect();
-        for (found, (id, position)) in self.store.load(&ids).await?.into_iter().zip(&self.sent) {
+        for (found, (id, position)) in self.store().load(&ids).await?.into_iter().zip(&self.sent) {
             let query =
                 EntriesQuery { limit: 1, after: Some(position.before()), ..EntriesQuery::all(id.clone()) };
             let is_watched = found.is_some_and(|account| self.selection().includes(&account));
             if !is_watched
-                || self.store.entries(&query).await?.first().map(Position::of_entry) != Some(*position)
+                || self.scans.entries(query).await?.first().map(Position::of_entry) != Some(*position)
             {
                 return Err(InvalidToken::UnknownEntries.into());
             }
@@ -259,7 +272,7 @@ impl Watch {
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
         let owner = match self.selection() {
             Selection::Account(id) => {
-                let account = self.store.load(slice::from_ref(id)).await?.pop().flatten();
+                let account = self.store().load(slice::from_ref(id)).await?.pop().flatten();
                 return Ok(vec![account.ok_or_else(|| Error::AccountNotFound(id.clone()))?]);
             }
             Selection::Owner(owner) => Some(owner.clone()),
@@ -267,7 +280,7 @@ impl Watch {
         };
         let accounts_max = self.options.accounts_max;
         let query = AccountsQuery { owner, after: None, limit: accounts_max + 1 };
-        let accounts = self.store.accounts(&query).await?;
+        let accounts = self.scans.accounts(query).await?;
         if accounts.len() > accounts_max {
             return Err(Error::TooManyAccounts { accounts_max });
         }
@@ -282,13 +295,13 @@ impl Watch {
         }
         sleep_until(self.next_read).await;
         while entries.len() < ENTRIES_PER_MESSAGE
-            && let Some(id) = self.behind.pop()
+            && let Some((id, ())) = self.behind.pop_lru()
         {
             let room = ENTRIES_PER_MESSAGE - entries.len();
             let new = self.read_account(&id, room).await?;
             if new.len() == room {
                 // There may be more. The other accounts come first.
-                self.behind.push(id);
+                self.queue(id);
             }
             entries.extend(new);
         }
@@ -312,7 +325,7 @@ impl Watch {
             query.after = Some(position.before());
             query.limit += 1;
         }
-        let mut entries = self.store.entries(&query).await?;
+        let mut entries = self.scans.entries(query).await?;
         if position.is_some() {
             if position != entries.first().map(Position::of_entry) {
                 return Err(self.lost(id.clone()));

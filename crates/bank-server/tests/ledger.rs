@@ -196,6 +196,13 @@ async fn with_account(options: &LedgerOptions) -> (Arc<Stage>, Ledger) {
     (stage, ledger)
 }
 
+/// The same on a stage that lets everything pass.
+async fn with_account_on_open_stage(options: &LedgerOptions) -> (Arc<Stage>, Ledger) {
+    let (stage, ledger) = with_account(options).await;
+    stage.open();
+    (stage, ledger)
+}
+
 async fn balance(store: &impl Store, account_id: &str) -> i64 {
     let account = store.load(&[account_id.parse().unwrap()]).await.unwrap().pop().flatten().unwrap();
     account.balance.minor_units
@@ -383,11 +390,7 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn a_command_whose_deadline_passes_in_the_queue_is_dropped_undone() {
     let (stage, ledger) = with_account(&options()).await;
-    let first = tokio::spawn({
-        let ledger = ledger.clone();
-        async move { ledger.execute(request(deposit("a", 1), ""), deadline(), false).await }
-    });
-    all_wait().await;
+    let first = begin(&ledger, [request(deposit("a", 1), "")]).await.remove(0);
     let late = request(deposit("a", 10), "late");
     let request_id = late.request_id.clone().unwrap();
     assert_eq!(
@@ -418,10 +421,7 @@ async fn a_queued_command_outlives_its_caller() {
 
 #[tokio::test]
 async fn a_caller_who_is_alone_is_answered_at_once_and_holds_up_nobody() {
-    let stage = Stage::new(0);
-    stage.open();
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    let (_, ledger) = with_account_on_open_stage(&options()).await;
     let call = || ledger.execute(request(deposit("a", 1), ""), deadline(), true);
     assert_eq!(call().now_or_never().unwrap().unwrap().entry.sequence, 2);
 
@@ -492,10 +492,7 @@ async fn a_batch_whose_sequencer_fails_is_told_at_once_that_its_outcome_is_not_k
 
 #[tokio::test]
 async fn an_unknown_outcome_is_found_out_by_sending_again() {
-    let stage = Stage::new(0);
-    stage.open();
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    let (stage, ledger) = with_account_on_open_stage(&options()).await;
     stage.fail([Fault::LostBefore, Fault::LostAfter, Fault::LostAfter, Fault::Unavailable]);
     let done = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap();
     assert!(!done.replayed, "the caller sent it once");
@@ -513,11 +510,8 @@ async fn an_unknown_outcome_is_found_out_by_sending_again() {
 
 #[tokio::test]
 async fn an_outcome_that_stays_unknown_is_said_to_be() {
-    let stage = Stage::new(0);
-    stage.open();
     let options = LedgerOptions { outcome_timeout: Duration::from_millis(50), ..options() };
-    let ledger = start(&stage, &options);
-    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    let (stage, ledger) = with_account_on_open_stage(&options).await;
     stage.fail([Fault::LostAfter]);
     stage.fail((0..10_000).map(|_| Fault::LostBefore));
     let error = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap_err();
@@ -532,10 +526,7 @@ async fn an_outcome_that_stays_unknown_is_said_to_be() {
 
 #[tokio::test]
 async fn an_unavailable_store_is_said_at_once_and_nothing_is_done() {
-    let stage = Stage::new(0);
-    stage.open();
-    let ledger = start(&stage, &options());
-    ledger.execute(request(open("a"), ""), deadline(), false).await.unwrap();
+    let (stage, ledger) = with_account_on_open_stage(&options()).await;
     stage.fail([Fault::Unavailable]);
     let error = ledger.execute(request(deposit("a", 5), "x"), deadline(), false).await.unwrap_err();
     assert!(matches!(error, Error::Store(StoreError::Unavailable(_))), "{error:?}");
@@ -563,12 +554,7 @@ async fn two_ledgers_on_one_store_decide_again_on_what_the_other_did() {
 #[tokio::test]
 async fn draining_finishes_what_is_queued_and_takes_no_more() {
     let (stage, ledger) = with_account(&options()).await;
-    let mut calls = JoinSet::new();
-    for _ in 0..10 {
-        let ledger = ledger.clone();
-        calls.spawn(async move { ledger.execute(request(deposit("a", 1), ""), deadline(), false).await });
-    }
-    all_wait().await;
+    let calls = begin(&ledger, [1; 10].map(|minor_units| request(deposit("a", minor_units), ""))).await;
     let drained = tokio::spawn({
         let ledger = ledger.clone();
         async move { ledger.drain().await }
@@ -577,8 +563,8 @@ async fn draining_finishes_what_is_queued_and_takes_no_more() {
     assert!(!drained.is_finished(), "ten commands are not done");
     stage.open();
     drained.await.unwrap();
-    for call in calls.join_all().await {
-        call.unwrap();
+    for call in calls {
+        call.await.unwrap().unwrap();
     }
     assert_eq!(
         ledger.execute(request(deposit("a", 1), ""), deadline(), false).await,

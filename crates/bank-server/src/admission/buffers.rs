@@ -3,7 +3,7 @@
 //!
 //! Small buffers are not counted: the limit on calls in flight bounds them, and a movement of money pays nothing for this.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::{
     callers::Allowance,
@@ -18,10 +18,6 @@ const SMALL_BYTES: usize = 4096;
 /// Memory that is reserved until this is dropped.
 #[derive(Debug)]
 pub(crate) struct BufferPermit(Option<Permit>);
-
-/// A reservation that travels with an answer until it has been sent.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HeldBuffer(Arc<OnceLock<BufferPermit>>);
 
 impl Allowance {
     /// Reserves memory if it is free now. A caller who wants more than one may have gets all that one may have.
@@ -48,6 +44,13 @@ impl Allowance {
 }
 
 impl BufferPermit {
+    /// Keeps it in the extensions of an answer, as an `Arc`, until that has been sent.
+    pub(crate) fn travel_with(self, extensions: &mut http::Extensions) {
+        if self.0.is_some() {
+            extensions.insert(Arc::new(self));
+        }
+    }
+
     /// Keeps so much of it, and gives the rest back.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if bytes <= SMALL_BYTES {
@@ -55,13 +58,6 @@ impl BufferPermit {
         } else if let Some(permit) = &mut self.0 {
             permit.shrink(Resource::BufferedBytes.permits(bytes));
         }
-    }
-}
-
-impl HeldBuffer {
-    pub(crate) fn hold(&self, permit: BufferPermit) {
-        // An answer is made once.
-        let _ = self.0.set(permit);
     }
 }
 

@@ -1,16 +1,23 @@
 //! Authorization: the rule of a method, applied to a caller.
 
-use bank_domain::{Account, AccountState, Command, OpenAccount, Owner};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use bank_domain::{Account, AccountState, Command, Owner};
 
 use super::{Identity, Method, Scope, rules::Accounts};
 
 /// Proof that a caller may use a method, and which accounts are visible to it.
 ///
-/// The ledger and all reads require it: there is no other way to the accounts.
+/// The ledger and all reads require it: there is no other way to the accounts. So it notes, for the audit trail, which accounts
+/// the call reached. Clones share that note.
 #[derive(Clone, Debug)]
 pub struct Access {
     caller: Identity,
     method: Method,
+    extent: Arc<AtomicU8>,
 }
 
 /// A caller lacks a scope.
@@ -26,13 +33,13 @@ pub struct ScopeMissing {
 /// Which accounts a call reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
+    /// Unknown: the call ended before it was checked.
+    Unknown,
     /// The caller's own, or what is open to all.
     Own,
     /// What requires [`Scope::Admin`]: accounts of others, accounts for others, overdrafts. The caller has the scope, or got
     /// `NOT_FOUND`.
     Beyond,
-    /// Unknown: the call ended before it was checked.
-    Unknown,
 }
 
 impl Access {
@@ -45,7 +52,7 @@ impl Access {
             Some(scope) if !caller.scopes().contains(scope) => {
                 Err(ScopeMissing { act: method.name(), scope })
             }
-            _ => Ok(Self { caller, method }),
+            _ => Ok(Self { caller, method, extent: Arc::default() }),
         }
     }
 
@@ -90,8 +97,11 @@ impl Access {
     /// is the same.
     pub fn primary<'a>(&self, account: Option<&'a Account>) -> Option<&'a Account> {
         // Any id of a new account may be taken.
-        let opened = self.method.rule().accounts == Accounts::Opened;
-        account.filter(|account| opened || self.reaches(&account.owner))
+        if self.method.rule().accounts == Accounts::Opened {
+            return account;
+        }
+        self.note_owner(account.map(|account| &account.owner));
+        account.filter(|account| self.reaches(&account.owner))
     }
 
     /// The destination of a transfer, if it is visible: any account can be paid, but closed accounts are visible only to
@@ -104,33 +114,44 @@ impl Access {
     ///
     /// # Errors
     /// [`ScopeMissing`], if another owner is requested by a caller without [`Scope::Admin`].
-    pub fn listed(&self, owner: Option<Owner>) -> Result<(Option<Owner>, Extent), ScopeMissing> {
-        match owner {
-            Some(owner) if self.caller.owns(&owner) => Ok((Some(owner), Extent::Own)),
-            Some(owner) => {
+    pub fn listed(&self, owner: Option<Owner>) -> Result<Option<Owner>, ScopeMissing> {
+        let owner = match owner {
+            Some(owner) if !self.caller.owns(&owner) => {
                 self.administers("listing the accounts of another owner")?;
-                Ok((Some(owner), Extent::Beyond))
+                Some(owner)
             }
-            None if self.caller.is_operator() => Ok((None, Extent::Own)),
-            None if self.is_administrative() => Ok((None, Extent::Beyond)),
-            None => Ok((Some(self.caller.subject().clone()), Extent::Own)),
+            None if !self.is_administrative() => Some(self.caller.subject().clone()),
+            owner => owner,
+        };
+        // The operator owns every account.
+        let is_own = owner.as_ref().map_or(self.caller.is_operator(), |owner| self.caller.owns(owner));
+        self.note(if is_own { Extent::Own } else { Extent::Beyond });
+        Ok(owner)
+    }
+
+    /// Notes what a command reaches, given the account that it names first, if that exists.
+    pub fn note_command(&self, command: &Command, account: Option<&Account>) {
+        match command {
+            Command::OpenAccount(open) if open.overdraft_limit_minor_units() > 0 => self.note(Extent::Beyond),
+            Command::OpenAccount(open) => self.note_owner(Some(open.owner())),
+            _ => self.note_owner(account.map(|account| &account.owner)),
         }
     }
 
-    /// What a command reaches, given the account that it opens, or else the owner of the account that it names first,
-    /// if that exists.
-    pub fn extent(&self, opened: Option<&OpenAccount>, owner: Option<&Owner>) -> Extent {
-        match (opened, owner) {
-            (Some(open), _) if open.overdraft_limit_minor_units() > 0 => Extent::Beyond,
-            (Some(open), _) => self.extent_of(open.owner()),
-            (None, Some(owner)) => self.extent_of(owner),
-            (None, None) => Extent::Own,
-        }
+    /// Notes that the call reached something of this owner, or nothing.
+    pub fn note_owner(&self, owner: Option<&Owner>) {
+        let is_own = owner.is_none_or(|owner| self.caller.owns(owner));
+        self.note(if is_own { Extent::Own } else { Extent::Beyond });
     }
 
-    /// What a call reaches that names something of this owner.
-    pub fn extent_of(&self, owner: &Owner) -> Extent {
-        if self.caller.owns(owner) { Extent::Own } else { Extent::Beyond }
+    fn note(&self, extent: Extent) {
+        self.extent.fetch_max(extent as u8, Ordering::Relaxed);
+    }
+
+    /// Which accounts the call has reached so far.
+    pub fn extent(&self) -> Extent {
+        let noted = self.extent.load(Ordering::Relaxed);
+        [Extent::Own, Extent::Beyond].into_iter().find(|it| *it as u8 == noted).unwrap_or(Extent::Unknown)
     }
 
     fn is_administrative(&self) -> bool {

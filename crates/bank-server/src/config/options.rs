@@ -269,7 +269,6 @@ impl Config {
             concurrent_streams_max: CONCURRENT_STREAMS_MAX,
             queue_commands_max,
             batch_commands_max,
-            batches: self.batch_bounds(),
             callers: self.caller_limits(),
             outcome_timeout,
             request_retention: self.request_retention(),

@@ -1,4 +1,4 @@
-//! The state of the API, and the shapes of its calls: those that change something, read, list, or stream.
+//! The state of the API, and the shapes of its calls: those that change something, read, or stream.
 
 use std::{panic::resume_unwind, pin::pin, sync::Arc};
 
@@ -13,16 +13,14 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
-    call::{Answer, Call, DrainPolicy, Replies, ReplyTo},
+    call::{Call, Replies, ReplyTo},
     message::{RequestFields, opened_account},
     options::ApiOptions,
-    page::Paged,
-    parse::{Defaults, Parse},
-    scans::Scans,
+    parse::{Defaults, Parse, ReplySize},
 };
 use crate::{
-    admission::{Allowance, CallPermits, HeldBuffer},
-    auth::{Access, Extent, Method},
+    admission::{Allowance, CallPermits},
+    auth::{Access, Method},
     ledger::{self, Executed, Ledger, Operation},
     status::{Failure, LimitKind, status},
 };
@@ -137,69 +135,42 @@ impl BankApi {
         Message: RequestFields,
         (Command, Option<RequestId>): Parse<Message>,
     {
-        let call = Call::begin(method, &request, self.options.request_timeout);
+        let mut call = Call::begin(method, &request, self.options.request_timeout);
         let (deadline, access) = (call.deadline(), call.access());
         let work = pin!(async {
             let access = access?;
-            let validate_only = request.get_ref().validate_only();
+            let validate_only = request.get_ref().fields().validate_only;
             let (command, request_id) = <(Command, _)>::parse(request.into_inner(), &self.defaults(&access))?;
             access.permit(&command)?;
             tracing::debug!(target: "bank::call", ?command, validate_only, "parsed");
             let opened = opened_account(&command).cloned();
-            let operation = Operation { access: access.clone(), command, request_id };
+            let operation = Operation { access, command, request_id };
             let executed = if validate_only {
-                Box::pin(self.ledger.preview(operation, deadline)).await
+                Box::pin(self.ledger.preview(operation, deadline)).await?
             } else {
                 let inline = self.calls.len() <= 1;
-                self.ledger.execute(operation, deadline, inline).await
+                self.ledger.execute(operation, deadline, inline).await?
             };
-            let executed = executed.map_err(|error| Failure::of_command(error, &access, opened.as_ref()))?;
-            let extent = access.extent(opened.as_ref(), executed.owner.as_ref());
-            Ok(Answer { reply: render(opened.as_ref(), executed, validate_only), extent })
+            Ok(render(opened.as_ref(), executed, validate_only))
         });
-        call.run(work).await
+        call.run(work).await.map(Response::new)
     }
 
-    /// Handles a call that reads.
-    pub(super) async fn read<Message, Query, Reply, Answering>(
-        &self,
+    /// Handles a call that reads. The memory for a list is charged to the caller until the reply was sent.
+    pub(super) async fn read<'a, Message, Query, Reply, Answering>(
+        &'a self,
         method: Method,
         request: Request<Message>,
-        answer: impl FnOnce(Arc<dyn Store>, Access, Query) -> Answering,
+        answer: impl FnOnce(Reading<'a>, Query) -> Answering,
     ) -> Result<Response<Reply>, Status>
     where
         Message: RequestFields,
-        Query: Parse<Message>,
-        Answering: Future<Output = Result<Answer<Reply>, Failure>>,
-    {
-        let call = Call::begin(method, &request, self.options.request_timeout);
-        let (deadline, access) = (call.deadline(), call.access());
-        let work = pin!(async {
-            let access = access?;
-            let query = Query::parse(request.into_inner(), &self.defaults(&access))?;
-            let answer = pin!(answer(Arc::clone(self.ledger.store()), access, query));
-            timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))
-        });
-        call.run(work).await
-    }
-
-    /// Handles a call that reads a page of a list. The memory for it is charged to the caller until the reply was sent, and
-    /// what it reads counts against their rate.
-    pub(super) async fn list<Message, Query, Reply, Answering>(
-        &self,
-        method: Method,
-        request: Request<Message>,
-        answer: impl FnOnce(Arc<dyn Store>, Access, Query) -> Answering,
-    ) -> Result<Response<Reply>, Status>
-    where
-        Message: RequestFields,
-        Query: Parse<Message> + Paged,
+        Query: Parse<Message> + ReplySize,
         Reply: prost::Message,
-        Answering: Future<Output = Result<Answer<Reply>, Failure>>,
+        Answering: Future<Output = Result<Reply, Failure>>,
     {
-        let call = Call::begin(method, &request, self.options.request_timeout);
+        let mut call = Call::begin(method, &request, self.options.request_timeout);
         let (deadline, access) = (call.deadline(), call.access());
-        let held = HeldBuffer::default();
         let work = pin!(async {
             let access = access?;
             let caller = Allowance::of_call(request.extensions()).ok_or(Failure::Unidentified)?;
@@ -207,20 +178,21 @@ impl BankApi {
             let bytes_max = query.bytes_max();
             let room = timeout_at(deadline, caller.reserve(bytes_max)).await;
             let mut room = room.map_err(|_| Failure::from(caller.buffer_limit(bytes_max)))?;
-            let store = Arc::new(Scans::new(Arc::clone(self.ledger.store()), caller));
-            let answer = pin!(answer(store, access, query));
-            let answer = timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))?;
-            // The reply exists as a message and as bytes.
-            room.shrink(2 * answer.reply.encoded_len());
-            held.hold(room);
-            Ok(answer)
+            let answer = pin!(answer(Reading { api: self, access, caller }, query));
+            let reply = timeout_at(deadline, answer).await.unwrap_or(Err(Failure::DeadlineExceeded))?;
+            if bytes_max > 0 {
+                // The reply exists as a message and as bytes.
+                room.shrink(2 * reply.encoded_len());
+            }
+            Ok((reply, room))
         });
-        let mut response = call.run(work).await?;
-        response.extensions_mut().insert(held.clone());
+        let (reply, room) = call.run(work).await?;
+        let mut response = Response::new(reply);
+        room.travel_with(response.extensions_mut());
         Ok(response)
     }
 
-    /// Handles a call that reads and has a stream of replies.
+    /// Handles a call that reads and has a stream of replies. It ends when the server drains; callers can repeat it.
     pub(super) fn stream<Message, Query, Reply, Work>(
         &self,
         method: Method,
@@ -231,17 +203,48 @@ impl BankApi {
         Message: RequestFields + Send + 'static,
         Query: Parse<Message> + Send,
         Reply: prost::Message + 'static,
-        Work: Future<Output = Result<Extent, Failure>> + Send,
+        Work: Future<Output = Result<(), Failure>> + Send,
+    {
+        let draining = Some(self.draining.clone());
+        self.stream_of(method, draining, request, |api, access, request, reply_to| async move {
+            let query = Query::parse(request.into_inner(), &api.defaults(&access))?;
+            work(api, access, query, reply_to).await
+        })
+    }
+
+    /// Handles a call with a stream of replies.
+    pub(super) fn stream_of<Message, Reply, Work>(
+        &self,
+        method: Method,
+        draining: Option<CancellationToken>,
+        request: Request<Message>,
+        work: impl FnOnce(Self, Access, Request<Message>, ReplyTo<Reply>) -> Work + Send + 'static,
+    ) -> Response<Replies<Reply>>
+    where
+        Message: RequestFields + Send + 'static,
+        Reply: prost::Message + 'static,
+        Work: Future<Output = Result<(), Failure>> + Send,
     {
         let call = Call::begin(method, &request, self.options.stream_timeout);
         let api = self.clone();
         let credentials = request.extensions().get().cloned();
-        let drain = DrainPolicy::End(self.draining.clone());
-        let pause_max = self.options.reader_pause_max;
         let caller = Allowance::of_call(request.extensions());
-        call.run_stream(credentials, drain, caller, pause_max, |access, reply_to| async move {
-            let query = Query::parse(request.into_inner(), &api.defaults(&access))?;
-            work(api, access, query, reply_to).await
+        let pause_max = self.options.reader_pause_max;
+        call.run_stream(credentials, draining, caller, pause_max, |access, reply_to| {
+            work(api, access, request, reply_to)
         })
+    }
+}
+
+/// A call that reads.
+pub(super) struct Reading<'a> {
+    pub(super) api: &'a BankApi,
+    pub(super) access: Access,
+    pub(super) caller: Allowance,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn store(&self) -> &'a dyn Store {
+        &**self.api.ledger.store()
     }
 }

@@ -7,12 +7,13 @@ use bank_domain::{
     audit::{Extent, Fault, Sums},
 };
 use bank_proto::v1::{self, audit_accounts_response as response};
+use futures::TryFutureExt as _;
 use tokio::sync::mpsc;
 
 use super::{api::BankApi, call::ReplyTo, render};
 use crate::{
     audit::{self, Finding, News, Problem, Progress, Summary},
-    auth::{self, Access},
+    auth::Access,
     status::Failure,
 };
 
@@ -24,23 +25,13 @@ pub(super) async fn accounts(
     _: Access,
     account_id: Option<AccountId>,
     reply_to: ReplyTo<v1::AuditAccountsResponse>,
-) -> Result<auth::Extent, Failure> {
+) -> Result<(), Failure> {
     let _permit = api.audit_permit()?;
-    let (teller, mut told) = mpsc::channel(NEWS_WAITING_MAX);
+    let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
     let (store, now) = (Arc::clone(api.ledger.store()), api.ledger.clock().estimate());
-    let audit = async {
-        audit::run(store, account_id, now, teller).await?;
-        Ok::<_, Failure>(())
-    };
-    let pass_on = async move {
-        while let Some(news) = told.recv().await {
-            reply_to.send(reply(news)).await?;
-        }
-        Ok(())
-    };
-    tokio::try_join!(audit, pass_on)?;
-    // An audit reads all accounts.
-    Ok(auth::Extent::Beyond)
+    let audit = audit::run(store, account_id, now, sender).err_into();
+    tokio::try_join!(audit, reply_to.pass_on(news, reply))?;
+    Ok(())
 }
 
 fn reply(news: News) -> v1::AuditAccountsResponse {

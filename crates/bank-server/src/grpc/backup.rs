@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use bank_proto::v1::{self, export_bank_response, import_bank_response};
-use futures::TryStreamExt as _;
+use futures::{TryFutureExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 
 use super::{
     api::BankApi,
     call::ReplyTo,
-    parse::{ExportQuery, Upload},
+    parse::{NoFields, Upload},
     render,
 };
 use crate::{
-    auth::{Access, Extent},
+    auth::Access,
     backup::{self, Counts, ExportNews, ExportSummary, ImportNews},
     status::Failure,
 };
@@ -24,15 +24,14 @@ const WAITING_MAX: usize = 1;
 pub(super) async fn export(
     api: BankApi,
     _: Access,
-    _: ExportQuery,
+    _: NoFields,
     reply_to: ReplyTo<v1::ExportBankResponse>,
-) -> Result<Extent, Failure> {
+) -> Result<(), Failure> {
     let _permit = api.audit_permit()?;
-    let (teller, told) = mpsc::channel(WAITING_MAX);
-    let export = backup::export(Arc::clone(api.ledger.store()), teller);
-    tokio::try_join!(done(export), pass_on(told, exported, reply_to))?;
-    // An export reads all accounts.
-    Ok(Extent::Beyond)
+    let (news, reported) = mpsc::channel(WAITING_MAX);
+    let export = backup::export(Arc::clone(api.ledger.store()), news);
+    tokio::try_join!(export.err_into(), reply_to.pass_on(reported, exported))?;
+    Ok(())
 }
 
 pub(super) async fn import(
@@ -40,10 +39,10 @@ pub(super) async fn import(
     _: Access,
     Upload(mut file): Upload,
     reply_to: ReplyTo<v1::ImportBankResponse>,
-) -> Result<Extent, Failure> {
-    let (teller, told) = mpsc::channel(WAITING_MAX);
+) -> Result<(), Failure> {
+    let (news, reported) = mpsc::channel(WAITING_MAX);
     let (sender, data) = mpsc::channel(WAITING_MAX);
-    let import = backup::import(Arc::clone(api.ledger.store()), data, teller);
+    let import = backup::import(Arc::clone(api.ledger.store()), data, news);
     // Fails if the caller leaves in the middle, which is not the end of the file.
     let receive = async move {
         while let Some(data) = file.try_next().await? {
@@ -53,23 +52,7 @@ pub(super) async fn import(
         }
         Ok(())
     };
-    tokio::try_join!(done(import), receive, pass_on(told, imported, reply_to))?;
-    Ok(Extent::Beyond)
-}
-
-async fn done(work: impl Future<Output = Result<(), backup::Error>>) -> Result<(), Failure> {
-    Ok(work.await?)
-}
-
-/// Passes progress on as it arrives.
-async fn pass_on<News, Reply: prost::Message>(
-    mut told: mpsc::Receiver<News>,
-    render: fn(News) -> Reply,
-    reply_to: ReplyTo<Reply>,
-) -> Result<(), Failure> {
-    while let Some(news) = told.recv().await {
-        reply_to.send(render(news)).await?;
-    }
+    tokio::try_join!(import.err_into(), receive, reply_to.pass_on(reported, imported))?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use bank_proto::v1;
 use futures::{
     FutureExt as _, Stream, StreamExt as _,
     future::{BoxFuture, ready},
-    pin_mut, poll, stream,
+    poll, stream,
 };
 use tokio::{
     sync::Mutex,
@@ -20,19 +20,20 @@ use tokio::{
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::result::{AuditContext, BatchItem, ItemError, Results};
+use self::result::{AuditContext, BatchItem, Results};
 use super::{
     api::BankApi,
-    call::{Answer, Call, DEADLINE_MARGIN_MAX, DrainPolicy, Replies, ReplyTo},
+    call::{Call, DEADLINE_MARGIN_MAX, Replies},
     message::opened_account,
     options::BatchBounds,
     parse::{Batch, BatchOperation},
 };
 use crate::{
-    admission::{Allowance, BufferPermit, CallPermits, HeldBuffer, Permit, RateLimited, Resource},
+    admission::{Allowance, BufferPermit, CallPermits, Permit, RateLimited, Resource},
     audit_trail,
-    auth::{Access, Extent, Method, ScopeMissing},
+    auth::{Access, Method},
     ledger::{self, BatchResults, DryRun, Operation},
+    network::Peer,
     status::{Failure, Limit, LimitKind, operation_error},
 };
 
@@ -71,67 +72,48 @@ pub(super) async fn one(
     api: &BankApi,
     request: Request<v1::ExecuteBatchRequest>,
 ) -> Result<Response<v1::ExecuteBatchResponse>, Status> {
-    let call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
-    let (deadline, peer, access) = (call.deadline(), call.peer(), call.access());
-    let (detaching, api, held) = (api, api.clone(), HeldBuffer::default());
+    let mut call = Call::begin(Method::ExecuteBatch, &request, api.options.request_timeout);
+    let (deadline, access) = (call.deadline(), call.access());
+    let (detaching, api) = (api, api.clone());
     let work = pin!(async {
-        let (caller, message) = BatchCaller::of(access?, peer, Method::ExecuteBatch, request)?;
+        let (caller, message) = BatchCaller::of(access?, Method::ExecuteBatch, request)?;
         let bytes = bytes_in_work(&message, message.operations.len());
-        held.hold(caller.allowance.try_reserve(bytes)?);
-        let in_work = held.clone();
+        let room = caller.allowance.try_reserve(bytes)?;
         let work = async move {
-            // Also where its caller has left.
-            let _in_work = in_work;
             let bounds = api.options.batches;
             let batch = Batch::parse(message, &api.defaults(&caller.access), bounds.operations_max)?;
             // The call itself has been counted.
             caller.count(batch.operations.len() - 1)?;
             let results = api.carry_out(&caller, batch, deadline, None).await?;
-            // Each operation is audited by itself.
-            Ok(Answer { reply: v1::ExecuteBatchResponse { results }, extent: Extent::Own })
+            Ok((v1::ExecuteBatchResponse { results }, room))
         };
         // The other calls on the connection go on meanwhile.
         detaching.detach(work).await
     });
-    let mut response = call.run(work).await?;
-    response.extensions_mut().insert(held.clone());
+    let (reply, room) = call.run(work).await?;
+    let mut response = Response::new(reply);
+    room.travel_with(response.extensions_mut());
     Ok(response)
 }
 
-/// Carries out batch after batch.
+/// Carries out batch after batch. When the server drains, it waits for those that have begun.
 pub(super) fn many(
-    api: BankApi,
+    api: &BankApi,
     request: Request<Streaming<v1::ExecuteStreamRequest>>,
 ) -> Response<Replies<v1::ExecuteStreamResponse>> {
-    let call = Call::begin(Method::ExecuteStream, &request, api.options.stream_timeout);
-    let (peer, pause_max) = (call.peer(), api.options.reader_pause_max);
-    let credentials = request.extensions().get().cloned();
-    let caller = Allowance::of_call(request.extensions());
-    call.run_stream(credentials, DrainPolicy::Finish, caller, pause_max, move |access, reply_to| async move {
-        let (caller, messages) = BatchCaller::of(access, peer, Method::ExecuteStream, request)?;
-        api.answer_all(Arc::new(caller), messages, reply_to).await
-    })
-}
-
-impl BankApi {
-    /// Answers the batches of a stream until it ends.
-    async fn answer_all(
-        self,
-        caller: Arc<BatchCaller>,
-        messages: Streaming<v1::ExecuteStreamRequest>,
-        reply_to: ReplyTo<v1::ExecuteStreamResponse>,
-    ) -> Result<Extent, Failure> {
-        let in_work_max = self.options.batches.stream_batches_max;
-        let replies = self.begin_all(caller, messages).buffered(in_work_max);
-        pin_mut!(replies);
+    api.stream_of(Method::ExecuteStream, None, request, |api, access, request, reply_to| async move {
+        let (caller, messages) = BatchCaller::of(access, Method::ExecuteStream, request)?;
+        let in_work_max = api.options.batches.stream_batches_max;
+        let mut replies = pin!(api.begin_all(Arc::new(caller), messages).buffered(in_work_max));
         while let Some(reply) = replies.next().await {
             let (reply, room) = reply?;
             reply_to.send_in(reply, room).await?;
         }
-        // Each operation is audited by itself.
-        Ok(Extent::Own)
-    }
+        Ok(())
+    })
+}
 
+impl BankApi {
     /// Begins the batches of a stream one after another, until the stream ends or the server drains. The error that ends it
     /// comes after all replies.
     fn begin_all(
@@ -212,22 +194,23 @@ impl BankApi {
     ) -> Result<Vec<v1::OperationResult>, Failure> {
         let Batch { operations, atomic, receipts_only, validate_only } = batch;
         tracing::debug!(target: "bank::call", operations = operations.len(), atomic, validate_only, "parsed");
-        let mut grants = Grants::new(&caller.access);
         let mut items = Vec::with_capacity(operations.len());
         let mut granted = Vec::with_capacity(operations.len());
         for BatchOperation { method, command, request_id } in operations {
-            let access = grants.of(method).and_then(|access| access.permit(&command).map(|()| access));
+            let access = caller.access.of(method);
+            let access = access.and_then(|access| access.permit(&command).map(|()| access));
             let (account_id, opened) = (command.account_id().clone(), opened_account(&command).cloned());
-            let mut item =
-                BatchItem { method, account_id, opened, request_id: request_id.clone(), denied: None };
-            match access {
-                Ok(access) => granted.push(Operation { access, command, request_id }),
-                Err(missing) => item.denied = Some(missing),
-            }
-            items.push(item);
+            items.push(BatchItem {
+                method,
+                account_id,
+                opened,
+                request_id: request_id.clone(),
+                access: access.clone(),
+            });
+            granted.extend(access.map(|access| Operation { access, command, request_id }));
         }
-        let failed = items.iter().position(|item| item.denied.is_some()).filter(|_| atomic);
-        let audit = AuditContext { access: &caller.access, peer: caller.peer, validate_only };
+        let failed = items.iter().position(|item| item.access.is_err()).filter(|_| atomic);
+        let audit = AuditContext { caller: caller.access.caller(), peer: caller.peer, validate_only };
         let mut results = Results::new(audit, receipts_only, items);
         let executed = match failed {
             None if !granted.is_empty() => {
@@ -250,19 +233,13 @@ impl BankApi {
             _ => Vec::new(),
         };
         let mut executed = executed.into_iter();
-        results.add_all(|index, denied| {
+        results.add_all(|index, item| match (&item.access, failed) {
             // In an atomic batch one operation fails, and the others are aborted.
-            let denied = denied.filter(|_| failed.is_none_or(|failed| failed == index));
-            match (denied, failed) {
-                (Some(missing), _) => Err(ItemError::Call(missing.into())),
-                (None, Some(failed_operation)) => {
-                    Err(ItemError::Ledger(ledger::Error::BatchAborted { failed_operation }))
-                }
-                (None, None) => match executed.next() {
-                    Some(result) => result.map_err(ItemError::Ledger),
-                    None => Err(ItemError::Call(Failure::DeadlineExceeded)),
-                },
+            (_, Some(failed_operation)) if failed_operation != index => {
+                Err(ledger::Error::BatchAborted { failed_operation }.into())
             }
+            (Err(missing), _) => Err((*missing).into()),
+            (Ok(_), _) => Ok(executed.next().unwrap_or(Err(ledger::Error::ShuttingDown))?),
         });
         Ok(results.finish(self.ledger.metrics()))
     }
@@ -297,11 +274,11 @@ impl BatchCaller {
     /// Takes a request apart.
     fn of<Message>(
         access: Access,
-        peer: Option<SocketAddr>,
         method: Method,
         request: Request<Message>,
     ) -> Result<(Self, Message), Failure> {
         let (_, mut extensions, message) = request.into_parts();
+        let peer = extensions.get::<Peer>().map(|Peer(address)| *address);
         // Admission has put it there.
         let allowance = extensions.remove::<Allowance>().ok_or(Failure::Unidentified)?;
         let permits = extensions.remove::<CallPermits>();
@@ -319,26 +296,5 @@ impl BatchCaller {
             }
             .record();
         })
-    }
-}
-
-/// The methods that a caller may use, each looked up once.
-struct Grants<'a> {
-    access: &'a Access,
-    known: Vec<(Method, Result<Access, ScopeMissing>)>,
-}
-
-impl<'a> Grants<'a> {
-    fn new(access: &'a Access) -> Self {
-        Self { access, known: Vec::new() }
-    }
-
-    fn of(&mut self, method: Method) -> Result<Access, ScopeMissing> {
-        if let Some((_, known)) = self.known.iter().find(|(known, _)| *known == method) {
-            return known.clone();
-        }
-        let access = self.access.of(method);
-        self.known.push((method, access.clone()));
-        access
     }
 }

@@ -1,7 +1,6 @@
 //! One call: its deadline, its replies, and its entries in log, trace and audit trail.
 
 use std::{
-    future::pending,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -11,6 +10,7 @@ use std::{
 use bank_proto::v1::bank_service_server::SERVICE_NAME;
 use futures::{
     StreamExt as _,
+    future::OptionFuture,
     stream::{self, BoxStream},
 };
 use http::HeaderValue;
@@ -18,14 +18,17 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, error::Elapsed, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 use tracing::{Instrument as _, Level, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{authenticate::Credentials, message::RequestFields};
+use super::{
+    authenticate::Credentials,
+    message::{Fields, RequestFields},
+};
 use crate::{
     admission::{Allowance, BufferPermit},
     audit_trail,
@@ -51,7 +54,6 @@ pub(super) type Replies<Reply> = BoxStream<'static, Result<Reply, Status>>;
 /// Where the replies of a call go that has many.
 pub(super) struct ReplyTo<Reply> {
     replies: mpsc::Sender<(Reply, BufferPermit)>,
-    extent: Arc<OnceLock<Extent>>,
     pause_max: Duration,
     caller: Allowance,
 }
@@ -59,33 +61,41 @@ pub(super) struct ReplyTo<Reply> {
 impl<Reply: prost::Message> ReplyTo<Reply> {
     /// Hands a reply over; waits while the caller does not read, but not for ever.
     pub(super) async fn send(&self, reply: Reply) -> Result<(), Failure> {
-        let sent = timeout(self.pause_max, async {
+        self.in_time(async {
             // As a message, and as bytes.
             let room = self.caller.reserve(2 * reply.encoded_len()).await;
             self.replies.send((reply, room)).await
-        });
-        self.sent(sent.await)
+        })
+        .await
     }
 
     /// The same of a reply for which room was taken when it was asked for.
     pub(super) async fn send_in(&self, reply: Reply, room: BufferPermit) -> Result<(), Failure> {
-        self.sent(timeout(self.pause_max, self.replies.send((reply, room))).await)
+        self.in_time(self.replies.send((reply, room))).await
     }
 
-    fn sent<E>(&self, sent: Result<Result<(), E>, Elapsed>) -> Result<(), Failure> {
+    async fn in_time<E>(&self, sending: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
         let pause_max = self.pause_max;
+        let sent = timeout(pause_max, sending).await;
         sent.map_err(|_| Failure::limit(LimitKind::ReaderPause, pause_max.as_millis()))?
             .map_err(|_| Failure::CallerGone)
+    }
+
+    /// Sends what arrives until there is no more.
+    pub(super) async fn pass_on<News>(
+        self,
+        mut news: mpsc::Receiver<News>,
+        render: fn(News) -> Reply,
+    ) -> Result<(), Failure> {
+        while let Some(news) = news.recv().await {
+            self.send(render(news)).await?;
+        }
+        Ok(())
     }
 
     /// What the caller may ask of the server.
     pub(super) fn caller(&self) -> &Allowance {
         &self.caller
-    }
-
-    /// How far the call reaches, for one that others may end.
-    pub(super) fn reaches(&self, extent: Extent) {
-        self.extent.get_or_init(|| extent);
     }
 }
 
@@ -112,23 +122,11 @@ impl PacedByReader {
     }
 }
 
-/// What a stream of replies does when the server drains.
-pub(super) enum DrainPolicy {
-    /// It ends at once; callers can repeat it.
-    End(CancellationToken),
-    /// It finishes by itself, and the server waits.
-    Finish,
-}
-
-/// The reply to a call, and how far the call reached.
-pub(super) struct Answer<Reply> {
-    pub(super) reply: Reply,
-    pub(super) extent: Extent,
-}
-
 /// A call in flight. It is logged and audited when it ends, however it ends.
 pub(super) struct Call {
+    /// None would be a bug: the call got past authentication.
     caller: Option<Identity>,
+    access: Option<Access>,
     peer: Option<SocketAddr>,
     method: Method,
     account: String,
@@ -149,8 +147,7 @@ impl Call {
         request: &Request<Message>,
         timeout_max: Duration,
     ) -> Self {
-        let message = request.get_ref();
-        let (account, request_id) = (shortened(message.account()), shortened(message.request_id()));
+        let Fields { account, request_id, validate_only } = request.get_ref().fields();
         let caller = request.extensions().get::<Identity>().cloned();
         let trace = traced(|| trace(method.name(), request.metadata()));
         let started = Instant::now();
@@ -161,11 +158,12 @@ impl Call {
         });
         let mut call = Self {
             caller,
+            access: None,
             peer: request.extensions().get::<Peer>().map(|Peer(address)| *address),
             method,
-            account: account.to_owned(),
-            request_id: request_id.to_owned(),
-            validate_only: message.validate_only(),
+            account: shortened(account).to_owned(),
+            request_id: shortened(request_id).to_owned(),
+            validate_only,
             span: Span::none(),
             trace,
             started,
@@ -197,81 +195,66 @@ impl Call {
         self.deadline
     }
 
-    /// From where the call comes.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.peer
-    }
-
-    /// Answers the call with what `work` comes to. The work sees to the deadline itself: the ledger watches that
-    /// of what it was given, and says more when it passes. It stays where it is: a future is large, and each
-    /// hand that it goes through copies it.
+    /// Answers the call with the result of `work`, which enforces the deadline itself: the ledger watches the deadline of
+    /// what it was given, and says more when it passes. The work is passed by reference: a future is large, and each move
+    /// copies it.
     pub(super) async fn run<Reply>(
         mut self,
-        work: Pin<&mut impl Future<Output = Result<Answer<Reply>, Failure>>>,
-    ) -> Result<Response<Reply>, Status> {
+        work: Pin<&mut impl Future<Output = Result<Reply, Failure>>>,
+    ) -> Result<Reply, Status> {
         // The inner one is what the ledger finds as the current span.
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
-        let result = work.await;
-        let extent = result.as_ref().map_or_else(Failure::extent, |answer| answer.extent);
-        let result = result.map_err(status);
-        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok), extent);
-        result.map(|answer| Response::new(answer.reply))
+        let result = work.await.map_err(status);
+        self.end(result.as_ref().map_or_else(Status::code, |_| Code::Ok));
+        result
     }
 
-    /// Answers the call with all that `work` replies, if its caller has leave for it, before the
-    /// deadline and while its credentials are good. The work waits for a caller who takes no replies, up to
-    /// `pause_max`, and ends when the caller leaves.
+    /// Answers the call with the replies of `work`, if its caller may use the method, before the deadline and while their
+    /// credentials are valid. The work waits for a caller who takes no replies, up to `pause_max`, and ends when the caller
+    /// leaves. It also ends when the server drains, if that is given as `draining`; otherwise the server waits for it.
     pub(super) fn run_stream<Reply, Work>(
         mut self,
         credentials: Option<Credentials>,
-        drain: DrainPolicy,
+        draining: Option<CancellationToken>,
         caller: Option<Allowance>,
         pause_max: Duration,
         work: impl FnOnce(Access, ReplyTo<Reply>) -> Work + Send + 'static,
     ) -> Response<Replies<Reply>>
     where
         Reply: prost::Message + 'static,
-        Work: Future<Output = Result<Extent, Failure>> + Send,
+        Work: Future<Output = Result<(), Failure>> + Send,
     {
-        // What is said in the long life of a stream says which one it is.
+        // What is logged during the long life of a stream names it.
         if self.span.is_none() {
             self.span = self.log_span();
         }
-        let in_order = matches!(drain, DrainPolicy::Finish);
+        let ends_when_draining = draining.is_some();
         let (sender, replies) = mpsc::channel(REPLIES_WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let reader = sender.clone();
         let access = self.access();
-        let reached = Arc::<OnceLock<Extent>>::default();
-        let extent = Arc::clone(&reached);
         let work = async move {
             // Like an identity, every call that comes so far has one.
             let caller = caller.ok_or(Failure::Unidentified)?;
-            work(access?, ReplyTo { replies: sender, extent, pause_max, caller }).await
+            work(access?, ReplyTo { replies: sender, pause_max, caller }).await
         };
         let work = work.instrument(self.trace.clone()).instrument(self.span.clone());
         let paced = PacedByReader::default();
         let pace = paced.clone();
         tokio::spawn(async move {
-            let credentials_end = async move {
-                match credentials {
-                    Some(credentials) => credentials.end().await,
-                    None => pending().await,
-                }
-            };
             let result = tokio::select! {
                 result = work => result,
                 () = reader.closed() => Err(Failure::CallerGone),
                 () = sleep_until(self.deadline) => Err(Failure::DeadlineExceeded),
-                rejection = credentials_end => Err(Failure::Unauthenticated(rejection)),
-                () = drain.ends() => Err(ledger::Error::ShuttingDown.into()),
+                Some(rejection) = OptionFuture::from(credentials.map(Credentials::end)) => {
+                    Err(Failure::Unauthenticated(rejection))
+                }
+                Some(()) = OptionFuture::from(draining.map(CancellationToken::cancelled_owned)) => {
+                    Err(ledger::Error::ShuttingDown.into())
+                }
             };
-            let extent = match result.as_ref().map_or_else(Failure::extent, |extent| *extent) {
-                Extent::Unknown => reached.get().copied().unwrap_or(Extent::Unknown),
-                extent => extent,
-            };
-            let result = result.map(|_| ()).map_err(status);
-            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok), extent);
+            let result = result.map_err(status);
+            self.end(result.as_ref().map_or_else(Status::code, |()| Code::Ok));
             pace.end(Instant::now());
             // An error means that the caller is gone.
             let _ = end.send(result);
@@ -282,23 +265,24 @@ impl Call {
             let (reply, room) = replies.recv().await?;
             Some((Ok(reply), (replies, Some(room))))
         });
-        // How it ended has a place of its own: it must not wait for the replies before it to be read.
+        // How it ended has a channel of its own: it must not wait for the replies before it to be read.
         let end = stream::once(ended).filter_map(async |ended| ended.ok()?.err().map(Err));
         let mut response = Response::new(replies.chain(end).boxed());
         response.extensions_mut().insert(paced);
-        if !in_order {
+        if ends_when_draining {
             response.extensions_mut().insert(EndsWhenDraining);
         }
         response
     }
 
-    /// Holds the caller against the rule of the method.
-    pub(super) fn access(&self) -> Result<Access, Failure> {
+    /// Authorizes the caller for the method.
+    pub(super) fn access(&mut self) -> Result<Access, Failure> {
         let caller = self.caller.clone().ok_or(Failure::Unidentified)?;
-        Ok(Access::grant(caller, self.method)?)
+        let access = Access::grant(caller, self.method)?;
+        Ok(self.access.insert(access).clone())
     }
 
-    fn end(&mut self, outcome: Code, extent: Extent) {
+    fn end(&mut self, outcome: Code) {
         self.ended = true;
         let latency_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if outcome != Code::Ok && self.span.is_none() {
@@ -320,16 +304,8 @@ impl Call {
         if let Some(caller) = &self.caller {
             let Self { peer, method, account, request_id, validate_only, .. } = &*self;
             let (peer, method, validate_only) = (*peer, *method, *validate_only);
+            let extent = self.access.as_ref().map_or(Extent::Unknown, Access::extent);
             CallRecord { caller, peer, method, account, request_id, validate_only, outcome, extent }.audit();
-        }
-    }
-}
-
-impl DrainPolicy {
-    async fn ends(&self) {
-        match self {
-            Self::End(draining) => draining.cancelled().await,
-            Self::Finish => pending().await,
         }
     }
 }
@@ -385,7 +361,7 @@ impl CallRecord<'_> {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Code::Cancelled, Extent::Unknown);
+            self.end(Code::Cancelled);
         }
     }
 }

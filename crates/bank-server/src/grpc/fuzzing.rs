@@ -10,8 +10,8 @@ use tonic::Status;
 use super::{
     page::{self, Page},
     parse::{
-        AccountList, AccountQuery, BalanceQuery, Batch, BatchOperation, Defaults, ExportQuery, History,
-        Parse, TransactionQuery, WatchQuery,
+        AccountList, AccountQuery, BalanceQuery, Batch, BatchOperation, Defaults, History, NoFields, Parse,
+        TransactionQuery, WatchQuery,
     },
 };
 use crate::status::{Failure, status};
@@ -49,7 +49,7 @@ pub fn parse(kind: u8, bytes: &[u8], batch_operations_max: usize) -> Option<Pars
         13 => reading::<v1::GetTransactionRequest, TransactionQuery>(bytes),
         14 => reading::<v1::WatchTransactionsRequest, WatchQuery>(bytes),
         15 => reading::<v1::AuditAccountsRequest, Option<AccountId>>(bytes),
-        16 => reading::<v1::ExportBankRequest, ExportQuery>(bytes),
+        16 => reading::<v1::ExportBankRequest, NoFields>(bytes),
         _ => parsed(bytes, |message: v1::ExecuteBatchRequest, defaults| {
             let Batch { operations, .. } = Batch::parse(message, defaults, batch_operations_max)?;
             Ok(operations.into_iter().map(|BatchOperation { command, .. }| command).collect())

@@ -5,22 +5,27 @@ use bank_store::{DurabilityLevel, Store};
 use tokio::time::timeout;
 
 use super::{
-    api::BankApi,
+    api::{BankApi, Reading},
     options::{ApiOptions, ServerFacts},
-    page, render,
+    page,
+    parse::NoFields,
+    render,
 };
-use crate::ledger::LostWrites;
+use crate::{ledger::LostWrites, status::Failure};
 
-pub(super) async fn server_info(api: &BankApi) -> v1::GetServerInfoResponse {
-    let BankApi { ledger, options, started_at, started, .. } = api;
-    v1::GetServerInfoResponse {
+pub(super) async fn server_info(
+    reading: Reading<'_>,
+    _: NoFields,
+) -> Result<v1::GetServerInfoResponse, Failure> {
+    let BankApi { ledger, options, started_at, started, .. } = reading.api;
+    Ok(v1::GetServerInfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(render::time(*started_at)),
         uptime: Some(render::duration(started.elapsed())),
         store: Some(store_info(&**ledger.store(), &options.facts).await),
         limits: Some(limits(options)),
         lost_writes: Some(lost_writes(ledger.lost_writes())),
-    }
+    })
 }
 
 async fn store_info(store: &dyn Store, facts: &ServerFacts) -> v1::StoreInfo {
@@ -49,7 +54,7 @@ async fn store_info(store: &dyn Store, facts: &ServerFacts) -> v1::StoreInfo {
 }
 
 fn limits(options: &ApiOptions) -> v1::ServerLimits {
-    let ApiOptions { facts, request_timeout, amount_minor_units_max, .. } = options;
+    let ApiOptions { facts, batches, request_timeout, amount_minor_units_max, .. } = options;
     v1::ServerLimits {
         message_bytes_max: large(facts.message_bytes_max),
         reply_bytes_max: large(facts.reply_bytes_max),
@@ -62,9 +67,9 @@ fn limits(options: &ApiOptions) -> v1::ServerLimits {
         request_timeout_max: Some(render::duration(*request_timeout)),
         outcome_timeout: Some(render::duration(facts.outcome_timeout)),
         request_retention: Some(render::duration(facts.request_retention)),
-        batch_operations_max: small(facts.batches.operations_max),
-        batch_bytes_max: large(facts.batches.bytes_max),
-        stream_batches_max: small(facts.batches.stream_batches_max),
+        batch_operations_max: small(batches.operations_max),
+        batch_bytes_max: large(batches.bytes_max),
+        stream_batches_max: small(batches.stream_batches_max),
         calls_per_second_max: small(facts.callers.calls_per_second_max.get()),
         calls_burst_max: small(facts.callers.calls_burst_max.get()),
         calls_in_flight_max: small(facts.callers.calls.per_caller),

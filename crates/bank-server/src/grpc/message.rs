@@ -4,38 +4,29 @@ use bank_domain::{Command, OpenAccount};
 use bank_proto::v1;
 use tonic::Streaming;
 
-/// What the log, the audit trail and idempotency need of every request message.
-#[expect(clippy::unnecessary_literal_bound, reason = "the messages return what they contain")]
-pub(super) trait RequestFields {
+/// What the log, the audit trail and idempotency need of a request message.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fields<'a> {
     /// The account, or the transaction, that it names first; empty if it names none.
-    fn account(&self) -> &str {
-        ""
-    }
-
+    pub(super) account: &'a str,
     /// The idempotency key; empty if it has none.
-    fn request_id(&self) -> &str {
-        ""
-    }
-
+    pub(super) request_id: &'a str,
     /// Whether it asks for a dry run.
-    fn validate_only(&self) -> bool {
-        false
+    pub(super) validate_only: bool,
+}
+
+pub(super) trait RequestFields {
+    fn fields(&self) -> Fields<'_> {
+        Fields::default()
     }
 }
 
 macro_rules! commands {
     ($($message:ident)*) => {
         $(impl RequestFields for v1::$message {
-            fn account(&self) -> &str {
-                &self.account_id
-            }
-
-            fn request_id(&self) -> &str {
-                &self.request_id
-            }
-
-            fn validate_only(&self) -> bool {
-                self.validate_only
+            fn fields(&self) -> Fields<'_> {
+                let Self { account_id, request_id, validate_only, .. } = self;
+                Fields { account: account_id, request_id, validate_only: *validate_only }
             }
         })*
     };
@@ -44,8 +35,8 @@ macro_rules! commands {
 macro_rules! queries {
     ($($message:ident { $($account:ident)? })*) => {
         $(impl RequestFields for v1::$message {
-            $(fn account(&self) -> &str {
-                &self.$account
+            $(fn fields(&self) -> Fields<'_> {
+                Fields { account: &self.$account, ..Fields::default() }
             })?
         })*
     };
@@ -72,16 +63,8 @@ queries! {
 impl<Message> RequestFields for Streaming<Message> {}
 
 impl<Message: RequestFields> RequestFields for Box<Message> {
-    fn account(&self) -> &str {
-        (**self).account()
-    }
-
-    fn request_id(&self) -> &str {
-        (**self).request_id()
-    }
-
-    fn validate_only(&self) -> bool {
-        (**self).validate_only()
+    fn fields(&self) -> Fields<'_> {
+        (**self).fields()
     }
 }
 

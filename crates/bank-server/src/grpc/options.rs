@@ -59,8 +59,6 @@ pub struct ServerFacts {
     pub queue_commands_max: usize,
     /// How many commands share one commit.
     pub batch_commands_max: usize,
-    /// How large batches of operations may be.
-    pub batches: BatchBounds,
     /// What callers may use.
     pub callers: CallerLimits,
     /// How long an unknown outcome is looked for.

@@ -4,8 +4,6 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::status::Failure;
-
 /// The page size if the caller does not choose one.
 pub(super) const SIZE_DEFAULT: usize = 50;
 /// The largest page size.
@@ -24,38 +22,15 @@ pub(super) struct Page<Cursor> {
     list: u64,
 }
 
-/// A list that is read in pages.
-pub(super) trait List: Send + Sync {
-    type Item: Send;
+/// An item of a list that is read in pages.
+pub(super) trait Item {
     type Cursor;
 
-    /// Items after the cursor; fewer than `limit` if there are no more.
-    fn fetch(
-        &self,
-        after: Option<Self::Cursor>,
-        limit: usize,
-    ) -> impl Future<Output = Result<Vec<Self::Item>, Failure>> + Send;
+    /// Its position.
+    fn cursor(&self) -> Self::Cursor;
 
-    /// Whether the filter lets this item pass.
-    fn wants(&self, item: &Self::Item) -> bool;
-
-    /// About how large an item is in a reply, in bytes.
-    fn bytes(item: &Self::Item) -> usize;
-
-    /// The position of an item.
-    fn cursor(item: &Self::Item) -> Self::Cursor;
-}
-
-/// A query for a page of a list.
-pub(super) trait Paged {
-    /// About how much memory the reply takes at most, in bytes.
-    fn bytes_max(&self) -> usize;
-}
-
-/// Items, and the token of the next page.
-pub(super) struct Found<T> {
-    pub(super) items: Vec<T>,
-    pub(super) next_page_token: String,
+    /// About how large it is in a reply, in bytes.
+    fn bytes(&self) -> usize;
 }
 
 impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
@@ -86,35 +61,44 @@ impl<Cursor: FromStr + ToString + Clone> Page<Cursor> {
         3 * (self.size * item_bytes_max).min(BYTES_MAX + item_bytes_max)
     }
 
-    /// Reads from the start of the page until it is full, the list ends, or [`SCAN_MAX`] items were read.
-    pub(super) async fn of<L: List<Cursor = Cursor>>(self, list: L) -> Result<Found<L::Item>, Failure> {
+    /// Reads from the start of the page until it is full, the list ends, or [`SCAN_MAX`] items were read. `fetch` reads so many
+    /// items after a cursor, or fewer if there are no more. Returns the items that are wanted, and the token of the next page.
+    pub(super) async fn read<T, E, Fetch>(
+        self,
+        fetch: impl Fn(Option<Cursor>, usize) -> Fetch,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Result<(Vec<T>, String), E>
+    where
+        T: Item<Cursor = Cursor>,
+        Fetch: Future<Output = Result<Vec<T>, E>>,
+    {
         let mut items = Vec::new();
         let mut after = self.after;
         let (mut scanned, mut bytes) = (0, 0);
         // One more item than fits shows whether there is a next page.
         let mut limit = self.size + 1;
         while scanned < SCAN_MAX {
-            let fetched = list.fetch(after.clone(), limit).await?;
-            let last = fetched.len() < limit;
+            let fetched = fetch(after.clone(), limit).await?;
+            let is_last = fetched.len() < limit;
             scanned += fetched.len();
             for item in fetched {
-                let kept = list.wants(&item);
-                if kept && (items.len() == self.size || bytes >= BYTES_MAX) {
-                    return Ok(Found { items, next_page_token: token(self.list, after.as_ref()) });
+                let is_kept = is_wanted(&item);
+                if is_kept && (items.len() == self.size || bytes >= BYTES_MAX) {
+                    return Ok((items, token(self.list, after.as_ref())));
                 }
-                after = Some(L::cursor(&item));
-                if kept {
-                    bytes += L::bytes(&item);
+                after = Some(item.cursor());
+                if is_kept {
+                    bytes += item.bytes();
                     items.push(item);
                 }
             }
-            if last {
-                return Ok(Found { items, next_page_token: String::new() });
+            if is_last {
+                return Ok((items, String::new()));
             }
             // The filter leaves few items: read many at a time.
             limit = SIZE_MAX + 1;
         }
-        Ok(Found { items, next_page_token: token(self.list, after.as_ref()) })
+        Ok((items, token(self.list, after.as_ref())))
     }
 }
 

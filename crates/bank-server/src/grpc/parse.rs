@@ -5,7 +5,6 @@
 mod base;
 mod batch;
 mod violations;
-mod watch;
 
 use std::collections::BTreeMap;
 
@@ -22,12 +21,14 @@ use tonic::Streaming;
 
 use self::violations::Violations;
 pub(super) use self::{
-    base::{Defaults, Parse},
+    base::{Defaults, Parse, ReplySize},
     batch::{Batch, BatchOperation},
-    watch::WatchQuery,
 };
 use super::{enums, page::Page};
-use crate::status::{Failure, Limit, LimitKind};
+use crate::{
+    status::{Failure, Limit, LimitKind, RESUME_TOKEN},
+    watch::{Start, Token},
+};
 
 /// How many kinds of entries there are.
 const ENTRY_KINDS_MAX: usize = 10;
@@ -63,8 +64,16 @@ pub(super) struct TransactionQuery {
     pub(super) transaction_id: TransactionId,
 }
 
-/// The request for an export, which has no fields.
-pub(super) struct ExportQuery;
+/// A call that watches.
+pub(super) struct WatchQuery {
+    /// None for all that the caller may see.
+    pub(super) account_id: Option<AccountId>,
+    pub(super) owner: Option<Owner>,
+    pub(super) start: Start,
+}
+
+/// A request without fields.
+pub(super) struct NoFields;
 
 /// The file of an import, as it arrives.
 pub(super) struct Upload(pub(super) BoxStream<'static, Result<Vec<u8>, Failure>>);
@@ -197,12 +206,33 @@ parse! {
         violations.text("transaction_id", &message.transaction_id).map(|transaction_id| Self { transaction_id })
     }
 
+    WatchQuery: v1::WatchTransactionsRequest, |message, _, violations| {
+        let account_id = violations.optional("account_id", &message.account_id);
+        let owner = violations.optional("owner", &message.owner);
+        if !message.account_id.is_empty() && !message.owner.is_empty() {
+            violations.add("owner", "must be empty where account_id names an account");
+        }
+        let start = violations.choice("start", message.start, |start| match start {
+            v1::WatchStart::Unspecified => None,
+            v1::WatchStart::Now => Some(Start::Now),
+            v1::WatchStart::Beginning => Some(Start::Beginning),
+        });
+        let token = match &*message.resume_token {
+            "" => Some(None),
+            token => violations.check(RESUME_TOKEN, Token::parse(token)).map(Some),
+        };
+        let start = start?.unwrap_or(Start::Now);
+        Some(Self { account_id: account_id?, owner: owner?, start: token?.map_or(start, Start::After) })
+    }
+
     // The account to audit; none for the whole bank.
     Option<AccountId>: v1::AuditAccountsRequest, |message, _, violations| {
         violations.optional("account_id", &message.account_id)
     }
 
-    ExportQuery: v1::ExportBankRequest, |_, _, _violations| { Some(Self) }
+    NoFields: v1::ExportBankRequest, |_, _, _violations| { Some(Self) }
+
+    NoFields: v1::GetServerInfoRequest, |_, _, _violations| { Some(Self) }
 
     Upload: Streaming<v1::ImportBankRequest>, |messages, defaults, _violations| {
         let limit = Limit::new(LimitKind::Message, defaults.message_bytes_max);
@@ -211,6 +241,24 @@ parse! {
             Err(status) => Err(Failure::Unreadable(status, limit)),
         });
         Some(Self(data.boxed()))
+    }
+}
+
+impl ReplySize for AccountQuery {}
+impl ReplySize for BalanceQuery {}
+impl ReplySize for TransactionQuery {}
+impl ReplySize for NoFields {}
+
+impl ReplySize for AccountList {
+    fn bytes_max(&self) -> usize {
+        // An account with all its labels, in bytes.
+        self.page.bytes_max(8 * 1024)
+    }
+}
+
+impl ReplySize for History {
+    fn bytes_max(&self) -> usize {
+        self.page.bytes_max(2 * 1024)
     }
 }
 

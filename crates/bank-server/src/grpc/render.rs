@@ -77,16 +77,16 @@ fn message(entry: &Entry, dry_run: bool) -> String {
 
 fn sentence(entry: &Entry) -> String {
     let account_id = &entry.account_id;
-    let magnitude = Magnitude(entry.amount);
+    let magnitude = || magnitude(entry.amount);
     match &entry.kind {
         EntryKind::AccountOpened { .. } => format!("Account {account_id} created successfully"),
-        EntryKind::Deposit => format!("Successfully deposited {magnitude}"),
-        EntryKind::Withdrawal => format!("Successfully withdrew {magnitude}"),
+        EntryKind::Deposit => format!("Successfully deposited {}", magnitude()),
+        EntryKind::Withdrawal => format!("Successfully withdrew {}", magnitude()),
         EntryKind::TransferOut { destination } => {
-            format!("Successfully transferred {magnitude} to account {destination}")
+            format!("Successfully transferred {} to account {destination}", magnitude())
         }
         // Never the first entry of a command.
-        EntryKind::TransferIn { source } => format!("Received {magnitude} from account {source}"),
+        EntryKind::TransferIn { source } => format!("Received {} from account {source}", magnitude()),
         EntryKind::Interest { terms, .. } => format!(
             "Applied annual interest rate of {} to bank amount of {} for interest amount of {}",
             terms.annual_rate.to_percent_string(),
@@ -103,12 +103,8 @@ fn sentence(entry: &Entry) -> String {
 }
 
 /// An amount without its sign. Works for the smallest one too, which has no opposite.
-struct Magnitude(Money);
-
-impl std::fmt::Display for Magnitude {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.to_string().trim_start_matches('-'))
-    }
+fn magnitude(amount: Money) -> String {
+    amount.to_string().trim_start_matches('-').to_owned()
 }
 
 fn balance_before(entry: &Entry) -> Money {

@@ -4,14 +4,14 @@ use std::{pin::pin, sync::Arc};
 
 use bank_domain::Entry;
 use bank_proto::v1;
-use bank_store::Store;
 use tokio::time::timeout;
 
-use super::{api::BankApi, call::ReplyTo, parse::WatchQuery, read, render, scans::Scans};
+use super::{api::BankApi, call::ReplyTo, parse::WatchQuery, read, render};
 use crate::{
     admission::Resource,
-    auth::{Access, Extent},
+    auth::Access,
     notifier::Selection,
+    scans::Scans,
     status::{Failure, LimitKind},
     watch::{Watch, WatchOptions},
 };
@@ -21,24 +21,15 @@ pub(super) async fn transactions(
     access: Access,
     query: WatchQuery,
     reply_to: ReplyTo<v1::WatchTransactionsResponse>,
-) -> Result<Extent, Failure> {
+) -> Result<(), Failure> {
     let options = api.options.watch;
     let _permit = reply_to.caller().try_take(Resource::Watches, 1)?;
-    let store: Arc<dyn Store> =
-        Arc::new(Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone()));
-    let (selection, extent) = match query.account_id {
-        Some(account_id) => {
-            let account = read::visible(&*store, &access, account_id).await?;
-            let extent = access.extent_of(&account.owner);
-            (Selection::Account(account.id), extent)
-        }
-        None => {
-            let (owner, extent) = access.listed(query.owner)?;
-            (owner.map_or(Selection::Bank, Selection::Owner), extent)
-        }
+    let scans = Scans::new(Arc::clone(api.ledger.store()), reply_to.caller().clone());
+    let selection = match query.account_id {
+        Some(account_id) => Selection::Account(read::visible(scans.store(), &access, account_id).await?.id),
+        None => access.listed(query.owner)?.map_or(Selection::Bank, Selection::Owner),
     };
-    reply_to.reaches(extent);
-    let mut watch = Watch::start(store, api.ledger.notifier(), options, selection, query.start).await?;
+    let mut watch = Watch::start(scans, api.ledger.notifier(), options, selection, query.start).await?;
     let mut entries = Vec::new();
     loop {
         let token = watch.resume_token();

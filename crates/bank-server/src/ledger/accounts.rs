@@ -1,9 +1,9 @@
 //! The account cache of one lane.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use bank_domain::{Account, AccountId, EntryHash};
-use bank_store::Proposal;
+use bank_store::{Proposal, Store, StoreError};
 use lru::LruCache;
 
 /// Accounts as the commits of the lane leave them, including those in flight if they apply as decided.
@@ -14,6 +14,24 @@ pub(super) struct AccountCache {
     /// `None` for an account that does not exist.
     accounts: LruCache<AccountId, Option<Arc<Account>>>,
     accounts_max: usize,
+}
+
+/// Reads accounts. A damaged one does not keep the others from being read.
+pub(super) async fn load(
+    store: &dyn Store,
+    ids: &[AccountId],
+) -> Vec<(AccountId, Result<Option<Account>, StoreError>)> {
+    match store.load(ids).await {
+        Ok(loaded) => ids.iter().cloned().zip(loaded.into_iter().map(Ok)).collect(),
+        Err(StoreError::Corrupt(_)) if ids.len() > 1 => {
+            let mut loaded = Vec::with_capacity(ids.len());
+            for id in ids {
+                loaded.extend(Box::pin(load(store, slice::from_ref(id))).await);
+            }
+            loaded
+        }
+        Err(error) => ids.iter().map(|id| (id.clone(), Err(error.clone()))).collect(),
+    }
 }
 
 impl AccountCache {

@@ -9,7 +9,6 @@
 //! in what was read, whoever else has written. What another server acknowledged, or this one has evicted, is not noticed.
 
 use std::{
-    cmp::Ordering,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -20,6 +19,7 @@ use bank_store::{EntriesQuery, Store, StoreError, clock::Timekeeper};
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
+use super::accounts::load;
 use crate::{metrics::Metrics, notifier::Notifier};
 
 /// How many accounts a sweep reads at a time: few enough to delay no other call.
@@ -93,18 +93,6 @@ impl Mark {
     }
 }
 
-/// Whether an account that was read has the acknowledged entry.
-enum Finding {
-    Kept,
-    /// There are newer entries; only the history can tell.
-    Newer {
-        found_version: u64,
-    },
-    Lost {
-        found_version: u64,
-    },
-}
-
 impl Acknowledged {
     /// Remembers the `accounts_max` accounts that were written to last.
     pub(super) fn new(
@@ -134,7 +122,9 @@ impl Acknowledged {
 
     /// Compares an account that was read by a call that began at `asked_at`.
     pub(super) fn compare(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) {
-        if let Some((mark, Finding::Lost { found_version })) = self.finding(id, found, asked_at) {
+        if let Some((mark, found_version)) = self.mismatch(id, found, asked_at)
+            && found_version <= mark.version()
+        {
             self.report(id, &mark, found_version);
         }
     }
@@ -168,24 +158,15 @@ impl Acknowledged {
 
     async fn sweep_some(&self, store: &dyn Store, ids: &[AccountId]) -> Result<(), StoreError> {
         let asked_at = Instant::now();
-        match store.load(ids).await {
-            Ok(accounts) => {
-                for (id, found) in ids.iter().zip(accounts) {
-                    self.compare_history(store, id, found.as_ref(), asked_at).await?;
-                }
-                Ok(())
+        for (id, found) in load(store, ids).await {
+            match found {
+                Ok(found) => self.compare_history(store, &id, found.as_ref(), asked_at).await?,
+                Err(error) if error.is_retryable() => return Err(error),
+                // Whoever needs the account gets the error.
+                Err(_) => {}
             }
-            Err(error) if error.is_retryable() => Err(error),
-            // A damaged account must not hide the others.
-            Err(_) if ids.len() > 1 => {
-                for id in ids {
-                    Box::pin(self.sweep_some(store, std::slice::from_ref(id))).await?;
-                }
-                Ok(())
-            }
-            // Whoever needs the account gets the error.
-            Err(_) => Ok(()),
         }
+        Ok(())
     }
 
     /// Compares an account, and its history if there are newer entries.
@@ -196,26 +177,21 @@ impl Acknowledged {
         found: Option<&Account>,
         asked_at: Instant,
     ) -> Result<(), StoreError> {
-        let Some((mark, finding)) = self.finding(id, found, asked_at) else { return Ok(()) };
-        let found_version = match finding {
-            Finding::Kept => return Ok(()),
-            Finding::Newer { .. } if mark.is_in_history(store, id).await? => return Ok(()),
-            Finding::Newer { found_version } | Finding::Lost { found_version } => found_version,
-        };
-        self.report(id, &mark, found_version);
+        let Some((mark, found_version)) = self.mismatch(id, found, asked_at) else { return Ok(()) };
+        if found_version <= mark.version() || !mark.is_in_history(store, id).await? {
+            self.report(id, &mark, found_version);
+        }
         Ok(())
     }
 
-    fn finding(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) -> Option<(Mark, Finding)> {
+    /// The mark of an account that was read without the acknowledged entry as its newest, and the version that was read. If
+    /// that is newer, only the history can tell whether the entry is lost.
+    fn mismatch(&self, id: &AccountId, found: Option<&Account>, asked_at: Instant) -> Option<(Mark, u64)> {
         // An entry acknowledged since then may be missing from what was read.
         let mark = self.marks().peek(id).copied().filter(|mark| mark.noted_at < asked_at)?;
-        let found_version = found.map_or(0, |account| account.version);
-        let finding = match found_version.cmp(&mark.version()) {
-            Ordering::Greater => Finding::Newer { found_version },
-            Ordering::Equal if found.is_some_and(|account| account.head == mark.hash) => Finding::Kept,
-            Ordering::Equal | Ordering::Less => Finding::Lost { found_version },
-        };
-        Some((mark, finding))
+        let is_newest =
+            found.is_some_and(|account| account.version == mark.version() && account.head == mark.hash);
+        (!is_newest).then_some((mark, found.map_or(0, |account| account.version)))
     }
 
     /// Reports a loss once, however often it is found.

@@ -48,10 +48,8 @@ impl DryRun {
         self.read(store, operations, deadline).await?;
         let clock = store.clock();
         let context = Context { now: clock.now()?, ahead_max: clock.ahead_max(), request_id: None };
-        if atomic {
-            return Ok(self.all_or_none(operations, &context));
-        }
-        Ok(operations.iter().map(|operation| self.execute(operation, &context)).collect())
+        let chain = if atomic { operations.len().max(1) } else { 1 };
+        Ok(operations.chunks(chain).flat_map(|chain| self.all_or_none(chain, &context)).collect())
     }
 
     /// Reads the accounts that it does not have yet.
@@ -88,15 +86,6 @@ impl DryRun {
         Ok(())
     }
 
-    fn execute(&mut self, operation: &Operation, context: &Context) -> Result<Executed, Error> {
-        if let Some(known) = self.known(operation) {
-            return known;
-        }
-        let result = self.decide(operation, context);
-        self.record(operation, &result);
-        result
-    }
-
     fn all_or_none(&mut self, operations: &[Operation], context: &Context) -> BatchResults {
         let count = operations.len();
         let requests = operations.iter().enumerate().filter_map(|(index, operation)| {
@@ -106,17 +95,17 @@ impl DryRun {
             return aborted(count, index, error);
         }
         let known: Vec<_> = operations.iter().map(|operation| self.known(operation)).collect();
-        if known.iter().all(|known| matches!(known, Some(Ok(_)))) {
-            return known.into_iter().flatten().collect();
-        }
-        let known = known.into_iter().zip(operations).enumerate();
-        let mut known = known.filter_map(|(index, (known, operation))| Some((index, known?, operation)));
-        if let Some((index, known, operation)) = known.next() {
-            let error = known.err().unwrap_or_else(|| Error::PartlyExecuted {
-                request_id: operation.request_id.clone().unwrap_or_else(new_request_id),
-                account_id: operation.command.account_id().clone(),
+        if let Some(first) = known.iter().position(Option::is_some) {
+            if known.iter().all(|known| matches!(known, Some(Ok(_)))) {
+                return known.into_iter().flatten().collect();
+            }
+            let Operation { command, request_id, .. } = &operations[first];
+            let error = known.into_iter().flatten().next().and_then(Result::err);
+            let error = error.unwrap_or_else(|| Error::PartlyExecuted {
+                request_id: request_id.clone().unwrap_or_else(new_request_id),
+                account_id: command.account_id().clone(),
             });
-            return aborted(count, index, error);
+            return aborted(count, first, error);
         }
         let touched = operations.iter().flat_map(|operation| operation.command.account_ids());
         let before: Vec<_> =
@@ -142,17 +131,13 @@ impl DryRun {
     fn decide(&mut self, operation: &Operation, context: &Context) -> Result<Executed, Error> {
         let Operation { access, command, request_id } = operation;
         let account = |id: &AccountId| self.accounts.get(id).and_then(Option::as_deref);
-        let owner = account(command.account_id()).map(|account| account.owner.clone());
         let context = Context { request_id: request_id.clone(), ..context.clone() };
-        let plan = decide(access, account, command, &context).map_err(|rejection| Error::Rejected {
-            rejection,
-            replayed: false,
-            owner: owner.clone(),
-        })?;
+        let plan = decide(access, account, command, &context)
+            .map_err(|rejection| Error::Rejected { rejection, replayed: false })?;
         for account in plan.changes().map(|change| &change.account) {
             self.put(account.id.clone(), Some(Arc::clone(account)));
         }
-        Ok(Executed { entry: plan.primary.entry, replayed: false, owner })
+        Ok(Executed { entry: plan.primary.entry, replayed: false })
     }
 
     /// The outcome of a request that was made before.
@@ -160,6 +145,8 @@ impl DryRun {
         let request_id = operation.request_id.clone()?;
         let account_id = operation.command.account_id().clone();
         let (fingerprint, result) = self.requests.get(&(account_id.clone(), request_id.clone()))?;
+        let account = self.accounts.get(&account_id).and_then(Option::as_deref);
+        operation.access.note_command(&operation.command, account);
         if *fingerprint != operation.command.fingerprint() {
             return Some(Err(Error::RequestIdReused { request_id, account_id }));
         }

@@ -1,6 +1,6 @@
 //! Why a command was not carried out.
 
-use bank_domain::{AccountId, Owner, Rejection, RequestId};
+use bank_domain::{AccountId, Rejection, RequestId};
 use bank_store::{StoreError, clock::ClockOff};
 
 /// Why a command was not carried out, or is not known to have been.
@@ -13,9 +13,6 @@ pub enum Error {
         rejection: Rejection,
         /// Whether this is the outcome of an earlier call with the same request id.
         replayed: bool,
-        /// The owner of the account that the command names first, if that exists. For the audit trail: callers must not
-        /// see it.
-        owner: Option<Owner>,
     },
     /// The request id was used for something else.
     #[error("request id {request_id} has been used on account {account_id} for a different request")]

@@ -12,7 +12,6 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -33,11 +32,6 @@ pub(super) struct Lane {
 /// The end of the queue that the sequencer takes commands from.
 pub(super) struct Commands {
     queue: Arc<Queue>,
-}
-
-/// Drives the sequencer of a lane until it ends.
-pub(super) struct Driver {
-    work: Arc<Work>,
 }
 
 /// The sequencer; `None` once it has ended or panicked.
@@ -62,16 +56,18 @@ struct State {
 }
 
 impl Lane {
-    /// A lane with a bounded queue. `work` makes its sequencer, given the commands.
+    /// A lane with a bounded queue, and the future that drives its sequencer until it ends. `work` makes the sequencer, given
+    /// the commands.
     pub(super) fn new<W: Future<Output = ()> + Send + 'static>(
         commands_max: usize,
         metrics: Arc<Metrics>,
         work: impl FnOnce(Commands) -> W,
-    ) -> (Self, Driver) {
+    ) -> (Self, BoxFuture<'static, ()>) {
         let queue = Arc::new(Queue { metrics, commands_max, state: Mutex::default() });
         let work = Box::pin(work(Commands { queue: Arc::clone(&queue) }));
-        let work = Arc::new(Mutex::new(Some(work as BoxFuture<'static, ()>)));
-        (Self { queue, work: Arc::clone(&work) }, Driver { work })
+        let work: Arc<Work> = Arc::new(Mutex::new(Some(work)));
+        let lane = Self { queue, work: Arc::clone(&work) };
+        (lane, Box::pin(poll_fn(move |context| poll_work(&mut lock(&work), context))))
     }
 
     /// Queues commands in one piece. `inline` lets the sequencer run in the caller's task.
@@ -194,7 +190,7 @@ impl Commands {
 }
 
 impl Drop for Commands {
-    /// If the sequencer panics, its callers are told: their commands are dropped.
+    /// If the sequencer panics, its callers get an error, since their commands are dropped.
     fn drop(&mut self) {
         self.queue.close();
         let left = std::mem::take(&mut self.queue.state().commands);
@@ -210,14 +206,6 @@ fn poll_work(work: &mut Option<BoxFuture<'static, ()>>, context: &mut Context<'_
         *work = Some(future);
     }
     polled
-}
-
-impl Future for Driver {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        poll_work(&mut lock(&self.work), context)
-    }
 }
 
 /// A panic while a lock is held leaves nothing half done.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bank_domain::{Account, AccountId, Command, Context, Entry, Owner, Plan, Rejection, RequestId};
+use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Rejection, RequestId};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -26,8 +26,6 @@ pub struct Executed {
     pub entry: Arc<Entry>,
     /// Whether an earlier call with the same request id carried it out.
     pub replayed: bool,
-    /// The owner of the account that the command names first, if the account existed before. For the audit trail.
-    pub owner: Option<Owner>,
 }
 
 /// The outcomes of the operations of a batch, in order.
@@ -41,6 +39,7 @@ pub(super) fn decide<'a>(
     command: &Command,
     context: &Context,
 ) -> Result<Plan, Rejection> {
+    access.note_command(command, account(command.account_id()));
     let visible = |id: &AccountId| {
         if id == command.account_id() {
             access.primary(account(id))

@@ -11,13 +11,13 @@ use crate::telemetry::{TRACES, traced};
 /// Decides each command, and leaves the cache as all of them leave the accounts. The proposals compare the accounts that exist,
 /// visible to the caller or not: a rejection for a concealed account is checked like any other.
 pub(super) fn propose(
-    batch: &mut [Submission],
+    batch: &[Submission],
     accounts: &mut AccountCache,
     now: Timestamp,
     ahead_max: Duration,
 ) -> Vec<Proposal> {
     let mut proposals = Vec::with_capacity(batch.len());
-    for chain in batch.chunk_by_mut(|submission, _| submission.linked) {
+    for chain in batch.chunk_by(|submission, _| submission.linked) {
         let is_atomic = chain.len() > 1;
         let mut before: Vec<(AccountId, Option<Arc<Account>>)> = Vec::new();
         let mut is_rejected = false;
@@ -43,15 +43,14 @@ pub(super) fn propose(
 }
 
 fn decide_one(
-    submission: &mut Submission,
+    submission: &Submission,
     accounts: &AccountCache,
     now: Timestamp,
     ahead_max: Duration,
 ) -> Proposal {
-    let Submission { access, command, key, fingerprint, named, linked, owner, span, .. } = submission;
+    let Submission { access, command, key, fingerprint, named, linked, span, .. } = submission;
     let _deciding = traced(|| tracing::info_span!(target: TRACES, parent: &*span, "decide")).entered();
     let account = |id: &AccountId| accounts.get(id).map(|account| &**account);
-    *owner = account(command.account_id()).map(|account| account.owner.clone());
     let request_id = named.then(|| key.request_id.clone());
     let decision = decide(access, account, command, &Context { now, ahead_max, request_id });
     Proposal {

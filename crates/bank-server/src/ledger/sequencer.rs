@@ -25,8 +25,8 @@ use std::{
     time::Duration,
 };
 
-use bank_domain::{Account, AccountId, Plan};
-use bank_store::{Outcome, Store, StoreError};
+use bank_domain::{AccountId, Plan};
+use bank_store::{Outcome, StoreError};
 use futures::{
     FutureExt as _, StreamExt as _,
     future::{BoxFuture, ready},
@@ -36,7 +36,7 @@ use futures::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    accounts::AccountCache,
+    accounts::{AccountCache, load},
     acknowledged::Acknowledged,
     commit::{Committer, Ended},
     error::Error,
@@ -138,7 +138,7 @@ impl Sequencer {
         self.accounts.trim();
         let batch = self.take_batch();
         let batch = self.without_late(batch);
-        let mut batch = self.with_accounts(batch).await;
+        let batch = self.with_accounts(batch).await;
         if batch.is_empty() {
             return;
         }
@@ -150,7 +150,7 @@ impl Sequencer {
                 return;
             }
         };
-        let proposals = propose(&mut batch, &mut self.accounts, now, clock.ahead_max());
+        let proposals = propose(&batch, &mut self.accounts, now, clock.ahead_max());
         self.has_rejections = proposals.iter().any(|proposal| proposal.decision.is_err());
         let mut commit = Arc::clone(&self.committer).commit(batch, proposals).boxed();
         // Sent before anything else is done.
@@ -212,14 +212,22 @@ impl Sequencer {
             let asked_at = Instant::now();
             let store = Arc::clone(&self.committer.store);
             let mut load = pin!(load(&*store, &missing));
-            let (loaded, failures) = loop {
+            let loaded = loop {
                 tokio::select! {
                     biased;
                     Some(ended) = self.commits.next() => self.answer(ended),
                     read = &mut load => break read,
                 }
             };
+            let mut failures = HashMap::new();
             for (id, account) in loaded {
+                let account = match account {
+                    Ok(account) => account,
+                    Err(error) => {
+                        failures.insert(id, error);
+                        continue;
+                    }
+                };
                 self.acknowledged.compare(&id, account.as_ref(), asked_at);
                 // A commit that ended meanwhile may have returned a later state.
                 if !self.accounts.touch(&id) {
@@ -303,33 +311,6 @@ impl Sequencer {
         self.fruitless_commits = if conflicts.len() < size { 0 } else { self.fruitless_commits + 1 };
         self.conflicts.extend(conflicts);
     }
-}
-
-/// Reads accounts. Returns those that can be read, and why the others cannot.
-async fn load(
-    store: &dyn Store,
-    ids: &[AccountId],
-) -> (Vec<(AccountId, Option<Account>)>, HashMap<AccountId, StoreError>) {
-    let mut failures = HashMap::new();
-    let loaded = match store.load(ids).await {
-        Ok(loaded) => ids.iter().cloned().zip(loaded).collect(),
-        // One damaged account must not stop the others.
-        Err(StoreError::Corrupt(_)) => {
-            let mut readable = Vec::with_capacity(ids.len());
-            for id in ids {
-                match store.load(std::slice::from_ref(id)).await {
-                    Ok(mut loaded) => readable.push((id.clone(), loaded.pop().flatten())),
-                    Err(error) => drop(failures.insert(id.clone(), error)),
-                }
-            }
-            readable
-        }
-        Err(error) => {
-            failures.extend(ids.iter().map(|id| (id.clone(), error.clone())));
-            Vec::new()
-        }
-    };
-    (loaded, failures)
 }
 
 /// Takes commands until there are `size_max`, or no more; atomic batches whole.

@@ -22,8 +22,8 @@ pub(super) fn settle(
 ) -> Vec<Submission> {
     let mut conflicts = Vec::new();
     let mut chain = Vec::new();
-    for ((mut submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(outcomes) {
-        let verdict = verdict(&mut submission, proposal, outcome);
+    for ((submission, proposal), outcome) in batch.into_iter().zip(proposals).zip(outcomes) {
+        let verdict = verdict(&submission, proposal, outcome);
         let linked = submission.linked;
         if linked || !chain.is_empty() {
             chain.push((submission, verdict));
@@ -37,18 +37,15 @@ pub(super) fn settle(
     conflicts
 }
 
-fn verdict(submission: &mut Submission, proposal: Proposal, outcome: Outcome) -> Verdict {
-    let owner = submission.owner.take();
+fn verdict(submission: &Submission, proposal: Proposal, outcome: Outcome) -> Verdict {
     Some(match (outcome, proposal.decision) {
         (Outcome::Applied, Ok(Plan { primary, .. })) => {
-            Ok(Executed { entry: primary.entry, replayed: false, owner })
+            Ok(Executed { entry: primary.entry, replayed: false })
         }
-        (Outcome::Applied, Err(rejection)) => Err(Error::Rejected { rejection, replayed: false, owner }),
-        (Outcome::Replayed(RecordedOutcome::Entry(entry)), _) => {
-            Ok(Executed { entry, replayed: true, owner })
-        }
+        (Outcome::Applied, Err(rejection)) => Err(Error::Rejected { rejection, replayed: false }),
+        (Outcome::Replayed(RecordedOutcome::Entry(entry)), _) => Ok(Executed { entry, replayed: true }),
         (Outcome::Replayed(RecordedOutcome::Rejected(rejection)), _) => {
-            Err(Error::Rejected { rejection: *rejection, replayed: true, owner })
+            Err(Error::Rejected { rejection: *rejection, replayed: true })
         }
         (Outcome::RequestIdReused, _) => {
             let key = submission.key.clone();

@@ -1,16 +1,8 @@
 //! A command on its way through its lane, and the way back to its caller.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
-
-use bank_domain::{Command, Fingerprint, Owner};
+use bank_domain::{Command, Fingerprint};
 use bank_store::{Caller, RequestKey};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::Span;
 
 use super::{
@@ -37,8 +29,6 @@ pub(super) struct Submission {
     pub(super) linked: bool,
     pub(super) queued_at: Instant,
     pub(super) deadline: Instant,
-    /// The owner of the account that the command names first, once it was decided, if that exists.
-    pub(super) owner: Option<Owner>,
     pub(super) reply: ReplyTo,
     /// The span of its call.
     pub(super) span: Span,
@@ -46,63 +36,8 @@ pub(super) struct Submission {
     waiting: Span,
 }
 
-/// Who waits for the outcome.
-#[derive(Debug)]
-pub(super) enum ReplyTo {
-    /// A call with one command.
-    Caller(oneshot::Sender<Result<Executed, Error>>),
-    /// A call with a batch, of which this is the command at `index`.
-    Batch { results: Arc<Collector>, index: usize },
-}
-
-/// Collects the outcomes of a batch, which arrive in any order.
-///
-/// Only its commands hold the collector, and the waiter does not. So the wait ends when the last command is dropped, whether it
-/// was answered or its sequencer has failed.
-#[derive(Debug)]
-pub(super) struct Collector {
-    outcomes: Arc<Mutex<Outcomes>>,
-    _open: oneshot::Sender<Infallible>,
-}
-
-/// Waits for the outcomes of a batch.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    outcomes: Arc<Mutex<Outcomes>>,
-    closed: oneshot::Receiver<Infallible>,
-}
-
-/// One for each command, in order; `None` while there is no outcome.
-type Outcomes = Vec<Option<Result<Executed, Error>>>;
-
-impl Collector {
-    pub(super) fn new(count: usize) -> (Arc<Self>, Waiter) {
-        let (open, closed) = oneshot::channel();
-        let outcomes = Arc::new(Mutex::new(vec![None; count]));
-        (Arc::new(Self { outcomes: Arc::clone(&outcomes), _open: open }), Waiter { outcomes, closed })
-    }
-
-    fn put(&self, index: usize, result: Result<Executed, Error>) {
-        // The list is empty once the caller has left.
-        if let Some(outcome) = lock(&self.outcomes).get_mut(index) {
-            *outcome = Some(result);
-        }
-    }
-}
-
-impl Waiter {
-    /// Waits until all commands are answered or dropped, or until the deadline. Returns the outcomes so far, and whether the
-    /// deadline has passed.
-    pub(super) async fn wait(self, deadline: Instant) -> (Outcomes, bool) {
-        let is_late = timeout_at(deadline, self.closed).await.is_err();
-        (std::mem::take(&mut *lock(&self.outcomes)), is_late)
-    }
-}
-
-fn lock(outcomes: &Mutex<Outcomes>) -> MutexGuard<'_, Outcomes> {
-    // Nothing panics while it is held.
-    outcomes.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Where the outcome of a command goes.
+pub(super) type ReplyTo = oneshot::Sender<Result<Executed, Error>>;
 
 impl Submission {
     pub(super) fn new(operation: Operation, deadline: Instant, reply: ReplyTo) -> Self {
@@ -123,7 +58,6 @@ impl Submission {
             linked: false,
             queued_at: Instant::now(),
             deadline,
-            owner: None,
             reply,
             span,
             waiting,
@@ -138,11 +72,8 @@ impl Submission {
 
     pub(super) fn answer(self, metrics: &Metrics, result: Result<Executed, Error>) {
         metrics.command_ended(outcome_of(&result));
-        match self.reply {
-            // Fails if the caller has left. The outcome stands all the same.
-            ReplyTo::Caller(reply) => drop(reply.send(result)),
-            ReplyTo::Batch { results, index } => results.put(index, result),
-        }
+        // Fails if the caller has left. The outcome stands all the same.
+        drop(self.reply.send(result));
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::options::Timeouts;
 use crate::{
-    admission::{CallPermits, HeldBuffer},
+    admission::{BufferPermit, CallPermits},
     grpc::PacedByReader,
 };
 
@@ -66,7 +66,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) _permits: Option<CallPermits>,
-    pub(super) _buffer: Option<HeldBuffer>,
+    pub(super) _buffer: Option<Arc<BufferPermit>>,
     pub(super) _stream: Option<OwnedSemaphorePermit>,
 }
 

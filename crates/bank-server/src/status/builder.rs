@@ -21,18 +21,18 @@ pub(super) struct StatusBuilder {
     headers: MetadataMap,
 }
 
-impl StatusBuilder {
-    pub(super) fn new(code: Code, reason: &'static str, message: impl ToString) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.to_string(),
-            metadata: HashMap::new(),
-            details: ErrorDetails::new(),
-            headers: MetadataMap::new(),
-        }
+pub(super) fn new(code: Code, reason: &'static str, message: impl ToString) -> StatusBuilder {
+    StatusBuilder {
+        code,
+        reason,
+        message: message.to_string(),
+        metadata: HashMap::new(),
+        details: ErrorDetails::new(),
+        headers: MetadataMap::new(),
     }
+}
 
+impl StatusBuilder {
     pub(super) fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self

@@ -2,20 +2,21 @@
 
 use std::{error::Error as _, time::Duration};
 
-use bank_domain::{Money, Rejection};
+use bank_domain::{AccountId, Money, Rejection};
 use bank_store::StoreError;
 use http::header::ALLOW;
 use tonic::{Code, Status};
 use tonic_types::FieldViolation;
 
 use super::{
-    builder::StatusBuilder,
-    failure::{Failure, NotAccepted},
-    limit::{Limit, LimitError, LimitKind},
+    builder::{StatusBuilder, new},
+    failure::{Failure, NotAccepted, RESUME_TOKEN},
+    limit::{Limit, LimitKind},
 };
 use crate::{
+    audit,
     auth::{InvalidSubject, authentication::TokenRejection},
-    backup, ledger,
+    backup, ledger, watch,
 };
 
 /// When to repeat a call that found the server, its store or its keys unavailable.
@@ -39,15 +40,13 @@ pub(crate) fn status(failure: Failure) -> Status {
         Failure::ScopeMissing(missing) => {
             new(Code::PermissionDenied, "SCOPE_MISSING", missing).with("scope", missing.scope)
         }
-        Failure::AccountNotFound { account_id, as_of: None, .. } => {
-            account_not_found(format!("account {account_id} does not exist")).account(&account_id)
-        }
-        Failure::AccountNotFound { account_id, as_of: Some(as_of), .. } => {
+        Failure::AccountNotFound { account_id, as_of: None } => no_account(&account_id),
+        Failure::AccountNotFound { account_id, as_of: Some(as_of) } => {
             account_not_found(format!("account {account_id} did not exist at {as_of}"))
                 .account(&account_id)
                 .with("as_of_unix_ms", as_of.unix_ms())
         }
-        Failure::TransactionNotFound { transaction_id, .. } => {
+        Failure::TransactionNotFound { transaction_id } => {
             let message = format!("transaction {transaction_id} does not exist");
             new(Code::NotFound, "TRANSACTION_NOT_FOUND", message)
                 .with("transaction_id", &transaction_id)
@@ -57,14 +56,57 @@ pub(crate) fn status(failure: Failure) -> Status {
         Failure::DeadlineExceeded => new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed"),
         Failure::NotAccepted(problem) => not_accepted(problem),
         Failure::Unreadable(made, limit) => return unreadable(made, limit),
-        Failure::BackupDamaged { line, problem } => {
+        Failure::CallerGone => caller_gone(),
+        Failure::Ledger(error) => ledger_error(error),
+        Failure::Store(error) => store_error(error),
+        Failure::Audit(error) => match error {
+            audit::Error::AccountNotFound(account_id) => no_account(&account_id),
+            audit::Error::Store(error) => store_error(error),
+            audit::Error::CallerGone => caller_gone(),
+        },
+        Failure::Backup(error) => backup_error(error),
+        Failure::Watch(error) => watch_error(error),
+    };
+    status.build()
+}
+
+fn invalid(violations: Vec<FieldViolation>) -> StatusBuilder {
+    let described: Vec<_> =
+        violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+    new(Code::InvalidArgument, "INVALID_ARGUMENT", described.join("; ")).bad_request(violations)
+}
+
+fn account_not_found(message: impl ToString) -> StatusBuilder {
+    new(Code::NotFound, "ACCOUNT_NOT_FOUND", message)
+}
+
+fn no_account(account_id: &AccountId) -> StatusBuilder {
+    account_not_found(format!("account {account_id} does not exist")).account(account_id)
+}
+
+fn caller_gone() -> StatusBuilder {
+    new(Code::Cancelled, "CANCELLED", "the caller is gone")
+}
+
+fn backup_error(error: backup::Error) -> StatusBuilder {
+    match error {
+        backup::Error::Damaged { line, problem } => {
             let message = format!("line {line} of the file {problem}");
             new(Code::InvalidArgument, "BACKUP_DAMAGED", message).with("line", line).bad_field("data")
         }
-        Failure::BankNotEmpty => {
+        backup::Error::NotEmpty => {
             new(Code::FailedPrecondition, "BANK_NOT_EMPTY", backup::Error::NotEmpty).precondition("bank")
         }
-        Failure::WatchTooLarge { accounts_max } => {
+        backup::Error::ClockOff(off) => ledger_error(off.into()),
+        backup::Error::Store(error) => store_error(error),
+        backup::Error::CallerGone => caller_gone(),
+    }
+}
+
+fn watch_error(error: watch::Error) -> StatusBuilder {
+    match error {
+        watch::Error::AccountNotFound(account_id) => no_account(&account_id),
+        watch::Error::TooManyAccounts { accounts_max } => {
             let message = format!(
                 "there are more than {accounts_max} accounts: watch those of one owner, or one by one"
             );
@@ -72,7 +114,7 @@ pub(crate) fn status(failure: Failure) -> Status {
                 .precondition("watch.accounts_max")
                 .with("accounts_max", accounts_max)
         }
-        Failure::EntriesLost { account_id, sequence } => {
+        watch::Error::EntriesLost { account_id, sequence } => {
             let account = account_id.as_str();
             tracing::warn!(
                 account,
@@ -85,32 +127,17 @@ pub(crate) fn status(failure: Failure) -> Status {
             );
             new(Code::DataLoss, "ENTRIES_LOST", message).account(&account_id).with("sequence", sequence)
         }
-        Failure::CallerGone => new(Code::Cancelled, "CANCELLED", "the caller is gone"),
-        Failure::Ledger(error, _) => ledger_error(error),
-        Failure::Store(error) => store_error(error),
-    };
-    status.build()
-}
-
-fn new(code: Code, reason: &'static str, message: impl ToString) -> StatusBuilder {
-    StatusBuilder::new(code, reason, message)
-}
-
-fn invalid(violations: Vec<FieldViolation>) -> StatusBuilder {
-    let described: Vec<_> =
-        violations.iter().map(|violation| format!("{} {}", violation.field, violation.description)).collect();
-    StatusBuilder::new(Code::InvalidArgument, "INVALID_ARGUMENT", described.join("; "))
-        .bad_request(violations)
-}
-
-fn account_not_found(message: impl ToString) -> StatusBuilder {
-    StatusBuilder::new(Code::NotFound, "ACCOUNT_NOT_FOUND", message)
+        watch::Error::InvalidToken(error) => {
+            invalid(vec![FieldViolation::new(RESUME_TOKEN, error.to_string())])
+        }
+        watch::Error::Store(error) => store_error(error),
+    }
 }
 
 fn limit_reached(Limit { kind, max, retry_after }: Limit) -> StatusBuilder {
-    let LimitError { reason, setting, key, message } = kind.error();
+    let (reason, setting, key, message) = kind.error();
     let message = message.replace("{max}", &max.to_string());
-    let status = StatusBuilder::new(kind.code(), reason, message).with(key, max).limit(setting);
+    let status = new(kind.code(), reason, message).with(key, max).limit(setting);
     match retry_after {
         Some(delay) => status.retry_after(delay),
         None => status,
@@ -119,19 +146,19 @@ fn limit_reached(Limit { kind, max, retry_after }: Limit) -> StatusBuilder {
 
 fn ledger_error(error: ledger::Error) -> StatusBuilder {
     let message = error.to_string();
-    let new = |code, reason| StatusBuilder::new(code, reason, message);
+    let described = |code, reason| new(code, reason, message);
     match error {
         ledger::Error::Rejected { rejection, replayed, .. } => {
             let status = rejected(&rejection);
             if replayed { status.with("replayed", true) } else { status }
         }
         ledger::Error::RequestIdReused { request_id, account_id } => {
-            new(Code::FailedPrecondition, "REQUEST_ID_REUSED")
+            described(Code::FailedPrecondition, "REQUEST_ID_REUSED")
                 .with("request_id", request_id)
                 .account(&account_id)
         }
         ledger::Error::RequestIdRepeated { request_id, account_id, first, second } => {
-            new(Code::InvalidArgument, "REQUEST_ID_REPEATED")
+            described(Code::InvalidArgument, "REQUEST_ID_REPEATED")
                 .with("request_id", request_id)
                 .account(&account_id)
                 .with("first_operation", first)
@@ -139,41 +166,40 @@ fn ledger_error(error: ledger::Error) -> StatusBuilder {
                 .bad_field(format!("operations[{second}]"))
         }
         ledger::Error::PartlyExecuted { request_id, account_id } => {
-            new(Code::FailedPrecondition, "PARTLY_EXECUTED")
+            described(Code::FailedPrecondition, "PARTLY_EXECUTED")
                 .with("request_id", request_id)
                 .account(&account_id)
         }
         ledger::Error::BatchAborted { failed_operation } => {
-            new(Code::Aborted, "BATCH_ABORTED").with("failed_operation", failed_operation)
+            described(Code::Aborted, "BATCH_ABORTED").with("failed_operation", failed_operation)
         }
         ledger::Error::QueueFull { commands_max } => {
             limit_reached(Limit::new(LimitKind::QueuedCommands, commands_max))
         }
         ledger::Error::DeadlineExceeded { request_id } => {
-            new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED").with("request_id", request_id)
+            described(Code::DeadlineExceeded, "DEADLINE_EXCEEDED").with("request_id", request_id)
         }
         ledger::Error::OutcomeUnknown { request_id, reason } => {
             tracing::error!(%request_id, reason, "the outcome of a request is not known");
             let message = format!(
                 "it is not known whether this was done; repeat it with request_id {request_id} to find out"
             );
-            StatusBuilder::new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id)
+            new(Code::Unknown, "OUTCOME_UNKNOWN", message).with("request_id", request_id)
         }
         // The log and the metrics tell the operator. Callers wait, or use another server.
         ledger::Error::ClockOff(_) => {
             let message = "the clock of this server is wrong: it accepts no changes until that is corrected; \
                            nothing was done";
-            StatusBuilder::new(Code::Unavailable, "CLOCK_OFF", message).retry_after(CLOCK_RETRY_DELAY)
+            new(Code::Unavailable, "CLOCK_OFF", message).retry_after(CLOCK_RETRY_DELAY)
         }
-        ledger::Error::ShuttingDown => new(Code::Unavailable, "SHUTTING_DOWN").retry_after(RETRY_DELAY),
+        ledger::Error::ShuttingDown => described(Code::Unavailable, "SHUTTING_DOWN").retry_after(RETRY_DELAY),
         ledger::Error::Store(error) => store_error(error),
     }
 }
 
 fn store_error(error: StoreError) -> StatusBuilder {
-    let unavailable = |message: &str| {
-        StatusBuilder::new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry_after(RETRY_DELAY)
-    };
+    let unavailable =
+        |message: &str| new(Code::Unavailable, "STORE_UNAVAILABLE", message).retry_after(RETRY_DELAY);
     match error {
         // An unknown outcome of a read leaves nothing in doubt.
         StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
@@ -188,7 +214,7 @@ fn store_error(error: StoreError) -> StatusBuilder {
             tracing::error!(reason, "the store holds data that the bank did not write");
             let message =
                 "the stored data of the account is damaged; the bank does not touch it until it is repaired";
-            StatusBuilder::new(Code::DataLoss, "STORE_CORRUPT", message)
+            new(Code::DataLoss, "STORE_CORRUPT", message)
         }
         StoreError::Misconfigured(reason) => {
             tracing::error!(reason, "the store cannot be used");
@@ -198,21 +224,19 @@ fn store_error(error: StoreError) -> StatusBuilder {
 }
 
 pub(super) fn internal() -> StatusBuilder {
-    StatusBuilder::new(Code::Internal, "INTERNAL", "internal error; nothing was done")
+    new(Code::Internal, "INTERNAL", "internal error; nothing was done")
 }
 
 fn rejected(rejection: &Rejection) -> StatusBuilder {
-    let failed = |reason, account_id| {
-        StatusBuilder::new(Code::FailedPrecondition, reason, rejection).account(account_id)
-    };
+    let failed = |reason, account_id| new(Code::FailedPrecondition, reason, rejection).account(account_id);
     let minor_units = |money: &Money| money.minor_units;
     match rejection {
         Rejection::AccountNotFound { account_id } => account_not_found(rejection).account(account_id),
         Rejection::AccountAlreadyExists { account_id } => {
-            StatusBuilder::new(Code::AlreadyExists, "ACCOUNT_ALREADY_EXISTS", rejection).account(account_id)
+            new(Code::AlreadyExists, "ACCOUNT_ALREADY_EXISTS", rejection).account(account_id)
         }
         Rejection::BalanceOutOfRange { account_id } => {
-            StatusBuilder::new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", rejection).account(account_id)
+            new(Code::OutOfRange, "BALANCE_OUT_OF_RANGE", rejection).account(account_id)
         }
         Rejection::AccountClosed { account_id } => failed("ACCOUNT_CLOSED", account_id),
         Rejection::AccountFrozen { account_id } => failed("ACCOUNT_FROZEN", account_id),
@@ -249,7 +273,7 @@ fn rejected(rejection: &Rejection) -> StatusBuilder {
 }
 
 fn not_accepted(problem: NotAccepted) -> StatusBuilder {
-    let not_grpc = |message| StatusBuilder::new(Code::InvalidArgument, "NOT_GRPC", message);
+    let not_grpc = |message| new(Code::InvalidArgument, "NOT_GRPC", message);
     match problem {
         NotAccepted::Method(method) => not_grpc(format!(
             "the HTTP method {} is not accepted: a gRPC call is a POST",
@@ -269,7 +293,7 @@ fn not_accepted(problem: NotAccepted) -> StatusBuilder {
             let message = format!(
                 "the request headers take {bytes} bytes; server.header_bytes_max allows {bytes_max}; nothing was done"
             );
-            StatusBuilder::new(Code::ResourceExhausted, "HEADERS_TOO_LARGE", message)
+            new(Code::ResourceExhausted, "HEADERS_TOO_LARGE", message)
                 .with("header_bytes_max", bytes_max)
                 .limit("server.header_bytes_max")
         }
@@ -278,7 +302,7 @@ fn not_accepted(problem: NotAccepted) -> StatusBuilder {
                 "messages compressed with {} are not accepted: send them uncompressed",
                 quoted(encoding.as_bytes())
             );
-            StatusBuilder::new(Code::Unimplemented, "COMPRESSION_NOT_SUPPORTED", message)
+            new(Code::Unimplemented, "COMPRESSION_NOT_SUPPORTED", message)
                 .header("grpc-accept-encoding", "identity")
         }
         NotAccepted::Timeout(value) => {
@@ -295,7 +319,7 @@ fn not_accepted(problem: NotAccepted) -> StatusBuilder {
 fn unauthenticated(rejection: &TokenRejection) -> StatusBuilder {
     // <https://datatracker.ietf.org/doc/html/rfc6750#section-3>
     let challenge = |reason, message: &str, challenge: &'static str| {
-        StatusBuilder::new(Code::Unauthenticated, reason, message).header("www-authenticate", challenge)
+        new(Code::Unauthenticated, reason, message).header("www-authenticate", challenge)
     };
     let invalid = |reason, message: &str| challenge(reason, message, "Bearer error=\"invalid_token\"");
     match rejection {
@@ -321,7 +345,7 @@ fn unauthenticated(rejection: &TokenRejection) -> StatusBuilder {
         }
         TokenRejection::KeysUnavailable => {
             let message = "tokens cannot be verified for now; nothing was done";
-            StatusBuilder::new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY)
+            new(Code::Unavailable, "KEYS_UNAVAILABLE", message).retry_after(RETRY_DELAY)
         }
     }
 }
@@ -344,7 +368,7 @@ pub(super) fn unreadable(made: Status, limit: Limit) -> Status {
 
 pub(super) fn malformed(problem: &str) -> StatusBuilder {
     let message = format!("the message cannot be read: {}", quoted(problem.as_bytes()));
-    StatusBuilder::new(Code::InvalidArgument, "MALFORMED_MESSAGE", message)
+    new(Code::InvalidArgument, "MALFORMED_MESSAGE", message)
 }
 
 /// The beginning of a caller's text, on one line.

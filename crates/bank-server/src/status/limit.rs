@@ -13,18 +13,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitKind {
     CallerRate,
-    CallerCalls,
-    CallerBatches,
-    CallerBatchStreams,
-    CallerBuffers,
-    CallerDryRuns,
-    CallerWatches,
-    Calls,
-    Batches,
-    BatchStreams,
-    Buffers,
-    DryRuns,
-    Watches,
+    /// A part of a resource, or all of it.
+    Resource(Resource, LimitScope),
     Streams,
     Audits,
     QueuedCommands,
@@ -33,17 +23,6 @@ pub(crate) enum LimitKind {
     Message,
     BatchMessage,
     Reply,
-}
-
-/// How the error about a limit reads.
-pub(super) struct LimitError {
-    pub(super) reason: &'static str,
-    /// The setting that makes the limit.
-    pub(super) setting: &'static str,
-    /// The key of the metadata that has the value of the limit.
-    pub(super) key: &'static str,
-    /// `{max}` stands for the value of the limit.
-    pub(super) message: &'static str,
 }
 
 /// A limit and its value: a count, bytes or milliseconds.
@@ -68,27 +47,11 @@ impl Limit {
 }
 
 impl LimitKind {
-    pub(super) const fn of(resource: Resource, scope: LimitScope) -> Self {
-        let (per_caller, total) = match resource {
-            // A read of a list waits for its permit and is never refused.
-            Resource::Calls | Resource::Scans => (Self::CallerCalls, Self::Calls),
-            Resource::Batches => (Self::CallerBatches, Self::Batches),
-            Resource::Streams => (Self::CallerBatchStreams, Self::BatchStreams),
-            Resource::BufferedBytes => (Self::CallerBuffers, Self::Buffers),
-            Resource::Watches => (Self::CallerWatches, Self::Watches),
-            Resource::DryRunBytes => (Self::CallerDryRuns, Self::DryRuns),
-        };
-        match scope {
-            LimitScope::PerCaller => per_caller,
-            LimitScope::Total => total,
-        }
-    }
-
     /// Whether the same call can succeed later.
     const fn clears_by_itself(self) -> bool {
         !matches!(
             self,
-            Self::CallerDryRuns | Self::DryRuns | Self::Message | Self::BatchMessage | Self::Reply
+            Self::Resource(Resource::DryRunBytes, _) | Self::Message | Self::BatchMessage | Self::Reply
         )
     }
 
@@ -96,35 +59,39 @@ impl LimitKind {
         if matches!(self, Self::Reply) { Code::OutOfRange } else { Code::ResourceExhausted }
     }
 
+    /// How the error reads: its reason, the setting that makes the limit, the key of the metadata with its value, and the
+    /// message, in which `{max}` stands for the value.
     #[rustfmt::skip]
-    pub(super) const fn error(self) -> LimitError {
-        let (reason, setting, key, message) = match self {
+    pub(super) const fn error(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        use LimitScope::{PerCaller, Total};
+        match self {
             Self::CallerRate => ("RATE_LIMITED", "callers.calls_per_second_max", "calls_per_second_max",
                 "more than {max} calls a second from one caller"),
-            Self::CallerCalls => ("TOO_MANY_CALLS", "callers.calls_in_flight_max", "calls_in_flight_max",
+            // A read of a list waits for its permit and is never refused.
+            Self::Resource(Resource::Calls | Resource::Scans, PerCaller) => ("TOO_MANY_CALLS", "callers.calls_in_flight_max", "calls_in_flight_max",
                 "more than {max} calls of one caller in flight"),
-            Self::CallerBatches => ("TOO_MANY_BATCHES", "callers.concurrent_batches_max", "batches_max",
+            Self::Resource(Resource::Batches, PerCaller) => ("TOO_MANY_BATCHES", "callers.concurrent_batches_max", "batches_max",
                 "more than {max} batches of one caller in work"),
-            Self::CallerBatchStreams => ("TOO_MANY_BATCHES", "callers.batch_streams_max", "batches_max",
+            Self::Resource(Resource::Streams, PerCaller) => ("TOO_MANY_BATCHES", "callers.batch_streams_max", "batches_max",
                 "more than {max} streams of batches of one caller open"),
-            Self::CallerBuffers => ("BUFFERS_FULL", "callers.buffered_bytes_max", "buffered_bytes_max",
+            Self::Resource(Resource::BufferedBytes, PerCaller) => ("BUFFERS_FULL", "callers.buffered_bytes_max", "buffered_bytes_max",
                 "messages and replies of one caller take {max} bytes already"),
-            Self::CallerDryRuns => ("DRY_RUN_TOO_LARGE", "callers.dry_run_bytes_max", "bytes_max",
+            Self::Resource(Resource::DryRunBytes, PerCaller) => ("DRY_RUN_TOO_LARGE", "callers.dry_run_bytes_max", "bytes_max",
                 "the dry runs of one caller may keep {max} bytes of accounts and request ids, and need more: check \
                  fewer operations in one dry run, or leave out request ids that are used only once"),
-            Self::CallerWatches => ("TOO_MANY_WATCHES", "watch.concurrent_per_caller_max", "watches_max",
+            Self::Resource(Resource::Watches, PerCaller) => ("TOO_MANY_WATCHES", "watch.concurrent_per_caller_max", "watches_max",
                 "{max} watches of one caller are open already"),
-            Self::Calls => ("OVERLOADED", "server.calls_in_flight_max", "calls_in_flight_max",
+            Self::Resource(Resource::Calls | Resource::Scans, Total) => ("OVERLOADED", "server.calls_in_flight_max", "calls_in_flight_max",
                 "more than {max} calls in flight"),
-            Self::Batches => ("TOO_MANY_BATCHES", "server.concurrent_batches_max", "batches_max",
+            Self::Resource(Resource::Batches, Total) => ("TOO_MANY_BATCHES", "server.concurrent_batches_max", "batches_max",
                 "more than {max} batches in work"),
-            Self::BatchStreams => ("TOO_MANY_BATCHES", "server.batch_streams_max", "batches_max",
+            Self::Resource(Resource::Streams, Total) => ("TOO_MANY_BATCHES", "server.batch_streams_max", "batches_max",
                 "more than {max} streams of batches open"),
-            Self::Buffers => ("BUFFERS_FULL", "server.buffered_bytes_max", "buffered_bytes_max",
+            Self::Resource(Resource::BufferedBytes, Total) => ("BUFFERS_FULL", "server.buffered_bytes_max", "buffered_bytes_max",
                 "messages and replies of all callers take {max} bytes already"),
-            Self::DryRuns => ("DRY_RUN_TOO_LARGE", "server.dry_run_bytes_max", "bytes_max",
+            Self::Resource(Resource::DryRunBytes, Total) => ("DRY_RUN_TOO_LARGE", "server.dry_run_bytes_max", "bytes_max",
                 "all dry runs may keep {max} bytes of accounts and request ids, and need more: begin again later"),
-            Self::Watches => ("TOO_MANY_WATCHES", "watch.concurrent_max", "watches_max",
+            Self::Resource(Resource::Watches, Total) => ("TOO_MANY_WATCHES", "watch.concurrent_max", "watches_max",
                 "{max} watches are open already"),
             Self::Streams => ("OVERLOADED", "server.streams_max", "streams_max",
                 "more than {max} streams open"),
@@ -142,7 +109,6 @@ impl LimitKind {
                 "the message is larger than server.batch_bytes_max allows: {max} bytes; it was not read"),
             Self::Reply => ("REPLY_TOO_LARGE", "server.reply_bytes_max", "reply_bytes_max",
                 "the reply is larger than server.reply_bytes_max allows: {max} bytes; ask for less at once"),
-        };
-        LimitError { reason, setting, key, message }
+        }
     }
 }

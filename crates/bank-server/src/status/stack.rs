@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    builder::StatusBuilder,
+    builder::new,
     describe::{internal, malformed, status, unreadable},
     failure::Failure,
     limit::Limit,
@@ -24,7 +24,7 @@ pub(crate) fn explain_answer(answer: &mut http::Response<Body>, message: Limit) 
     let explained = match made.code() {
         Code::Unimplemented => {
             let message = "this server has no such service or method";
-            StatusBuilder::new(Code::Unimplemented, "METHOD_NOT_FOUND", message).build()
+            new(Code::Unimplemented, "METHOD_NOT_FOUND", message).build()
         }
         Code::NotFound => not_found(&made),
         _ => unreadable(made, message),
@@ -64,5 +64,5 @@ fn replace(headers: &mut HeaderMap, explained: Status) {
 
 /// The health or reflection service does not know what was asked for.
 fn not_found(made: &Status) -> Status {
-    StatusBuilder::new(Code::NotFound, "NOT_FOUND", made.message()).build()
+    new(Code::NotFound, "NOT_FOUND", made.message()).build()
 }

@@ -7,7 +7,7 @@ use bank_proto::v1::{self, operation_result::Outcome};
 use tonic::Code;
 
 use crate::{
-    auth::{Access, Extent, Method, ScopeMissing},
+    auth::{Access, Extent, Identity, Method, ScopeMissing},
     grpc::{call::CallRecord, render},
     ledger::{self, Executed},
     metrics::Metrics,
@@ -22,21 +22,14 @@ pub(super) struct BatchItem {
     /// The account that it opens.
     pub(super) opened: Option<OpenAccount>,
     pub(super) request_id: Option<RequestId>,
-    /// Why its caller may not use it.
-    pub(super) denied: Option<ScopeMissing>,
-}
-
-/// Why an operation failed.
-pub(super) enum ItemError {
-    /// The call did not bring it to the ledger, or got no result from there.
-    Call(Failure),
-    Ledger(ledger::Error),
+    /// Whether its caller may use it.
+    pub(super) access: Result<Access, ScopeMissing>,
 }
 
 /// What the audit trail says of every operation of a batch.
 #[derive(Clone, Copy)]
 pub(super) struct AuditContext<'a> {
-    pub(super) access: &'a Access,
+    pub(super) caller: &'a Identity,
     pub(super) peer: Option<SocketAddr>,
     pub(super) validate_only: bool,
 }
@@ -65,30 +58,19 @@ impl<'a> Results<'a> {
         self.open = Vec::new().into_iter();
     }
 
-    /// Adds the results of all operations. `result` gets the index of each, and why it was denied.
-    pub(super) fn add_all(
-        &mut self,
-        mut result: impl FnMut(usize, Option<ScopeMissing>) -> Result<Executed, ItemError>,
-    ) {
-        while let Some(mut item) = self.open.next() {
-            let result = result(self.messages.len(), item.denied.take());
-            let extent = match &result {
-                Ok(Executed { owner, .. })
-                | Err(ItemError::Ledger(ledger::Error::Rejected { owner, .. })) => {
-                    self.audit.access.extent(item.opened.as_ref(), owner.as_ref())
-                }
-                Err(_) => Extent::Unknown,
-            };
-            let (outcome, code) = match result {
+    /// Adds the results of all operations. `result` gets each and its index.
+    pub(super) fn add_all(&mut self, mut result: impl FnMut(usize, &BatchItem) -> Result<Executed, Failure>) {
+        while let Some(item) = self.open.next() {
+            let (outcome, code) = match result(self.messages.len(), &item) {
                 Ok(executed) => (self.done(&item, executed), 0),
-                Err(error) => {
-                    let error = self.error(error);
+                Err(failure) => {
+                    let error = self.error(failure);
                     let code = error.code;
                     (Outcome::Error(error), code)
                 }
             };
             *self.codes.entry(code).or_default() += 1;
-            self.record(&item, Code::from(code), extent);
+            self.record(&item, Code::from(code));
             self.messages.push(v1::OperationResult { outcome: Some(outcome) });
         }
     }
@@ -128,23 +110,21 @@ impl<'a> Results<'a> {
         }
     }
 
-    fn error(&mut self, error: ItemError) -> v1::OperationError {
-        let error = match error {
-            ItemError::Call(failure) => return operation_error(failure),
-            ItemError::Ledger(error) => error,
-        };
+    fn error(&mut self, failure: Failure) -> v1::OperationError {
+        let Failure::Ledger(error) = failure else { return operation_error(failure) };
         if let Some((_, message)) = self.last_error.as_ref().filter(|(last, _)| *last == error) {
             return message.clone();
         }
-        let message = operation_error(Failure::from(error.clone()));
+        let message = operation_error(Failure::Ledger(error.clone()));
         self.last_error = Some((error, message.clone()));
         message
     }
 
-    fn record(&self, item: &BatchItem, outcome: Code, extent: Extent) {
-        let AuditContext { access, peer, validate_only } = self.audit;
-        let (caller, method, account) = (access.caller(), item.method, item.account_id.as_str());
+    fn record(&self, item: &BatchItem, outcome: Code) {
+        let AuditContext { caller, peer, validate_only } = self.audit;
+        let (method, account) = (item.method, item.account_id.as_str());
         let request_id = item.request_id.as_ref().map_or("", RequestId::as_str);
+        let extent = item.access.as_ref().map_or(Extent::Unknown, Access::extent);
         CallRecord { caller, peer, method, account, request_id, validate_only, outcome, extent }.audit();
     }
 }
@@ -152,8 +132,8 @@ impl<'a> Results<'a> {
 impl Drop for Results<'_> {
     fn drop(&mut self) {
         while let Some(item) = self.open.next() {
-            let outcome = if item.denied.is_some() { Code::PermissionDenied } else { Code::Cancelled };
-            self.record(&item, outcome, Extent::Unknown);
+            let outcome = if item.access.is_err() { Code::PermissionDenied } else { Code::Cancelled };
+            self.record(&item, outcome);
         }
     }
 }

@@ -1,49 +1,40 @@
+use std::{convert::Infallible, future::ready};
+
 use bank_domain::AccountId;
 
 use super::*;
 
 type AccountPage = Page<AccountId>;
 
-struct Names {
-    ids: Vec<AccountId>,
-    wanted: fn(&AccountId) -> bool,
-}
+impl Item for AccountId {
+    type Cursor = Self;
 
-impl List for Names {
-    type Item = AccountId;
-    type Cursor = AccountId;
-
-    async fn fetch(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountId>, Failure> {
-        let rest = self.ids.iter().filter(|id| after.as_ref().is_none_or(|after| *id > after));
-        Ok(rest.take(limit).cloned().collect())
+    fn cursor(&self) -> Self {
+        self.clone()
     }
 
-    fn wants(&self, id: &AccountId) -> bool {
-        (self.wanted)(id)
-    }
-
-    fn bytes(id: &AccountId) -> usize {
+    fn bytes(&self) -> usize {
         // The heavy ones fill half a page each.
-        if id.as_str().starts_with("heavy") { BYTES_MAX / 2 } else { 1 }
-    }
-
-    fn cursor(id: &AccountId) -> AccountId {
-        id.clone()
+        if self.as_str().starts_with("heavy") { BYTES_MAX / 2 } else { 1 }
     }
 }
 
-async fn walk(names: &[&str], size: i32, wanted: fn(&AccountId) -> bool) -> Vec<Vec<String>> {
+async fn walk(names: &[&str], size: i32, is_wanted: fn(&AccountId) -> bool) -> Vec<Vec<String>> {
+    let ids: Vec<AccountId> = names.iter().map(|name| name.parse().unwrap()).collect();
+    let fetch = |after: Option<AccountId>, limit| {
+        let rest = ids.iter().filter(|id| after.as_ref().is_none_or(|after| *id > after));
+        ready(Ok::<Vec<_>, Infallible>(rest.take(limit).cloned().collect()))
+    };
     let mut pages = Vec::new();
     let mut token = String::new();
     loop {
-        let ids = names.iter().map(|name| name.parse().unwrap()).collect();
         let page = AccountPage::parse(size, &token, &["x"]).unwrap();
-        let Ok(found) = page.of(Names { ids, wanted }).await else { panic!("nothing fails here") };
-        pages.push(found.items.iter().map(ToString::to_string).collect());
-        if found.next_page_token.is_empty() {
+        let Ok((found, next_page_token)) = page.read(fetch, is_wanted).await;
+        pages.push(found.iter().map(ToString::to_string).collect());
+        if next_page_token.is_empty() {
             return pages;
         }
-        token = found.next_page_token;
+        token = next_page_token;
     }
 }
 

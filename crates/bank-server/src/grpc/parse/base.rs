@@ -30,13 +30,21 @@ pub(in crate::grpc) trait Parse<Message>: Sized {
     }
 }
 
+/// A query for a reply that may be large.
+pub(in crate::grpc) trait ReplySize {
+    /// About how much memory the reply takes at most, in bytes; 0 for a small reply.
+    fn bytes_max(&self) -> usize {
+        0
+    }
+}
+
 /// A command, and its idempotency key if it has one.
 impl<Message: RequestFields> Parse<Message> for (Command, Option<RequestId>)
 where
     Command: Parse<Message>,
 {
     fn read(message: Message, defaults: &Defaults<'_>, violations: &mut Violations) -> Option<Self> {
-        let request_id = match message.request_id() {
+        let request_id = match message.fields().request_id {
             "" => Ok(None),
             text => text.parse().map(Some),
         };

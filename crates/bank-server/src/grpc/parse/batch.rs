@@ -69,7 +69,7 @@ fn read_operation(
         ($($kind:ident $field:literal)*) => {
             match message.kind {
                 $(Some(Kind::$kind(message)) => {
-                    if message.validate_only() {
+                    if message.fields().validate_only {
                         inner.add("validate_only", "must be false; set validate_only of the batch");
                     }
                     (Method::$kind, $field, <(Command, _)>::read(message, defaults, &mut inner))

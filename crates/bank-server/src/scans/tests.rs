@@ -15,7 +15,7 @@ async fn a_read_keeps_its_place_until_it_has_ended_even_if_its_caller_leaves() {
     let scans = Scans::new(store, caller.clone());
     let (end, ended) = oneshot::channel::<()>();
     {
-        let read = scans.scan(|_| async move {
+        let read = scans.scan(async move {
             let _ = ended.await;
             Ok(vec![0])
         });
