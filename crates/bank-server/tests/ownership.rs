@@ -13,6 +13,7 @@ use bank_server::auth::{
     rules::{Accounts, OPEN_SERVICES},
 };
 use futures::stream;
+use strum::VariantArray as _;
 use support::{
     Bank, Redis,
     api::{
