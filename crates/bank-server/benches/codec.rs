@@ -1,4 +1,4 @@
-//! What the messages of a deposit cost to be read and written, alone and in a batch of a thousand.
+//! The cost of parsing and rendering a deposit, alone and in a batch of a thousand.
 
 #[path = "server/sample.rs"]
 mod sample;

@@ -1,4 +1,4 @@
-//! What the ledger costs by itself: deposits through its queue and its sequencer, on the memory store.
+//! The cost of the ledger by itself: deposits through its queue and its sequencer, on the memory store.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
@@ -24,7 +24,7 @@ use uuid::Uuid;
 const ACCOUNTS: u64 = 1_000;
 const CALLERS: [u64; 2] = [1, 256];
 
-/// As the server has it.
+/// As in the server.
 fn options() -> LedgerOptions {
     LedgerOptions {
         queue_commands_max: 65_536,

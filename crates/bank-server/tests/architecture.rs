@@ -22,7 +22,7 @@ fn tree(package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_crates_know_only_whom_they_may() {
+fn crates_depend_only_on_allowed_crates() {
     let metadata = MetadataCommand::new().no_deps().exec().unwrap();
     let allowed: BTreeMap<&str, BTreeSet<&str>> = [
         ("bank-proto", vec![]),
@@ -51,7 +51,7 @@ fn the_crates_know_only_whom_they_may() {
 }
 
 #[test]
-fn the_rules_need_neither_a_runtime_nor_a_network_nor_a_store() {
+fn bank_domain_depends_on_no_runtime_network_or_store() {
     let domain = tree("bank-domain");
     for unwanted in ["tokio", "futures", "async-trait", "fred", "tonic", "prost", "rand", "uuid", "tracing"] {
         assert!(!domain.contains(unwanted), "bank-domain is built with {unwanted}");

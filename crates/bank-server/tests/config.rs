@@ -88,7 +88,7 @@ fn every_default_is_documented_and_in_order() {
     assert_eq!(keys, config::names().collect::<Vec<_>>());
 }
 
-/// The first sentence of what is said about each key, in the order of the keys.
+/// The first sentence of the comment of each setting, in their order.
 fn reasons() -> Vec<String> {
     let mut reasons = Vec::new();
     let mut comment = String::new();
@@ -133,7 +133,7 @@ fn the_documentation_has_every_setting() {
 }
 
 #[test]
-fn numbers_say_their_unit_or_that_they_count() {
+fn numeric_settings_name_their_unit_or_bound() {
     let documented: toml::Table = config::DEFAULTS.parse().unwrap();
     let is_number = |key: &str| {
         let mut sections = key.split('.');
@@ -148,14 +148,14 @@ fn numbers_say_their_unit_or_that_they_count() {
 }
 
 #[test]
-fn nothing_at_all_is_a_configuration() {
+fn an_empty_configuration_is_valid() {
     let config = load(&[], &[]).unwrap().config;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.store.kind, StoreKind::Embedded);
     assert_eq!(config.embedded.path, Path::new("data/bank.redb"));
     assert_eq!(config.log.format, LogFormat::Auto);
     assert_eq!(config.request_retention(), Duration::from_hours(24));
-    // A caller whose outcome is unknown is told so before its call is over, and a call in flight
+    // A caller learns that its outcome is unknown before its call is over, and a call in flight
     // is over before the server stops waiting for it.
     assert!(config.ledger_options().outcome_timeout < config.api_options().request_timeout);
     assert!(config.api_options().request_timeout < config.shutdown_grace());
@@ -165,7 +165,7 @@ fn nothing_at_all_is_a_configuration() {
 }
 
 #[test]
-fn each_layer_wins_over_the_one_before() {
+fn each_source_of_settings_overrides_the_previous_one() {
     let files = Files::new();
     let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n[ledger]\noutcome_timeout_ms = 0x10\n");
     let level = |flags: &[&str], variables: &[(&str, &str)]| load(flags, variables).unwrap().config.log.level;
@@ -187,7 +187,7 @@ fn each_layer_wins_over_the_one_before() {
 }
 
 #[test]
-fn flags_set_what_they_are_named_after() {
+fn flags_set_the_settings_they_are_named_after() {
     let config = load(
         &["--listen", "[::1]:1", "--redis-url", "redis://h:2", "--set", "store.redis.check_config=false"],
         &[],
@@ -209,7 +209,7 @@ fn flags_set_what_they_are_named_after() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_layer_and_what_was_probably_meant() {
+fn an_unknown_setting_is_reported_with_its_source_and_a_suggestion() {
     let files = Files::new();
     let file = files.write(
         "bank.toml",
@@ -234,7 +234,7 @@ fn an_unknown_key_is_named_with_its_layer_and_what_was_probably_meant() {
 }
 
 #[test]
-fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
+fn an_invalid_value_is_reported_with_what_is_allowed_and_its_source() {
     let files = Files::new();
     for (toml, expected) in [
         ("server.shutdown_grace_ms = 0", "= 0 (FILE, line 1): must be a whole number from 1 to 86400000"),
@@ -302,7 +302,7 @@ fn a_wrong_value_is_told_with_what_is_allowed_and_who_said_so() {
 }
 
 #[test]
-fn a_mistyped_setting_does_not_tell_the_password_in_it() {
+fn a_mistyped_setting_does_not_reveal_its_password() {
     let url = "redis://user:s3cret@h:1";
     for mistyped in [
         format!("store.redis.url:{url}"),
@@ -337,7 +337,7 @@ fn amounts_leave_room_for_whole_batches() {
     assert!(message.contains("at most 9079256848778919935 minor units"), "{message}");
     load(&["--set", "server.batch_operations_max=10000", "--set", &amount(1 << 49)], &[]).unwrap();
     load(&["--set", "server.batch_operations_max=1", "--set", &amount(1 << 62)], &[]).unwrap();
-    // No batch is larger than the calls that a caller may make at once.
+    // No batch is larger than the burst of calls of a caller.
     let few = ["--set", "server.batch_operations_max=10000", "--set", "callers.calls_burst_max=1000"];
     load(&few, &[]).unwrap();
     let message = wrong(&["--set", &amount(0)], &[]);
@@ -345,7 +345,7 @@ fn amounts_leave_room_for_whole_batches() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_an_error() {
+fn a_missing_configuration_file_is_an_error() {
     assert!(
         wrong(&["--config", "/nowhere/bank.toml"], &[])
             .starts_with("the configuration file /nowhere/bank.toml")
@@ -353,7 +353,7 @@ fn a_file_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn the_url_may_be_in_a_file_of_its_own() {
+fn reads_the_url_from_a_file() {
     let files = Files::new();
     let url_file = files.write("url", "redis://:s3cret@from-file:1\n");
     let set = format!("store.redis.url_file={url_file}");
@@ -378,7 +378,7 @@ fn the_url_may_be_in_a_file_of_its_own() {
 }
 
 #[test]
-fn what_is_in_effect_is_printed_as_toml_with_who_said_so_and_without_secrets() {
+fn prints_effective_settings_as_toml_with_sources_and_without_secrets() {
     let files = Files::new();
     let file = files.write("bank.toml", "[log]\nlevel = \"warn\"\n");
     let loaded = load(
@@ -428,7 +428,7 @@ fn what_is_in_effect_is_printed_as_toml_with_who_said_so_and_without_secrets() {
     }
     assert!(!printed.contains("s3cret"));
 
-    // The defaults print as they are written, and what is printed can be read again.
+    // The defaults print as they are written, and the output can be parsed.
     let defaults = load(&[], &[]).unwrap().to_toml();
     let documented: toml::Table = config::DEFAULTS.parse().unwrap();
     assert_eq!(defaults.parse::<toml::Table>().unwrap(), documented);

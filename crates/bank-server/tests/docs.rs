@@ -1,4 +1,4 @@
-//! Documents that say what the code does, held against the code.
+//! Compares the documentation with the code.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -129,6 +129,66 @@ fn every_flag_of_the_server_that_is_shown_exists() {
     assert!(wrong.is_empty(), "bank-server has no such flags:\n{}", wrong.join("\n"));
 }
 
+/// Messages that documents quote, of errors and of the log: `…` stands for values.
+#[test]
+fn every_message_that_is_quoted_occurs_in_the_source() {
+    /// What else is quoted and has spaces: commands, by their first word, and lines of other software.
+    const COMMANDS: [&str; 9] =
+        ["bank", "bank-server", "chronyc", "date", "docker", "grpcurl", "kubectl", "redis-cli", "systemctl"];
+    const OTHERS: [&str; 9] = [
+        "4 16k",
+        "appendfsync always",
+        "appendonly yes",
+        "authorization: Bearer TOKEN",
+        "makestep 1 3",
+        "maxmemory-policy noeviction",
+        "min-replicas-to-write 1",
+        "stream-node-max-bytes 1024",
+        "timeout: 0s",
+    ];
+    let is_source = |path: &&String| {
+        path.contains("/src/") && has_extension(path, &["rs", "lua"]) && !path.ends_with("/tests.rs")
+    };
+    let mut source = String::new();
+    for path in all_files().iter().filter(is_source) {
+        // A message may be written on several lines.
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let mut lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        while let Some(line) = lines.next() {
+            let mut line = line.to_owned();
+            while line.ends_with('\\') {
+                line.pop();
+                line.push_str(lines.next().unwrap().trim_start());
+            }
+            source.push_str(&line);
+            source.push('\n');
+        }
+    }
+    let (mut quoted, mut wrong) = (0, Vec::new());
+    // docs/performance.md names the loads of the benchmarks.
+    let is_document = |path: &&String| path.starts_with("docs/") && !path.ends_with("/performance.md");
+    for path in all_files().iter().filter(is_document).filter(|path| has_extension(path, &["md"])) {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let prose = text.split("```").step_by(2);
+        for message in prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
+            let first = message.split_whitespace().next().unwrap_or_default();
+            let is_command = COMMANDS.contains(&first)
+                || first.starts_with("--")
+                || first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+            let is_message = message.contains(' ') && !message.contains(['=', '<', '(', '{']);
+            if !is_message || is_command || OTHERS.contains(&message) {
+                continue;
+            }
+            quoted += 1;
+            if !message.split('…').all(|part| source.contains(part.trim())) {
+                wrong.push(format!("{path}: {message}"));
+            }
+        }
+    }
+    assert!(quoted >= 8, "{quoted}");
+    assert!(wrong.is_empty(), "the source has no such messages:\n{}", wrong.join("\n"));
+}
+
 /// The root of the repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -203,7 +263,7 @@ fn every_setting_that_is_named_exists() {
         keys.iter().flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end])).collect();
     let mut wrong = Vec::new();
     let mut named = 0;
-    // The table of removed settings names what is no setting any more.
+    // The table of removed settings names former settings.
     let is_removed =
         |(place, line): &(String, String)| place.starts_with("docs/upgrade.md:") && line.starts_with("| `");
     for (place, line) in prose().into_iter().filter(|it| !is_removed(it)) {

@@ -1,4 +1,4 @@
-//! Runs the synchronization that the server has of its own through every interleaving of its threads.
+//! Runs the server's own synchronization through every interleaving of its threads.
 
 use std::{
     future::poll_fn,
@@ -83,16 +83,16 @@ fn check(may_continue: bool, wakes_itself: bool) {
 }
 
 #[test]
-fn a_wake_up_from_another_thread_is_not_lost() {
+fn a_wake_from_another_thread_is_not_lost() {
     check(true, false);
 }
 
 #[test]
-fn a_wake_up_by_the_task_itself_leads_to_another_round() {
+fn a_self_wake_leads_to_another_round() {
     check(true, true);
 }
 
 #[test]
-fn a_wake_up_by_the_task_itself_is_passed_on_if_it_may_not_continue() {
+fn forwards_a_self_wake_if_the_task_may_not_continue() {
     check(false, true);
 }

@@ -1,5 +1,5 @@
-//! What strangers and callers can make the server hold: each attack takes all that it can get, and the server
-//! stays below one bound, while a client that plays by the rules is served throughout.
+//! Attacks on the memory of the server, by callers with and without a token. Each takes all that it can get. The server
+//! stays below one limit, and serves a well-behaved client throughout. Each test also checks that its attack took place.
 //!
 //! The bug: none of this was bounded in bytes. Requests that were never finished took 777 MiB without a token, and
 //! replies that nobody read 1.3 GiB.
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
-    Bank, Files,
+    Bank, Files, admin,
     api::{batch, connect, deposit, savings},
     certificates::{Authority, Certified},
     hostile::{
@@ -24,6 +24,7 @@ use support::{
         unfinished,
     },
     tokens::{CUSTOMER, Issuer},
+    until,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -35,7 +36,7 @@ use tokio::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
 
-/// The most memory that the server may have had in the end, in any of these.
+/// The peak memory of the server may not exceed this in any attack.
 const MEMORY_KIB_MAX: u64 = 256 * 1024;
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -43,19 +44,19 @@ const BATCH: &str = "/bank.v1.BankService/ExecuteBatch";
 const BATCHES: &str = "/bank.v1.BankService/ExecuteStream";
 const WATCH: &str = "/bank.v1.BankService/WatchTransactions";
 
-/// A call that was begun, with all that keeps it open.
-type Begun = (ResponseFuture, h2::SendStream<Bytes>);
+/// An unfinished call, with all that keeps it open.
+type Open = (ResponseFuture, h2::SendStream<Bytes>);
 
-/// Begins a call and leaves it unfinished; none if the connection takes no more.
-async fn begin(requests: &mut SendRequest<Bytes>, request: http::Request<()>, says: Bytes) -> Option<Begun> {
+/// Begins a call and leaves it unfinished; `None` if the connection accepts no more.
+async fn begin(requests: &mut SendRequest<Bytes>, request: http::Request<()>, says: Bytes) -> Option<Open> {
     timeout(PATIENCE, poll_fn(|context| requests.poll_ready(context))).await.unwrap().ok()?;
     let (response, mut body) = requests.send_request(request, false).ok()?;
     let _ = body.send_data(says, false);
     Some((response, body))
 }
 
-/// Makes a call and takes nothing of its reply.
-async fn ask(requests: &mut SendRequest<Bytes>, request: http::Request<()>, says: Bytes) -> Option<Begun> {
+/// Makes a call and reads nothing of its reply.
+async fn ask(requests: &mut SendRequest<Bytes>, request: http::Request<()>, says: Bytes) -> Option<Open> {
     let (response, mut body) = begin(requests, request, says).await?;
     let _ = body.send_data(Bytes::new(), true);
     Some((response, body))
@@ -66,7 +67,7 @@ fn with_descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }).unwrap();
 }
 
-/// A stub with a token and a connection of its own, as a client that plays by the rules.
+/// A well-behaved client with a token and its own connection.
 async fn well_behaved(bank: &Bank, issuer: &Issuer) -> WellBehaved {
     let mut client = issuer.caller(&bank.endpoint(), "good", CUSTOMER).await;
     client.create_account(savings("good")).await.unwrap();
@@ -76,16 +77,35 @@ async fn well_behaved(bank: &Bank, issuer: &Issuer) -> WellBehaved {
     })
 }
 
-/// Ends an attack: the server has stayed below the bound, and has served whoever played by the rules.
+/// Waits until an attack has taken all that it can get: the server has needed no more memory for two seconds.
+async fn settled(bank: &Bank) {
+    let (mut peak_kib, give_up_at) = (0, Instant::now() + PATIENCE);
+    while peak_kib < bank.memory_peak_kib() {
+        assert!(Instant::now() < give_up_at, "the server needs more and more memory: {peak_kib} KiB");
+        peak_kib = bank.memory_peak_kib();
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Checks that an attack takes place: a gauge of the server, such as its open files or its calls in flight, has
+/// reached this value.
+async fn reaches(bank: &Bank, series: &str, value_min: u32) {
+    until(&format!("{series} reaches {value_min}"), async || {
+        admin::value(&admin::metrics(bank).await, series) >= f64::from(value_min)
+    })
+    .await;
+}
+
+/// Ends an attack: the server has stayed below the limit, and has served the well-behaved client.
 async fn survived(what: &str, bank: &Bank, good: WellBehaved) {
     let peak_kib = report_peak(what, bank);
     let (calls, longest) = timeout(PATIENCE, good.stop_with_longest()).await.unwrap();
-    eprintln!("{what}: a client that played by the rules made {calls} calls, the longest took {longest:?}");
+    eprintln!("{what}: a well-behaved client made {calls} calls, the longest took {longest:?}");
     assert!(peak_kib <= MEMORY_KIB_MAX, "{what}: {} MiB", peak_kib / 1024);
     assert!(calls > 0, "{what}: no call");
 }
 
-/// Many connections, each with calls that are begun by `begin_one` until it says no.
+/// Many connections of HTTP/2, without calls.
 async fn connections(
     bank: &Bank,
     count: usize,
@@ -100,7 +120,7 @@ async fn connections(
     open
 }
 
-/// A health check for whoever watches over the server.
+/// Makes a health check, as a load balancer would.
 async fn is_healthy(bank: &Bank) {
     let channel = tonic::transport::Endpoint::from_shared(bank.endpoint()).unwrap().connect().await.unwrap();
     let check = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
@@ -108,7 +128,7 @@ async fn is_healthy(bank: &Bank) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_checks_that_strangers_leave_unfinished() {
+async fn unfinished_health_checks_are_bounded_in_memory() {
     with_descriptors();
     let issuer = Issuer::new();
     let bank = Bank::with_tokens(&issuer, &[]).await;
@@ -121,13 +141,15 @@ async fn health_checks_that_strangers_leave_unfinished() {
             calls.extend(begin(requests, post(CHECK), says.clone()).await);
         }
     }
-    sleep(Duration::from_secs(2)).await;
+    assert_eq!(calls.len(), 950 * 8);
+    reaches(&bank, "process_open_fds", 950).await;
+    settled(&bank).await;
     is_healthy(&bank).await;
     survived("950 connections with 8 unfinished health checks of 64 KiB each", &bank, good).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reflection_that_strangers_leave_unfinished_or_do_not_read() {
+async fn unfinished_and_unread_reflection_calls_are_bounded() {
     with_descriptors();
     let issuer = Issuer::new();
     let bank = Bank::with_tokens(&issuer, &[]).await;
@@ -147,37 +169,43 @@ async fn reflection_that_strangers_leave_unfinished_or_do_not_read() {
             calls.extend(begin(requests, post(REFLECTION), says).await);
         }
     }
-    sleep(Duration::from_secs(2)).await;
+    assert_eq!(calls.len(), 100 * 10);
+    settled(&bank).await;
     is_healthy(&bank).await;
     survived("1,000 reflection calls, unfinished or unread", &bank, good).await;
 }
 
 /// The reply fits into what HTTP/2 keeps by itself, so that the call seems to be over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_checks_whose_replies_strangers_do_not_read() {
+async fn unread_replies_of_health_checks_are_bounded_in_memory() {
     with_descriptors();
     let issuer = Issuer::new();
     let bank = Bank::with_tokens(&issuer, &[]).await;
     let good = well_behaved(&bank, &issuer).await;
     let mut stalling = Builder::new();
     stalling.initial_window_size(1);
-    let mut replies = Vec::new();
-    let mut open = connections(&bank, 100, 9, &stalling).await;
-    for (requests, _) in &mut open {
+    let (mut open, mut replies) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        // One after the other: a connection that makes no call for some seconds is closed.
+        let (mut requests, connection) = speak_from(&bank, 9, &stalling).await;
         let mut responses = Vec::new();
         for _ in 0..1_000 {
-            let asked = ask(requests, post(CHECK), Bytes::from_static(&[0; 5])).await;
-            responses.extend(asked.map(|(response, _)| response));
+            let asked = ask(&mut requests, post(CHECK), Bytes::from_static(&[0; 5])).await;
+            responses.push(asked.unwrap().0);
         }
-        // Their headers come. This is about memory, and not about how many calls there are at a time.
-        replies.extend(futures::future::join_all(responses).await);
+        // Their headers arrive. This is about memory, and not about how many calls there are at a time.
+        replies.extend(futures::future::try_join_all(responses).await.unwrap());
+        open.push((requests, connection));
     }
-    sleep(Duration::from_secs(2)).await;
+    // The others are rejected, with headers alone.
+    let unread = replies.iter().filter(|reply| !reply.headers().contains_key("grpc-status")).count();
+    assert!((500..replies.len() / 2).contains(&unread), "{unread} replies wait for their reader");
+    settled(&bank).await;
     is_healthy(&bank).await;
-    survived("100 connections with 1,000 health checks each whose replies are not read", &bank, good).await;
+    survived("20 connections with 1,000 health checks each whose replies are not read", &bank, good).await;
 }
 
-/// Connections that say the beginning of something.
+/// Connections that send the beginning of something.
 async fn say_on_each(bank: &Bank, count: usize, says: &[u8]) -> Vec<TcpStream> {
     let mut open = Vec::new();
     while open.len() < count {
@@ -193,7 +221,7 @@ async fn say_on_each(bank: &Bank, count: usize, says: &[u8]) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_strangers_leave_unfinished() {
+async fn unfinished_headers_are_bounded() {
     with_descriptors();
     let issuer = Issuer::new();
     let bank = Bank::with_tokens(&issuer, &[]).await;
@@ -204,13 +232,14 @@ async fn headers_that_strangers_leave_unfinished() {
     let headers = [&length[1..], &[1, 0, 0, 0, 0, 1], &block].concat();
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let _open = say_on_each(&bank, 950, &[PREFACE, &settings, &headers, &headers[..8_000]].concat()).await;
-    sleep(Duration::from_secs(2)).await;
+    reaches(&bank, "process_open_fds", 950).await;
+    settled(&bank).await;
     is_healthy(&bank).await;
     survived("950 connections with unfinished headers", &bank, good).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handshakes_that_strangers_leave_unfinished() {
+async fn unfinished_handshakes_are_bounded() {
     with_descriptors();
     let files = Files::new();
     let Certified { certificate, key } = Authority::new("authority").server();
@@ -227,13 +256,14 @@ async fn handshakes_that_strangers_leave_unfinished() {
     });
     let records: Vec<_> = records.collect();
     let _open = say_on_each(&bank, 950, &records[..3].concat()).await;
-    sleep(Duration::from_secs(2)).await;
+    reaches(&bank, "process_open_fds", 950).await;
+    settled(&bank).await;
     let peak_kib = report_peak("950 connections with unfinished TLS handshakes", &bank);
     assert!(peak_kib <= MEMORY_KIB_MAX, "{} MiB", peak_kib / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_and_batches_that_callers_leave_unfinished() {
+async fn unfinished_messages_and_batches_are_bounded() {
     let issuer = Issuer::new();
     let bank = Bank::with_tokens(&issuer, &[]).await;
     let good = well_behaved(&bank, &issuer).await;
@@ -257,7 +287,8 @@ async fn messages_and_batches_that_callers_leave_unfinished() {
             open.extend(connections);
         }
     }
-    sleep(Duration::from_secs(3)).await;
+    assert_eq!(calls.len(), 4 * (900 + 32 + 8));
+    settled(&bank).await;
     survived("unfinished messages and batches of 4 callers", &bank, good).await;
 }
 
@@ -274,18 +305,18 @@ async fn write_history(bank: &Bank, account_id: &str, entries: usize) {
     }
 }
 
-/// A bank on a file, and a client that plays by the rules from another address.
+/// A bank on a file with a long history, started again after it was written.
 async fn on_file(directory: &TempDir, entries: usize, flags: &[&str]) -> Bank {
     let path = directory.path().join("bank.redb");
     let bank = Bank::on_file_with(Path::new(&path), flags).await;
     write_history(&bank, "long", entries).await;
     bank.terminate().await;
-    // What writing took is not what the attack takes.
+    // So its peak is not that of writing.
     Bank::on_file_with(Path::new(&path), flags).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_that_nobody_reads() {
+async fn unread_lists_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let bank = on_file(&directory, 3_000, &[]).await;
     let good = WellBehaved::start(&bank).await;
@@ -298,12 +329,14 @@ async fn lists_that_nobody_reads() {
     for _ in 0..300 {
         calls.extend(ask(&mut requests, post(LIST), framed(&page)).await);
     }
-    sleep(Duration::from_secs(8)).await;
+    assert_eq!(calls.len(), 300);
+    reaches(&bank, "bank_calls_in_flight", 300).await;
+    settled(&bank).await;
     survived("300 lists on one connection that nobody reads", &bank, good).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filtered_lists_over_a_long_history() {
+async fn filtered_lists_of_a_long_history_are_bounded() {
     let directory = tempfile::tempdir().unwrap();
     let bank = on_file(&directory, 20_000, &[]).await;
     let good = WellBehaved::start(&bank).await;
@@ -319,20 +352,28 @@ async fn filtered_lists_over_a_long_history() {
         let (response, _body) = ask(&mut requests, post(LIST), framed(&filtered)).await.unwrap();
         lists.spawn(response);
     }
-    let (mut threads, until) = (0, Instant::now() + Duration::from_secs(8));
-    while Instant::now() < until {
+    reaches(&bank, "bank_calls_in_flight", 100).await;
+    // Until the last has its reply, or for as long as calls may take.
+    let (mut threads, mut answered) = (0, 0);
+    let give_up_at = Instant::now() + Duration::from_secs(8);
+    while answered < 200 && Instant::now() < give_up_at {
         threads = threads.max(bank.threads());
+        while let Some(reply) = lists.try_join_next() {
+            reply.unwrap().unwrap();
+            answered += 1;
+        }
         sleep(Duration::from_millis(50)).await;
     }
-    eprintln!("200 filtered lists: the server has had {threads} threads");
+    eprintln!("200 filtered lists: the server has had {threads} threads and answered {answered}");
+    assert!(answered > 0);
     survived("200 filtered lists over 20,000 entries", &bank, good).await;
     assert!(threads < 100, "{threads} threads");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watches_that_nobody_reads() {
+async fn unread_watches_are_bounded() {
     let issuer = Issuer::new();
-    // A consumer that may take its time holds what it was handed for as long.
+    // A consumer that may take long holds what it was handed for as long.
     let flags = ["--set", "watch.consumer_timeout_ms=14000"];
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bank.redb");
@@ -363,6 +404,8 @@ async fn watches_that_nobody_reads() {
         }
         open.push((requests, connection));
     }
-    sleep(Duration::from_secs(8)).await;
+    assert_eq!(calls.len(), 8 * 32);
+    reaches(&bank, "bank_watches_open", 8 * 32).await;
+    settled(&bank).await;
     survived("256 watches that nobody reads", &bank, good).await;
 }

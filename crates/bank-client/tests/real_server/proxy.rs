@@ -1,9 +1,6 @@
-//! A way to the server that breaks when it is told to.
+//! A proxy that breaks connections to the server on request.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,7 +19,7 @@ pub(crate) enum Cut {
     AfterTheEffect,
 }
 
-/// Passes bytes on, and breaks connections when it is told to.
+/// Passes bytes on, and breaks connections on request.
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     cuts: Arc<Mutex<Vec<Cut>>>,
@@ -64,16 +61,31 @@ async fn serve(listener: TcpListener, server: String, cuts: Arc<Mutex<Vec<Cut>>>
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cuts: &Mutex<Vec<Cut>>, kind: Cut) {
     let mut bytes = vec![0; 64 * 1_024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        let cut = {
+        let is_cut = {
             let mut cuts = cuts.lock().unwrap();
-            (cuts.first() == Some(&kind)).then(|| cuts.remove(0))
+            let is_due = kind == Cut::BeforeTheEffect || has_headers(&bytes[..count]);
+            let is_cut = is_due && cuts.first() == Some(&kind);
+            if is_cut {
+                cuts.remove(0);
+            }
+            is_cut
         };
-        if cut == Some(Cut::AfterTheEffect) {
-            // The first bytes may only say that the request has arrived.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        if cut.is_some() || to.write_all(&bytes[..count]).await.is_err() {
+        if is_cut || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
     }
+}
+
+/// Whether the server sends the headers of a reply: the call has had its effect. What it sends before only acknowledges
+/// frames. It writes whole frames.
+fn has_headers(mut frames: &[u8]) -> bool {
+    const HEADERS: u8 = 1;
+    while let [a, b, c, kind, ..] = *frames {
+        if kind == HEADERS {
+            return true;
+        }
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        frames = frames.get(9 + length..).unwrap_or_default();
+    }
+    false
 }

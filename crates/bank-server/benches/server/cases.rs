@@ -1,10 +1,10 @@
-//! What is measured, and on what.
+//! The measured cases, and the stands that they are measured on.
 
 use bank_store::DurabilityLevel::{self, Always, EverySecond, None as Off};
 
 use crate::messages::Spread::{self, Uniform, Zipf};
 
-/// What a load is put on.
+/// The target of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stand {
     /// The server that does nothing.
@@ -17,7 +17,7 @@ pub(crate) enum Stand {
     Redis(DurabilityLevel),
     /// Two of them on one.
     TwoOnRedis,
-    /// The store on a Redis, without a server around it.
+    /// The store on a Redis, without a server.
     RedisAlone(DurabilityLevel),
 }
 
@@ -72,12 +72,12 @@ impl Stand {
     }
 }
 
-/// Who makes the calls.
+/// The client that makes the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generator {
-    /// The client that tonic makes.
+    /// Tonic's client.
     Tonic,
-    /// Frames made ahead.
+    /// Prepared frames.
     Raw,
 }
 
@@ -113,9 +113,9 @@ pub(crate) const BATCHES_OF_1000: &str = "batches of 1,000";
 pub(crate) const COMMITS_OF_1: &str = "commits of 1";
 pub(crate) const COMMITS_OF_100: &str = "commits of 100";
 
-/// How many accounts a load is about unless it says otherwise.
+/// The default number of accounts of a load.
 pub(crate) const ACCOUNTS: u32 = 1_000;
-/// How many there are in the case of many.
+/// The number of accounts in the case of many.
 pub(crate) const MANY_ACCOUNTS: u32 = 1_000_000;
 
 const fn unary(generator: Generator, connections: usize, in_flight: usize, spread: Spread) -> Load {
@@ -201,7 +201,7 @@ const ON_MANY: [Case; 2] = [
     },
 ];
 
-/// What one run is about.
+/// The selection of one run.
 pub(crate) struct Selection {
     pub(crate) is_quick: bool,
     /// Parts of the names of stands; all of them if there are none.

@@ -1,10 +1,10 @@
-//! As much of HTTP/2 as a client needs that makes the same call over and over (RFC 9113, RFC 7541).
+//! The subset of HTTP/2 for a client that repeats one call (RFC 9113, RFC 7541).
 
-/// What a client says first.
+/// What a client sends first.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The window of a connection and of each stream before anybody widens it, in bytes.
+/// The initial window of a connection and of each stream, in bytes.
 pub(crate) const WINDOW_BYTES: u32 = 65_535;
-/// The length of what is before the payload of a frame, in bytes.
+/// The length of a frame header, in bytes.
 pub(crate) const HEADER_BYTES: usize = 9;
 /// The largest payload that may be sent unasked, in bytes.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 16_384;
@@ -32,7 +32,7 @@ const INDEXED: u8 = 0x80;
 /// A header that both sides are to remember, with the number of its name.
 const REMEMBERED: u8 = 0x40;
 
-/// A frame as it lies in what was received.
+/// A frame in the received bytes.
 pub(crate) struct Frame<'a> {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
@@ -41,7 +41,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The first frame of what was received, and what follows it; `None` if it is not all there yet.
+    /// The first frame of the received bytes, and the rest; `None` if it is incomplete.
     pub(crate) fn split_off(received: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (header, rest) = received.split_first_chunk::<HEADER_BYTES>()?;
         let &[l0, l1, l2, kind, flags, s0, s1, s2, s3] = header;
@@ -69,7 +69,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends what is before a payload of so many bytes.
+/// Appends a frame header.
 pub(crate) fn begin(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload_bytes: usize) {
     let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX).to_be_bytes();
     out.extend_from_slice(&length[1..]);

@@ -1,4 +1,4 @@
-//! How fast the bank is, side by side with the limits of what it stands on, in one run on one machine: a
+//! How fast the bank is, next to its limits, in one run on one machine: a
 //! server of tonic that does nothing, and Redis without a server around it. docs/performance.md says how to
 //! read it.
 //!
@@ -56,7 +56,7 @@ use crate::{
 /// The build that this program was compiled with.
 const BANK_SERVER: &str = env!("CARGO_BIN_EXE_bank-server");
 
-/// As in the server, for the sake of the server that does nothing.
+/// As in the server, for the no-op server.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -161,7 +161,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         let when = format!("round {} of {}", round + 1, bench.effort.rounds);
         for (stand, cases) in &plan {
             let mut builds = bench.builds_on(*stand);
-            // So that neither build is always the first.
+            // So neither build is always the first.
             let first = round % builds.len();
             builds.rotate_left(first);
             for build in builds {
@@ -169,7 +169,7 @@ fn run(args: &Args) -> anyhow::Result<bool> {
                 bench.measure(*stand, build, standing.as_ref(), cases, round)?;
             }
         }
-        // So that nobody is always the first.
+        // So no stand is always the first.
         let others = usize::from(!plan.is_empty());
         plan.rotate_left(others);
     }
@@ -199,7 +199,7 @@ struct Build {
     results: Results,
 }
 
-/// A run under way. What cannot be measured is reported, and does not end it.
+/// A run. A case that cannot be measured is reported, and the run continues.
 struct Bench<'a> {
     effort: Effort,
     files: &'a Path,
@@ -236,7 +236,7 @@ impl Bench<'_> {
         Ok(standing.map_err(|error| eprintln!("        {error:#}")).ok())
     }
 
-    /// Puts loads on a stand, one after the other.
+    /// Runs loads on a stand, one after the other.
     fn measure(
         &mut self,
         stand: Stand,

@@ -1,4 +1,4 @@
-//! The requests of a load: which accounts they are about, and how they look on the wire.
+//! The requests of a load: their accounts and their encoding.
 
 use std::{
     ops::Range,
@@ -17,7 +17,7 @@ use rand_distr::Zipf;
 /// Accounts are `bench-` and a number of seven digits.
 const ACCOUNT: &str = "bench-0000000";
 const ACCOUNT_DIGITS: Range<usize> = 6..13;
-/// A UUID of version 7 by its form. What grows is at its ends, and no two are alike.
+/// Unique, in the form of a UUID of version 7. Its ends are counters.
 const REQUEST_ID: &str = "00000000-0000-7000-8000-000000000000";
 const RUN_DIGITS: Range<usize> = 0..8;
 const NUMBER_DIGITS: Range<usize> = 24..33;
@@ -25,22 +25,22 @@ const WORKER_DIGITS: Range<usize> = 33..36;
 const HEXADECIMAL: u64 = 16;
 const DECIMAL: u64 = 10;
 
-/// Where the messages of one connection come from.
+/// The messages of one connection.
 pub(crate) trait Messages: Send + 'static {
-    /// Of the method that takes them.
+    /// The path of their method.
     fn path(&self) -> &'static str;
 
-    /// How many operations each asks for.
+    /// The operations in each message.
     fn operations(&self) -> u64 {
         1
     }
 
-    /// Whether the replies matter beyond that there are some.
+    /// Whether the content of replies is checked.
     fn looks_at_replies(&self) -> bool {
         false
     }
 
-    /// Whether a reply says that all was done.
+    /// Whether a reply reports that everything was done.
     fn is_good(&mut self, _reply: &[u8]) -> bool {
         true
     }
@@ -49,12 +49,12 @@ pub(crate) trait Messages: Send + 'static {
     fn append_next(&mut self, message: &mut Vec<u8>) -> bool;
 }
 
-/// Which accounts a load is about.
+/// The accounts of a load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Spread {
-    /// So many, each as often as any other.
+    /// So many, each equally often.
     Uniform(u32),
-    /// So many, by Zipf's law with exponent 0.99: the first the most often.
+    /// So many, by Zipf's law with exponent 0.99: the first is used most often.
     Zipf(u32),
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn account_id(number: u32) -> String {
     String::from_utf8_lossy(&id).into_owned()
 }
 
-/// Request ids that nobody else draws.
+/// Request ids, unique over all workers.
 pub(crate) struct RequestIds {
     text: [u8; REQUEST_ID.len()],
     next: u64,
@@ -154,7 +154,7 @@ impl Messages for Deposits {
     }
 }
 
-/// Deposits of one cent, so many in a call, of each of which the server answers with a receipt.
+/// Batches of deposits of one cent, each answered with a receipt.
 pub(crate) struct Batches {
     draw: Draw,
     request_ids: RequestIds,
@@ -164,7 +164,7 @@ pub(crate) struct Batches {
     replies: u64,
 }
 
-/// Of so many replies one is read: all of them would take the generator as long as what is measured.
+/// One of so many replies is read. Reading all would take the generator as long as the server takes.
 const REPLIES_PER_LOOK: u64 = 16;
 
 impl Batches {

@@ -1,4 +1,4 @@
-//! What is counted while a load runs, and what it came to.
+//! The counters of a running load, and its results.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-/// How long each call took, in nanoseconds; at most four seconds are told apart.
+/// How long each call took, in nanoseconds, up to four seconds.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<u32>);
 

@@ -23,7 +23,7 @@ use tower::Service;
 
 use crate::sample;
 
-/// Serves until it is killed. The first line says where, as the log of `bank-server` does.
+/// Serves until it is killed. The first line names the port, as the log of `bank-server` does.
 pub(crate) fn serve() -> anyhow::Result<()> {
     // As in main.rs.
     Runtime::new()?.block_on(async {
@@ -36,7 +36,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     })
 }
 
-/// What is generated for a service, with one method.
+/// What tonic generates for a service, with one method.
 #[derive(Clone)]
 struct Noop;
 

@@ -1,4 +1,4 @@
-//! The processes that are measured: servers and Redis. Each ends with the value that stands for it.
+//! The measured processes: servers and Redis. Each ends when its value is dropped.
 
 use std::{
     env,
@@ -22,7 +22,7 @@ pub(crate) const SERVE_NOOP: &str = "serve-noop";
 
 /// How long a process has to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often another port is tried where somebody else was faster.
+/// How many ports are tried if they are in use.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str = "redis-server 7.0 or newer must be installed (apt-get install redis-server)";
 
@@ -72,7 +72,7 @@ impl Server {
         Self::start(Command::new(env::current_exe()?).arg(SERVE_NOOP))
     }
 
-    /// A build of `bank-server` with these flags, and without what keeps one caller from taking all of it.
+    /// A build of `bank-server` with these flags, and without limits for single callers.
     pub(crate) fn bank(binary: &Path, flags: &[String]) -> anyhow::Result<Self> {
         let mut command = Command::new(binary);
         for (name, _) in env::vars_os() {
@@ -87,13 +87,13 @@ impl Server {
         Self::start(&mut command)
     }
 
-    /// Waits until it says where it listens.
+    /// Waits until it reports its port.
     fn start(command: &mut Command) -> anyhow::Result<Self> {
         let mut process = Process::spawn(command.stdout(Stdio::piped()))?;
         let log = process.0.stdout.take().context("its log is piped")?;
         let (found, address) = mpsc::channel();
         thread::spawn(move || {
-            // It would stop if nobody read on.
+            // It would block if its output were not read.
             for line in BufReader::new(log).lines().map_while(Result::ok) {
                 let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if let Some(address) = line["address"].as_str() {
@@ -134,13 +134,13 @@ impl Redis {
         };
         for _ in 0..STARTS_MAX {
             let directory = tempfile::tempdir_in(directory)?;
-            // Nobody listens on it now; somebody else may before Redis does.
+            // The port is free now; another process may take it before Redis does.
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let log = directory.path().join("log");
             let mut command = Command::new("redis-server");
             command
                 .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-                // A file that is written anew in the midst of a measurement would be measured with it.
+                // A rewrite of the file during a measurement would be measured, too.
                 .args(["--auto-aof-rewrite-percentage", "0", "--lazyfree-lazy-expire", "yes"])
                 .args(settings)
                 .current_dir(directory.path())
@@ -163,7 +163,7 @@ impl Redis {
         RedisUrl::new(format!("redis://127.0.0.1:{}", self.port))
     }
 
-    /// What a server must be told to use it.
+    /// The flags of a server that uses it.
     pub(crate) fn flags(&self) -> Vec<String> {
         let url = format!("redis://127.0.0.1:{}", self.port);
         let durability = format!("store.redis.durability={}", self.durability);

@@ -1,6 +1,6 @@
-//! The cheap generator: frames that are made ahead but for a few bytes, and only as much read of what
-//! comes back as tells how each call ended. It takes a fraction of what a client of tonic does, so
-//! that the server is what is measured.
+//! The cheap generator: prepared frames in which only a few bytes change, and replies that are read
+//! only as far as needed to see how each call ended. It takes a fraction of the time of a tonic
+//! client, so the server is what is measured.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
@@ -19,11 +19,11 @@ use crate::{
     meter::{Latencies, Meter},
 };
 
-/// What comes back is never held up for want of a window.
+/// Replies never wait for a window.
 const RECEIVE_WINDOW_BYTES: u32 = 1 << 30;
 /// How much is received before the window of the connection is widened again, in bytes.
 const WIDEN_AFTER_BYTES: u32 = 1 << 24;
-/// What is before a message: that it is not compressed, and its length.
+/// The prefix of a message: that it is not compressed, and its length.
 const GRPC_PREFIX_BYTES: usize = 5;
 
 /// A call in flight.
@@ -31,11 +31,11 @@ struct Sent {
     at: Instant,
     /// Whether there was a message in the reply. A call that fails is answered without.
     answered: bool,
-    /// That message with its prefix, where it is looked at.
+    /// That message with its prefix, if it is checked.
     reply: Vec<u8>,
 }
 
-/// A message that the windows have not let through whole yet.
+/// A message that does not fit into the windows yet.
 struct Pending {
     stream: u32,
     sent_bytes: usize,
@@ -45,9 +45,9 @@ struct Pending {
 struct Connection<M> {
     messages: M,
     headers: CallHeaders,
-    /// What is to be written.
+    /// The bytes to write.
     out: Vec<u8>,
-    /// The message that was put on its way last, with its prefix.
+    /// The message that was sent last, with its prefix.
     message: Vec<u8>,
     pending: Option<Pending>,
     next_stream: u32,
@@ -113,7 +113,7 @@ impl<M: Messages> Connection<M> {
         }
     }
 
-    /// Puts calls on their way, as far as there are some to make and the windows let them through.
+    /// Sends calls, as long as there are some and the windows have room.
     fn fill(&mut self, in_flight_max: usize) {
         while self.send_pending() && self.in_flight.len() < in_flight_max && !self.exhausted {
             self.message.clear();

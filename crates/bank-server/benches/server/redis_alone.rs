@@ -1,5 +1,5 @@
-//! The limit that Redis sets: commits of the store, driven as hard as it takes, without a server
-//! around it. What is proposed was decided ahead.
+//! The limit that Redis sets: commits of the store at full load, without a server. The proposals
+//! are decided in advance.
 
 use std::{
     sync::Arc,
@@ -26,7 +26,7 @@ use crate::{
     standing::Timing,
 };
 
-/// How many proposals are decided ahead for each second: about as many as Redis takes in one.
+/// How many proposals are decided in advance for each second: about as many as Redis accepts in one.
 const PROPOSALS_PER_SECOND: f64 = 60_000.0;
 /// How long all of them may take.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -38,7 +38,7 @@ const OPENED_TOGETHER: usize = 100;
 pub(crate) struct Shape {
     /// How many proposals each has.
     pub(crate) proposals: usize,
-    /// How many are under way at a time, each from a worker with accounts of its own.
+    /// How many are in flight at a time, each from a worker with its own accounts.
     pub(crate) in_flight: usize,
     /// How many accounts each worker has.
     pub(crate) accounts: u32,
@@ -59,7 +59,7 @@ pub(crate) async fn measure(
     for worker in 0..shape.in_flight {
         commits.push(decide(&bank, worker, shape, timing.duration).await);
     }
-    // What warms up is of the same shape, and on the same accounts: it is what comes first.
+    // The warm-up has the same shape, and the same accounts: it comes first.
     let warm_up = timing.warm_up.as_secs_f64() / (timing.warm_up + timing.duration).as_secs_f64();
     let first = commits.iter_mut().map(|all| all.drain(..(all.len() as f64 * warm_up) as usize).collect());
     run(&bank, first.collect(), &meter).await?;

@@ -72,7 +72,7 @@ fn measurements(results: &Results) -> String {
     plain(table, 2)
 }
 
-/// Every figure as a multiple of what the other build came to in the same round.
+/// Every figure as a multiple of that of the other build in the same round.
 fn comparison(results: &Results, earlier: &Results) -> String {
     let mut table = Table::new();
     table.set_header(["LOAD", "ON", "A SECOND / OTHER", "ROUNDS", "P50 / OTHER", "CPU / OTHER"]);
@@ -137,7 +137,7 @@ fn grouped(value: f64) -> String {
     text
 }
 
-/// Writes all that was measured to a file, and says which.
+/// Writes all results to a file, and prints its path.
 pub(crate) fn write(
     results: &Results,
     earlier: Option<&Results>,
@@ -180,7 +180,7 @@ pub(crate) fn write(
     Ok(path)
 }
 
-/// What the figures are from.
+/// The machine and the builds of the figures.
 fn machine() -> Value {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpu_info = read("/proc/cpuinfo");

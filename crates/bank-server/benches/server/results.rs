@@ -57,7 +57,7 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Adds what came of a measurement in a round.
+    /// Adds the result of a measurement in a round.
     pub(crate) fn add(&mut self, stand: Stand, case: &'static str, round: usize, sample: Option<Sample>) {
         let at = self.measured.iter().position(|measured| measured.stand == stand && measured.case == case);
         let at = at.unwrap_or_else(|| {
@@ -84,7 +84,7 @@ impl Results {
     }
 }
 
-/// What a figure is held to.
+/// The limit of a figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
@@ -92,7 +92,7 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
-/// Something that must hold, and whether it does.
+/// A requirement, and whether it holds.
 #[derive(Serialize)]
 pub(crate) struct Claim {
     pub(crate) what: String,
@@ -111,7 +111,7 @@ impl Claim {
     }
 }
 
-/// What must hold of the speed of the bank.
+/// The requirements on the speed of the bank.
 pub(crate) fn claims(results: &Results) -> Vec<Claim> {
     use Bound::{AtLeast, AtMost};
     use Stand::{Embedded, Memory, Noop, Redis, RedisAlone, TwoOnRedis};

@@ -2,7 +2,7 @@
 
 use bank_proto::v1;
 
-/// As large as a true one.
+/// As large as a real one.
 pub(crate) fn reply() -> v1::DepositResponse {
     let money = |minor_units| Some(v1::Money { currency_code: "USD".to_owned(), minor_units });
     v1::DepositResponse {

@@ -1,4 +1,4 @@
-//! A stand that has been set up, and loads put on it.
+//! A running stand, and loads on it.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +27,7 @@ use crate::{
     raw, redis_alone, tonic_client,
 };
 
-/// How much longer than it should a load may take before it is given up.
+/// How much longer than planned a load may take before it is aborted.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it may take to open the accounts.
 const OPENING_TIMEOUT: Duration = Duration::from_mins(10);
@@ -46,7 +46,7 @@ pub(crate) struct Timing {
 pub(crate) struct Standing {
     servers: Vec<Server>,
     redis: Option<Redis>,
-    /// Where the embedded store has its file; kept for as long as it is used.
+    /// The directory of the embedded store; kept while it is used.
     _directory: TempDir,
 }
 
@@ -99,7 +99,7 @@ impl Standing {
         })
     }
 
-    /// Puts a load on it and measures.
+    /// Runs a load on it and measures.
     pub(crate) fn measure(&self, load: Load, timing: Timing) -> anyhow::Result<Sample> {
         match load {
             Load::Unary { generator: Generator::Raw, connections, in_flight, spread } => one_thread()?
@@ -111,7 +111,7 @@ impl Standing {
                     self.observe(workers, &meter, timing).await
                 }),
             Load::Unary { generator: Generator::Tonic, connections, in_flight, spread } => {
-                // The calls of a single caller would else be handed from thread to thread.
+                // Otherwise the calls of a single caller would move between threads.
                 let runtime = if connections * in_flight == 1 { one_thread()? } else { Runtime::new()? };
                 runtime.block_on(async {
                     let meter = Arc::new(Meter::default());
@@ -203,7 +203,7 @@ impl Standing {
         Ok(usage)
     }
 
-    /// Where the server is that a connection goes to.
+    /// The address of the server for a connection.
     fn address(&self, connection: usize) -> anyhow::Result<SocketAddr> {
         let turn = connection % self.servers.len().max(1);
         Ok(self.servers.get(turn).context("there is no server")?.address)
@@ -215,7 +215,7 @@ fn deposits(run: u64, worker: usize, spread: Spread) -> anyhow::Result<Deposits>
     Deposits::new(Draw::new(spread, worker)?, RequestIds::new(run, worker))
 }
 
-/// Tells the request ids of one measurement from those of all others.
+/// Distinguishes the request ids of one measurement from all others.
 fn next_run() -> u64 {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     RUNS.fetch_add(1, Relaxed)

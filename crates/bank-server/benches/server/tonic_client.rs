@@ -1,4 +1,4 @@
-//! The generator that callers are: the client that tonic makes, one connection for each channel.
+//! The generator with tonic's own client: one connection for each channel.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 

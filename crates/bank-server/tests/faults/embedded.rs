@@ -18,7 +18,7 @@ use crate::{
     trial::{Trial, up_to_ms},
 };
 
-/// How long nobody serves at most, beside the time that a server takes to start.
+/// The longest outage, without the time that a server takes to start.
 const GONE_MS_MAX: u64 = 300;
 /// How soon a server under load must notice that it cannot write.
 const NOTICED_WITHIN: Duration = Duration::from_mins(1);
@@ -29,7 +29,7 @@ const INSTALL: &str = "util-linux must be installed (apt-get install util-linux)
 
 /// What the file of a bank is on.
 enum Disk {
-    /// A file system of its own that only the server sees, and that goes with it.
+    /// A file system that only the server sees, and that ends with it.
     Small(TempDir),
     /// Files may not grow beyond a limit. Writes beyond it fail with EFBIG, as they would with ENOSPC on a
     /// full disk. That needs no privilege.
@@ -85,7 +85,7 @@ impl Disk {
         Bank::of(Process::start_by(&words, &flags)).await
     }
 
-    /// Leaves next to no room on a small one, and no place to write to beyond some place on the other.
+    /// Fills a small file system almost up, or limits the size of files.
     fn fill(&self, bank: &Bank, random: &mut StdRng) {
         match self {
             Self::Small(_) => {
@@ -109,7 +109,7 @@ impl Disk {
         }
     }
 
-    /// The file that takes the room of a small disk, as seen from here.
+    /// The file that fills a small disk.
     fn filler(&self, bank: &Bank) -> PathBuf {
         let as_the_server_sees_it = self.directory().join("filler");
         let from_its_root = as_the_server_sees_it.strip_prefix("/").unwrap();
@@ -143,14 +143,14 @@ async fn trial(fault: &'static str, bank: &Bank, lose: impl Fn(&mut StdRng), reg
     assert_unharmed(bank);
 }
 
-/// The file is whole, by what the server itself says of it.
+/// Checks the file with `--check-store`.
 async fn assert_in_order(path: &Path) {
     let check = Process::start(&["--data", path.to_str().unwrap(), "--check-store"]);
     assert!(check.wait_exit().await.success(), "{}{}", check.log(), check.errors());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_with_a_file_is_killed() {
+async fn money_is_conserved_when_a_server_on_a_file_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bank.redb");
     let mut bank = Bank::on_file_with(&path, &flags(&[])).await;
@@ -170,7 +170,7 @@ async fn a_server_with_a_file_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_disk_is_full() {
+async fn money_is_conserved_when_the_disk_is_full() {
     let disk = Disk::limited();
     let bank = disk.bank().await;
     trial("writes to the file fail", &bank, |random| disk.fill(&bank, random), || disk.free(&bank)).await;

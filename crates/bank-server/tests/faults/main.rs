@@ -1,5 +1,5 @@
-//! Real servers under load while what they stand on fails: nothing acknowledged is lost, nothing is
-//! done twice, and service comes back by itself.
+//! Real servers under load while their environment fails: nothing acknowledged is lost, nothing is
+//! applied twice, and service resumes by itself.
 //!
 //! Each test is some rounds of one fault, few unless `BANK_FAULT_ROUNDS` says how many. What the tellers
 //! ask for, and how and when a fault comes, is a function of the seed that each test prints;
@@ -9,7 +9,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that cannot go on fails, and tells its figures"
+    reason = "a test that cannot go on fails, and prints its figures"
 )]
 
 mod embedded;
@@ -29,7 +29,7 @@ use rand::{RngExt as _, rngs::StdRng};
 use support::{Bank, Redis};
 use tokio::time::sleep;
 
-/// Servers notice faults sooner than unless told, so that rounds are short. The bounds are in the same
+/// Servers detect faults sooner than by default, so that rounds are short. The limits are in the same
 /// order as the defaults are.
 const SOON: [&str; 7] = [
     "server.request_timeout_ms_max=2500",
@@ -57,7 +57,7 @@ async fn bank_on(redis: &Redis) -> Bank {
     Bank::on_redis_with(redis, &flags(&[])).await
 }
 
-/// The server has seen no error but those that a fault of its surroundings explains.
+/// Checks that the server has logged only errors that the fault explains.
 fn assert_unharmed(bank: &Bank) {
     const EXPLAINED: [&str; 4] = [
         "the outcome of a request is not known",

@@ -1,4 +1,4 @@
-//! A Redis that ends or stands still, and a connection to it that breaks.
+//! A Redis that is killed or frozen, and a connection to it that breaks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const RESET_PAUSE_MS_MAX: u64 = 100;
 const CUT_BYTES_MAX: usize = 4_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_is_killed() {
+async fn money_is_conserved_when_redis_is_killed() {
     let mut redis = Redis::start_durable().await;
     let bank = bank_on(&redis).await;
     let trial = Trial::begin("kill -9 of Redis", &[&bank]).await;
@@ -34,7 +34,7 @@ async fn redis_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_freezes() {
+async fn money_is_conserved_when_redis_freezes() {
     let redis = Redis::start_durable().await;
     let bank = bank_on(&redis).await;
     let trial = Trial::begin("SIGSTOP of Redis", &[&bank]).await;
@@ -49,7 +49,7 @@ async fn redis_freezes() {
     assert_unharmed(&bank);
 }
 
-/// A server on a Redis, and what is between them.
+/// A server, its Redis, and a proxy between them.
 async fn apart() -> (Redis, Proxy, Bank) {
     let redis = Redis::start_durable().await;
     let proxy = Proxy::start(redis.address()).await;
@@ -58,7 +58,7 @@ async fn apart() -> (Redis, Proxy, Bank) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_to_redis_is_reset() {
+async fn money_is_conserved_when_connections_are_reset() {
     let (_redis, proxy, bank) = apart().await;
     let trial = Trial::begin("connection to Redis reset", &[&bank]).await;
     trial
@@ -75,7 +75,7 @@ async fn the_connection_to_redis_is_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_to_redis_stalls_for_good() {
+async fn money_is_conserved_when_connections_stall() {
     let (_redis, proxy, bank) = apart().await;
     let trial = Trial::begin("connection to Redis stalled for good", &[&bank]).await;
     trial
@@ -87,9 +87,9 @@ async fn the_connection_to_redis_stalls_for_good() {
     assert_unharmed(&bank);
 }
 
-/// What was sent before arrives after all, when the server may have given it up.
+/// Delayed bytes arrive after all, when the server may have given up waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_to_redis_stalls_and_delivers_late() {
+async fn money_is_conserved_when_connections_deliver_late() {
     let (_redis, proxy, bank) = apart().await;
     let trial = Trial::begin("connection to Redis stalled, then delivering", &[&bank]).await;
     trial
@@ -104,12 +104,12 @@ async fn the_connection_to_redis_stalls_and_delivers_late() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_to_redis_is_cut_before_the_effect() {
+async fn money_is_conserved_when_connections_are_cut_before_the_effect() {
     cut("connection to Redis cut after N bytes sent", Towards::Redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_connection_to_redis_is_cut_after_the_effect() {
+async fn money_is_conserved_when_connections_are_cut_after_the_effect() {
     cut("connection to Redis cut after N bytes received", Towards::Store).await;
 }
 

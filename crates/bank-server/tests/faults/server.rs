@@ -1,4 +1,4 @@
-//! Servers that end or stand still.
+//! Servers that are killed or frozen.
 
 use crate::{
     assert_unharmed, bank_on, outage,
@@ -6,12 +6,12 @@ use crate::{
     trial::{Trial, up_to_ms},
 };
 
-/// How long nobody serves at most, beside the time that a server takes to start.
+/// The longest outage, without the time that a server takes to start.
 const GONE_MS_MAX: u64 = 300;
 const CALM_MS_MAX: u64 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_happens_to_a_server_in_memory() {
+async fn money_is_conserved_in_memory_without_faults() {
     let bank = Bank::memory().await;
     let trial = Trial::begin("nothing, in memory", &[&bank]).await;
     trial
@@ -24,7 +24,7 @@ async fn nothing_happens_to_a_server_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_happens_to_two_servers_on_one_redis() {
+async fn money_is_conserved_by_two_servers_without_faults() {
     let redis = Redis::start_durable().await;
     let (one, other) = tokio::join!(bank_on(&redis), bank_on(&redis));
     let trial = Trial::begin("nothing, two servers on one Redis", &[&one, &other]).await;
@@ -40,7 +40,7 @@ async fn nothing_happens_to_two_servers_on_one_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_killed() {
+async fn money_is_conserved_when_a_server_is_killed() {
     let redis = Redis::start_durable().await;
     let mut bank = bank_on(&redis).await;
     let trial = Trial::begin("kill -9 of a server", &[&bank]).await;
@@ -57,7 +57,7 @@ async fn a_server_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_two_servers_freezes() {
+async fn money_is_conserved_when_one_of_two_servers_freezes() {
     let redis = Redis::start_durable().await;
     let (one, other) = tokio::join!(bank_on(&redis), bank_on(&redis));
     let trial = Trial::begin("SIGSTOP of one of two servers", &[&one, &other]).await;

@@ -1,4 +1,4 @@
-//! Rounds of one fault under one workload, and what is to be true after each.
+//! Rounds of one fault under one workload, and what must hold after each.
 
 use std::{
     env,
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Says how many rounds of each fault to run; few of them, unless it is set.
+/// The variable with the number of rounds of each fault.
 const ROUNDS_VARIABLE: &str = "BANK_FAULT_ROUNDS";
 const ROUNDS_QUICK: usize = 2;
 
@@ -31,10 +31,10 @@ const LEAD_MS_MAX: u64 = 100;
 /// How soon after a fault is over each server must acknowledge movements that were asked for then. Far more
 /// than it takes: only one that does not come back by itself needs as long.
 const BACK_WITHIN: Duration = Duration::from_mins(1);
-/// The pause between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Lets up to so many milliseconds go by.
+/// Waits for a random time of at most so many milliseconds.
 pub(crate) async fn up_to_ms(random: &mut StdRng, most: u64) {
     sleep(Duration::from_millis(random.random_range(0..=most))).await;
 }

@@ -1,4 +1,4 @@
-//! What a server says on its admin port.
+//! The admin port of a server.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -34,7 +34,7 @@ pub async fn ask_with(bank: &Bank, method: &str, path: &str, headers: &str, body
 
 /// Where the admin port is.
 pub async fn address(bank: &Bank) -> SocketAddr {
-    bank.said("answering /metrics").await["admin"].as_str().unwrap().parse().unwrap()
+    bank.logged("answering /metrics").await["admin"].as_str().unwrap().parse().unwrap()
 }
 
 pub async fn metrics(bank: &Bank) -> String {

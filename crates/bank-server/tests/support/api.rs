@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub type Client = BankServiceClient<Channel>;
 
-/// A stub on a connection of its own.
+/// A stub on a new connection.
 pub async fn connect(endpoint: &str) -> Client {
     let channel = Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap();
     BankServiceClient::new(channel)
@@ -132,6 +132,14 @@ pub struct Failed {
     pub message: String,
     pub metadata: HashMap<String, String>,
     pub details: ErrorDetails,
+}
+
+/// Whether a call has succeeded, for [`until`](super::until); if it failed, it was for this reason.
+pub fn succeeded<T: std::fmt::Debug>(result: Result<T, Status>, reason: &str) -> bool {
+    result.is_ok() || {
+        assert_eq!(failed(result).reason, reason);
+        false
+    }
 }
 
 pub fn failed<T: std::fmt::Debug>(result: Result<T, Status>) -> Failed {

@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A connection.
 pub struct Frames(TcpStream);
 
-/// What the server says of a call, or of the connection.
+/// What the server sends about a call or the connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Event {
     /// The reply to this call has ended.
     Ended(u32),
     /// This call is reset, with this code.
@@ -61,7 +61,7 @@ impl Frames {
         self.send(DATA, 0, id, data).await;
     }
 
-    /// The end of a message, as other implementations of gRPC send it: in a frame of its own.
+    /// The end of a message, as other implementations of gRPC send it: in a separate frame.
     pub async fn end(&mut self, id: u32) {
         self.send(DATA, END_STREAM, id, &[]).await;
     }
@@ -71,19 +71,22 @@ impl Frames {
         self.send(WINDOW_UPDATE, 0, id, &bytes.to_be_bytes()).await;
     }
 
-    /// The next thing that the server says of calls, or of the connection.
-    pub async fn said(&mut self) -> Said {
+    /// The next thing that the server sends about a call or the connection.
+    pub async fn next_event(&mut self) -> Event {
         loop {
             let mut head = [0; 9];
-            timeout(PATIENCE, self.0.read_exact(&mut head)).await.expect("it says something").unwrap();
+            timeout(PATIENCE, self.0.read_exact(&mut head))
+                .await
+                .expect("the server sends something")
+                .unwrap();
             let [a, b, c, kind, flags, id @ ..] = head;
             let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
             self.0.read_exact(&mut payload).await.unwrap();
             let id = u32::from_be_bytes(id);
             match kind {
-                DATA | HEADERS if flags & END_STREAM != 0 => return Said::Ended(id),
-                3 => return Said::Reset(id, u32::from_be_bytes(payload[..4].try_into().unwrap())),
-                7 => return Said::GoAway(String::from_utf8_lossy(&payload[8..]).into_owned()),
+                DATA | HEADERS if flags & END_STREAM != 0 => return Event::Ended(id),
+                3 => return Event::Reset(id, u32::from_be_bytes(payload[..4].try_into().unwrap())),
+                7 => return Event::GoAway(String::from_utf8_lossy(&payload[8..]).into_owned()),
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-//! What a server says of its health.
+//! The health service of a server.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ pub async fn health(bank: &Bank, service: &str) -> ServingStatus {
     client.check(of(service)).await.unwrap().into_inner().status()
 }
 
-/// Waits until the bank reports that it does, or does not serve.
+/// Waits until the bank has this status.
 pub async fn becomes(bank: &Bank, status: ServingStatus) {
     service_becomes(bank, BANK_SERVICE, status).await;
     assert_eq!(health(bank, "").await, status);
 }
 
-/// Waits until the bank reports that one of its services does, or does not serve.
+/// Waits until a service of the bank has this status.
 pub async fn service_becomes(bank: &Bank, service: &str, status: ServingStatus) {
     let give_up_at = Instant::now() + Duration::from_mins(1);
     while health(bank, service).await != status {

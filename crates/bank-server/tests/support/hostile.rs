@@ -1,6 +1,6 @@
-//! Clients that do not play by the rules, and one that does and is to be served meanwhile.
+//! Attackers, and a well-behaved client that must be served meanwhile.
 //!
-//! Addresses other than 127.0.0.1 are other peers.
+//! Each address is another peer.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -37,12 +37,12 @@ pub async fn dial(bank: &Bank, from: u8) -> std::io::Result<TcpStream> {
     socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, bank.port()))).await
 }
 
-/// HTTP/2 without gRPC, from an address that is not that of the others.
+/// HTTP/2 without gRPC, from another address than the other clients.
 pub async fn speak(bank: &Bank, builder: &h2::client::Builder) -> (SendRequest<Bytes>, JoinHandle<()>) {
     speak_from(bank, 9, builder).await
 }
 
-/// The same from an address of one's own.
+/// The same from the given address.
 pub async fn speak_from(
     bank: &Bank,
     from: u8,
@@ -72,25 +72,25 @@ pub fn framed(message: &impl prost::Message) -> Bytes {
     [&[0][..], &length, &message].concat().into()
 }
 
-/// The beginning of a message that says it has so many bytes, up to so many of them.
+/// A message that announces `length` bytes, with only `sent` of them.
 pub fn unfinished(length: usize, sent: usize) -> Bytes {
     let length = u32::try_from(length).unwrap().to_be_bytes();
     [&[0][..], &length, &vec![0; sent]].concat().into()
 }
 
-/// Whether the other side closes the connection, in whatever way.
+/// Whether the other side closes the connection.
 pub async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut buffer = [0; 1024];
     loop {
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return true,
-            // It says hello, or goodbye.
+            // A greeting, or a farewell.
             Ok(_) => {}
         }
     }
 }
 
-/// A client that plays by the rules: calls one after another until it is told to stop.
+/// A well-behaved client: calls one after another until it is stopped.
 pub struct WellBehaved {
     stop: oneshot::Sender<()>,
     calls: JoinHandle<(u64, Duration)>,
@@ -101,7 +101,7 @@ impl WellBehaved {
         Self::calling(connect(&bank.endpoint()).await).await
     }
 
-    /// The same with a client of one's own.
+    /// The same with the given client.
     pub async fn calling(mut client: Client) -> Self {
         client.create_account(savings("good")).await.unwrap();
         Self::with(move || {

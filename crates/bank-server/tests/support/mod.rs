@@ -1,7 +1,7 @@
-//! What the end-to-end tests stand on: the real `bank-server`, and a real Redis for it.
+//! Shared by the end-to-end tests: the real `bank-server`, and a real Redis for it.
 //!
-//! Every server and every Redis gets a free port and ends with the value that stands for it, so
-//! tests run side by side. A failed test prints what its servers said.
+//! Every server and every Redis gets a free port and ends when its value is dropped, so tests run
+//! side by side. A failed test prints the logs of its servers.
 
 #![allow(
     dead_code,
@@ -10,7 +10,7 @@
     clippy::print_stderr,
     clippy::unnecessary_wraps,
     clippy::unwrap_used,
-    reason = "each test file uses its part of this, and a test that cannot go on fails"
+    reason = "each target uses its part of this, and a test that cannot go on fails"
 )]
 
 pub mod admin;
@@ -50,7 +50,7 @@ pub async fn until(condition: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// A `bank-server` that takes calls. See [`Process`] for its log and its end.
+/// A `bank-server` that accepts calls. See [`Process`] for its log and its end.
 pub struct Bank {
     process: Process,
     port: u16,
@@ -94,21 +94,21 @@ impl Bank {
         Self::of(Process::start(flags)).await
     }
 
-    /// The same with these variables besides.
+    /// The same with additional environment variables.
     pub async fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let variables = [&[("BANK__SERVER__LISTEN", "127.0.0.1:0")], variables].concat();
         Self::of(Process::start_in(flags, &variables)).await
     }
 
-    /// One that is about to take calls.
+    /// A process that is about to accept calls.
     pub async fn of(process: Process) -> Self {
-        let line = process.said("Server started on port ").await;
+        let line = process.logged("Server started on port ").await;
         let message = line["message"].as_str().unwrap();
         let port = message.rsplit(' ').next().unwrap().parse().unwrap();
         Self { process, port }
     }
 
-    /// On the in-memory store, with callers that the issuer names, and with more flags.
+    /// On the in-memory store, with callers that have tokens of this issuer, and with more flags.
     pub async fn with_tokens(issuer: &tokens::Issuer, more: &[&str]) -> Self {
         Self::memory_with(&[&issuer.flags()[..], more].concat()).await
     }
@@ -121,7 +121,7 @@ impl Bank {
     /// Starts it again on its port, once it has ended.
     pub async fn start_again(&mut self) {
         self.process.start_again(self.port);
-        self.process.said("Server started on port ").await;
+        self.process.logged("Server started on port ").await;
     }
 
     /// For clients: `http://127.0.0.1:port`.
@@ -160,7 +160,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Writes a file at once: nobody sees half of it.
+    /// Writes a file atomically.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
         let new = self.path("new");
         fs::write(&new, contents).unwrap();

@@ -24,7 +24,7 @@ pub struct Nginx {
 impl Nginx {
     /// In front of a server, with the sample but for `(what, instead)`.
     pub fn start(bank_port: u16, changes: &[(&str, &str)]) -> Self {
-        // Below the ports that the system gives away, so that nobody is given it before nginx is up.
+        // Below the ephemeral ports, so that no other process gets it before nginx is up.
         let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();

@@ -17,12 +17,12 @@ const SERVER: &str = env!("CARGO_BIN_EXE_bank-server");
 const ANY_PORT: (&str, &str) = ("BANK__SERVER__LISTEN", "127.0.0.1:0");
 /// How long anything may take before a test fails. Only a broken server needs that long.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// The pause between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One run of `bank-server`, which is killed when this is dropped.
 ///
-/// Nothing blocks the async runtime: clients in the same test go on while it is waited for.
+/// Waiting for it does not block the async runtime: clients in the same test continue.
 pub struct Process {
     command: Command,
     child: Mutex<Child>,
@@ -30,7 +30,7 @@ pub struct Process {
     errors: Output,
 }
 
-/// What a process writes, as far as it has.
+/// What a process has written so far.
 struct Output {
     text: Arc<Mutex<String>>,
     reader: JoinHandle<()>,
@@ -42,12 +42,12 @@ impl Process {
         Self::start_in(flags, &[ANY_PORT])
     }
 
-    /// Runs it with flags and with these variables as the only ones that it heeds.
+    /// Runs it with flags, and with these variables as its only settings from the environment.
     pub fn start_in(flags: &[&str], variables: &[(&str, &str)]) -> Self {
         Self::start_from(Path::new("."), flags, variables)
     }
 
-    /// The same from a directory of its own.
+    /// The same in the given directory.
     pub fn start_from(directory: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(SERVER);
         command.current_dir(directory).args(flags);
@@ -104,18 +104,18 @@ impl Process {
     }
 
     /// The first line of the log whose message begins so, once it is there.
-    pub async fn said(&self, beginning: &str) -> Value {
+    pub async fn logged(&self, beginning: &str) -> Value {
         let begins =
             |line: &Value| line["message"].as_str().is_some_and(|message| message.starts_with(beginning));
         let give_up_at = Instant::now() + PATIENCE;
         loop {
-            // In this order, so that what it says last is not missed.
+            // In this order, so that its last line is not missed.
             let all_said = self.log.reader.is_finished();
             if let Some(line) = self.lines().into_iter().find(begins) {
                 return line;
             }
-            assert!(!all_said, "it ended without saying {beginning:?}");
-            assert!(Instant::now() < give_up_at, "it has not said {beginning:?} within {PATIENCE:?}");
+            assert!(!all_said, "it ended without logging {beginning:?}");
+            assert!(Instant::now() < give_up_at, "it has not logged {beginning:?} within {PATIENCE:?}");
             sleep(PAUSE).await;
         }
     }
@@ -160,7 +160,7 @@ impl Process {
         child.wait().unwrap();
     }
 
-    /// Waits until it has ended, and all it said has been read.
+    /// Waits until it has ended, and all its output has been read.
     pub async fn wait_exit(&self) -> ExitStatus {
         let give_up_at = Instant::now() + PATIENCE;
         loop {

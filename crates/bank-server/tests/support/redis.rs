@@ -16,7 +16,7 @@ use super::process::signal;
 
 /// How long it has to start.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How often another port is tried where somebody else was faster.
+/// How many ports are tried if they are in use.
 const STARTS_MAX: usize = 5;
 const INSTALL: &str =
     "redis-server and redis-cli 7.0 or newer must be installed (apt-get install redis-server)";
@@ -101,7 +101,7 @@ impl Redis {
         format!("redis://{}{}", credentials.unwrap_or_default(), self.address())
     }
 
-    /// What a server must be told to use it: where it is, and how much it keeps.
+    /// The flags of a server that uses it: its address and durability.
     pub fn flags(&self) -> Vec<String> {
         let is_durable = self.settings.iter().any(|word| word == "--appendonly");
         let level = if is_durable { "always" } else { "none" };
@@ -139,12 +139,12 @@ impl Redis {
         signal(&self.child, "STOP");
     }
 
-    /// Lets it go on.
+    /// Continues it.
     pub fn thaw(&self) {
         signal(&self.child, "CONT");
     }
 
-    /// Waits until it says that it is ready. An answer on its port might be somebody else's.
+    /// Waits until its log says that it is ready. A reply on its port might come from another process.
     async fn is_up(&self) -> bool {
         let give_up_at = Instant::now() + PATIENCE;
         let ended = || self.child.lock().unwrap().try_wait().unwrap().is_some();
@@ -169,8 +169,8 @@ impl Drop for Redis {
     }
 }
 
-/// A port that nobody listens on; somebody else may before Redis does. It is below those that the system
-/// gives away, so that nobody is given it while a Redis is down and about to be started again.
+/// A free port; another process may take it before Redis does. It is below the ephemeral ports, so that no other
+/// process gets it while a Redis is down and about to be restarted.
 fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);

@@ -4,7 +4,7 @@
 //!
 //! 1. **The books are sound.** The entries of an account are dense from 1, each balance is the one before
 //!    with the amount, none is below the overdraft limit.
-//! 2. **Each operation is there as often as its client was told**: an acknowledged one exactly once, on
+//! 2. **Each operation is stored as often as its client was told**: an acknowledged one exactly once, on
 //!    every account that it names, with the sequence and the balance that were acknowledged; one that was
 //!    refused or not done never; one of unknown outcome once or not at all. No entry is of no operation.
 //! 3. **The history is linearizable.** There is an instant for each operation, between its invocation and
@@ -30,7 +30,7 @@ use std::fmt;
 
 use super::history::{Books, Operation, Outcome};
 
-/// How many violations are told.
+/// How many violations are reported.
 const TOLD_MAX: usize = 10;
 
 /// What became of the operations of a sound history.
@@ -44,7 +44,7 @@ pub struct Findings {
     pub unknown_done: usize,
     pub read: usize,
     pub unread: usize,
-    /// Reads and rejections whose version could not be told from others.
+    /// Reads and rejections that fit several versions.
     pub undetermined: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What was asked for, what was answered, and what is there in the end.
+//! Requests, replies, and what is stored in the end.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ pub struct Operation {
     pub outcome: Outcome,
 }
 
-/// What a client was told.
+/// The reply that a client got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was done: the entry's sequence on the account named first, and the balance with it.
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_is_what_was_asked_for_and_acknowledged_since() {
+    fn acknowledged_since_counts_movements_of_one_server() {
         let recorder = Recorder::begin();
         let record = |server, outcome| {
             let action = Action::Deposit { account: "a".to_owned(), amount: 1 };

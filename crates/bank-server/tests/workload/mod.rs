@@ -1,7 +1,7 @@
 //! A recorded workload, and the proof that a bank served it as one bank that does one thing at a time.
 //!
 //! [`Tellers`] move money between few accounts and read them, many at once, and a [`Recorder`] writes
-//! down what each asked for and was told, and when. [`books::read`] reads all that the bank holds once
+//! down what each requested and received, and when. [`books::read`] reads all that the bank holds once
 //! it is still. [`checker::check`] holds the two together.
 //!
 //! What a run does is a function of its seed; how its operations meet each other in time is not.

@@ -1,4 +1,4 @@
-//! Clients that work at once, each on a connection of its own.
+//! Concurrent clients, each on its own connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,7 +59,7 @@ pub(super) async fn perform(
     outcome
 }
 
-/// Clients at work until they are told to stop.
+/// Clients that work until they are stopped.
 pub struct Tellers {
     tasks: JoinSet<()>,
     stop: CancellationToken,

@@ -18,15 +18,15 @@ fn a_caller_has_a_part_and_what_is_small_is_free() {
     assert_eq!(other.buffer_limit(16 * 1024), total);
     drop(other.try_reserve(15 * 1024).unwrap());
     drop(one.try_reserve(SMALL_BYTES).unwrap());
-    // It was less in the end, and nothing at all once it is small.
+    // A reservation shrinks to what is needed, and to nothing if that is small.
     first.shrink(10 * 1024);
     let second = one.try_reserve(10 * 1024).unwrap();
     first.shrink(1);
     drop(other.try_reserve(20 * 1024).unwrap());
     drop((first, second));
-    // Who wants more than one caller may have gets all of that.
+    // A caller that asks for more than its part gets its whole part.
     let all_of_it = one.try_reserve(usize::MAX).unwrap();
-    assert!(one.try_reserve(5 * 1024).is_err());
+    assert_eq!(one.try_reserve(5 * 1024).unwrap_err(), own);
     drop(all_of_it);
 }
 

@@ -24,14 +24,19 @@ pub(in crate::admission) fn peer(address: &str) -> Peer {
     Peer((address.parse::<IpAddr>().unwrap(), 1).into())
 }
 
+/// Checks that a caller may make no further call now, and may within a second.
+fn assert_limited(allowance: &Allowance) {
+    let RateLimited { retry_after, .. } = allowance.count(1).unwrap_err();
+    assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
+}
+
 #[test]
 fn a_caller_who_calls_too_often_learns_when_to_retry_and_others_are_served() {
     let callers = callers(2, 10);
     let one = callers.allowance(None, peer("10.0.0.1"));
     one.count(1).unwrap();
     one.count(1).unwrap();
-    let RateLimited { retry_after, .. } = one.count(1).unwrap_err();
-    assert!(!retry_after.is_zero() && retry_after <= Duration::from_secs(1), "{retry_after:?}");
+    assert_limited(&one);
     callers.allowance(None, peer("10.0.0.2")).count(1).unwrap();
 }
 
@@ -41,7 +46,7 @@ fn operations_count_all_at_once_or_not_at_all() {
     allowance.count(9).unwrap();
     assert!(allowance.count(2).unwrap_err().retry_after <= Duration::from_secs(1));
     allowance.count(1).unwrap();
-    assert!(allowance.count(1).is_err());
+    assert_limited(&allowance);
     allowance.count(0).unwrap();
 }
 
@@ -69,10 +74,10 @@ fn a_subject_is_one_caller_wherever_it_calls_from_and_an_operator_counts_by_addr
     let (alice, bob) = (named("alice"), named("bob"));
     let callers = callers(1, 10);
     callers.allowance(Some(&alice), peer("10.0.0.1")).count(1).unwrap();
-    assert!(callers.allowance(Some(&alice), peer("10.0.0.2")).count(1).is_err());
+    assert_limited(&callers.allowance(Some(&alice), peer("10.0.0.2")));
     callers.allowance(Some(&bob), peer("10.0.0.1")).count(1).unwrap();
     callers.allowance(Some(&Identity::operator()), peer("10.0.0.1")).count(1).unwrap();
-    assert!(callers.allowance(None, peer("10.0.0.1")).count(1).is_err());
+    assert_limited(&callers.allowance(None, peer("10.0.0.1")));
 }
 
 #[test]
@@ -85,6 +90,7 @@ fn only_callers_without_a_call_in_flight_are_forgotten() {
         assert!(callers.known.lock().unwrap().len() <= 2);
     }
     let again = callers.allowance(None, peer("10.0.0.1"));
-    assert!(again.try_take(Resource::Calls, 1).is_err());
+    let reached = LimitReached { resource: Resource::Calls, scope: LimitScope::PerCaller, max: 1 };
+    assert_eq!(again.try_take(Resource::Calls, 1).unwrap_err(), reached);
     drop(permit);
 }

@@ -1,3 +1,5 @@
+use std::io::ErrorKind;
+
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
@@ -13,7 +15,9 @@ async fn connections_are_accepted_up_to_the_limit_and_send_small_replies_at_once
     assert!(accepted.stream.nodelay().unwrap());
     let mut excess = TcpStream::connect(address).await.unwrap();
     let next = tokio::spawn(async move { listener.next().await });
-    assert!(excess.read_u8().await.is_err(), "it is closed and not kept waiting");
+    // It is closed and not kept waiting.
+    let error = excess.read_u8().await.unwrap_err().kind();
+    assert!(matches!(error, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error:?}");
     drop(accepted);
     let _client = TcpStream::connect(address).await.unwrap();
     next.await.unwrap();

@@ -69,18 +69,23 @@ fn lines_are_as_they_have_always_been() {
 fn other_spellings_are_refused() {
     let good = r#"{"end":{"accounts":1,"entries":2,"requests":3,"sha256":""}}"#;
     assert!(Line::from_bytes(format!("{good}\n").as_bytes()).is_ok());
-    for bad in [
-        good.to_owned(),
-        format!("{good}\r\n"),
-        format!(" {good}\n"),
-        format!("{good}\n\n"),
-        format!("{}\n", good.replace("\"entries\":2", "\"entries\": 2")),
-        format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"more\":1")),
-        format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"entries\":2")),
-        format!("{}\n", good.replace("\"entries\":2,", "")),
-        format!("{}\n", good.replace(":2", ":2.0")),
-        format!("{}\n", good.replace("end", "finish")),
+    let spelling = "is not spelled as the bank writes it";
+    for (bad, expected) in [
+        (good.to_owned(), spelling),
+        (format!("{good}\r\n"), spelling),
+        (format!(" {good}\n"), spelling),
+        (format!("{good}\n\n"), spelling),
+        (format!("{}\n", good.replace("\"entries\":2", "\"entries\": 2")), spelling),
+        (format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"more\":1")), spelling),
+        (
+            format!("{}\n", good.replace("\"entries\":2", "\"entries\":2,\"entries\":2")),
+            "duplicate field `entries`",
+        ),
+        (format!("{}\n", good.replace("\"entries\":2,", "")), "missing field `entries`"),
+        (format!("{}\n", good.replace(":2", ":2.0")), "invalid type: floating point `2.0`"),
+        (format!("{}\n", good.replace("end", "finish")), "unknown variant `finish`"),
     ] {
-        assert!(Line::from_bytes(bad.as_bytes()).is_err(), "{bad:?}");
+        let error = Line::from_bytes(bad.as_bytes()).unwrap_err();
+        assert!(error.contains(expected), "{bad:?}: {error}");
     }
 }

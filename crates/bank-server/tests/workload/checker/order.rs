@@ -255,7 +255,7 @@ impl<'a> Graph<'a> {
             if let Some(start) = walked.iter().position(|&(visited, _)| visited == number) {
                 let mut chain = vec![(number, "")];
                 chain.extend(walked[start..].iter().rev());
-                return format!("no order explains that {}", self.told(&chain));
+                return format!("no order explains that {}", self.describe(&chain));
             }
             let &(earlier, account) =
                 self.before[number].iter().find(|&&(earlier, _)| missing[earlier] > 0).unwrap();
@@ -269,7 +269,7 @@ impl<'a> Graph<'a> {
         let mut earliest: Vec<_> = self.operations.iter().map(|operation| operation.span.invoked).collect();
         // What comes right before an operation and makes it so late.
         let mut because: Vec<Option<(Number, &str)>> = vec![None; order.len()];
-        let mut is_told = vec![false; order.len()];
+        let mut is_reported = vec![false; order.len()];
         let mut wrong = Vec::new();
         for &number in order {
             for &(earlier, account) in &self.before[number] {
@@ -279,9 +279,9 @@ impl<'a> Graph<'a> {
                 }
             }
             // What follows from one contradiction is not another.
-            is_told[number] = because[number].is_some_and(|(earlier, _)| is_told[earlier]);
-            if !is_told[number] && earliest[number] > last_instant(&self.operations[number]) {
-                is_told[number] = true;
+            is_reported[number] = because[number].is_some_and(|(earlier, _)| is_reported[earlier]);
+            if !is_reported[number] && earliest[number] > last_instant(&self.operations[number]) {
+                is_reported[number] = true;
                 wrong.push(self.anachronism(number, &because));
             }
         }
@@ -310,11 +310,11 @@ impl<'a> Graph<'a> {
         chain.push((number, ""));
         chain.reverse();
         let gap = self.operations[chain[0].0].span.invoked.saturating_sub(self.operations[late].span.replied);
-        format!("what was asked for {gap:?} after the answer cannot precede it: {}", self.told(&chain))
+        format!("what was asked for {gap:?} after the answer cannot precede it: {}", self.describe(&chain))
     }
 
     /// A chain of operations, each with the account by which it comes after the one before.
-    fn told(&self, chain: &[(Number, &str)]) -> String {
+    fn describe(&self, chain: &[(Number, &str)]) -> String {
         let mut words = vec![self.operations[chain[0].0].to_string()];
         for (place, two) in chain.windows(2).enumerate() {
             let (later, account) = two[1];

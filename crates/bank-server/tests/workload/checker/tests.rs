@@ -1,4 +1,4 @@
-//! Histories with something planted in them, each of which must be caught and told.
+//! Histories with a planted violation each, which must be caught and reported.
 
 mod exhaustive;
 mod scene;
@@ -38,12 +38,12 @@ fn assert_sound(scene: &Scene) {
 #[track_caller]
 fn assert_caught(scene: &Scene, words: &[&str]) {
     let violations = check(&scene.operations, &scene.books).unwrap_err();
-    let told = violations.0.iter().any(|text| words.iter().all(|word| text.contains(word)));
-    assert!(told, "{words:?} are not in {violations:?}");
+    let is_reported = violations.0.iter().any(|text| words.iter().all(|word| text.contains(word)));
+    assert!(is_reported, "{words:?} are not in {violations:?}");
 }
 
 #[test]
-fn a_sound_history_passes() {
+fn passes_a_correct_history() {
     let mut scene = Scene::open();
     scene.run(10..20, deposit("a", 5));
     scene.run(12..22, transfer("a", "b", 50));
@@ -64,7 +64,7 @@ fn a_sound_history_passes() {
 
 /// Both were decided on the same version; the second overwrote the first.
 #[test]
-fn a_lost_update_is_caught() {
+fn catches_a_lost_update() {
     let mut scene = Scene::open();
     let lost = scene.run(10..20, deposit("a", 5));
     scene.books.get_mut("a").unwrap().pop();
@@ -73,7 +73,7 @@ fn a_lost_update_is_caught() {
 }
 
 #[test]
-fn a_lost_update_at_the_end_is_caught() {
+fn catches_a_lost_update_at_the_end() {
     let mut scene = Scene::open();
     let lost = scene.run(10..20, transfer("a", "b", 5));
     for account in ["a", "b"] {
@@ -83,7 +83,7 @@ fn a_lost_update_at_the_end_is_caught() {
 }
 
 #[test]
-fn a_stale_read_is_caught() {
+fn catches_a_stale_read() {
     for read in [get_account("a"), get_balance("a"), Action::ListAccounts] {
         let mut scene = Scene::open();
         let stale = scene.run(30..40, read);
@@ -96,7 +96,7 @@ fn a_stale_read_is_caught() {
 }
 
 #[test]
-fn a_read_that_goes_back_behind_another_is_caught() {
+fn catches_a_read_older_than_an_earlier_read() {
     let mut scene = Scene::open();
     let stale = scene.run(30..40, get_account("a"));
     scene.run(10..60, deposit("a", 5));
@@ -105,7 +105,7 @@ fn a_read_that_goes_back_behind_another_is_caught() {
 }
 
 #[test]
-fn a_read_of_what_nobody_had_asked_for_yet_is_caught() {
+fn catches_a_read_of_a_movement_before_its_request() {
     let mut scene = Scene::open();
     let later = scene.run(30..40, deposit("a", 5));
     let early = scene.run(10..20, get_account("a"));
@@ -113,7 +113,7 @@ fn a_read_of_what_nobody_had_asked_for_yet_is_caught() {
 }
 
 #[test]
-fn a_read_of_what_never_was_is_caught() {
+fn catches_a_read_of_a_balance_that_never_was() {
     let mut scene = Scene::open();
     let wrong = scene.run(10..20, get_balance("a"));
     scene.operations[wrong].outcome = Outcome::Balance(99);
@@ -122,7 +122,7 @@ fn a_read_of_what_never_was_is_caught() {
 
 /// A balance that there was twice fits the second time only, or the first, or neither.
 #[test]
-fn a_stale_read_of_a_balance_that_came_again_is_caught() {
+fn catches_a_stale_read_of_a_recurring_balance() {
     let mut scene = Scene::open();
     scene.run(10..20, deposit("a", 5));
     scene.run(30..40, withdraw("a", 5));
@@ -143,7 +143,7 @@ fn a_stale_read_of_a_balance_that_came_again_is_caught() {
 }
 
 #[test]
-fn a_double_apply_is_caught() {
+fn catches_a_double_apply() {
     for outcome in [None, Some(Outcome::Unknown("no answer".to_owned()))] {
         let mut scene = Scene::open();
         let twice = scene.run(10..20, deposit("a", 5));
@@ -157,7 +157,7 @@ fn a_double_apply_is_caught() {
 }
 
 #[test]
-fn a_rejection_that_was_applied_is_caught() {
+fn catches_a_rejected_movement_that_was_applied() {
     for outcome in [
         Outcome::Rejected { balance: 100, available: 100 },
         Outcome::NotDone("the store is unavailable; nothing was done".to_owned()),
@@ -170,7 +170,7 @@ fn a_rejection_that_was_applied_is_caught() {
 }
 
 #[test]
-fn a_rejection_without_a_reason_is_caught() {
+fn catches_a_rejection_without_a_reason() {
     let mut scene = Scene::open();
     let refused = scene.run(30..40, withdraw("a", 1_000));
     let richer = scene.run(10..20, deposit("a", 5_000));
@@ -182,7 +182,7 @@ fn a_rejection_without_a_reason_is_caught() {
 }
 
 #[test]
-fn an_order_against_real_time_is_caught() {
+fn catches_an_order_against_real_time() {
     let mut scene = Scene::open();
     let late = scene.run(30..40, deposit("a", 5));
     let early = scene.run(10..20, deposit("a", 7));
@@ -191,7 +191,7 @@ fn an_order_against_real_time_is_caught() {
 
 /// Each account by itself is in order; one asked for later still comes first by way of a transfer.
 #[test]
-fn an_order_against_real_time_across_accounts_is_caught() {
+fn catches_an_order_against_real_time_across_accounts() {
     let mut scene = Scene::open();
     let late = scene.run(30..40, deposit("a", 5));
     let between = scene.run(5..60, transfer("a", "b", 1));
@@ -205,7 +205,7 @@ fn an_order_against_real_time_across_accounts_is_caught() {
 }
 
 #[test]
-fn transfers_that_cross_in_two_orders_are_caught() {
+fn catches_transfers_applied_in_two_orders() {
     let mut scene = Scene::open();
     let one = scene.run(10..20, transfer("a", "b", 5));
     let two = scene.run(10..20, transfer("a", "b", 5));
@@ -219,7 +219,7 @@ fn transfers_that_cross_in_two_orders_are_caught() {
 }
 
 #[test]
-fn a_transfer_of_one_side_is_caught() {
+fn catches_a_transfer_with_one_entry() {
     let mut scene = Scene::open();
     let half = scene.run(10..20, transfer("a", "b", 5));
     scene.unknown(half);
@@ -229,7 +229,7 @@ fn a_transfer_of_one_side_is_caught() {
 }
 
 #[test]
-fn a_list_that_shows_one_side_of_a_transfer_is_caught() {
+fn catches_a_list_with_one_side_of_a_transfer() {
     let mut scene = Scene::open();
     let torn = scene.run(10..20, transfer("a", "b", 5));
     let list = scene.run(10..20, Action::ListAccounts);
@@ -240,7 +240,7 @@ fn a_list_that_shows_one_side_of_a_transfer_is_caught() {
 }
 
 #[test]
-fn a_list_without_an_account_is_caught() {
+fn catches_a_list_without_an_account() {
     let mut scene = Scene::open();
     let list = scene.run(10..20, Action::ListAccounts);
     let Outcome::Accounts(seen) = &mut scene.operations[list].outcome else { unreachable!() };
@@ -250,7 +250,7 @@ fn a_list_without_an_account_is_caught() {
 
 /// Two reads, each of a state that there may have been, but not one after the other.
 #[test]
-fn reads_that_see_two_movements_in_two_orders_are_caught() {
+fn catches_reads_that_disagree_on_the_order_of_movements() {
     let mut scene = Scene::open();
     let one = scene.run(10..60, deposit("a", 5));
     let two = scene.run(10..60, deposit("b", 7));
@@ -283,7 +283,7 @@ fn an_unknown_operation_cannot_precede_its_invocation() {
 }
 
 #[test]
-fn an_entry_that_nobody_asked_for_is_caught() {
+fn catches_an_entry_without_a_request() {
     let mut scene = Scene::open();
     let number = scene.run(10..20, deposit("a", 5));
     scene.operations.remove(number);
@@ -291,7 +291,7 @@ fn an_entry_that_nobody_asked_for_is_caught() {
 }
 
 #[test]
-fn an_entry_of_something_else_is_caught() {
+fn catches_an_entry_of_another_movement() {
     let tampered: [fn(&mut Entry); 4] = [
         |entry| (entry.amount, entry.balance_after) = (6, 106),
         |entry| entry.kind = EntryKind::Interest,
@@ -307,7 +307,7 @@ fn an_entry_of_something_else_is_caught() {
 }
 
 #[test]
-fn an_acknowledgement_of_something_else_is_caught() {
+fn catches_an_acknowledgement_of_another_movement() {
     for (sequence, balance) in [(4, 105), (3, 104)] {
         let mut scene = Scene::open();
         let number = scene.run(10..20, deposit("a", 5));
@@ -317,7 +317,7 @@ fn an_acknowledgement_of_something_else_is_caught() {
 }
 
 #[test]
-fn books_that_are_unsound_by_themselves_are_caught() {
+fn catches_inconsistent_histories() {
     let mut scene = Scene::open();
     scene.run(10..20, withdraw("a", 100));
     let unknown = scene.run(10..20, withdraw("b", 100));

@@ -1,4 +1,4 @@
-//! Makes sound histories: a bank that does one thing at a time, in the order that it is told.
+//! Makes correct histories: a bank that executes one operation at a time, in the given order.
 
 use std::{ops::Range, time::Duration};
 
@@ -54,7 +54,7 @@ impl Scene {
         number
     }
 
-    /// Its client was not told what came of it.
+    /// Its client did not learn its outcome.
     pub(super) fn unknown(&mut self, number: usize) {
         self.operations[number].outcome = Outcome::Unknown("no answer".to_owned());
     }
