@@ -25,18 +25,23 @@ use crate::{
     output::Output,
 };
 
-pub(crate) async fn run(
-    client: &BankClient,
-    global: &Global,
-    args: args::Bench,
-    output: &mut Output,
-) -> Result<(), Failure> {
+/// Fails for a load that is impossible with every bank.
+pub(crate) fn check(args: &args::Bench) -> Result<(), Failure> {
     if matches!(args.op, Op::Transfer | Op::Mixed) && args.accounts < 2 {
         return Err(Failure::incomplete("--op transfer or mixed", "--accounts 2 or more"));
     }
     if matches!(args.op, Op::Balance | Op::Mixed) && args.batch > 1 {
         return Err(Failure::incomplete("--batch", "--op deposit, withdraw or transfer"));
     }
+    Ok(())
+}
+
+pub(crate) async fn run(
+    client: &BankClient,
+    global: &Global,
+    args: args::Bench,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let limits = Limits::of(&client.server_info().await?.limits, &args)?;
     if let Some(setting) = args.rate.and_then(|rate| limits.exceeded_by(rate)) {
         output.note(&format!("--rate exceeds {setting}: the server will reject the excess"));

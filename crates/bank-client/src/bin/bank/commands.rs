@@ -20,7 +20,13 @@ use crate::{
 
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Result<(), Failure> {
     match cli.command {
-        Command::Online(command) => call(&connect(&cli.global).await?, &cli.global, command, output).await,
+        Command::Online(command) => {
+            if let Online::Bench(args) = &command {
+                // A usage error does not need a bank.
+                bench::check(args)?;
+            }
+            call(&connect(&cli.global).await?, &cli.global, command, output).await
+        }
         Command::Keygen(args) => keys::keygen(&args, output),
         Command::Token(args) => keys::token(&args, output),
         Command::Completions { shell } => {
