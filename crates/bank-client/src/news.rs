@@ -53,7 +53,7 @@ pub(crate) fn stream<W: Send + 'static, N: News<W> + 'static>(
     news.boxed()
 }
 
-/// Defines the replies of such a call: `Variant(Type) = source`, with the variant `Summary` last.
+/// Defines the replies of such a call: an enum from a response message, with the variant `Summary` last.
 macro_rules! news {
     ($(
         $(#[$attribute:meta])*

@@ -66,8 +66,8 @@ pub struct BriefReceipt {
 }
 
 impl Operation {
-    /// What it is called, so that it is carried out once however often it is sent; none for one that is
-    /// only to be checked, or whose id is not one.
+    /// The request id, under which it is carried out once however often it is sent; none for a dry run, or if the id is
+    /// invalid.
     pub fn request_id(&self) -> Option<&RequestId> {
         self.request_id.as_ref()
     }

@@ -75,7 +75,7 @@ from_wire! {
         batch_operations_max: u64 = count(batch_operations_max),
         /// The largest request with a batch, in bytes.
         batch_bytes_max: u64 = count(batch_bytes_max),
-        /// How many batches of one stream are in work at once.
+        /// How many batches of one stream are in progress at once.
         stream_batches_max: u64 = count(stream_batches_max),
         /// How many calls one caller may make in a second, in the long run, where an operation of a batch is one; none if
         /// the server does not say.
@@ -84,9 +84,9 @@ from_wire! {
         calls_burst_max: Option<u64> = count_if_any(calls_burst_max),
         /// How many calls of one caller may be in flight; none if the server does not say.
         calls_in_flight_max: Option<u64> = count_if_any(calls_in_flight_max),
-        /// How many batches of one caller may be in work at once; none if the server does not say.
+        /// How many batches of one caller may be in progress at once; none if the server does not say.
         concurrent_batches_max: Option<u64> = count_if_any(concurrent_batches_max),
-        /// The most that one movement, or an overdraft limit, may be of, in minor units; none if the server does not say.
+        /// The largest movement, and the highest overdraft limit, in minor units; none if the server does not say.
         amount_minor_units_max: Option<u64> = count_if_any(amount_minor_units_max),
     }
 

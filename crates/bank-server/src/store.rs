@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use bank_domain::redacted;
 use bank_store::{
-    EmbeddedStore, MemoryStore, RedisStore, Store, StoreError,
+    EmbeddedStore, MemoryStore, Placement, RedisStore, Store, StoreError,
     clock::Timekeeper,
     embedded::{CheckReport, EmbeddedOptions},
     redis::RedisOptions,
@@ -41,7 +41,7 @@ pub async fn open(options: StoreOptions) -> anyhow::Result<Arc<dyn Store>> {
         }
         StoreOptions::Memory { request_retention, partitions, clock } => {
             let store = MemoryStore::new(request_retention).with_clock(clock);
-            Ok(Arc::new(store.with_partitions(partitions)?))
+            Ok(Arc::new(store.with_placement(Placement::try_new(partitions)?)))
         }
         StoreOptions::Redis(options) => {
             let within_ms = u64::try_from(options.connect_timeout.as_millis()).unwrap_or(u64::MAX);

@@ -396,7 +396,7 @@ fn prints_effective_settings_as_toml_with_sources_and_without_secrets() {
         "listen = \"[::1]:1\" # the environment variable BANK__SERVER__LISTEN".to_owned(),
         "url = \"redis://[redacted]@h:1/2\" # the flag --redis-url".to_owned(),
         format!("level = \"warn\" # {file}, line 2"),
-        "partitions = 256".to_owned(),
+        "partitions = 1024".to_owned(),
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line:?} is not in:\n{printed}");
     }

@@ -185,11 +185,12 @@ async fn unread_replies_of_health_checks_are_bounded_in_memory() {
     let mut stalling = Builder::new();
     stalling.initial_window_size(1);
     let (mut open, mut replies) = (Vec::new(), Vec::new());
-    for _ in 0..20 {
+    for _ in 0..100 {
         // One after the other: a connection that makes no call for some seconds is closed.
         let (mut requests, connection) = speak_from(&bank, 9, &stalling).await;
         let mut responses = Vec::new();
-        for _ in 0..1_000 {
+        // With a hundred unread replies of a few bytes, the client's own HTTP/2 gives up the connection.
+        for _ in 0..90 {
             let asked = ask(&mut requests, post(CHECK), Bytes::from_static(&[0; 5])).await;
             responses.push(asked.unwrap().0);
         }
@@ -202,7 +203,7 @@ async fn unread_replies_of_health_checks_are_bounded_in_memory() {
     assert!((500..replies.len() / 2).contains(&unread), "{unread} replies wait for their reader");
     settled(&bank).await;
     is_healthy(&bank).await;
-    survived("20 connections with 1,000 health checks each whose replies are not read", &bank, good).await;
+    survived("100 connections with 90 health checks each whose replies are not read", &bank, good).await;
 }
 
 /// Connections that send the beginning of something.

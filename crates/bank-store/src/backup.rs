@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId};
 use uuid::Uuid;
 
-use crate::{RequestKey, RequestRecord, StoreError, partition::Partitions};
+use crate::{RequestKey, RequestRecord, StoreError, placement::Placement};
 
 /// Reads request records, and fills an empty bank.
 ///
@@ -147,13 +147,13 @@ pub(crate) fn without_entry(key: &RequestKey, entry: EntryId) -> StoreError {
 /// for commits.
 pub(crate) struct RequestsPage<'a> {
     query: &'a RequestsQuery,
-    partitions: Partitions,
+    placement: Placement,
     selected: BTreeMap<(u32, RequestKey), RequestRecord>,
 }
 
 impl<'a> RequestsPage<'a> {
-    pub(crate) fn new(query: &'a RequestsQuery, partitions: Partitions) -> Self {
-        Self { query, partitions, selected: BTreeMap::new() }
+    pub(crate) fn new(query: &'a RequestsQuery, placement: Placement) -> Self {
+        Self { query, placement, selected: BTreeMap::new() }
     }
 
     /// Adds a record if it belongs to the page as far as it is known. Of two records with the same key, the newer
@@ -164,14 +164,14 @@ impl<'a> RequestsPage<'a> {
         record: impl FnOnce(&RequestKey) -> Result<RequestRecord, StoreError>,
     ) -> Result<(), StoreError> {
         let RequestsQuery { after_account, through_account, after, limit } = self.query;
-        let position = (self.partitions.of(&key.account_id), key);
+        let position = (self.placement.of(&key.account_id), key);
         let account = (position.0, &position.1.account_id);
-        let of = |id| (self.partitions.of(id), id);
+        let of = |id| (self.placement.of(id), id);
         let is_selected = after_account.as_ref().is_none_or(|id| account > of(id))
             && through_account.as_ref().is_none_or(|id| account <= of(id))
             && after
                 .as_ref()
-                .is_none_or(|key| (position.0, &position.1) > (self.partitions.of(&key.account_id), key));
+                .is_none_or(|key| (position.0, &position.1) > (self.placement.of(&key.account_id), key));
         let is_full = self.selected.len() >= *limit;
         let is_beyond = is_full && self.selected.last_key_value().is_none_or(|(last, _)| *last < position);
         if !is_selected || is_beyond {

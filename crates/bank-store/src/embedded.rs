@@ -92,7 +92,7 @@ impl EmbeddedStore {
     async fn open_on(medium: Box<dyn Medium>, options: EmbeddedOptions) -> Result<Self, StoreError> {
         let clock = options.clock.clone();
         let file = Arc::new(unblocked(move || OpenFile::open(medium, &options)).await?);
-        let Identity { bank_id, secret, partitions, .. } = file.identity().clone();
+        let Identity { bank_id, secret, placement, .. } = file.identity().clone();
         let properties = StoreProperties {
             name: format!("embedded in {}", redacted(&file.name())),
             durability: Durability {
@@ -103,7 +103,7 @@ impl EmbeddedStore {
             clock,
             bank_id,
             secret,
-            partitions: partitions.count(),
+            placement,
         };
         let reads = Arc::new(Semaphore::new(READS_MAX));
         Ok(Self { properties, writer: Writer::start(Arc::clone(&file))?, file, reads })
@@ -153,10 +153,10 @@ impl Store for EmbeddedStore {
     async fn load(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
         let ids = ids.to_vec();
         self.read(move |snapshot| {
-            let Snapshot { transaction, recent, partitions } = snapshot;
+            let Snapshot { transaction, recent, placement } = snapshot;
             let tables = ReadTables::open(transaction)?;
             let account =
-                |id| Ok(accounts::read(&tables, recent, *partitions, id)?.map(|stored| stored.account));
+                |id| Ok(accounts::read(&tables, recent, *placement, id)?.map(|stored| stored.account));
             ids.iter().map(account).collect()
         })
         .await

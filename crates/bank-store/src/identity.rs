@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Secret, StoreError, partition::Partitions};
+use crate::{
+    Secret, StoreError,
+    placement::{Placement, PlacementRule},
+};
 
 /// The maximum number of windows of request records, since every commit looks at each.
 const WINDOWS_MAX: u64 = 31;
@@ -15,7 +18,7 @@ pub(crate) struct Identity {
     pub(crate) bank_id: String,
     /// Drawn at the first start, if a version without secrets has initialized the bank.
     pub(crate) secret: Secret,
-    pub(crate) partitions: Partitions,
+    pub(crate) placement: Placement,
     pub(crate) retention: Retention,
 }
 
@@ -36,7 +39,7 @@ impl Identity {
         Ok(Self {
             bank_id: Uuid::new_v4().to_string(),
             secret: Secret::draw(),
-            partitions: Partitions::try_new(partitions)?,
+            placement: Placement::try_new(partitions)?,
             retention: Retention { seconds, window_seconds: seconds },
         })
     }
@@ -47,25 +50,28 @@ impl Identity {
             ("bank_id", self.bank_id.clone()),
             ("secret", self.secret.to_hex()),
             ("layout", layout.to_owned()),
-            ("partitions", self.partitions.count().to_string()),
+            ("partitions", self.placement.partitions().to_string()),
             ("request_window_seconds", self.retention.window_seconds.to_string()),
         ]
     }
 
-    /// Reads the stored fields of the bank in `place`, on a server that would initialize `new`.
+    /// Reads the stored fields of the bank in `place`, on a server that would initialize `new`. Each layout that can be read
+    /// has a rule of placement.
     pub(crate) fn read(
         place: &str,
-        layout: &str,
+        layouts: &[(&str, PlacementRule)],
         new: &Self,
         field: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, StoreError> {
         let found = field("layout").unwrap_or_default();
-        if found != layout {
+        let Some((_, rule)) = layouts.iter().find(|(layout, _)| *layout == found) else {
+            let layouts: Vec<_> = layouts.iter().map(|(layout, _)| format!("{layout:?}")).collect();
             return Err(StoreError::Misconfigured(format!(
-                "the bank in {place} has layout {found:?}, but this server needs {layout:?}; use the version of the \
-                 server that wrote it"
+                "the bank in {place} has layout {found:?}, but this server needs {}; use the version of the server that \
+                 wrote it",
+                layouts.join(" or "),
             )));
-        }
+        };
         let malformed = |name: &str| {
             StoreError::Corrupt(format!("the bank in {place}: field {name:?} is missing or malformed"))
         };
@@ -78,29 +84,24 @@ impl Identity {
             None => new.secret.clone(),
         };
         let partitions = u32::try_from(number("partitions")?).ok();
-        let partitions = partitions.and_then(|count| Partitions::try_new(count).ok());
-        let partitions = partitions.ok_or_else(|| malformed("partitions"))?;
+        let placement = partitions.and_then(|count| Placement::try_new(count).ok());
+        let placement = placement.ok_or_else(|| malformed("partitions"))?.with_rule(*rule);
         let window_seconds = number("request_window_seconds")?;
         let bank_id = field("bank_id").ok_or_else(|| malformed("bank_id"))?;
         let retention = Retention { window_seconds, ..new.retention };
-        Ok(Self { bank_id, secret, partitions, retention })
+        Ok(Self { bank_id, secret, placement, retention })
     }
 
-    /// Checks that the settings of a server suit the bank in `place`. The server would initialize `new`.
-    pub(crate) fn require_suitable(&self, place: &str, new: &Self) -> Result<(), StoreError> {
+    /// Checks that the settings of this server suit the bank in `place`.
+    pub(crate) fn require_suitable(&self, place: &str) -> Result<(), StoreError> {
         let Retention { seconds, window_seconds } = self.retention;
-        let why = if self.partitions != new.partitions {
-            let (has, set) = (self.partitions.count(), new.partitions.count());
-            format!("has {has} partitions, but store.partitions = {set}; set it to what the bank has")
-        } else if seconds / window_seconds > WINDOWS_MAX {
-            format!(
-                "keeps request records in windows of {window_seconds} s, and every commit looks at each; \
-                 ledger.request_retention_seconds = {seconds}, but can be {} at most",
-                window_seconds * WINDOWS_MAX,
-            )
-        } else {
+        if seconds / window_seconds <= WINDOWS_MAX {
             return Ok(());
-        };
-        Err(StoreError::Misconfigured(format!("the bank in {place} {why}")))
+        }
+        Err(StoreError::Misconfigured(format!(
+            "the bank in {place} keeps request records in windows of {window_seconds} s, and every commit looks at each; \
+             ledger.request_retention_seconds = {seconds}, but can be {} at most",
+            window_seconds * WINDOWS_MAX,
+        )))
     }
 }

@@ -25,7 +25,7 @@ mod error;
 pub mod fuzzing;
 mod identity;
 mod memory;
-mod partition;
+mod placement;
 mod proposal;
 mod query;
 pub mod redis;
@@ -38,7 +38,7 @@ pub use durability::{Durability, DurabilityLevel};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use partition::partition_of;
+pub use placement::{Placement, PlacementRule};
 pub use proposal::{
     Attempt, Caller, Committed, Outcome, Proposal, RecordedOutcome, RequestKey, RequestRecord,
 };

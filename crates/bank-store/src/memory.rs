@@ -15,7 +15,7 @@ use uuid::Uuid;
 use self::state::{ImportState, Records, State};
 use crate::{
     AccountsQuery, Backup, Committed, Durability, DurabilityLevel, EntriesQuery, Order, Proposal, Secret,
-    Store, StoreError, StoreProperties, backup::marked, clock::Timekeeper, partition::Partitions,
+    Store, StoreError, StoreProperties, backup::marked, clock::Timekeeper, placement::Placement,
     settlement::settle,
 };
 
@@ -43,7 +43,7 @@ impl MemoryStore {
             clock: Timekeeper::default(),
             bank_id: Uuid::new_v4().to_string(),
             secret: Secret::draw(),
-            partitions: Partitions::default().count(),
+            placement: Placement::default(),
         };
         Self { properties, request_retention, state: Mutex::default() }.with_clock(Timekeeper::default())
     }
@@ -56,14 +56,12 @@ impl MemoryStore {
         self
     }
 
-    /// Sets the number of partitions of an empty bank.
-    ///
-    /// # Errors
-    /// [`StoreError::Misconfigured`] unless the number is from 1 to 16384.
-    pub fn with_partitions(mut self, count: u32) -> Result<Self, StoreError> {
-        self.locked().partitions = Partitions::try_new(count)?;
-        self.properties.partitions = count;
-        Ok(self)
+    /// Sets the placement of accounts in an empty bank.
+    #[must_use]
+    pub fn with_placement(mut self, placement: Placement) -> Self {
+        self.locked().placement = placement;
+        self.properties.placement = placement;
+        self
     }
 
     /// The data of a bank that is not being imported.

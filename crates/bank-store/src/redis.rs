@@ -4,19 +4,7 @@
 //! share a bank. Everything is read from the primary: each read asks for the role of its Redis in the same
 //! round trip.
 //!
-//! | key | type | holds |
-//! |---|---|---|
-//! | `bank:meta` | hash | the identity of the bank: `bank_id`, `secret`, `layout`, `partitions`, `request_window_seconds`, `committed_at`; an unfinished import |
-//! | `bank:barrier` | string | written where a commit that waits for replicas writes nothing else |
-//! | `bank:{27}:account:123` | hash | an account, field by field |
-//! | `bank:{27}:entries:123` | stream | its history; ids are `<unix ms>-<sequence>`; `hash` is binary, the rest is text |
-//! | `bank:{27}:requests:20780` | hash | request records of one window of time |
-//! | `bank:{27}:requests` | set | the windows of time that have records |
-//! | `bank:{27}:accounts` | sorted set | the account ids of the partition |
-//! | `bank:{231}:owner:alice` | sorted set | the account ids of an owner |
-//!
-//! The number in braces is the **partition** of the account id, or of the owner. Redis Cluster hashes
-//! nothing else, so the keys of one account are always on one node.
+//! `docs/redis-layout.md` lists all keys.
 //!
 //! Cost: a commit is one round trip; in Redis, for each distinct account one read of its head, one
 //! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
@@ -56,12 +44,17 @@ use tokio::time::{Duration, Instant, sleep};
 
 pub use self::options::{RedisOptions, RedisUrl};
 use self::{
-    commit::Call, connection::command, guard::Guard, keys::Keys, locator::Locator, primary::Primary,
+    commit::Call,
+    connection::{Connection, command},
+    guard::Guard,
+    keys::{HOME, Keys},
+    locator::Locator,
+    primary::Primary,
     script::Script,
 };
 use crate::{
     AccountsQuery, Backup, Committed, EntriesQuery, Order, Proposal, Store, StoreError, StoreProperties,
-    partition::Partitions,
+    placement::Placement,
 };
 
 /// How many partitions a listing reads at a time.
@@ -115,19 +108,20 @@ impl RedisStore {
 
     async fn start(locator: &Arc<Locator>, deadline: Instant) -> Result<Self, StoreError> {
         let options = locator.options();
-        let keys = Keys::new(&options.key_prefix, Partitions::try_new(options.partitions)?);
+        let keys = Keys::new(&options.key_prefix, Placement::try_new(options.partitions)?);
         let connection = locator.connect(deadline).await?;
         identity::require_fit(&connection, &keys, options).await?;
         // Before anything is written: it may be refused.
         let digest = Script::load(&connection).await?;
         let identity = identity::initialize_or_join(&connection, &keys, options).await?;
+        let keys = keys.placed(identity.placement);
         let properties = StoreProperties {
             name: format!("redis at {}", locator.address()),
             durability: fitness::promise(options),
             clock: options.clock.clone(),
             bank_id: identity.bank_id.clone(),
             secret: identity.secret,
-            partitions: options.partitions,
+            placement: identity.placement,
         };
         let script = Script { digest, retention: identity.retention };
         let guard = Guard::new(Arc::clone(locator), &keys, identity.bank_id);
@@ -153,6 +147,25 @@ impl RedisStore {
             }
         }
         Ok(accounts)
+    }
+
+    /// Removes expired request records of the partitions where a commit has begun a window, in the background: a failure leaves
+    /// them to the next window.
+    fn expire_records(&self, connection: Arc<Connection>, reply: &commit::Reply) {
+        let partitions = reply.partitions_with_new_window.clone();
+        if partitions.is_empty() {
+            return;
+        }
+        let oldest_kept = records::oldest_kept(self.script.retention, reply.time_seconds);
+        let (keys, bank_id) = (self.keys.clone(), self.properties.bank_id.clone());
+        tokio::spawn(async move {
+            for partition in partitions {
+                if let Err(error) = script::expire(&connection, &keys, &bank_id, partition, oldest_kept).await
+                {
+                    tracing::debug!(%error, partition, "expired request records stay for now");
+                }
+            }
+        });
     }
 
     /// Ids from indexes, in one round trip, in the order of the indexes.
@@ -191,16 +204,18 @@ impl Store for RedisStore {
         if proposals.is_empty() {
             return Ok(Committed::default());
         }
-        let call = Call::new(&self.keys, proposals)?;
+        let call = Call::new(&self.keys, HOME, proposals)?;
         // In this order: a connection is inspected before it is here.
         let connection = self.primary.commits()?;
         self.primary.guard().require(|_| true)?;
-        let reply = self.script.run(&connection, self.primary.guard(), &call).await?;
+        let reply = self.script.run(&connection, self.primary.guard(), &self.keys, &call).await?;
         // The script has run: whatever it replied, something may have been done.
-        call.committed(proposals, reply).map_err(|error| {
+        let reply = call.committed(proposals, reply).map_err(|error| {
             tracing::error!(%error, commands = proposals.len(), "the reply to a commit is malformed");
             StoreError::OutcomeUnknown(error.to_string())
-        })
+        })?;
+        self.expire_records(connection, &reply);
+        Ok(reply.committed)
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -258,7 +273,7 @@ impl Store for RedisStore {
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
-        let partitions = self.keys.partitions().count();
+        let partitions = self.keys.placement().partitions();
         let first = after.map_or(0, |id| self.keys.partition_of(id));
         let mut ids = Vec::new();
         let mut next = first;
@@ -274,7 +289,8 @@ impl Store for RedisStore {
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        let reads = self.keys.all_accounts().map(|index| command("ZCARD", [index]));
+        let indexes = self.keys.all_partitions().map(|partition| self.keys.accounts(partition));
+        let reads = indexes.map(|index| command("ZCARD", [index]));
         let mut total = 0;
         for count in self.primary.read(reads.collect()).await? {
             total += u64::try_from(reply::integer(&count)?).unwrap_or_default();

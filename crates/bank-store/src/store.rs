@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry};
 
 use crate::{
-    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Proposal, Secret, StoreError,
+    AccountsQuery, Backup, Committed, Durability, EntriesQuery, Placement, Proposal, Secret, StoreError,
     clock::Timekeeper,
 };
 
@@ -127,9 +127,9 @@ pub trait Store: Send + Sync + 'static {
         &self.properties().secret
     }
 
-    /// See [`StoreProperties::partitions`].
-    fn partitions(&self) -> u32 {
-        self.properties().partitions
+    /// See [`StoreProperties::placement`].
+    fn placement(&self) -> Placement {
+        self.properties().placement
     }
 
     /// Waits for an epoch later than the given one. The first is 0.
@@ -174,6 +174,6 @@ pub struct StoreProperties {
     pub bank_id: String,
     /// A secret that all servers of this bank share. It never changes.
     pub secret: Secret,
-    /// The number of partitions of the accounts, fixed when the bank was initialized.
-    pub partitions: u32,
+    /// Where accounts are placed, fixed when the bank was initialized.
+    pub placement: Placement,
 }

@@ -63,7 +63,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cuts: &Mutex<Vec<
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let is_cut = {
             let mut cuts = cuts.lock().unwrap();
-            let is_due = kind == Cut::BeforeTheEffect || has_headers(&bytes[..count]);
+            let is_due = kind == Cut::BeforeTheEffect || has_reply(&bytes[..count]);
             let is_cut = is_due && cuts.first() == Some(&kind);
             if is_cut {
                 cuts.remove(0);
@@ -76,12 +76,13 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cuts: &Mutex<Vec<
     }
 }
 
-/// Whether the server sends the headers of a reply: the call has had its effect. What it sends before only acknowledges
+/// Whether the server sends a part of a reply: the call has had its effect. What it sends before only acknowledges
 /// frames. It writes whole frames.
-fn has_headers(mut frames: &[u8]) -> bool {
+fn has_reply(mut frames: &[u8]) -> bool {
+    const DATA: u8 = 0;
     const HEADERS: u8 = 1;
     while let [a, b, c, kind, ..] = *frames {
-        if kind == HEADERS {
+        if matches!(kind, DATA | HEADERS) {
             return true;
         }
         let length = u32::from_be_bytes([0, a, b, c]) as usize;

@@ -1,4 +1,4 @@
-//! Memory for messages and replies: messages that have not arrived completely, batches in work, replies that are being
+//! Memory for messages and replies: messages that have not arrived completely, batches in progress, replies that are being
 //! made, and those that have not been sent.
 //!
 //! Small buffers are not counted: the limit on calls in flight bounds them, and a movement of money pays nothing for this.

@@ -16,13 +16,13 @@ pub struct Limit {
 pub struct CallerLimits {
     /// How many calls a caller may make in a second, in the long run. An operation of a batch counts as a call.
     pub calls_per_second_max: NonZeroU32,
-    /// How many more at once, after a pause.
+    /// How many calls a caller may make at once, after a pause.
     pub calls_burst_max: NonZeroU32,
     /// How many callers are remembered; those that called longest ago are forgotten.
     pub callers_remembered_max: NonZeroUsize,
     /// Calls to the bank in flight.
     pub calls: Limit,
-    /// Batches in work.
+    /// Batches in progress.
     pub batches: Limit,
     /// Open streams of batches.
     pub streams: Limit,

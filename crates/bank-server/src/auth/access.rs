@@ -96,7 +96,7 @@ impl Access {
     /// The account that the call names first, if it is visible. Any other is treated as if it did not exist, so the error
     /// is the same.
     pub fn primary<'a>(&self, account: Option<&'a Account>) -> Option<&'a Account> {
-        // Any id of a new account may be taken.
+        // That an id is already in use is not a secret.
         if self.method.rule().accounts == Accounts::Opened {
             return account;
         }

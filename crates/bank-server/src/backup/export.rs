@@ -4,8 +4,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bank_domain::{Account, AccountId, Entry, audit::Verifier};
 use bank_store::{
-    Backup, EntriesQuery, RecordedOutcome, RequestKey, RequestRecord, RequestsQuery, Store, StoreError,
-    partition_of,
+    Backup, EntriesQuery, Placement, RecordedOutcome, RequestKey, RequestRecord, RequestsQuery, Store,
+    StoreError,
 };
 use futures::{TryStreamExt as _, stream::FuturesOrdered};
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Counters, Counts, Error, add,
-    line::{End, Header, Line, VERSION, checksum},
+    line::{End, Header, Line, checksum},
     without_backup,
 };
 use crate::progress;
@@ -68,7 +68,7 @@ pub async fn export(store: Arc<dyn Store>, news: mpsc::Sender<ExportNews>) -> Re
         data: Vec::with_capacity(DATA_BYTES),
         digest: Sha256::new(),
     };
-    let exporter = Exporter { store: &*store, backup, partitions: store.partitions() };
+    let exporter = Exporter { store: &*store, backup, placement: store.placement() };
     let of_one_instant = tokio::select! {
         done = exporter.all(&mut writer) => done?,
         gone = progress::report(&news, &progress) => return Err(gone.into()),
@@ -119,13 +119,13 @@ impl Writer<'_> {
 struct Exporter<'a> {
     store: &'a dyn Store,
     backup: &'a dyn Backup,
-    partitions: u32,
+    placement: Placement,
 }
 
 impl Exporter<'_> {
     /// Exports everything. Returns whether no account changed meanwhile.
     async fn all(&self, writer: &mut Writer<'_>) -> Result<bool, Error> {
-        writer.line(Line::Backup(Header { version: VERSION, partitions: self.partitions })).await?;
+        writer.line(Line::Backup(Header::of(self.placement))).await?;
         let mut heads = Sha256::new();
         let mut after = None;
         loop {
@@ -265,10 +265,9 @@ impl<'a> Requests<'a> {
         next: Option<&AccountId>,
         writer: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        let partitions = self.exporter.partitions;
-        let is_before = |id: &AccountId, other: &AccountId| {
-            (partition_of(id, partitions), id) < (partition_of(other, partitions), other)
-        };
+        let placement = self.exporter.placement;
+        let is_before =
+            |id: &AccountId, other: &AccountId| (placement.of(id), id) < (placement.of(other), other);
         while let Some(request) = self.next_if(|id| next.is_none_or(|next| is_before(id, next))).await? {
             if matches!(request.1.outcome, RecordedOutcome::Rejected(_)) {
                 writer.line(Line::Request(Box::new(request.into()))).await?;

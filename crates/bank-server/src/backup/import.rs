@@ -4,8 +4,8 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bank_domain::{Account, AccountId, Entry, EntryId, audit::Verifier};
 use bank_store::{
-    Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, Store, StoreError,
-    clock::Timekeeper, partition_of,
+    Backup, HistoryPart, ImportBatch, ImportId, ImportStart, Placement, RecordedOutcome, RequestKey, Store,
+    StoreError, clock::Timekeeper,
 };
 use tokio::{
     sync::mpsc,
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Counters, Counts, Error, add,
-    line::{End, Header, Line, Request, VERSION},
+    line::{End, Line, Request, VERSION, VERSION_BY_ACCOUNT_ID},
     reader::Reader,
     without_backup,
 };
@@ -59,7 +59,7 @@ pub async fn import(
     let mut importer = Importer {
         backup,
         import: &import,
-        partitions: store.partitions(),
+        placement: store.placement(),
         clock,
         counters: &counters,
         reader: Reader::new(data),
@@ -108,7 +108,8 @@ type Position = (u32, AccountId, Option<RequestKey>);
 struct Importer<'a> {
     backup: &'a dyn Backup,
     import: &'a ImportId,
-    partitions: u32,
+    /// Of the bank that was exported, which determines the order of its accounts.
+    placement: Placement,
     clock: &'a Timekeeper,
     counters: &'a Counters,
     reader: Reader,
@@ -168,20 +169,19 @@ impl Importer<'_> {
         let Ok(AnyVersion { backup: Version { version } }) = serde_json::from_slice(&bytes) else {
             return Err(self.reader.damaged("is not the header of a file that `bank export` has written"));
         };
-        if version != VERSION {
-            let problem = format!("says that the file is of version {version}; this server reads {VERSION}");
+        if ![VERSION_BY_ACCOUNT_ID, VERSION].contains(&version) {
+            let problem = format!(
+                "says that the file is of version {version}; this server reads {VERSION_BY_ACCOUNT_ID} and {VERSION}"
+            );
             return Err(self.reader.damaged(problem));
         }
         let header = Line::from_bytes(&bytes).map_err(|problem| self.reader.damaged(problem))?;
-        match header {
-            Line::Backup(Header { partitions, .. }) if partitions == self.partitions => Ok(()),
-            Line::Backup(Header { partitions, .. }) => Err(self.reader.damaged(format!(
-                "says that the file is of a bank with {partitions} partitions, and this one has {}; found one \
-                 with store.partitions = {partitions}",
-                self.partitions
-            ))),
-            _ => Err(self.reader.damaged("is not a header")),
-        }
+        let placement = match header {
+            Line::Backup(header) => header.placement(),
+            _ => None,
+        };
+        self.placement = placement.ok_or_else(|| self.reader.damaged("is not a header"))?;
+        Ok(())
     }
 
     /// Imports the entries of an account. Returns the line that follows them.
@@ -251,7 +251,7 @@ impl Importer<'_> {
 
     /// Checks that a line is in order.
     fn advance(&mut self, account_id: &AccountId, request: Option<&RequestKey>) -> Result<(), Error> {
-        let position = (partition_of(account_id, self.partitions), account_id.clone(), request.cloned());
+        let position = (self.placement.of(account_id), account_id.clone(), request.cloned());
         if self.position.as_ref().is_some_and(|before| *before >= position) {
             return Err(self.reader.damaged("is not in its place: those before it should come after it"));
         }

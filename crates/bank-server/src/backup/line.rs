@@ -1,7 +1,7 @@
 //! The lines of a backup file.
 //!
 //! ```text
-//! {"backup":{"version":1,"partitions":256}}
+//! {"backup":{"version":2,"partitions":1024,"placement":"route"}}
 //! {"account":{"id":"123",...}}
 //! {"entry":{"transaction_id":"123/1767225600000-1","account_id":"123","sequence":1,...}}
 //! {"request":{"account_id":"123","request_id":"...","caller":"",...}}
@@ -18,12 +18,14 @@
 //! The id of the bank is not included: an imported bank gets a new id, so a copy cannot be mistaken for the original.
 
 use bank_domain::{Account, AccountId, Entry, EntryId, Fingerprint, Rejection, RequestId};
-use bank_store::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord};
+use bank_store::{Attempt, Caller, Placement, PlacementRule, RecordedOutcome, RequestKey, RequestRecord};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The version of the format. No other is read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written.
+pub const VERSION: u32 = 2;
+/// The version of banks that placed accounts by their whole id. It is read.
+pub const VERSION_BY_ACCOUNT_ID: u32 = 1;
 
 /// The longest line, in bytes: more than twice the size of an account with all its labels.
 pub const LINE_BYTES_MAX: usize = 32 * 1024;
@@ -56,6 +58,27 @@ pub struct Header {
     pub version: u32,
     /// The partitions of the bank, which determine the order of accounts.
     pub partitions: u32,
+    /// What determines the partition of an account: `route` or `account_id`. Absent in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<String>,
+}
+
+impl Header {
+    /// The header of the file of a bank.
+    pub fn of(placement: Placement) -> Self {
+        let rule = placement.rule().as_str().to_owned();
+        Self { version: VERSION, partitions: placement.partitions(), placement: Some(rule) }
+    }
+
+    /// The placement of the bank that was exported; `None` if the header is wrong.
+    pub fn placement(&self) -> Option<Placement> {
+        let rule = match (self.version, &self.placement) {
+            (VERSION, Some(name)) => PlacementRule::from_name(name)?,
+            (VERSION_BY_ACCOUNT_ID, None) => PlacementRule::AccountId,
+            _ => return None,
+        };
+        Some(Placement::try_new(self.partitions).ok()?.with_rule(rule))
+    }
 }
 
 /// The outcome of a request.

@@ -40,7 +40,7 @@ use crate::{
 /// What an operation takes in memory besides its part of the message.
 const OPERATION_BYTES: usize = 512;
 
-/// About how much memory a batch takes while it is in work: the message, its commands and the reply, which shows most
+/// About how much memory a batch takes while it is in progress: the message, its commands and the reply, which shows most
 /// of the message again.
 fn bytes_in_work(message: &impl prost::Message, operations: usize) -> usize {
     3 * message.encoded_len() + OPERATION_BYTES * operations
@@ -52,7 +52,7 @@ struct BatchCaller {
     peer: Option<SocketAddr>,
     method: Method,
     allowance: Allowance,
-    /// Held while a batch is in work, even when its caller has left.
+    /// Held while a batch is in progress, even when its caller has left.
     _permits: Option<CallPermits>,
 }
 
@@ -64,7 +64,7 @@ struct StreamDryRun {
     permits: Vec<(usize, Permit)>,
 }
 
-/// The reply to a batch of a stream that is in work.
+/// The reply to a batch of a stream that is in progress.
 type PendingReply = BoxFuture<'static, Result<(v1::ExecuteStreamResponse, BufferPermit), Failure>>;
 
 /// Carries out one batch.

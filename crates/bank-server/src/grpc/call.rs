@@ -234,7 +234,7 @@ impl Call {
         let reader = sender.clone();
         let access = self.access();
         let work = async move {
-            // Like an identity, every call that comes so far has one.
+            // Every call that gets here has a caller, as it has an identity.
             let caller = caller.ok_or(Failure::Unidentified)?;
             work(access?, ReplyTo { replies: sender, pause_max, caller }).await
         };

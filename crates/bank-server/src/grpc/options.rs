@@ -36,7 +36,7 @@ pub struct BatchBounds {
     pub operations_max: usize,
     /// How large its message may be, in bytes.
     pub bytes_max: usize,
-    /// How many batches of one stream are in work at once.
+    /// How many batches of one stream are in progress at once.
     pub stream_batches_max: usize,
 }
 

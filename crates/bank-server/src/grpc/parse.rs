@@ -78,7 +78,7 @@ pub(super) struct NoFields;
 /// The file of an import, as it arrives.
 pub(super) struct Upload(pub(super) BoxStream<'static, Result<Vec<u8>, Failure>>);
 
-/// Implements [`Parse`] for messages: `Type from Message |message, defaults, violations| { .. }`.
+/// Implements [`Parse`] for messages: `Type: Message, |message, defaults, violations| { .. }`.
 macro_rules! parse {
     ($($type:ty: $message:ty, |$name:pat_param, $defaults:pat_param, $violations:ident| $body:block)*) => {
         $(impl Parse<$message> for $type {

@@ -137,6 +137,7 @@ pub(super) async fn transaction(
     let (seen, concealed): (Vec<_>, Vec<_>) =
         sides.into_iter().partition(|(account, _)| access.reaches(&account.owner));
     let reached = if seen.is_empty() { &concealed } else { &seen };
+    // Noted even if nothing was found: the call has looked for an account.
     access.note_owner(None);
     for (account, _) in reached {
         access.note_owner(Some(&account.owner));

@@ -15,7 +15,7 @@ use crate::{
     telemetry::{TRACES, traced},
 };
 
-/// A command that is queued or in work.
+/// A command that is queued or in progress.
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) access: Access,

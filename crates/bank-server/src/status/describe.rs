@@ -1,4 +1,4 @@
-//! Makes the status of a failure: one row for each kind, and none for the rest.
+//! Makes the status of a failure: one arm for each kind and no wildcard, so that a new kind does not compile without one.
 
 use std::{error::Error as _, time::Duration};
 

@@ -174,8 +174,10 @@ async fn a_damaged_file_is_rejected_and_leaves_an_empty_bank() {
         ("cut after an entry", good[..=pay].to_vec(), pay + 2, "the file is cut"),
         ("no header", without(0), 1, "is not the header"),
         ("two headers", [&good[..1], &good[..]].concat(), 2, "is a second header"),
-        ("another version", changed(0, "\"version\":1", "\"version\":2"), 1, "this server reads 1"),
-        ("other partitions", changed(0, ":256", ":128"), 1, "found one with store.partitions = 128"),
+        ("another version", changed(0, "\"version\":2", "\"version\":3"), 1, "this server reads 1 and 2"),
+        ("another placement", changed(0, "\"route\"", "\"slot\""), 1, "is not a header"),
+        ("no placement", changed(0, ",\"placement\":\"route\"", ""), 1, "is not a header"),
+        ("no partitions", changed(0, ":1024,", ":0,"), 1, "is not a header"),
         (
             "an amount",
             changed(pay, "\"minor_units\":20000", "\"minor_units\":20001"),
@@ -248,6 +250,23 @@ async fn a_damaged_file_is_rejected_and_leaves_an_empty_bank() {
     assert_eq!(counts, ImportSummary { accounts: 3, entries: 8, requests: 9 });
     assert_eq!(export(&client).await.0, whole);
     assert_eq!(findings(&client).await, 0);
+}
+
+/// Version 1 of the file has another header, and accounts in the order of their whole ids' partitions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_the_former_version_is_imported() {
+    let original = Bank::memory().await;
+    fill(&original).await;
+    let written = lines(&export(&client(&original).await).await.0);
+    let mut former = written.clone();
+    former[0] = written[0].replace("\"version\":2", "\"version\":1").replace(",\"placement\":\"route\"", "");
+    assert_eq!(former[0], "{\"backup\":{\"version\":1,\"partitions\":1024}}");
+
+    let bank = Bank::memory().await;
+    let client = client(&bank).await;
+    let counts = import(&client, &file(&sealed(former))).await.unwrap();
+    assert_eq!(counts, ImportSummary { accounts: 3, entries: 8, requests: 9 });
+    assert_eq!(lines(&export(&client).await.0), written);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,7 +89,7 @@ async fn server_info_describes_version_store_and_durability() {
     assert!(!shown.contains("s3cret"), "{shown}");
     let store = info.store.unwrap();
     assert_eq!((store.kind.as_str(), store.name), ("redis", format!("redis at {}", redis.address())));
-    assert_eq!(store.bank_id, redis.run(&["HGET", "bank:meta", "bank_id"]));
+    assert_eq!(store.bank_id, redis.run(&["HGET", "bank:{0}:meta", "bank_id"]));
     assert_eq!(bank.logged("the store is open").await["bank_id"], store.bank_id);
     assert_eq!(bank.logged("initialized a new bank").await["bank_id"], store.bank_id);
     assert_eq!(store.problem, "");

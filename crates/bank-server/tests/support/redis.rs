@@ -109,7 +109,7 @@ impl Redis {
         vec!["--redis-url".to_owned(), self.url(), "--set".to_owned(), durability]
     }
 
-    /// What it answers to a command, such as `&["HGETALL", "bank:meta"]`, as text.
+    /// What it answers to a command, such as `&["HGETALL", "bank:{0}:meta"]`, as text.
     pub fn run(&self, words: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.args(["-p", &self.port.to_string()]).args(words);

@@ -30,7 +30,10 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     /// Never before 1970.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place of the server that reads the machine's clock"
+    )]
     fn wall(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = i64::try_from(since_epoch.as_millis()).ok();

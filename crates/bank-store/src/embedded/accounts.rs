@@ -12,7 +12,7 @@ use super::{
     snapshot::Snapshot,
     tables::{ACCOUNTS, AccountTables, OWNERS, ReadTables},
 };
-use crate::{AccountsQuery, StoreError, partition::Partitions};
+use crate::{AccountsQuery, StoreError, placement::Placement};
 
 /// An account and its head.
 #[derive(Clone, Debug)]
@@ -33,20 +33,20 @@ impl StoredAccount {
 pub(super) fn read(
     tables: &impl AccountTables,
     recent: &RecentHeads,
-    partitions: Partitions,
+    placement: Placement,
     id: &AccountId,
 ) -> Result<Option<StoredAccount>, StoreError> {
-    read_unchecked(tables, recent, partitions, id)?.map(StoredAccount::checked).transpose()
+    read_unchecked(tables, recent, placement, id)?.map(StoredAccount::checked).transpose()
 }
 
 /// The same without a check, for an account that is being imported.
 pub(super) fn read_unchecked(
     tables: &impl AccountTables,
     recent: &RecentHeads,
-    partitions: Partitions,
+    placement: Placement,
     id: &AccountId,
 ) -> Result<Option<StoredAccount>, StoreError> {
-    let row = tables.accounts().get((partitions.of(id), id.as_str()))?;
+    let row = tables.accounts().get((placement.of(id), id.as_str()))?;
     row.map(|row| from_row(tables, recent, id, row.value())).transpose()
 }
 
@@ -70,12 +70,12 @@ pub(super) fn from_row(
 
 /// Lists accounts. An account that cannot be read is left out, so that it does not hide the others.
 pub(super) fn list(snapshot: &Snapshot, query: &AccountsQuery) -> Result<Vec<Account>, StoreError> {
-    let Snapshot { transaction, recent, partitions } = snapshot;
+    let Snapshot { transaction, recent, placement } = snapshot;
     let tables = ReadTables::open(transaction)?;
     let mut accounts = Vec::new();
     // Returns whether there is room for another account.
     let mut add = |id: &str| -> Result<bool, StoreError> {
-        match parse(id).and_then(|id| read(&tables, recent, *partitions, &id)) {
+        match parse(id).and_then(|id| read(&tables, recent, *placement, &id)) {
             Ok(found) => accounts.extend(found.map(|found| found.account)),
             Err(error @ StoreError::Corrupt(_)) => {
                 tracing::error!(%error, "an account is left out of a list");
@@ -91,7 +91,7 @@ pub(super) fn list(snapshot: &Snapshot, query: &AccountsQuery) -> Result<Vec<Acc
         None => {
             for row in tables
                 .accounts
-                .range::<(u32, &str)>((after(query.after.as_ref(), *partitions), Bound::Unbounded))?
+                .range::<(u32, &str)>((after(query.after.as_ref(), *placement), Bound::Unbounded))?
             {
                 if !add(row?.0.value().1)? {
                     break;
@@ -120,12 +120,12 @@ pub(super) fn list_ids(
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
     let accounts = snapshot.transaction.open_table(ACCOUNTS)?;
-    let rows = accounts.range::<(u32, &str)>((after(after_id, snapshot.partitions), Bound::Unbounded))?;
+    let rows = accounts.range::<(u32, &str)>((after(after_id, snapshot.placement), Bound::Unbounded))?;
     rows.take(limit).map(|row| parse(row?.0.value().1)).collect()
 }
 
-fn after(id: Option<&AccountId>, partitions: Partitions) -> Bound<(u32, &str)> {
-    id.map_or(Bound::Unbounded, |id| Bound::Excluded((partitions.of(id), id.as_str())))
+fn after(id: Option<&AccountId>, placement: Placement) -> Bound<(u32, &str)> {
+    id.map_or(Bound::Unbounded, |id| Bound::Excluded((placement.of(id), id.as_str())))
 }
 
 fn parse(id: &str) -> Result<AccountId, StoreError> {

@@ -22,7 +22,7 @@ impl Backup for EmbeddedStore {
         let aged_to_seconds = self.file.aged_to_ms() / 1_000;
         self.read(move |snapshot| {
             let table = snapshot.transaction.open_table(REQUESTS)?;
-            let mut page = RequestsPage::new(&query, snapshot.partitions);
+            let mut page = RequestsPage::new(&query, snapshot.placement);
             for window in Windows::at(aged_to_seconds, retention, &table)?.oldest_first() {
                 for row in table.range((window, "", "", "")..(window + 1, "", "", ""))? {
                     let (key, row) = row?;

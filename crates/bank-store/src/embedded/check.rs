@@ -24,7 +24,7 @@ use super::{
         RecordKey, Row,
     },
 };
-use crate::{RecordedOutcome, StoreError, clock::Timekeeper, partition::Partitions};
+use crate::{RecordedOutcome, StoreError, clock::Timekeeper, placement::Placement};
 
 /// The maximum number of problems that are described. The others are only counted.
 const PROBLEMS_DESCRIBED_MAX: usize = 100;
@@ -85,13 +85,13 @@ pub(super) fn check(medium: &dyn Medium, options: &EmbeddedOptions) -> Result<Ch
     if import::is_marked(&transaction.open_table(META)?)? {
         checked.note("an import into this bank was interrupted; import the file again");
     }
-    let recent = readable(|| RecentHeads::read(&transaction, identity.partitions));
+    let recent = readable(|| RecentHeads::read(&transaction, identity.placement));
     let recent = recent.unwrap_or_else(|error| {
         checked.note_error(error);
         RecentHeads::default()
     });
     let walk = Walk {
-        partitions: identity.partitions,
+        placement: identity.placement,
         recent,
         tables: ReadTables::open(&transaction)?,
         milestones: transaction.open_table(MILESTONES)?,
@@ -112,7 +112,7 @@ fn readable<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreE
 
 /// The tables of the file.
 struct Walk {
-    partitions: Partitions,
+    placement: Placement,
     recent: RecentHeads,
     tables: ReadTables,
     milestones: ReadOnlyTable<MilestoneKey, Position>,
@@ -191,7 +191,7 @@ impl Walk {
         })?;
         let stored = accounts::from_row(&self.tables, &self.recent, &id, row)?.checked()?;
         let StoredAccount { account, head } = stored;
-        require(partition == self.partitions.of(&id), &id, "it is in the wrong partition")?;
+        require(partition == self.placement.of(&id), &id, "it is in the wrong partition")?;
         let owner = account.owner.as_str();
         let is_listed = owner.is_empty() || self.owners.get((owner, id.as_str()))?.is_some();
         require(is_listed, &id, "the list of its owner does not have it")?;
@@ -216,7 +216,7 @@ impl Walk {
         let account_id: AccountId = account_id.parse().map_err(|_| {
             StoreError::Corrupt(format!("a request record has {account_id:?}, which is not an account id"))
         })?;
-        let stored = accounts::read(&self.tables, &self.recent, self.partitions, &account_id)?;
+        let stored = accounts::read(&self.tables, &self.recent, self.placement, &account_id)?;
         let missing = || damaged_account(&account_id, "it is missing, but a request record names it");
         let currency = stored.ok_or_else(missing)?.account.currency;
         let entry = EntryRef { position, sequence: Some(id.sequence) };

@@ -22,7 +22,7 @@ use crate::{
     Committed, Proposal, RequestKey, StoreError,
     checks::changes_properties,
     identity::Retention,
-    partition::Partitions,
+    placement::Placement,
     settlement::{Unsettled, settle},
 };
 
@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Before<'a> {
     pub(super) recent: &'a RecentHeads,
     pub(super) cache: &'a mut HeadCache,
-    pub(super) partitions: Partitions,
+    pub(super) placement: Placement,
     pub(super) retention: Retention,
     /// The age of new records, see `ages`.
     pub(super) aged_to_ms: u64,
@@ -120,7 +120,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
         if changes_properties(&entry.kind) {
             let mut row = Vec::new();
             codec::encode_account(&mut row, account, number)?;
-            self.account_rows.push(((self.before.partitions.of(&account.id), id), row));
+            self.account_rows.push(((self.before.placement.of(&account.id), id), row));
         }
         if entry.sequence.is_multiple_of(MILESTONE_EVERY) {
             self.milestones.push(((id, entry.time.unix_ms(), entry.sequence), newest));
@@ -159,7 +159,7 @@ impl<'a, 't, 'p> Commit<'a, 't, 'p> {
 
     /// An account before this commit.
     fn stored(&self, id: &AccountId) -> Result<Option<StoredAccount>, StoreError> {
-        accounts::read(&self.tables, self.before.recent, self.before.partitions, id)
+        accounts::read(&self.tables, self.before.recent, self.before.placement, id)
     }
 
     /// Writes everything that was added, and removes some expired records.

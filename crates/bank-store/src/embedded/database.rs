@@ -172,10 +172,10 @@ impl OpenFile {
 
 impl OpenDatabase {
     fn new(database: Database, identity: &Identity, options: &EmbeddedOptions) -> Result<Self, StoreError> {
-        let partitions = identity.partitions;
+        let placement = identity.placement;
         let transaction = database.begin_read()?;
-        let recent = RecentHeads::read(&transaction, partitions)?;
-        let snapshot = Snapshot { transaction, recent, partitions };
+        let recent = RecentHeads::read(&transaction, placement)?;
+        let snapshot = Snapshot { transaction, recent, placement };
         Ok(Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
             cache: Mutex::new(HeadCache::new(options.head_bytes_max())),
@@ -199,9 +199,9 @@ impl OpenDatabase {
         let snapshot = self.snapshot();
         let work = || {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            let partitions = snapshot.partitions;
+            let placement = snapshot.placement;
             let before =
-                Before { recent: &snapshot.recent, cache: &mut cache, partitions, retention, aged_to_ms };
+                Before { recent: &snapshot.recent, cache: &mut cache, placement, retention, aged_to_ms };
             // The default durability of redb: on disk when the commit returns.
             let transaction = self.database.begin_write()?;
             let (answer, After { recent, heads }) = work(&transaction, before)?;
@@ -214,7 +214,7 @@ impl OpenDatabase {
             for (id, head) in heads {
                 cache.put(id, head);
             }
-            let snapshot = Arc::new(Snapshot { transaction, recent, partitions });
+            let snapshot = Arc::new(Snapshot { transaction, recent, placement });
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
             Ok(answer)
         };

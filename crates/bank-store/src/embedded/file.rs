@@ -12,10 +12,12 @@ use super::{
     options::EmbeddedOptions,
     tables::{LOG, META, WriteTables},
 };
-use crate::{StoreError, identity::Identity};
+use crate::{StoreError, identity::Identity, placement::PlacementRule};
 
 /// The version of the format of tables and rows.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
+/// The layouts that can be read. Those before the current one placed accounts by their whole ids, and still do.
+const LAYOUTS: [(&str, PlacementRule); 2] = [("2", PlacementRule::AccountId), (LAYOUT, PlacementRule::Route)];
 /// How often the progress of a long check is logged.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -30,7 +32,7 @@ pub(super) fn open_or_create(
         return Ok((database, new));
     }
     let (database, found) = open(medium, options)?;
-    found.require_suitable(&medium.name(), &new)?;
+    found.require_suitable(&medium.name())?;
     let has_secret = database.begin_read()?.open_table(META)?.get("secret")?.is_some();
     if !has_secret {
         write_missing_fields(&database, &found)?;
@@ -122,7 +124,7 @@ fn read_identity(database: &Database, file: &str, options: &EmbeddedOptions) -> 
         return Err(not_a_bank());
     }
     let new = Identity::try_new(options.partitions, options.request_retention)?;
-    Identity::read(file, LAYOUT, &new, |name| fields.get(name).cloned())
+    Identity::read(file, &LAYOUTS, &new, |name| fields.get(name).cloned())
 }
 
 fn builder(file: String, options: &EmbeddedOptions) -> Builder {

@@ -18,7 +18,7 @@ use super::{
     log::LogRow,
     tables::{META, Number, Position, ReadTables, Row, WriteTables},
 };
-use crate::{StoreError, partition::Partitions};
+use crate::{StoreError, placement::Placement};
 
 /// The number of heads in a row: with the overhead of redb it fills a page.
 const HEADS_PER_ROW: u64 = 500;
@@ -54,7 +54,7 @@ pub(super) struct RecentHeads {
 
 impl RecentHeads {
     /// Reads them from the end of the log.
-    pub(super) fn read(transaction: &ReadTransaction, partitions: Partitions) -> Result<Self, StoreError> {
+    pub(super) fn read(transaction: &ReadTransaction, placement: Placement) -> Result<Self, StoreError> {
         let tables = ReadTables::open(transaction)?;
         let meta = transaction.open_table(META)?;
         let through = meta.get(WRITTEN_THROUGH)?;
@@ -72,7 +72,7 @@ impl RecentHeads {
                 let number = match numbers.get(&id) {
                     Some(number) => *number,
                     None => {
-                        let row = tables.accounts.get((partitions.of(&id), id.as_str()));
+                        let row = tables.accounts.get((placement.of(&id), id.as_str()));
                         // A damaged account is reported when it is read.
                         let row = row?;
                         let number = row.and_then(|row| codec::opened(&id, row.value()).ok());

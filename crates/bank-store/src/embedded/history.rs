@@ -20,10 +20,10 @@ use crate::{EntriesQuery, Order, StoreError};
 
 /// Reads the entries that a query selects.
 pub(super) fn entries(snapshot: &Snapshot, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
-    let Snapshot { transaction, recent, partitions } = snapshot;
+    let Snapshot { transaction, recent, placement } = snapshot;
     let tables = ReadTables::open(transaction)?;
     let Some(StoredAccount { account, head }) =
-        accounts::read(&tables, recent, *partitions, &query.account_id)?
+        accounts::read(&tables, recent, *placement, &query.account_id)?
     else {
         return Ok(Vec::new());
     };

@@ -132,7 +132,7 @@ fn changes(part: &HistoryPart) -> impl Iterator<Item = Change> {
 impl Commit<'_, '_, '_> {
     /// An account with the entries that earlier batches have written. It need not be sound yet.
     fn incomplete(&self, id: &AccountId) -> Result<Option<StoredAccount>, StoreError> {
-        accounts::read_unchecked(&self.tables, self.before.recent, self.before.partitions, id)
+        accounts::read_unchecked(&self.tables, self.before.recent, self.before.placement, id)
     }
 
     /// The position of an entry that an earlier batch has written.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{clock::Timekeeper, partition::PARTITIONS_DEFAULT};
+use crate::{clock::Timekeeper, placement::PARTITIONS_DEFAULT};
 
 /// The options of an [`EmbeddedStore`](crate::EmbeddedStore).
 #[derive(Clone, Debug)]

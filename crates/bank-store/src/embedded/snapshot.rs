@@ -3,11 +3,11 @@
 use redb::ReadTransaction;
 
 use super::heads::RecentHeads;
-use crate::partition::Partitions;
+use crate::placement::Placement;
 
 /// The bank after one commit.
 pub(super) struct Snapshot {
     pub(super) transaction: ReadTransaction,
     pub(super) recent: RecentHeads,
-    pub(super) partitions: Partitions,
+    pub(super) placement: Placement,
 }

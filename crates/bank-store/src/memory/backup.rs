@@ -41,7 +41,7 @@ impl Backup for MemoryStore {
     async fn requests(&self, query: &RequestsQuery) -> Result<Vec<(RequestKey, RequestRecord)>, StoreError> {
         let mut state = self.serving()?;
         self.expire_records(&mut state);
-        let mut page = RequestsPage::new(query, state.partitions);
+        let mut page = RequestsPage::new(query, state.placement);
         for (key, record) in state.records.iter() {
             page.offer(key.clone(), |_| Ok(record.clone()))?;
         }

@@ -6,14 +6,14 @@ use bank_domain::{Account, AccountId, Change, Entry, EntryHash, EntryId, Owner, 
 use hashbrown::HashMap;
 
 use crate::{
-    ImportId, Proposal, RequestKey, RequestRecord, StoreError, backup::without_entry, partition::Partitions,
+    ImportId, Proposal, RequestKey, RequestRecord, StoreError, backup::without_entry, placement::Placement,
     settlement::Unsettled,
 };
 
 /// All data of a bank.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) partitions: Partitions,
+    pub(super) placement: Placement,
     pub(super) histories: HashMap<AccountId, History>,
     /// All accounts, in the order of the list.
     by_partition: BTreeSet<(u32, AccountId)>,
@@ -59,7 +59,7 @@ impl State {
             history.entries.push(Arc::clone(entry));
             return;
         }
-        self.by_partition.insert((self.partitions.of(&account.id), account.id.clone()));
+        self.by_partition.insert((self.placement.of(&account.id), account.id.clone()));
         if !account.owner.is_empty() {
             self.by_owner.entry(account.owner.clone()).or_default().insert(account.id.clone());
         }
@@ -69,7 +69,7 @@ impl State {
 
     /// The ids of all accounts after one, in the order of the list.
     pub(super) fn listed(&self, after: Option<&AccountId>) -> impl Iterator<Item = &AccountId> {
-        let after = after.map(|id| (self.partitions.of(id), id.clone()));
+        let after = after.map(|id| (self.placement.of(id), id.clone()));
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         self.by_partition.range(range).map(|(_, id)| id)
     }
@@ -88,7 +88,7 @@ impl State {
     pub(super) fn clear(&mut self) {
         let import = mem::take(&mut self.import);
         let records = Records::starting_at(self.records.window_start);
-        *self = Self { partitions: self.partitions, records, import, ..Self::default() };
+        *self = Self { placement: self.placement, records, import, ..Self::default() };
     }
 }
 

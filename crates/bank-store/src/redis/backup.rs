@@ -3,7 +3,7 @@
 //! During an import `bank_id` is `import:<id>`, so whatever compares it refuses to work: every commit, every read
 //! and every watchdog, of every server. The id of the bank is in another field meanwhile.
 
-use std::{iter::once, ops::RangeInclusive};
+use std::{collections::BTreeMap, iter::once, ops::RangeInclusive};
 
 use async_trait::async_trait;
 use bank_domain::AccountId;
@@ -13,7 +13,7 @@ use super::{
     PARTITIONS_PER_READ, RedisStore, codec,
     connection::{Connection, command},
     errors::reply_code,
-    keys::IMPORT_MARK,
+    keys::{HOME, IMPORT_MARK},
     records, reply,
     script::clocks_apart,
 };
@@ -31,19 +31,39 @@ const END: &str = include_str!("backup/end.lua");
 const RECORDS_PER_SCAN: &str = "1000";
 /// About how many keys a scan looks at at a time.
 const KEYS_PER_SCAN: &str = "1000";
-/// How many keys one command removes: the stack of a script is limited.
-const KEYS_PER_REMOVAL: usize = 1_000;
+/// How many partitions are written to in one round trip.
+const CALLS_PER_TRIP: usize = 64;
 
-/// Commands for `write.lua`: for each the number of its words, and its words.
+/// Commands for `write.lua`, by partition.
 #[derive(Default)]
-struct Batch(Vec<Value>);
+struct Batch(BTreeMap<u32, PartitionBatch>);
+
+#[derive(Default)]
+struct PartitionBatch {
+    keys: Vec<String>,
+    /// For each command the number of its words, its name, the number of its key, and its other words.
+    words: Vec<Value>,
+}
 
 impl Batch {
-    fn push<W: Into<Value>>(&mut self, words: impl IntoIterator<Item = W>) {
-        let place = self.0.len();
-        self.0.push(Value::Null);
-        self.0.extend(words.into_iter().map(Into::into));
-        self.0[place] = (self.0.len() - place - 1).to_string().into();
+    fn push<W: Into<Value>>(
+        &mut self,
+        partition: u32,
+        name: &str,
+        key: String,
+        arguments: impl IntoIterator<Item = W>,
+    ) {
+        let PartitionBatch { keys, words } = self.0.entry(partition).or_default();
+        // The commands of an account follow one another.
+        if keys.last() != Some(&key) {
+            keys.push(key);
+        }
+        let place = words.len();
+        // The identity of the bank is the first key.
+        let key_number = (keys.len() + 1).to_string();
+        words.extend([Value::Null, name.into(), key_number.into()]);
+        words.extend(arguments.into_iter().map(Into::into));
+        words[place] = (words.len() - place - 1).to_string().into();
     }
 }
 
@@ -57,11 +77,11 @@ impl Backup for RedisStore {
         let partition = |id: &AccountId| self.keys.partition_of(id);
         let after = query.after.as_ref().map(|key| &key.account_id).or(query.after_account.as_ref());
         let first = after.map_or(0, partition);
-        let partitions = self.keys.partitions();
-        let last = query.through_account.as_ref().map_or(partitions.count() - 1, partition);
+        let placement = self.keys.placement();
+        let last = query.through_account.as_ref().map_or(placement.partitions() - 1, partition);
         let windows = self.windows()?;
 
-        let mut page = RequestsPage::new(query, partitions);
+        let mut page = RequestsPage::new(query, placement);
         let mut next = first;
         while next <= last {
             let end = (next + PARTITIONS_PER_READ).min(last + 1);
@@ -77,9 +97,10 @@ impl Backup for RedisStore {
     async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
         self.primary.guard().require(|shortfall| !shortfall.is_other_bank)?;
         let connection = self.primary.commits()?;
-        let keys: Vec<_> = once(self.keys.meta()).chain(self.keys.all_accounts()).collect();
-        let arguments = [Value::from(self.primary.guard().bank_id()), mark(import)];
-        let answer = self.evaluate(&connection, BEGIN, keys, arguments).await?;
+        let indexes = self.keys.all_partitions().map(|partition| self.keys.accounts(partition));
+        let keys = self.identities().chain(indexes).collect();
+        let arguments = vec![Value::from(self.bank_id()), mark(import)];
+        let [answer] = reply::array(self.evaluate(&connection, BEGIN, vec![(keys, arguments)]).await?)?;
         if reply::integer(&answer)? == 0 {
             return Ok(ImportStart::NotEmpty);
         }
@@ -104,8 +125,8 @@ impl Backup for RedisStore {
             let partition = self.keys.partition_of(&key.account_id);
             let text = records::encode(record)?;
             let hash = self.keys.requests(partition, window);
-            commands.push(["HSET", &hash, &records::field(key), &text]);
-            commands.push(["SADD", &self.keys.windows(partition), &window.to_string()]);
+            commands.push(partition, "HSET", hash, [records::field(key), text]);
+            commands.push(partition, "SADD", self.keys.windows(partition), [window.to_string()]);
         }
         self.write(&connection, import, commands).await?;
         self.require_entries(&connection, &batch.requests).await
@@ -113,14 +134,16 @@ impl Backup for RedisStore {
 
     async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
         let connection = self.primary.commits()?;
-        self.evaluate(&connection, END, vec![self.keys.meta()], [mark(import)]).await?;
+        let call = (self.identities().collect(), vec![mark(import)]);
+        self.evaluate(&connection, END, vec![call]).await?;
         // Otherwise calls would be refused until the next tick of the watchdog.
         self.primary.guard().check(&connection).await
     }
 
     async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
         let connection = self.primary.commits()?;
-        let finished = connection.send(command("HGET", [self.keys.meta().as_str(), "import_over"])).await?;
+        let finished =
+            connection.send(command("HGET", [self.keys.meta(HOME).as_str(), "import_over"])).await?;
         if finished != mark(import) {
             self.clear(&connection, import).await?;
         }
@@ -157,22 +180,24 @@ impl RedisStore {
     /// Appends what writes entries of an account, and the account with its first entry.
     fn push_history(&self, part: &HistoryPart, commands: &mut Batch) {
         let HistoryPart { account, entries } = part;
-        let entries_key = self.keys.entries(&account.id);
+        let partition = self.keys.partition_of(&account.id);
         for entry in entries {
             let (id, text) = (entry.id().to_string(), codec::EntryText(entry).to_string());
-            let words = ["XADD", &entries_key, &id, codec::ENTRY, &text, codec::HASH].map(Value::from);
-            commands.push(words.into_iter().chain([Value::from(entry.hash.as_bytes().as_slice())]));
+            let words = [id.as_str(), codec::ENTRY, &text, codec::HASH].map(Value::from);
+            let words = words.into_iter().chain([Value::from(entry.hash.as_bytes().as_slice())]);
+            commands.push(partition, "XADD", self.keys.entries(&account.id), words);
         }
         let Some(opening) = entries.first().filter(|entry| entry.sequence == 1) else { return };
-        let mut words = vec!["HSET".to_owned(), self.keys.account(&account.id)];
+        let mut words = Vec::new();
         codec::account_fields(account, opening, |name, value| {
             words.extend([name.to_owned(), value.to_string()]);
         });
-        commands.push(words);
-        let index = self.keys.accounts(self.keys.partition_of(&account.id));
-        commands.push(["ZADD", &index, "0", account.id.as_str()]);
+        let member = ["0", account.id.as_str()];
+        commands.push(partition, "HSET", self.keys.account(&account.id), words);
+        commands.push(partition, "ZADD", self.keys.accounts(partition), member);
         if !account.owner.is_empty() {
-            commands.push(["ZADD", &self.keys.owner(&account.owner), "0", account.id.as_str()]);
+            let partition = self.keys.partition_of_owner(&account.owner);
+            commands.push(partition, "ZADD", self.keys.owner(&account.owner), member);
         }
     }
 
@@ -209,16 +234,16 @@ impl RedisStore {
     async fn clear(&self, connection: &Connection, import: &ImportId) -> Result<(), StoreError> {
         let mut cursor = "0".to_owned();
         loop {
-            let words = [cursor.as_str(), "MATCH", &self.keys.of_partitions(), "COUNT", KEYS_PER_SCAN];
+            let words = [cursor.as_str(), "MATCH", &self.keys.pattern(), "COUNT", KEYS_PER_SCAN];
             let [next, keys] = reply::pair(connection.send(command("SCAN", words)).await?)?;
-            let keys = reply::list(keys)?;
             let mut commands = Batch::default();
-            for keys in keys.chunks(KEYS_PER_REMOVAL) {
-                commands.push([&[Value::from("UNLINK")], keys].concat());
+            for key in reply::list(keys)? {
+                let key = reply::text(key)?;
+                if let Some(partition) = self.keys.partition_of_data(&key) {
+                    commands.push(partition, "UNLINK", key, [""; 0]);
+                }
             }
-            if !keys.is_empty() {
-                self.write(connection, import, commands).await?;
-            }
+            self.write(connection, import, commands).await?;
             cursor = reply::text(next)?;
             if cursor == "0" {
                 return Ok(());
@@ -232,29 +257,44 @@ impl RedisStore {
         import: &ImportId,
         commands: Batch,
     ) -> Result<(), StoreError> {
-        let arguments = once(mark(import)).chain(commands.0);
-        self.evaluate(connection, WRITE, vec![self.keys.meta()], arguments).await.map(drop)
+        let calls = commands.0.into_iter().map(|(partition, PartitionBatch { keys, words })| {
+            let keys = once(self.keys.meta(partition)).chain(keys).collect();
+            (keys, once(mark(import)).chain(words).collect())
+        });
+        self.evaluate(connection, WRITE, calls.collect()).await.map(drop)
     }
 
-    /// Runs a script of an import, and waits for replicas as a commit does.
+    /// The identity in each partition.
+    fn identities(&self) -> impl Iterator<Item = String> {
+        self.keys.all_partitions().map(|partition| self.keys.meta(partition))
+    }
+
+    /// Runs a script of an import with keys and arguments, once for each of these, and waits for replicas as a commit does.
     async fn evaluate(
         &self,
         connection: &Connection,
         script: &'static str,
-        keys: Vec<String>,
-        arguments: impl IntoIterator<Item = Value>,
-    ) -> Result<Value, StoreError> {
-        let script = [script.into(), Value::from(keys.len().to_string())];
-        let words = script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments);
-        let answer = connection.write(command("EVAL", words)).await?;
-        answer.map_err(|error| match reply_code(&error) {
-            Some("TAKENOVER") => taken_over(),
-            Some("WRONGBANK") => {
-                let found = error.details().trim_start_matches("WRONGBANK").trim();
-                self.primary.guard().other_bank(found)
+        mut calls: Vec<(Vec<String>, Vec<Value>)>,
+    ) -> Result<Vec<Value>, StoreError> {
+        let mut answers = Vec::with_capacity(calls.len());
+        while !calls.is_empty() {
+            let rest = calls.split_off(calls.len().min(CALLS_PER_TRIP));
+            let writes = std::mem::replace(&mut calls, rest).into_iter().map(|(keys, arguments)| {
+                let script = [script.into(), Value::from(keys.len().to_string())];
+                command("EVAL", script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments))
+            });
+            for answer in connection.write_all(writes.collect()).await? {
+                answers.push(answer.map_err(|error| match reply_code(&error) {
+                    Some("TAKENOVER") => taken_over(),
+                    Some("WRONGBANK") => {
+                        let found = error.details().trim_start_matches("WRONGBANK").trim();
+                        self.primary.guard().other_bank(found)
+                    }
+                    _ => connection.explain(&error),
+                })?);
             }
-            _ => connection.explain(&error),
-        })
+        }
+        Ok(answers)
     }
 
     /// The windows of records, while this clock and that of Redis agree on which they are.

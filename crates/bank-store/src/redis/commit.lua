@@ -3,10 +3,12 @@
 --
 -- It does no arithmetic on money and compares nothing but text: Lua's numbers lose integers past 2^53.
 --
--- KEYS  Every key that is touched. The arguments refer to a key by its number in this list. The history of an
---       account comes right after the account.
---       1  bank:meta
---       2  bank:barrier
+-- KEYS  Every key that is touched, also if it does not exist yet: while Redis Cluster moves a slot, only declared keys are
+--       looked for on both nodes. The arguments refer to a key by its number in this list. The history of an account
+--       comes right after the account.
+--       1  the identity of the bank: bank:{n}:meta
+--       2  bank:{n}:barrier
+--       At the end, for each group of requests, the set of its windows and then the records of each window.
 -- ARGV  1  how long request records are kept, in seconds
 --       2  the length of a window of request records, in seconds
 --       3  the id of the bank that the proposals are for
@@ -16,8 +18,10 @@
 --       6  when the first of the proposals was decided
 --       7  how far clocks may be apart
 --       8  how long a commit may take
---       9  four flat lists in MessagePack (nested ones cost more):
---          groups    for each partition: the key of its windows, its first request and its last
+--       9  the first window whose records are in KEYS
+--       10 how many windows there are
+--       11 four flat lists in MessagePack (nested ones cost more):
+--          groups    for each partition: its first request and its last
 --          requests  the fields of all requests, those of one partition together
 --          starts    where each proposal begins in `words`
 --          words     the proposals, below
@@ -48,19 +52,20 @@
 --
 -- The head of an account is the hash of its newest entry, as text; empty if there is no account.
 --
--- Returns { exceptions, accounts, problem }, or one of these errors, and then nothing was done:
+-- Returns { exceptions, accounts, begun, time, problem }, or one of these errors, and then nothing was done:
 --       WRONGBANK   with the id of the bank that is here
 --       CLOCKOFF    the clocks are too far apart; with the time of this Redis
 --       CLOCKBACK   the clock of this Redis is behind the newest commit; with the time of that
 --       exceptions  for each proposal that is not simply applied: its number, and
 --                   1 conflict, 2 request id reused, 3 abandoned, { outcome, entry } as recorded, or what is damaged
 --       accounts    { account key, fields } of every account of a proposal that did not apply
+--       begun       the numbers of the groups for which a window of records was begun: expired ones can be removed
+--       time        of this Redis, in seconds; it was compared with that of the server
 --       problem     what Redis refused half way through the writes; empty if it refused nothing
 --
 -- A request record is `<attempt> <fingerprint> <outcome> <recorded at>`. Its outcome is the id of the entry that was
 -- written, or the rejection in JSON; the time is in seconds. Each partition has one hash of records for each window
--- of time. Those windows are read that can hold a record that has not expired. A set lists the windows; the hash of
--- one has the name of the set and the number of the window.
+-- of time. Those windows are read that can hold a record that has not expired. A set lists the windows.
 --
 -- Redis does not roll a script back. What it could refuse is checked before: that an account and an index have the
 -- right type, that a history is as long as its account says and, where entries go to several, that none has a later
@@ -104,20 +109,30 @@ local is_untimely = now_ms < decided_at - offset_max or now_ms > decided_at + of
 
 local retention = tonumber(ARGV[1])
 local window_length = tonumber(ARGV[2])
-local groups, requests, starts, words = cmsgpack.unpack(ARGV[9])
+local first_window, windows_count = tonumber(ARGV[9]), tonumber(ARGV[10])
+local groups, requests, starts, words = cmsgpack.unpack(ARGV[11])
 
 local skew = math.min(CLOCK_SKEW_SECONDS_MAX, window_length)
 local window = floor(now / window_length)
+local oldest, newest_window = floor((now - retention) / window_length), floor((now + skew) / window_length)
+if oldest < first_window or newest_window >= first_window + windows_count then
+  return redis.error_reply(string.format('CLOCKOFF %.0f', now_ms))
+end
+
+-- The key of the windows of a group; that of the records of window `w` is `w - first_window + 1` further on.
+local groups_at = #KEYS + 1 - #groups / 2 * (windows_count + 1)
+local function windows_key(group)
+  return groups_at + (group - 1) * (windows_count + 1)
+end
 
 -- 1. Read the records of the requests.
 
 local records = {} -- request -> record
-for w = floor((now - retention) / window_length), floor((now + skew) / window_length) do
-  local suffix = ':' .. w
-  for g = 1, #groups, 3 do
-    local name = KEYS[groups[g]] .. suffix
-    for first = groups[g + 1], groups[g + 2], ARGUMENTS_MAX do
-      local last = math.min(first + ARGUMENTS_MAX - 1, groups[g + 2])
+for w = oldest, newest_window do
+  for group = 1, #groups / 2 do
+    local name, last_request = KEYS[windows_key(group) + w - first_window + 1], groups[2 * group]
+    for first = groups[2 * group - 1], last_request, ARGUMENTS_MAX do
+      local last = math.min(first + ARGUMENTS_MAX - 1, last_request)
       local found = call('HMGET', name, unpack(requests, first, last))
       for place = 1, last - first + 1 do
         if found[place] then records[first + place - 1] = found[place] end
@@ -337,43 +352,36 @@ local function write_accounts()
   end
 end
 
--- Removes the windows of a partition that have expired. Redis must not expire them by itself: it would as soon as its
--- clock jumped, and requests that were carried out would be carried out again.
-local function remove_expired(windows)
-  local oldest = floor((now - retention - skew) / window_length)
-  for _, begun in ipairs(call('SMEMBERS', windows)) do
-    if tonumber(begun) < oldest then
-      call('UNLINK', windows .. ':' .. begun)
-      call('SREM', windows, begun)
-    end
-  end
-end
+local begun = {}
 
 local function write_records()
-  local names, windows, lists, suffix = {}, {}, {}, ':' .. window
-  for g = 1, #groups, 3 do
+  local written, lists = {}, {}
+  for group = 1, #groups / 2 do
     local list, n = {}, 0
-    for request = groups[g + 1], groups[g + 2] do
+    for request = groups[2 * group - 1], groups[2 * group] do
       if is_new[request] then
         list[n + 1], list[n + 2] = requests[request], records[request]
         n = n + 2
       end
     end
     if n > 0 then
-      names[#names + 1] = KEYS[groups[g]] .. suffix
-      windows[#names], lists[#names] = KEYS[groups[g]], list
+      written[#written + 1], lists[#written + 1] = group, list
     end
   end
-  local known = 0
+  local names, known = {}, 0
+  for i, group in ipairs(written) do names[i] = KEYS[windows_key(group) + window - first_window + 1] end
   for i = 1, #names, ARGUMENTS_MAX do
     known = known + call('EXISTS', unpack(names, i, math.min(i + ARGUMENTS_MAX - 1, #names)))
   end
+  -- If every hash exists, so does its window in the set: most commits need no SADD.
   for n, name in ipairs(names) do
     local list = lists[n]
     for i = 1, #list, ARGUMENTS_MAX do
       call('HSET', name, unpack(list, i, math.min(i + ARGUMENTS_MAX - 1, #list)))
     end
-    if known < #names and call('SADD', windows[n], window) == 1 then remove_expired(windows[n]) end
+    if known < #names and call('SADD', KEYS[windows_key(written[n])], window) == 1 then
+      begun[#begun + 1] = written[n]
+    end
   end
 end
 
@@ -397,7 +405,7 @@ end
 -- Only a user without permission for one of these commands makes this fail.
 local is_written, problem = pcall(write)
 if not is_written then
-  return { {}, {}, type(problem) == 'table' and problem.err or tostring(problem) }
+  return { {}, {}, {}, now, type(problem) == 'table' and problem.err or tostring(problem) }
 end
 
 -- 4. Reply.
@@ -420,4 +428,4 @@ for account in pairs(tainted) do
   if not fields.err then accounts[#accounts + 1] = { account, fields } end
 end
 
-return { exceptions, accounts, '' }
+return { exceptions, accounts, begun, now, '' }

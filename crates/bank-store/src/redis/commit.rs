@@ -13,7 +13,10 @@ type KeyNumber = u32;
 
 /// The arguments of one call of the script.
 pub(super) struct Call {
+    /// Without those of request records, which depend on when it is sent.
     pub(super) keys: Vec<Value>,
+    /// The partitions of the requests, in the order of the groups of the script.
+    pub(super) partitions: Vec<u32>,
     /// What the script calls `groups`, `requests`, `starts` and `words`.
     pub(super) payload: Value,
     /// When the first of the proposals was decided.
@@ -21,19 +24,30 @@ pub(super) struct Call {
     account_ids: HashMap<KeyNumber, AccountId>,
 }
 
+/// What the script has done.
+pub(super) struct Reply {
+    pub(super) committed: Committed,
+    /// The partitions in which a window of records was begun, so that others may have expired.
+    pub(super) partitions_with_new_window: Vec<u32>,
+    /// The time of Redis then, in seconds; it agreed with that of this server.
+    pub(super) time_seconds: u64,
+}
+
 impl Call {
-    pub(super) fn new(names: &Keys, proposals: &[Proposal]) -> Result<Self, StoreError> {
+    /// For a script that compares the identity of the bank in this partition.
+    pub(super) fn new(names: &Keys, identity: u32, proposals: &[Proposal]) -> Result<Self, StoreError> {
         let mut builder = CallBuilder {
             names,
             // The script expects these two first.
-            keys: vec![names.meta().into(), names.barrier().into()],
+            keys: vec![names.meta(identity).into(), names.barrier(identity).into()],
             accounts: HashMap::new(),
             words: List::default(),
         };
         let requests = sorted_requests(names, proposals);
         let (mut groups, mut fields, mut starts) = (List::default(), List::default(), List::default());
+        let mut partitions = Vec::new();
         for group in requests.chunk_by(|one, other| one.0 == other.0) {
-            groups.push_number(builder.key(names.windows(group[0].0)));
+            partitions.push(group[0].0);
             groups.push_number(fields.length() + 1);
             for (_, request) in group {
                 fields.push_text(records::field(request).as_bytes());
@@ -53,12 +67,18 @@ impl Call {
         }
         let account_ids = builder.accounts.into_iter().map(|(id, number)| (number, id.clone())).collect();
         let decided_at = proposals.iter().map(|it| it.decided_at).min().unwrap_or(Timestamp::MIN);
-        Ok(Self { keys: builder.keys, payload: Value::Bytes(payload.into()), decided_at, account_ids })
+        Ok(Self {
+            keys: builder.keys,
+            partitions,
+            payload: Value::Bytes(payload.into()),
+            decided_at,
+            account_ids,
+        })
     }
 
     /// Reads the reply of the script to these proposals.
-    pub(super) fn committed(&self, proposals: &[Proposal], reply: Value) -> Result<Committed, StoreError> {
-        let [exceptions, accounts, problem] = reply::array(reply::list(reply)?)?;
+    pub(super) fn committed(&self, proposals: &[Proposal], reply: Value) -> Result<Reply, StoreError> {
+        let [exceptions, accounts, begun, time, problem] = reply::array(reply::list(reply)?)?;
         let problem = reply::text(problem)?;
         if !problem.is_empty() {
             return Err(StoreError::Corrupt(format!("the commit script stopped half way: {problem}")));
@@ -89,7 +109,16 @@ impl Call {
             let currency = current.get(id).and_then(Option::as_ref).map(|account| account.currency);
             outcomes[place] = outcome(id, currency, value)?;
         }
-        Ok(Committed { outcomes, current })
+        let mut partitions_with_new_window = Vec::new();
+        for number in reply::list(begun)? {
+            let place =
+                usize::try_from(reply::integer(&number)?).ok().and_then(|number| number.checked_sub(1));
+            let partition = place.and_then(|place| self.partitions.get(place));
+            partitions_with_new_window
+                .push(*partition.ok_or_else(|| reply::unexpected("a group of the commit"))?);
+        }
+        let time_seconds = time.as_u64().ok_or_else(|| reply::unexpected("the time"))?;
+        Ok(Reply { committed: Committed { outcomes, current }, partitions_with_new_window, time_seconds })
     }
 }
 

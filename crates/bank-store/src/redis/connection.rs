@@ -26,9 +26,13 @@ use super::{
     errors::{Meaning, brief, reply_code},
     lease::{Lease, Verdict},
     options::RedisOptions,
+    reply,
     target::Target,
 };
 use crate::StoreError;
+
+/// How many commands [`Connection::send_many`] sends in one round trip.
+const COMMANDS_PER_TRIP: usize = 1_000;
 
 /// A command with its arguments.
 pub(super) struct Command {
@@ -136,29 +140,48 @@ impl Connection {
         replies.into_iter().map(|reply| reply.map_err(|error| self.explain(&error))).collect()
     }
 
-    /// Sends a command that writes, and waits until as many replicas as `store.redis.replicas` says have it. Leaves the
-    /// meaning of an error reply to the caller.
+    /// Sends commands, in round trips that each stay within the timeout. The first error counts.
+    pub(super) async fn send_many(&self, mut commands: Vec<Command>) -> Result<Vec<Value>, StoreError> {
+        let mut replies = Vec::with_capacity(commands.len());
+        while !commands.is_empty() {
+            let rest = commands.split_off(commands.len().min(COMMANDS_PER_TRIP));
+            replies.extend(self.send_all(std::mem::replace(&mut commands, rest)).await?);
+        }
+        Ok(replies)
+    }
+
+    /// Sends a command that writes. See [`Connection::write_all`].
+    pub(super) async fn write(&self, write: Command) -> Result<Reply, StoreError> {
+        if self.target.options().replicas == 0 {
+            return self.try_send(write).await;
+        }
+        let [reply] = reply::array(self.write_all(vec![write]).await?)?;
+        Ok(reply)
+    }
+
+    /// Sends commands that write in one round trip, and waits until as many replicas as `store.redis.replicas` says have it
+    /// all. Leaves the meaning of error replies to the caller.
     ///
     /// # Errors
     /// [`StoreError::OutcomeUnknown`] if too few replicas have it in time.
-    pub(super) async fn write(&self, write: Command) -> Result<Reply, StoreError> {
+    pub(super) async fn write_all(&self, mut writes: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
         let RedisOptions { replicas, replicas_timeout, .. } = **self.target.options();
         if replicas == 0 {
-            return self.try_send(write).await;
+            return self.try_send_all(writes).await;
         }
         let timeout_ms = replicas_timeout.as_millis();
-        let wait = command("WAIT", [replicas.to_string(), timeout_ms.to_string()]);
-        let mut replies = self.try_send_all(vec![write, wait]).await?.into_iter();
-        // What the primary has and the replicas may not have is neither done nor undone.
-        let problem = match (replies.next(), replies.next()) {
-            (Some(Ok(reply)), Some(Ok(count))) => match count.as_u64().unwrap_or_default() {
-                count if count >= u64::from(replicas) => return Ok(Ok(reply)),
+        writes.push(command("WAIT", [replicas.to_string(), timeout_ms.to_string()]));
+        let mut replies = self.try_send_all(writes).await?;
+        let waited = replies.pop();
+        // What only the primary has may survive a failover or not: the outcome is unknown.
+        let problem = match waited {
+            _ if !replies.is_empty() && replies.iter().all(Result::is_err) => return Ok(replies),
+            Some(Ok(count)) => match count.as_u64().unwrap_or_default() {
+                count if count >= u64::from(replicas) => return Ok(replies),
                 count => format!("{count} of {replicas} replicas had it within {timeout_ms} ms"),
             },
-            (Some(Ok(_)), Some(Err(error))) => format!("the wait for replicas failed: {}", error.details()),
-            (Some(Ok(_)), None) => "the wait for replicas has no reply".to_owned(),
-            (Some(error), _) => return Ok(error),
-            (None, _) => return Err(StoreError::OutcomeUnknown("Redis did not reply".to_owned())),
+            Some(Err(error)) => format!("the wait for replicas failed: {}", error.details()),
+            None => "the wait for replicas has no reply".to_owned(),
         };
         Err(StoreError::OutcomeUnknown(format!("{problem}; the primary has it")))
     }
@@ -188,10 +211,7 @@ impl Connection {
     fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         self.permits.try_acquire().map_err(|_| {
             let max = self.target.options().command_buffer_max;
-            StoreError::Unavailable(format!(
-                "too many commands wait for Redis at {}; store.redis.command_buffer_max = {max}",
-                self.address()
-            ))
+            StoreError::Unavailable(format!("{max} commands wait for Redis at {} already", self.address()))
         })
     }
 

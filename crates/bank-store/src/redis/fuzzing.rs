@@ -9,10 +9,10 @@ use super::{
     codec::{self, EntryText},
     commit::Call,
     inspection::Info,
-    keys::Keys,
+    keys::{HOME, Keys},
     records, reply,
 };
-use crate::{Committed, Proposal, RequestKey, RequestRecord, StoreError, partition::Partitions};
+use crate::{Committed, Proposal, RequestKey, RequestRecord, StoreError, placement::Placement};
 
 /// The reply to a read of an account.
 pub fn account(id: &AccountId, reply: Value) -> Result<Option<Account>, StoreError> {
@@ -54,7 +54,8 @@ pub fn request_text(key: &RequestKey, record: &RequestRecord) -> Result<(String,
 
 /// The reply of the commit script to these proposals.
 pub fn committed(proposals: &[Proposal], reply: Value) -> Result<Committed, StoreError> {
-    Call::new(&Keys::new("bank", Partitions::try_new(256)?), proposals)?.committed(proposals, reply)
+    let keys = Keys::new("bank", Placement::try_new(256)?);
+    Call::new(&keys, HOME, proposals)?.committed(proposals, reply).map(|done| done.committed)
 }
 
 /// The reply to `TIME`.

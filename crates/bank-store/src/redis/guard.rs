@@ -17,7 +17,7 @@ use super::{
     errors::reply_code,
     fitness::{self, Shortfall, shortfall},
     inspection::{Inspection, inspect, ping},
-    keys::Keys,
+    keys::{HOME, Keys},
     locator::Locator,
     reply,
 };
@@ -149,7 +149,7 @@ impl Guard {
         self.judge(&inspection);
         if self.state().refusal.is_some() {
             // A write that changes nothing shows whether there is still a reason.
-            let write = command("SET", [self.keys.barrier(), "probe".to_owned()]);
+            let write = command("SET", [self.keys.barrier(HOME), "probe".to_owned()]);
             let [answer] = reply::array(connection.probe(vec![write]).await?)?;
             match answer {
                 Ok(_) => self.accepted(),

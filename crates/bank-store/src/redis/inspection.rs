@@ -11,7 +11,7 @@ use fred::{
 use super::{
     connection::{Command, Connection, command},
     errors::reply_code,
-    keys::Keys,
+    keys::{HOME, Keys},
     options::RedisOptions,
     reply,
 };
@@ -56,7 +56,7 @@ pub(super) async fn inspect(
     let mut commands = vec![
         command("INFO", ["server", "replication", "persistence"]),
         command("TIME", [(); 0]),
-        command("HMGET", [keys.meta().as_str(), "bank_id", "committed_at"]),
+        command("HMGET", [keys.meta(HOME).as_str(), "bank_id", "committed_at"]),
     ];
     if options.check_config {
         commands.push(command("CONFIG", [&["GET"], SETTINGS.as_slice()].concat()));
@@ -112,7 +112,8 @@ pub(super) async fn require_supported(connection: &Connection) -> Result<(), Sto
     Info(reply::text(info)?).require_supported(connection.address())
 }
 
-/// The command by which a connection shows that Redis responds, and could write.
+/// The command by which a connection shows that Redis responds, and could write: a Redis that refuses writes answers it with
+/// `MISCONF`.
 pub(super) fn ping() -> Command {
     command("PING", [(); 0])
 }

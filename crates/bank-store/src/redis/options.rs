@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bank_domain::redacted;
 use serde::Deserialize;
 
-use crate::{DurabilityLevel, StoreError, clock::Timekeeper, partition::PARTITIONS_DEFAULT};
+use crate::{DurabilityLevel, StoreError, clock::Timekeeper, placement::PARTITIONS_DEFAULT};
 
 /// Options of a [`RedisStore`](super::RedisStore).
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl RedisOptions {
             "ledger.request_retention_seconds must be at least 1"
         } else if self.replicas > 0 && self.replicas_timeout >= self.command_timeout {
             // Otherwise a commit that waits for replicas looks like a Redis that does not respond.
-            "store.redis.replicas_timeout_ms must be less than store.redis.command_timeout_ms"
+            "replicas_timeout must be less than command_timeout"
         } else {
             return Ok(());
         };

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     connection::{Command, Connection, command},
     guard::{Guard, Role},
-    keys::Keys,
+    keys::{HOME, Keys},
     reply,
 };
 use crate::StoreError;
@@ -39,7 +39,7 @@ impl Primary {
             commits: Link::start(Role::Commits, &guard, commits),
             reads: Link::start(Role::Reads, &guard, reads),
             guard,
-            meta_key: keys.meta(),
+            meta_key: keys.meta(HOME),
         })
     }
 

@@ -1,13 +1,34 @@
 //! Request records: the outcome of each request, by which it is recognised when it is sent again.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, time::Duration};
 
-use bank_domain::Fingerprint;
+use bank_domain::{Fingerprint, Timestamp};
 
 use crate::{Attempt, Caller, RecordedOutcome, RequestKey, RequestRecord, StoreError, identity::Retention};
 
 /// How far the clock of Redis may step back in a failover; `commit.lua` has it too.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
+
+/// The oldest window that is kept at a time: the clock of Redis may step back in a failover.
+pub(super) fn oldest_kept(retention: Retention, now_seconds: u64) -> u64 {
+    let Retention { seconds, window_seconds } = retention;
+    let skew = CLOCK_SKEW_SECONDS_MAX.min(window_seconds);
+    now_seconds.saturating_sub(seconds + skew) / window_seconds
+}
+
+/// All windows that the script may look at, for a commit that is sent now: this clock may be off by `offset_max`, and the
+/// script may run up to `timeout` later.
+pub(super) fn possible_windows(
+    retention: Retention,
+    sent_at: Timestamp,
+    offset_max: Duration,
+    timeout: Duration,
+) -> RangeInclusive<u64> {
+    let sent_at = u64::try_from(sent_at.unix_ms() / 1_000).unwrap_or_default();
+    let (offset, timeout) = (offset_max.as_secs() + 1, timeout.as_secs() + 1);
+    let oldest = *windows(retention, sent_at.saturating_sub(offset)).start();
+    oldest..=*windows(retention, sent_at + offset + timeout).end()
+}
 
 /// The windows that can hold a record that has not expired. Those of a window are removed together.
 pub(super) fn windows(retention: Retention, now_seconds: u64) -> RangeInclusive<u64> {

@@ -7,13 +7,17 @@ use super::{
     connection::{Connection, Reply, command},
     errors::reply_code,
     guard::Guard,
+    keys::Keys,
     options::RedisOptions,
-    reply,
+    records, reply,
 };
 use crate::{StoreError, identity::Retention};
 
 /// Redis runs it by the digest of this text, so servers of two versions run their own.
 const SOURCE: &str = include_str!("commit.lua");
+
+/// Removes request records that have expired.
+const EXPIRE: &str = include_str!("expire.lua");
 
 /// The script as Redis knows it.
 pub(super) struct Script {
@@ -33,15 +37,16 @@ impl Script {
         &self,
         connection: &Connection,
         guard: &Guard,
+        keys: &Keys,
         call: &Call,
     ) -> Result<Value, StoreError> {
         let clock = &guard.locator().options().clock;
         let asked_at = clock.steady();
-        let mut reply = self.evaluate(connection, guard, call).await?;
+        let mut reply = self.evaluate(connection, guard, keys, call).await?;
         // A Redis that was restarted, or is a new primary, does not know the script.
         if reply.as_ref().is_err_and(|error| reply_code(error) == Some("NOSCRIPT")) {
             Self::load(connection).await?;
-            reply = self.evaluate(connection, guard, call).await?;
+            reply = self.evaluate(connection, guard, keys, call).await?;
         }
         let error = match reply {
             Ok(reply) => {
@@ -73,13 +78,22 @@ impl Script {
         &self,
         connection: &Connection,
         guard: &Guard,
+        keys: &Keys,
         call: &Call,
     ) -> Result<Reply, StoreError> {
         let RedisOptions { clock, replicas, command_timeout, .. } = &**guard.locator().options();
         let sent_at = clock.now().map_err(|_| clocks_apart())?;
-        let mut arguments = Vec::with_capacity(call.keys.len() + 11);
-        arguments.extend([Value::from(self.digest.as_str()), Value::from(call.keys.len().to_string())]);
+        let windows =
+            records::possible_windows(self.retention, sent_at, clock.offset_max(), *command_timeout);
+        let windows_count = windows.clone().count();
+        let keys_count = call.keys.len() + call.partitions.len() * (1 + windows_count);
+        let mut arguments = Vec::with_capacity(keys_count + 13);
+        arguments.extend([Value::from(self.digest.as_str()), Value::from(keys_count.to_string())]);
         arguments.extend(call.keys.iter().cloned());
+        for partition in &call.partitions {
+            arguments.push(keys.windows(*partition).into());
+            arguments.extend(windows.clone().map(|window| keys.requests(*partition, window).into()));
+        }
         arguments.extend([
             Value::from(self.retention.seconds.to_string()),
             Value::from(self.retention.window_seconds.to_string()),
@@ -89,10 +103,36 @@ impl Script {
             Value::from(call.decided_at.unix_ms().to_string()),
             Value::from(clock.offset_max().as_millis().to_string()),
             Value::from(command_timeout.as_millis().to_string()),
+            Value::from(windows.start().to_string()),
+            Value::from(windows_count.to_string()),
             call.payload.clone(),
         ]);
         connection.write(command("EVALSHA", arguments)).await
     }
+}
+
+/// Removes the request records of a partition from before a window.
+pub(super) async fn expire(
+    connection: &Connection,
+    keys: &Keys,
+    bank_id: &str,
+    partition: u32,
+    oldest_kept: u64,
+) -> Result<(), StoreError> {
+    let set = keys.windows(partition);
+    let windows = reply::list(connection.send(command("SMEMBERS", [set.as_str()])).await?)?;
+    let windows = windows.into_iter().filter_map(|window| window.as_u64());
+    let expired: Vec<_> = windows.filter(|window| *window < oldest_kept).collect();
+    if expired.is_empty() {
+        return Ok(());
+    }
+    let mut names = vec![keys.meta(partition), set];
+    names.extend(expired.iter().map(|window| keys.requests(partition, window)));
+    let mut words = vec![EXPIRE.to_owned(), names.len().to_string()];
+    words.extend(names);
+    words.push(bank_id.to_owned());
+    words.extend(expired.iter().map(u64::to_string));
+    connection.send(command("EVAL", words)).await.map(drop)
 }
 
 pub(super) fn clocks_apart() -> StoreError {

@@ -23,7 +23,7 @@ fn by(clock: &Arc<SimulatedClock>, server: &Server) -> RedisOptions {
 }
 
 fn meta(options: &RedisOptions) -> String {
-    format!("{}:meta", options.key_prefix)
+    format!("{}:{{0}}:meta", options.key_prefix)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -198,7 +198,7 @@ async fn a_missing_account_is_not_opened_over_its_history() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_key_of_another_type_is_reported() {
     let scene = scene().await;
-    let owner_key = format!("{}:{{231}}:owner:alice", scene.options.key_prefix);
+    let owner_key = format!("{}:{{39}}:owner:alice", scene.options.key_prefix);
     scene.server.run(&["SET", &owner_key, "what is this"]);
     let before = scene.everything();
     let mut view = scene.bank.view(&["good"]).await;

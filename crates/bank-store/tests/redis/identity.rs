@@ -132,7 +132,7 @@ async fn only_the_configured_bank_is_used() {
     let error = connect_error(&named("b")).await;
     assert!(matches!(&error, StoreError::Misconfigured(message)
         if message.contains("no bank") && message.contains("store.redis.bank_id = \"b\"")));
-    let meta = format!("{}:meta", options.key_prefix);
+    let meta = format!("{}:{{0}}:meta", options.key_prefix);
     assert_eq!(server.run(&["EXISTS", &meta]), "0", "none is initialized");
 
     let bank_id = connect(&options).await.bank_id().to_owned();
@@ -146,16 +146,31 @@ async fn no_bank_is_initialized_over_the_accounts_of_another() {
     let server = server::shared().await;
     let options = server.options();
     let bank = bank_with(&options).await;
-    let meta = format!("{}:meta", options.key_prefix);
+    let meta = format!("{}:{{0}}:meta", options.key_prefix);
     server.run(&["RENAME", &meta, "away"]);
     let error = connect_error(&options).await;
     assert!(
         matches!(&error, StoreError::Misconfigured(message)
-        if message.contains(&meta) && message.contains("holds accounts")),
+        if message.contains(&meta) && message.contains("holds data of a bank")),
         "{error:?}"
     );
     assert_eq!(server.run(&["EXISTS", &meta]), "0");
+    // Whatever number of partitions a new one would have.
+    let error = connect_error(&RedisOptions { partitions: 1, ..options.clone() }).await;
+    assert!(matches!(&error, StoreError::Misconfigured(message) if message.contains(&meta)), "{error:?}");
     server.run(&["RENAME", "away", &meta]);
+
+    // Nor is another partition's copy written again, which is gone with the data of the partition.
+    let copy = meta.replace("{0}", "{5}");
+    server.run(&["RENAME", &copy, "away"]);
+    let error = connect_error(&options).await;
+    assert!(
+        matches!(&error, StoreError::Misconfigured(message)
+        if message.contains(&format!("{copy} names no bank"))),
+        "{error:?}"
+    );
+    server.run(&["RENAME", "away", &copy]);
+    connect(&options).await;
     assert_eq!(bank.commit_one(&bank.propose(deposit("1", 1)).await).await, Outcome::Applied);
 }
 
@@ -163,7 +178,7 @@ async fn no_bank_is_initialized_over_the_accounts_of_another() {
 async fn all_servers_of_a_bank_share_one_secret_even_if_an_earlier_version_initialized_it() {
     let server = server::shared().await;
     let options = server.options();
-    let meta = format!("{}:meta", options.key_prefix);
+    let meta = format!("{}:{{0}}:meta", options.key_prefix);
     let first = connect(&options).await;
     assert!(connect(&options).await.secret() == first.secret());
     assert!(connect(&server.options()).await.secret() != first.secret(), "another bank has another");

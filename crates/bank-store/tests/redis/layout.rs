@@ -15,6 +15,7 @@ async fn bank_in(server: &Server, database: &str) -> Bank {
     let options = RedisOptions {
         url: RedisUrl::new(format!("{}/{database}", server.url())),
         key_prefix: "bank".to_owned(),
+        partitions: 1_024,
         ..server.options()
     };
     Bank::new(Arc::new(connect(&options).await))
@@ -72,7 +73,7 @@ async fn accounts_and_entries_are_legible() {
     let hash = |place: usize| ["hash".to_owned(), history[place].hash.to_string()];
 
     assert_eq!(
-        fields(&server, "1", "bank:{27}:account:123"),
+        fields(&server, "1", "bank:{795}:account:123"),
         pairs(&[
             ("balance", "98209"),
             ("currency", "USD"),
@@ -103,26 +104,26 @@ async fn accounts_and_entries_are_legible() {
         .zip(expected)
         .flat_map(|(place, words)| words.map(str::to_owned).into_iter().chain(hash(place)))
         .collect();
-    assert_eq!(entries(&server, "1", "bank:{27}:entries:123"), expected);
+    assert_eq!(entries(&server, "1", "bank:{795}:entries:123"), expected);
     // The other side names its source and its transaction.
     let other_side = bank.newest("456").await;
     assert_eq!(
-        entries(&server, "1", "bank:{60}:entries:456")[5..],
+        entries(&server, "1", "bank:{828}:entries:456")[5..],
         [
             ["1767225600002-2", "entry", "transfer_in 500 500 123 123/1767225600002-4 #r3"].as_slice(),
             &["hash", &other_side.hash.to_string()],
         ]
         .concat()
     );
-    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{27}:accounts", "0", "-1"]), "123");
-    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{231}:owner:alice", "0", "-1"]), "123");
-    let meta = fields(&server, "1", "bank:meta");
+    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{795}:accounts", "0", "-1"]), "123");
+    assert_eq!(server.run_in("1", &["ZRANGE", "bank:{999}:owner:alice", "0", "-1"]), "123");
+    let meta = fields(&server, "1", "bank:{0}:meta");
     assert_eq!(
         meta.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        ["bank_id", "committed_at", "layout", "partitions", "request_window_seconds", "secret"]
+        ["bank_id", "committed_at", "copies", "layout", "partitions", "request_window_seconds", "secret"]
     );
-    let values: Vec<_> = meta[2..5].iter().map(|(_, value)| value.as_str()).collect();
-    assert_eq!(values, ["3", "256", "86400"]);
+    let values: Vec<_> = meta[2..6].iter().map(|(_, value)| value.as_str()).collect();
+    assert_eq!(values, ["complete", "4", "1024", "86400"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +134,7 @@ async fn request_records_are_legible_and_in_windows() {
     let refused = bank.called_by("teller 7").propose(named("refused", withdraw("123", 5))).await;
     bank.commit_one(&refused).await;
 
-    let keys = server.run_in("2", &["KEYS", "bank:{27}:requests:*"]);
+    let keys = server.run_in("2", &["KEYS", "bank:{795}:requests:*"]);
     let (_, window) = keys.rsplit_once(':').unwrap();
     let window: u64 = window.parse().unwrap();
     let now: u64 = server.run(&["TIME"]).lines().next().unwrap().parse().unwrap();
@@ -157,7 +158,7 @@ async fn request_records_are_legible_and_in_windows() {
     let day = 24 * 60 * 60;
     assert_eq!(window, now / day);
     assert_eq!(server.run_in("2", &["EXPIRETIME", &keys]), "-1");
-    assert_eq!(server.run_in("2", &["SMEMBERS", "bank:{27}:requests"]), window.to_string());
+    assert_eq!(server.run_in("2", &["SMEMBERS", "bank:{795}:requests"]), window.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,6 +181,6 @@ async fn a_bank_has_no_other_kinds_of_keys() {
         .collect();
     kinds.sort();
     let count = |kind: &str| kinds.iter().filter(|it| *it == kind).count();
-    assert_eq!((count("account"), count("entries"), count("meta"), count("owner")), (40, 40, 1, 1));
-    assert_eq!(kinds.len(), 82 + count("accounts") + count("requests"), "{kinds:?}");
+    assert_eq!((count("account"), count("entries"), count("meta"), count("owner")), (40, 40, 1_025, 1));
+    assert_eq!(kinds.len(), 1_106 + count("accounts") + count("requests"), "{kinds:?}");
 }

@@ -137,7 +137,7 @@ async fn killed_connections_recover_under_overload() {
         readers.spawn(async move {
             while !is_done.load(Ordering::Relaxed) {
                 match bank.store().load(&[id("1")]).await {
-                    Err(StoreError::Unavailable(message)) if message.contains("too many") => {
+                    Err(StoreError::Unavailable(message)) if message.contains("commands wait") => {
                         turned_away.fetch_add(1, Ordering::Relaxed);
                     }
                     _ => {}

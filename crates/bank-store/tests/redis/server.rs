@@ -244,6 +244,8 @@ pub(crate) fn options(url: impl Into<String>) -> RedisOptions {
     RedisOptions {
         url: RedisUrl::new(url),
         key_prefix: format!("bank-{}", BANKS.fetch_add(1, Ordering::Relaxed)),
+        // Fewer than usual: each test initializes a bank.
+        partitions: 64,
         connect_timeout: Duration::from_secs(5),
         command_timeout: Duration::from_secs(2),
         reconnect_delay_min: Duration::from_millis(10),

@@ -53,13 +53,14 @@ async fn hidden_settings_are_accepted_only_without_check_config() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bank_keeps_its_partitions() {
+async fn a_bank_keeps_its_partitions_whatever_the_setting_for_new_ones() {
     let server = server::shared().await;
     let options = RedisOptions { partitions: 16, ..server.options() };
-    connect(&options).await;
-    let error = connect_error(&RedisOptions { partitions: 256, ..options.clone() }).await;
-    assert_misconfigured(&error, &["16 partitions", "store.partitions = 256"]);
-    connect(&options).await;
+    let first = Bank::new(Arc::new(connect(&options).await));
+    first.open_with("1", 5).await;
+    let second = Bank::new(Arc::new(connect(&RedisOptions { partitions: 256, ..options }).await));
+    assert_eq!(second.store().placement().partitions(), 16);
+    assert_eq!(second.balance("1").await, 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,8 +68,18 @@ async fn a_bank_of_another_layout_is_refused() {
     let server = server::shared().await;
     let options = server.options();
     connect(&options).await;
-    server.run(&["HSET", &format!("{}:meta", options.key_prefix), "layout", "1"]);
-    assert_misconfigured(&connect_error(&options).await, &["layout \"1\"", "\"3\""]);
+    server.run(&["HSET", &format!("{}:{{0}}:meta", options.key_prefix), "layout", "1"]);
+    assert_misconfigured(&connect_error(&options).await, &["layout \"1\"", "\"4\""]);
+
+    // The former layout has the identity of the bank in another place, where its servers find this one.
+    let former = format!("{}:meta", options.key_prefix);
+    assert_eq!(server.run(&["HGET", &former, "layout"]), "4");
+    let options = server.options();
+    let former = format!("{}:meta", options.key_prefix);
+    server.run(&["HSET", &former, "layout", "3", "bank_id", "former"]);
+    let hints = ["layout \"3\"", "export it", "docs/upgrade.md"];
+    assert_misconfigured(&connect_error(&options).await, &hints);
+    assert_eq!(server.run(&["KEYS", &format!("{}:*", options.key_prefix)]), former, "nothing is written");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,7 +107,7 @@ async fn servers_that_start_together_initialize_one_bank() {
         starting.spawn(async move { connect(&options).await });
     }
     let stores = starting.join_all().await;
-    let bank_id = server.run(&["HGET", &format!("{}:meta", options.key_prefix), "bank_id"]);
+    let bank_id = server.run(&["HGET", &format!("{}:{{0}}:meta", options.key_prefix), "bank_id"]);
     assert_eq!(bank_id.len(), 36);
     let mut banks = stores.into_iter().map(|store| Bank::new(Arc::new(store)));
     banks.next().unwrap().open_with("1", 5).await;

@@ -98,6 +98,7 @@ impl Failure {
                 | Error::DeadlineExceeded { .. }
                 | Error::Internal { .. }
                 | Error::InvalidReply { .. }
+                // From the bank. Without a delay the bank was not reached, so nothing has begun.
                 | Error::Unavailable { retry_after: Some(_), .. }
         );
         let mut failure = Self::from(error);

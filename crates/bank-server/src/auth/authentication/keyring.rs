@@ -19,7 +19,7 @@ use super::{
 };
 use crate::files::Fingerprint;
 
-/// How much earlier than asked for a timer may fire.
+/// How much too early a timer may fire.
 const TIMER_TICK: Duration = Duration::from_millis(1);
 
 /// How keys are refreshed from their source.

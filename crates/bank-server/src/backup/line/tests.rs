@@ -48,7 +48,7 @@ fn lines_are_as_they_have_always_been() {
     let rejected = (key.clone(), RequestRecord { outcome, ..record.clone() });
     let request = (key, record);
     let lines = [
-        Line::Backup(Header { version: VERSION, partitions: 256 }),
+        Line::Backup(Header::of(Placement::default())),
         Line::Account(Box::new(Account::clone(&paid.account))),
         Line::Entry(Box::new(Entry::clone(&opened.entry))),
         Line::Entry(Box::new(Entry::clone(&paid.entry))),

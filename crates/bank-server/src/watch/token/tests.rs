@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use bank_store::{MemoryStore, Store as _};
 
+use super::InvalidToken::{Damaged, Malformed, OtherBank, Version};
 use super::*;
 
 fn secret() -> Secret {
@@ -60,7 +61,6 @@ fn garbage_and_damaged_tokens_are_refused() {
     // An altered version is unknown, and with an altered digest of the bank it is another bank.
     let is_expected = |result: &Result<Positions, InvalidToken>| {
         let Err(error) = result else { return false };
-        use InvalidToken::{Damaged, Malformed, OtherBank, Version};
         matches!(error, Malformed | Damaged | OtherBank | Version { .. })
     };
     for end in 0..text.len() {

@@ -11,7 +11,6 @@ use crate::{
         bank::{all_pages, is_unavailable},
         prelude::*,
     },
-    partition_of,
 };
 
 fn backup(bank: &Bank) -> &dyn Backup {
@@ -74,10 +73,10 @@ async fn assert_unfit<T, F: Future<Output = Result<T, StoreError>>>(call: impl F
     }
 }
 
-/// An empty bank in memory with as many partitions.
+/// An empty bank in memory with the same placement.
 fn memory_bank(like: &Bank) -> Bank {
     let memory = MemoryStore::new(Duration::from_hours(24));
-    Bank::new(Arc::new(memory.with_partitions(like.store().partitions()).unwrap()))
+    Bank::new(Arc::new(memory.with_placement(like.store().placement())))
 }
 
 /// A bank in memory with requests of two callers, some of them rejected.
@@ -130,8 +129,8 @@ pub async fn request_records_are_read_in_order_and_in_pages(bank: Bank) {
 
     let all = all_requests(&bank).await;
     assert_eq!(all.len(), 12 + 5 + 2);
-    let partitions = bank.store().partitions();
-    assert!(all.is_sorted_by_key(|it| (partition_of(&it.0.account_id, partitions), it.0.clone())));
+    let placement = bank.store().placement();
+    assert!(all.is_sorted_by_key(|it| (placement.of(&it.0.account_id), it.0.clone())));
     let of = |name: &str| all.iter().filter(|it| it.0.account_id == id(name)).collect::<Vec<_>>();
     let names: Vec<_> =
         of("account-7").iter().map(|it| (it.0.request_id.as_str(), it.0.caller.as_str())).collect();
@@ -150,7 +149,7 @@ pub async fn request_records_are_read_in_order_and_in_pages(bank: Bank) {
         assert_eq!(pages, if limit == 0 { vec![] } else { all.clone() }, "{limit}");
     }
 
-    let place = |id: &AccountId| (partition_of(id, partitions), id.clone());
+    let place = |id: &AccountId| (placement.of(id), id.clone());
     // A range of accounts, whether or not those at its ends have records.
     for (after, through) in [("account-7", "account-2"), ("account-2", "account-7"), ("ghost", "account-7")] {
         let (lowest, highest) = (place(&id(after)), place(&id(through)));

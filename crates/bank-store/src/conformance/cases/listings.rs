@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bank_domain::Account;
 
-use crate::{conformance::prelude::*, partition_of};
+use crate::conformance::prelude::*;
 
 fn ids(accounts: &[Account]) -> BTreeSet<&str> {
     let ids: BTreeSet<_> = accounts.iter().map(|account| account.id.as_str()).collect();
@@ -28,8 +28,8 @@ pub async fn accounts_are_listed_once_each(bank: Bank) {
 
     let whole = bank.all_accounts(None, 1_000).await;
     assert_eq!(ids(&whole), expected);
-    let partitions = bank.store().partitions();
-    assert!(whole.is_sorted_by_key(|account| (partition_of(&account.id, partitions), account.id.clone())));
+    let placement = bank.store().placement();
+    assert!(whole.is_sorted_by_key(|account| (placement.of(&account.id), account.id.clone())));
     for page_size in [1, 7, 60, 61] {
         // The order is the same at every page size.
         assert_eq!(bank.all_accounts(None, page_size).await, whole);

@@ -2,10 +2,10 @@ use super::*;
 
 #[test]
 fn names_match_the_documented_layout() {
-    let keys = Keys::new("bank", Partitions::default());
+    let keys = Keys::new("bank", Placement::try_new(256).unwrap());
     let id: AccountId = "123".parse().unwrap();
-    assert_eq!(keys.meta(), "bank:meta");
-    assert_eq!(keys.barrier(), "bank:barrier");
+    assert_eq!(keys.meta(27), "bank:{27}:meta");
+    assert_eq!(keys.barrier(27), "bank:{27}:barrier");
     assert_eq!(keys.account(&id), "bank:{27}:account:123");
     assert_eq!(keys.entries(&id), "bank:{27}:entries:123");
     assert_eq!(keys.windows(27), "bank:{27}:requests");
