@@ -22,9 +22,9 @@ bank_store::conformance_tests!(on_redis);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_gives_the_same_answers_as_the_memory_store() {
     let server = server::shared().await;
-    let memory = Arc::new(MemoryStore::new(Duration::from_hours(24)));
     let redis = Arc::new(server.store().await);
-    differential::trial(memory, redis, seed_from_environment(), DIFFERENTIAL_COMMITS).await;
+    let memory = MemoryStore::new(Duration::from_hours(24)).with_placement(redis.placement());
+    differential::trial(Arc::new(memory), redis, seed_from_environment(), DIFFERENTIAL_COMMITS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
