@@ -33,6 +33,7 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// An empty bank, which keeps request records for at least the given time.
     pub fn new(request_retention: Duration) -> Self {
+        let clock = Timekeeper::default();
         let properties = StoreProperties {
             name: "memory".to_owned(),
             durability: Durability {
@@ -40,12 +41,12 @@ impl MemoryStore {
                 replicas: 0,
                 description: "none: everything is lost when this process ends".to_owned(),
             },
-            clock: Timekeeper::default(),
+            clock: clock.clone(),
             bank_id: Uuid::new_v4().to_string(),
             secret: Secret::draw(),
             placement: Placement::default(),
         };
-        Self { properties, request_retention, state: Mutex::default() }.with_clock(Timekeeper::default())
+        Self { properties, request_retention, state: Mutex::default() }.with_clock(clock)
     }
 
     /// Sets the clock of an empty bank.

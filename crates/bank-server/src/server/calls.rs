@@ -112,10 +112,14 @@ impl OneConnection {
     }
 
     /// Admits a request by its headers: with a permit, if it is not to the bank, which has limits of its own.
-    fn admit(&self, request: &Request<Body>) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+    fn admit(
+        &self,
+        request: &Request<Body>,
+        is_for_the_bank: bool,
+    ) -> Result<Option<OwnedSemaphorePermit>, Failure> {
         let services = &self.services;
         edge::check(request, services.options.header_bytes_max).map_err(Failure::NotAccepted)?;
-        if is_for_the_bank(request) {
+        if is_for_the_bank {
             return Ok(None);
         }
         let check = is_health_check(request).then(|| Arc::clone(&self.checks).try_acquire_owned().ok());
@@ -134,8 +138,9 @@ impl hyper::service::Service<Request<Incoming>> for OneConnection {
         let services = Arc::clone(&self.services);
         let mut request = request.map(|message| Body::new(services.unread.message(message)));
         request.extensions_mut().insert(self.peer);
-        let mut counted = is_for_the_bank(&request).then(|| services.count(request.uri().path()));
-        let admitted = self.admit(&request);
+        let is_for_the_bank = is_for_the_bank(&request);
+        let mut counted = is_for_the_bank.then(|| services.count(request.uri().path()));
+        let admitted = self.admit(&request, is_for_the_bank);
         Box::pin(async move {
             let mut answer = match admitted {
                 Ok(stream) => services.answer(request, stream, &call).await,

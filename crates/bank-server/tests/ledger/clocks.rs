@@ -4,14 +4,10 @@
 
 use std::{fs, path::Path, process::Command as Shell, sync::Arc, time::Duration};
 
-use bank_domain::{
-    Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Labels, OpenAccount,
-    Owner, Rejection, RequestId, Timestamp, Transfer,
-};
+use bank_domain::{Account, AccountId, Command, Rejection, Timestamp};
 use bank_server::{
     audit::{self, Problem},
-    auth::{Access, Identity, Method},
-    ledger::{Error, Executed, Ledger, LedgerOptions, Operation},
+    ledger::{Error, Executed, Ledger, LedgerOptions},
     metrics::Metrics,
 };
 use bank_store::{
@@ -19,13 +15,16 @@ use bank_store::{
     clock::{SimulatedClock, Timekeeper},
     embedded::EmbeddedOptions,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 use tonic::Code;
 
-use crate::support::{
-    Bank, Files, Process, Redis, admin,
-    api::{balance as balance_of, connect, deposit as deposit_of, failed, savings},
-    health::{ServingStatus, becomes},
+use crate::{
+    commands::{deadline, deposit, open, request, transfer},
+    support::{
+        Bank, Files, Process, Redis, admin,
+        api::{balance as balance_of, connect, deposit as deposit_of, failed, savings},
+        health::{ServingStatus, becomes},
+    },
 };
 
 const OFFSET_MAX: Duration = Duration::from_millis(1_500);
@@ -59,34 +58,6 @@ fn start(store: Arc<dyn Store>) -> Ledger {
 
 fn id(text: &str) -> AccountId {
     text.parse().unwrap()
-}
-
-fn open(account_id: &str) -> Command {
-    let (owner, labels) = (Owner::default(), Labels::default());
-    let open = OpenAccount::try_new(id(account_id), AccountType::Savings, Currency::USD, owner, labels, None);
-    Command::OpenAccount(open.unwrap())
-}
-
-fn deposit(account_id: &str, minor_units: i64) -> Command {
-    let amount = Amount::try_new(None, minor_units).unwrap();
-    Command::Deposit(Deposit { account_id: id(account_id), amount, description: Description::default() })
-}
-
-fn transfer(from: &str, to: &str, minor_units: i64) -> Command {
-    let amount = Amount::try_new(None, minor_units).unwrap();
-    Command::Transfer(Transfer::try_new(id(from), id(to), amount, Description::default()).unwrap())
-}
-
-fn request(command: Command, request_id: &str) -> Operation {
-    Operation {
-        access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
-        command,
-        request_id: request_id.parse::<RequestId>().ok(),
-    }
-}
-
-fn deadline() -> Instant {
-    Instant::now() + Duration::from_mins(1)
 }
 
 async fn execute(ledger: &Ledger, command: Command, request_id: &str) -> Result<Executed, Error> {

@@ -13,12 +13,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bank_domain::{
-    Account, AccountId, AccountType, Amount, Command, Currency, Deposit, Description, Entry, Labels,
-    OpenAccount, Owner, Rejection, RequestId, Transfer, Withdraw,
-};
+use bank_domain::{Account, AccountId, Entry, Rejection};
 use bank_server::{
-    auth::{Access, Identity, Method},
     ledger::{Error, Executed, Ledger, LedgerOptions, Operation},
     metrics::Metrics,
 };
@@ -31,6 +27,8 @@ use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
+
+use crate::commands::{deadline, deposit, open, request, transfer, withdraw};
 
 /// How long anything may take. Only a broken ledger needs that long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,47 +139,6 @@ fn options() -> LedgerOptions {
         outcome_timeout: Duration::from_mins(1),
         resend_pause: Duration::from_millis(1),
     }
-}
-
-fn request(command: Command, request_id: &str) -> Operation {
-    Operation {
-        access: Access::grant(Identity::operator(), Method::Deposit).unwrap(),
-        command,
-        request_id: request_id.parse::<RequestId>().ok(),
-    }
-}
-
-fn deadline() -> Instant {
-    Instant::now() + Duration::from_mins(1)
-}
-
-fn open(account_id: &str) -> Command {
-    let account_id = account_id.parse().unwrap();
-    let (owner, labels) = (Owner::default(), Labels::default());
-    let open = OpenAccount::try_new(account_id, AccountType::Savings, Currency::USD, owner, labels, None);
-    Command::OpenAccount(open.unwrap())
-}
-
-fn deposit(account_id: &str, minor_units: i64) -> Command {
-    Command::Deposit(Deposit {
-        account_id: account_id.parse().unwrap(),
-        amount: Amount::try_new(None, minor_units).unwrap(),
-        description: Description::default(),
-    })
-}
-
-fn withdraw(account_id: &str, minor_units: i64) -> Command {
-    Command::Withdraw(Withdraw {
-        account_id: account_id.parse().unwrap(),
-        amount: Amount::try_new(None, minor_units).unwrap(),
-        description: Description::default(),
-    })
-}
-
-fn transfer(source: &str, destination: &str, minor_units: i64) -> Command {
-    let amount = Amount::try_new(None, minor_units).unwrap();
-    let [source, destination] = [source, destination].map(|id| id.parse().unwrap());
-    Command::Transfer(Transfer::try_new(source, destination, amount, Description::default()).unwrap())
 }
 
 fn start(stage: &Arc<Stage>, options: &LedgerOptions) -> Ledger {

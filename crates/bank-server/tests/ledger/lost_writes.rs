@@ -10,13 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bank_domain::{
-    Account, AccountId, AccountType, Amount, ChangeState, Command, Currency, Deposit, Description, Entry,
-    Labels, OpenAccount, Owner,
-};
+use bank_domain::{Account, AccountId, ChangeState, Command, Description, Entry};
 use bank_server::{
-    auth::{Access, Identity, Method},
-    ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites, Operation},
+    ledger::{Error, Executed, Ledger, LedgerOptions, LostWrites},
     metrics::Metrics,
 };
 use bank_store::{
@@ -26,6 +22,8 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
+
+use crate::commands::{self, deadline, request};
 
 /// A store in memory that can lose its last commits, and report a reconnect.
 struct Rewindable {
@@ -150,26 +148,16 @@ fn start_with(store: &Arc<Rewindable>, batch_commands_max: usize) -> Ledger {
 }
 
 async fn execute(ledger: &Ledger, command: Command) -> Result<Executed, Error> {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    let access = Access::grant(Identity::operator(), Method::Deposit).unwrap();
-    ledger.execute(Operation { access, command, request_id: None }, deadline, true).await
+    ledger.execute(request(command, ""), deadline(), true).await
 }
 
 async fn open(ledger: &Ledger, account_id: &str) {
-    let account_id = account_id.parse().unwrap();
-    let (owner, labels) = (Owner::default(), Labels::default());
-    let open = OpenAccount::try_new(account_id, AccountType::Savings, Currency::USD, owner, labels, None);
-    execute(ledger, Command::OpenAccount(open.unwrap())).await.unwrap();
+    execute(ledger, commands::open(account_id)).await.unwrap();
 }
 
 /// Pays money in, and returns the version that the account has then.
 async fn deposit(ledger: &Ledger, account_id: &str, minor_units: i64) -> u64 {
-    let command = Command::Deposit(Deposit {
-        account_id: account_id.parse().unwrap(),
-        amount: Amount::try_new(None, minor_units).unwrap(),
-        description: Description::default(),
-    });
-    execute(ledger, command).await.unwrap().entry.sequence
+    execute(ledger, commands::deposit(account_id, minor_units)).await.unwrap().entry.sequence
 }
 
 fn lost(ledger: &Ledger) -> (u64, u64) {

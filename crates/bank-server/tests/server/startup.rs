@@ -11,8 +11,8 @@ use std::{
 use bank_proto::v1;
 use futures::stream;
 use http::uri::PathAndQuery;
-use tokio::net::TcpSocket;
-use tonic::{Code, Request, transport::Endpoint};
+use tokio::{net::TcpSocket, task::JoinHandle};
+use tonic::{Code, Request, Response, Status, transport::Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 use tonic_reflection::pb::{
@@ -210,18 +210,27 @@ async fn shutdown_does_not_wait_for_idle_connections_and_streams() {
     }
 }
 
-#[tokio::test]
-async fn shutdown_finishes_calls_in_flight_and_accepts_no_more() {
-    let redis = Redis::start().await;
-    let bank = Bank::on_redis_with(&redis, &["--set", "store.redis.command_timeout_ms=10000"]).await;
+/// A bank that stops while a deposit waits for a frozen Redis.
+async fn stopping_bank(
+    redis: &Redis,
+    flags: &[&str],
+) -> (Bank, JoinHandle<Result<Response<v1::DepositResponse>, Status>>) {
+    let bank = Bank::on_redis_with(redis, flags).await;
     let mut client = connect(&bank.endpoint()).await;
     client.create_account(savings("a")).await.unwrap();
-
     redis.freeze();
     let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
     admin::taken(&bank, 2).await;
     bank.signal("TERM");
     bank.logged("stopping").await;
+    (bank, in_flight)
+}
+
+#[tokio::test]
+async fn shutdown_finishes_calls_in_flight_and_accepts_no_more() {
+    let redis = Redis::start().await;
+    let flags = ["--set", "store.redis.command_timeout_ms=10000"];
+    let (bank, in_flight) = stopping_bank(&redis, &flags).await;
     let late = async || Endpoint::from_shared(bank.endpoint()).unwrap().connect().await;
     while late().await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -258,15 +267,7 @@ async fn shutdown_is_bounded_by_the_grace_period_and_ends_at_a_second_signal() {
     ] {
         let redis = Redis::start().await;
         let flags = ["--set", "store.redis.command_timeout_ms=600000", "--set", grace];
-        let bank = Bank::on_redis_with(&redis, &flags).await;
-        let mut client = connect(&bank.endpoint()).await;
-        client.create_account(savings("a")).await.unwrap();
-        redis.freeze();
-        let in_flight = tokio::spawn(async move { client.deposit(deposit("a", 5)).await });
-        admin::taken(&bank, 2).await;
-
-        bank.signal("TERM");
-        bank.logged("stopping").await;
+        let (bank, in_flight) = stopping_bank(&redis, &flags).await;
         if second {
             bank.signal("TERM");
         }

@@ -11,7 +11,7 @@ use fred::types::Value;
 
 use super::{
     PARTITIONS_PER_READ, RedisStore, codec,
-    connection::{Connection, command},
+    connection::{Connection, command, trips},
     errors::reply_code,
     keys::{HOME, IMPORT_MARK},
     records, reply,
@@ -274,12 +274,11 @@ impl RedisStore {
         &self,
         connection: &Connection,
         script: &'static str,
-        mut calls: Vec<(Vec<String>, Vec<Value>)>,
+        calls: Vec<(Vec<String>, Vec<Value>)>,
     ) -> Result<Vec<Value>, StoreError> {
         let mut answers = Vec::with_capacity(calls.len());
-        while !calls.is_empty() {
-            let rest = calls.split_off(calls.len().min(CALLS_PER_TRIP));
-            let writes = std::mem::replace(&mut calls, rest).into_iter().map(|(keys, arguments)| {
+        for calls in trips(calls, CALLS_PER_TRIP) {
+            let writes = calls.into_iter().map(|(keys, arguments)| {
                 let script = [script.into(), Value::from(keys.len().to_string())];
                 command("EVAL", script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments))
             });

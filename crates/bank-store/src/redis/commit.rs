@@ -100,26 +100,24 @@ impl Call {
         let mut outcomes = vec![Outcome::Applied; proposals.len()];
         let mut exceptions = reply::list(exceptions)?.into_iter();
         while let (Some(number), Some(value)) = (exceptions.next(), exceptions.next()) {
-            let place =
-                usize::try_from(reply::integer(&number)?).ok().and_then(|number| number.checked_sub(1));
-            let place = place
-                .filter(|place| *place < proposals.len())
-                .ok_or_else(|| reply::unexpected("a proposal of the commit"))?;
+            let place = place(&number, proposals.len())?;
             let id = &proposals[place].key.account_id;
             let currency = current.get(id).and_then(Option::as_ref).map(|account| account.currency);
             outcomes[place] = outcome(id, currency, value)?;
         }
         let mut partitions_with_new_window = Vec::new();
         for number in reply::list(begun)? {
-            let place =
-                usize::try_from(reply::integer(&number)?).ok().and_then(|number| number.checked_sub(1));
-            let partition = place.and_then(|place| self.partitions.get(place));
-            partitions_with_new_window
-                .push(*partition.ok_or_else(|| reply::unexpected("a group of the commit"))?);
+            partitions_with_new_window.push(self.partitions[place(&number, self.partitions.len())?]);
         }
         let time_seconds = time.as_u64().ok_or_else(|| reply::unexpected("the time"))?;
         Ok(Reply { committed: Committed { outcomes, current }, partitions_with_new_window, time_seconds })
     }
+}
+
+/// The place, from 0, of what the script numbers from 1 to `count`.
+fn place(number: &Value, count: usize) -> Result<usize, StoreError> {
+    let place = usize::try_from(reply::integer(number)?).ok().and_then(|number| number.checked_sub(1));
+    place.filter(|place| *place < count).ok_or_else(|| reply::unexpected("a number of the commit"))
 }
 
 fn outcome(id: &AccountId, currency: Option<Currency>, value: Value) -> Result<Outcome, StoreError> {

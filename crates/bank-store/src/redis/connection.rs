@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    iter,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -42,6 +43,15 @@ pub(super) struct Command {
 
 pub(super) fn command<A: Into<Value>>(name: &'static str, arguments: impl IntoIterator<Item = A>) -> Command {
     Command { name: cmd!(name), arguments: arguments.into_iter().map(Into::into).collect() }
+}
+
+/// Divides what is sent into round trips of at most so many.
+pub(super) fn trips<T>(all: Vec<T>, size_max: usize) -> impl Iterator<Item = Vec<T>> {
+    let mut rest = all.into_iter();
+    iter::from_fn(move || {
+        let trip: Vec<_> = rest.by_ref().take(size_max).collect();
+        (!trip.is_empty()).then_some(trip)
+    })
 }
 
 /// The reply to one command, or the error that came instead: of Redis, or of the client.
@@ -141,11 +151,10 @@ impl Connection {
     }
 
     /// Sends commands, in round trips that each stay within the timeout. The first error counts.
-    pub(super) async fn send_many(&self, mut commands: Vec<Command>) -> Result<Vec<Value>, StoreError> {
+    pub(super) async fn send_many(&self, commands: Vec<Command>) -> Result<Vec<Value>, StoreError> {
         let mut replies = Vec::with_capacity(commands.len());
-        while !commands.is_empty() {
-            let rest = commands.split_off(commands.len().min(COMMANDS_PER_TRIP));
-            replies.extend(self.send_all(std::mem::replace(&mut commands, rest)).await?);
+        for commands in trips(commands, COMMANDS_PER_TRIP) {
+            replies.extend(self.send_all(commands).await?);
         }
         Ok(replies)
     }

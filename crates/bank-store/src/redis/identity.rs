@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use fred::types::Value;
+
 use super::{
     connection::{Connection, command},
     fitness::shortfall,
@@ -78,7 +80,7 @@ pub(super) async fn initialize_or_join(
     let found = fields(connection, &home).await?;
     let found_id = bank_id(&found);
     if let Some(wanted) = options.bank_id.as_deref().filter(|wanted| found_id != Some(wanted)) {
-        let found = found_id.map_or_else(|| "no bank".to_owned(), |found| format!("the bank {found}"));
+        let found = bank(found_id);
         return Err(StoreError::Misconfigured(format!(
             "Redis at {address} holds {found}, but store.redis.bank_id = \"{wanted}\"; restore the data of that bank, \
              or clear store.redis.bank_id to initialize or use another"
@@ -122,10 +124,20 @@ async fn fields(connection: &Connection, meta: &str) -> Result<HashMap<String, S
     fields.convert().map_err(|_| reply::unexpected("the fields of a hash"))
 }
 
+/// A bank in a message.
+fn bank(id: Option<&str>) -> String {
+    id.map_or_else(|| "no bank".to_owned(), |id| format!("the bank {id}"))
+}
+
 /// The id of the bank, also during an import.
 fn bank_id(meta: &HashMap<String, String>) -> Option<&str> {
-    let is_marked = meta.get("bank_id")?.starts_with(IMPORT_MARK);
-    meta.get(if is_marked { "import_into" } else { "bank_id" }).map(String::as_str)
+    let import_into = meta.get("import_into").map(String::as_str);
+    unmarked(meta.get("bank_id").map(String::as_str), import_into)
+}
+
+/// The id of the bank by the fields `bank_id` and `import_into`: an import puts its mark into the first.
+fn unmarked<'a>(bank_id: Option<&'a str>, import_into: Option<&'a str>) -> Option<&'a str> {
+    if bank_id?.starts_with(IMPORT_MARK) { import_into } else { bank_id }
 }
 
 /// Refuses a bank of which a partition has lost its data, or belongs to another bank.
@@ -134,10 +146,10 @@ async fn require_copies(connection: &Connection, keys: &Keys, bank_id: &str) -> 
         .all_partitions()
         .map(|partition| command("HMGET", [keys.meta(partition).as_str(), "bank_id", "import_into"]));
     for (partition, copy) in keys.all_partitions().zip(connection.send_many(reads.collect()).await?) {
-        let [id, import_into] = reply::pair(copy)?.map(|value| value.into_string().unwrap_or_default());
-        let found = if id.starts_with(IMPORT_MARK) { import_into } else { id };
-        if found != bank_id {
-            let found = if found.is_empty() { "no bank".to_owned() } else { format!("the bank {found}") };
+        let [id, import_into] = reply::pair(copy)?.map(Value::into_string);
+        let found = unmarked(id.as_deref(), import_into.as_deref());
+        if found != Some(bank_id) {
+            let found = bank(found);
             return Err(StoreError::Misconfigured(format!(
                 "Redis at {} holds the bank {bank_id}, but {} names {found}; restore the data of the bank",
                 connection.address(),

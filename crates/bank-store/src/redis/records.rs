@@ -12,8 +12,12 @@ const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
 /// The oldest window that is kept at a time: the clock of Redis may step back in a failover.
 pub(super) fn oldest_kept(retention: Retention, now_seconds: u64) -> u64 {
     let Retention { seconds, window_seconds } = retention;
-    let skew = CLOCK_SKEW_SECONDS_MAX.min(window_seconds);
-    now_seconds.saturating_sub(seconds + skew) / window_seconds
+    now_seconds.saturating_sub(seconds + skew_seconds(retention)) / window_seconds
+}
+
+/// How much the clock of Redis may step back.
+fn skew_seconds(retention: Retention) -> u64 {
+    CLOCK_SKEW_SECONDS_MAX.min(retention.window_seconds)
 }
 
 /// All windows that the script may look at, for a commit that is sent now: this clock may be off by `offset_max`, and the
@@ -33,8 +37,8 @@ pub(super) fn possible_windows(
 /// The windows that can hold a record that has not expired. Those of a window are removed together.
 pub(super) fn windows(retention: Retention, now_seconds: u64) -> RangeInclusive<u64> {
     let Retention { seconds, window_seconds } = retention;
-    let skew = CLOCK_SKEW_SECONDS_MAX.min(window_seconds);
-    now_seconds.saturating_sub(seconds) / window_seconds..=(now_seconds + skew) / window_seconds
+    let newest = (now_seconds + skew_seconds(retention)) / window_seconds;
+    now_seconds.saturating_sub(seconds) / window_seconds..=newest
 }
 
 /// The field of a request within its partition's records. Account and request ids contain no space; the name of
