@@ -15,7 +15,7 @@ use crate::{
     auth::{Authentication, Identity, Method},
     grpc::{BankApi, authenticate},
     network::Peer,
-    status::{Failure, Limit, LimitKind},
+    status::{Failure, Limit, LimitKind, error_response},
     telemetry::RateLimitedLog,
 };
 
@@ -50,7 +50,11 @@ impl Bank {
     }
 
     /// Answers a call. Nothing is read of one that exceeds a limit but its headers.
-    pub(super) async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        self.try_answer(request).await.unwrap_or_else(error_response)
+    }
+
+    async fn try_answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
         authenticate(&self.authentication, &mut request).await?;
         let kind = CallKind::of_path(request.uri().path());
         let (caller, permits) = self.admit(&request, kind)?;

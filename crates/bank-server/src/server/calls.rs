@@ -170,13 +170,17 @@ impl Services {
         call: &CallInFlight,
     ) -> Response<Body> {
         let message = self.bank.message_limit(request.uri().path());
-        let answer = async {
-            if stream.is_none() {
-                return self.bank.answer(request).await.unwrap_or_else(error_response);
-            }
-            let request = if is_health_check(&request) { read_health_check(request).await } else { request };
-            let Ok(answer) = self.others.clone().call(request).await;
-            answer
+        // Each in a box of its own: the future of a call to the bank is the larger one, and `timeout` moves what it gets.
+        let answer: BoxFuture<'_, Response<Body>> = if stream.is_none() {
+            Box::pin(self.bank.answer(request))
+        } else {
+            let mut others = self.others.clone();
+            Box::pin(async move {
+                let request =
+                    if is_health_check(&request) { read_health_check(request).await } else { request };
+                let Ok(answer) = others.call(request).await;
+                answer
+            })
         };
         let answer = timeout(self.options.answer_timeout(), answer).await;
         let mut answer = answer.unwrap_or_else(|_| error_response(Failure::DeadlineExceeded));

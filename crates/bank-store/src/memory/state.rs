@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, mem, ops::Bound, sync::Arc, time::Duration};
 
 use bank_domain::{Account, AccountId, Change, Entry, EntryHash, EntryId, Owner, Plan};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
+use indexmap::IndexMap;
 
 use crate::{
     ImportId, Proposal, RequestKey, RequestRecord, StoreError, backup::without_entry, placement::Placement,
@@ -120,11 +121,14 @@ impl Unsettled<'_> for State {
     }
 }
 
+/// It keeps the hash of each key, so it grows without reading the keys again.
+type RecordMap = IndexMap<RequestKey, RequestRecord, DefaultHashBuilder>;
+
 /// Request records, in two windows of time that are as long as the retention time.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    current: HashMap<RequestKey, RequestRecord>,
-    previous: HashMap<RequestKey, RequestRecord>,
+    current: RecordMap,
+    previous: RecordMap,
     /// When the current window began, by the steady clock.
     window_start: Duration,
 }
