@@ -5,7 +5,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 
 use crate::{
     Error,
-    client::BankClient,
+    client::{BankClient, Target},
     method::Stub,
     news::{self, news},
     wire::from_wire,
@@ -116,7 +116,7 @@ impl BankClient {
         let client = self.clone();
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.export_bank(request).await };
-            client.send(v1::ExportBankRequest {}, None, None, send).await
+            client.send(v1::ExportBankRequest {}, Target::default(), send).await
         };
         news::stream(call, self.timeout())
     }
@@ -136,7 +136,7 @@ impl BankClient {
         });
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.import_bank(request).await };
-            client.send_stream(messages, send).await
+            client.send_stream(messages, None, send).await
         };
         news::stream(call, self.timeout())
     }

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     Error,
-    client::{BankClient, large_replies},
+    client::{BankClient, Target, large_replies},
     error::Effect,
     method::Stub,
     operation::{self, Done, Operation},
@@ -121,8 +121,14 @@ impl Batch {
     async fn attempt(&self, progress: &Progress<'_>, left: Duration) -> Result<(), Error> {
         let (open, request) = progress.begin();
         let send = |stub: Stub, request| async move { large_replies(stub).execute_batch(request).await };
-        let reply = self.client.send(request, Some(left), None, send).await;
+        let target = Target { account_id: self.account(), timeout: Some(left), request_id: None };
+        let reply = self.client.send(request, target, send).await;
         progress.take(&open, reply)
+    }
+
+    /// The account that decides which server gets the batch.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.operations.first().map(Operation::account)
     }
 
     pub(crate) fn is_validate_only(&self) -> bool {

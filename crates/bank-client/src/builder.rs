@@ -3,15 +3,16 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use bank_domain::redacted;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use http::Uri;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 use crate::{
     Error,
     client::BankClient,
     error::causes,
     retry::RetryPolicy,
+    servers::{Server, Servers},
     token::{TokenError, TokenSource},
 };
 
@@ -44,7 +45,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 #[must_use = "a client is made by `connect` or `connect_lazy`"]
 pub struct Builder {
-    endpoint: String,
+    /// Of all servers of the bank, at least one.
+    endpoints: Vec<String>,
     timeout: Duration,
     retry: RetryPolicy,
     token: Option<Arc<dyn TokenSource>>,
@@ -65,7 +67,7 @@ impl BankClient {
         Self::builder(endpoint).connect().await
     }
 
-    /// The settings of a client for a server.
+    /// The settings of a client for a server, to which others of the same bank can be [added](Builder::endpoint).
     pub fn builder(endpoint: impl Into<String>) -> Builder {
         Builder::new(endpoint.into())
     }
@@ -74,7 +76,7 @@ impl BankClient {
 impl Builder {
     fn new(endpoint: String) -> Self {
         Self {
-            endpoint,
+            endpoints: vec![endpoint],
             timeout: Duration::from_secs(10),
             retry: RetryPolicy::default(),
             token: None,
@@ -84,6 +86,16 @@ impl Builder {
             token_without_tls: false,
             user_agent: None,
         }
+    }
+
+    /// Adds another server of the same bank.
+    ///
+    /// Servers that write to the same accounts compete for them. So the client sends all calls for an account to one
+    /// server, as long as that can be reached; otherwise to the next, with the same request id. All accounts with the same
+    /// id up to the first `:` share a server. Clients that are given the same URLs, in whatever order, choose alike.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoints.push(endpoint.into());
+        self
     }
 
     /// The timeout of a call with all its retries, if the call sets none; 10 s unless set. The deadline is sent to the
@@ -105,7 +117,7 @@ impl Builder {
         self
     }
 
-    /// The number of connections; 1 unless set, and 0 is taken as 1. Calls rotate over them.
+    /// The number of connections to each server; 1 unless set, and 0 is taken as 1. Calls rotate over them.
     ///
     /// One connection carries many calls at once, on one core of the server. More connections pay off from some ten
     /// thousand calls per second.
@@ -147,18 +159,33 @@ impl Builder {
         self
     }
 
-    /// Opens the connections.
+    /// Opens the connections. A server that cannot be reached now is connected to later, if another one can be reached.
     ///
     /// # Errors
-    /// [`Error::InvalidSetting`], and [`Error::Unavailable`] if the server cannot be reached now.
+    /// [`Error::InvalidSetting`], and [`Error::Unavailable`] if no server can be reached now.
     pub async fn connect(self) -> Result<BankClient, Error> {
-        let endpoint = self.transport()?;
-        let channels = try_join_all((0..self.connections).map(|_| endpoint.connect())).await;
-        let channels = channels.map_err(|error| Error::unreachable(&self.endpoint, &error))?;
-        Ok(self.client(channels))
+        let connect = async |(url, endpoint): (String, Endpoint)| match try_join_all(
+            (0..self.connections).map(|_| endpoint.connect()),
+        )
+        .await
+        {
+            Ok(channels) => (Server::new(url, channels), None),
+            Err(error) => {
+                let error = Error::unreachable(&url, &error);
+                let server = self.lazy_server(url, &endpoint);
+                server.avoid();
+                (server, Some(error))
+            }
+        };
+        let (servers, errors): (Vec<_>, Vec<_>) =
+            join_all(self.transports()?.into_iter().map(connect)).await.into_iter().unzip();
+        match errors.into_iter().collect::<Option<Vec<_>>>().and_then(|errors| errors.into_iter().next()) {
+            Some(error) => Err(error),
+            None => Ok(self.client(servers)),
+        }
     }
 
-    /// A client that opens each connection at its first call. The server need not be up yet.
+    /// A client that opens each connection at its first call. The servers need not be up yet.
     ///
     /// # Errors
     /// [`Error::InvalidSetting`].
@@ -166,29 +193,35 @@ impl Builder {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn connect_lazy(self) -> Result<BankClient, Error> {
-        let endpoint = self.transport()?;
-        let channels = (0..self.connections).map(|_| endpoint.connect_lazy()).collect::<Vec<Channel>>();
-        Ok(self.client(channels))
+        let transports = self.transports()?;
+        let servers =
+            transports.into_iter().map(|(url, endpoint)| self.lazy_server(url, &endpoint)).collect();
+        Ok(self.client(servers))
     }
 
-    fn client(self, channels: Vec<Channel>) -> BankClient {
-        BankClient::new(self.endpoint, channels, self.timeout, self.retry, self.token)
+    fn lazy_server(&self, url: String, endpoint: &Endpoint) -> Server {
+        Server::new(url, (0..self.connections).map(|_| endpoint.connect_lazy()).collect())
     }
 
-    fn transport(&self) -> Result<Endpoint, Error> {
-        let invalid = |setting, value: &str, problem: &str| Error::InvalidSetting {
-            setting,
-            value: redacted(value),
-            problem: problem.to_owned(),
-        };
-        let malformed = || {
-            invalid(
-                "endpoint",
-                &self.endpoint,
-                "is not the URL of a server; write it like http://127.0.0.1:50051",
-            )
-        };
-        let uri: Uri = self.endpoint.parse().map_err(|_| malformed())?;
+    fn client(self, servers: Vec<Server>) -> BankClient {
+        BankClient::new(Servers::new(servers), self.timeout, self.retry, self.token)
+    }
+
+    fn transports(&self) -> Result<Vec<(String, Endpoint)>, Error> {
+        let mut transports: Vec<(String, Endpoint)> = Vec::with_capacity(self.endpoints.len());
+        for url in &self.endpoints {
+            if transports.iter().any(|(other, _)| other == url) {
+                return Err(invalid("endpoint", url, "is named twice"));
+            }
+            transports.push((url.clone(), self.transport(url)?));
+        }
+        Ok(transports)
+    }
+
+    fn transport(&self, url: &str) -> Result<Endpoint, Error> {
+        let malformed =
+            || invalid("endpoint", url, "is not the URL of a server; write it like http://127.0.0.1:50051");
+        let uri: Uri = url.parse().map_err(|_| malformed())?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -196,7 +229,7 @@ impl Builder {
         };
         if self.token.is_some() && !secure && !self.token_without_tls && !is_this_machine(&uri) {
             let problem = "is without TLS, and on the way to it the token could be read; write https://";
-            return Err(invalid("endpoint", &self.endpoint, problem));
+            return Err(invalid("endpoint", url, problem));
         }
         let user_agent = self.user_agent.iter().map(String::as_str).chain([USER_AGENT]).collect::<Vec<_>>();
         let user_agent = user_agent.join(" ");
@@ -209,13 +242,17 @@ impl Builder {
         match (secure, self.tls.clone()) {
             (false, None) => Ok(endpoint),
             (false, Some(_)) => {
-                Err(invalid("endpoint", &self.endpoint, "is without TLS, which is set up; write https://"))
+                Err(invalid("endpoint", url, "is without TLS, which is set up; write https://"))
             }
             (true, tls) => endpoint
                 .tls_config(tls.unwrap_or_else(|| ClientTlsConfig::new().with_native_roots()))
-                .map_err(|error| invalid("tls", &self.endpoint, &causes(&error))),
+                .map_err(|error| invalid("tls", url, &causes(&error))),
         }
     }
+}
+
+fn invalid(setting: &'static str, value: &str, problem: &str) -> Error {
+    Error::InvalidSetting { setting, value: redacted(value), problem: problem.to_owned() }
 }
 
 fn is_this_machine(uri: &Uri) -> bool {
@@ -229,7 +266,7 @@ impl fmt::Debug for Builder {
     /// Leaves secrets out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("endpoint", &redacted(&self.endpoint))
+            .field("endpoints", &self.endpoints.iter().map(|url| redacted(url)).collect::<Vec<_>>())
             .field("timeout", &self.timeout)
             .field("retry", &self.retry)
             .finish_non_exhaustive()

@@ -15,7 +15,7 @@ use crate::{
     choice::{
         AccountState, AccountType, Choice as _, Compounding, DayCount, EntryKind, ListOrder, RoundingMode,
     },
-    client::BankClient,
+    client::{BankClient, Target},
     method::{
         AuditAccounts, CalculateInterest, CreateAccount, Described, GetBalance, ListAccounts,
         ListTransactions, Method, Mutation, Paged, Stub, WatchTransactions,
@@ -294,7 +294,7 @@ impl Call<AuditAccounts> {
         let silence_max = self.timeout.unwrap_or_else(|| self.client.timeout());
         let call = async move {
             let send = |mut stub: Stub, request| async move { stub.audit_accounts(request).await };
-            self.client.send(self.method, None, None, send).await
+            self.client.send(self.method, Target::default(), send).await
         };
         news::stream(call, silence_max)
     }

@@ -1,20 +1,12 @@
 //! A client of one bank: its connections, and how requests are sent.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bank_domain::{RequestId, redacted};
 use opentelemetry::propagation::Injector;
 use tonic::{
     Request, Response, Status,
     metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap},
-    transport::Channel,
 };
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -25,6 +17,7 @@ use crate::{
     method::{Method, Stub},
     renewal::renewing,
     retry::{Attempts, Budget, RetryPolicy},
+    servers::{Server, Servers, route},
     token::TokenSource,
     wire::FromWire as _,
 };
@@ -35,6 +28,9 @@ const TIMEOUT_ON_WIRE_MAX: Duration = Duration::from_hours(365 * 24);
 /// The longest token that is sent, in bytes. A server answers headers that are too large with an error; far beyond its
 /// limit it closes the connection, and whether the calls on it were carried out is unknown.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// Names the route of a call, so that a load balancer can send all calls of an account to one server, too.
+const ROUTE_HEADER: &str = "bank-route";
 
 /// The largest reply to a batch, in bytes: more than to the largest batch that a server can be set to take.
 const BATCH_REPLY_BYTES_MAX: usize = 64 << 20;
@@ -50,48 +46,56 @@ pub struct BankClient {
 }
 
 struct Shared {
-    endpoint: String,
-    health: HealthClient<Channel>,
-    stubs: Vec<Stub>,
-    next_stub: AtomicUsize,
+    servers: Servers,
     timeout: Duration,
     retry: RetryPolicy,
     budget: Budget,
     token: Option<Arc<dyn TokenSource>>,
 }
 
+/// Where a message goes, and within which limits.
+#[derive(Default)]
+pub(crate) struct Target<'a> {
+    /// The account that it names first.
+    pub(crate) account_id: Option<&'a str>,
+    /// No limit unless set.
+    pub(crate) timeout: Option<Duration>,
+    /// Of a call that changes something.
+    pub(crate) request_id: Option<&'a RequestId>,
+}
+
 impl BankClient {
     pub(crate) fn new(
-        endpoint: String,
-        channels: Vec<Channel>,
+        servers: Servers,
         timeout: Duration,
         retry: RetryPolicy,
         token: Option<Arc<dyn TokenSource>>,
     ) -> Self {
-        let shared = Shared {
-            endpoint,
-            health: HealthClient::new(channels[0].clone()),
-            stubs: channels.into_iter().map(Stub::new).collect(),
-            next_stub: AtomicUsize::new(0),
-            timeout,
-            budget: Budget::new(&retry),
-            retry,
-            token,
-        };
+        let shared = Shared { servers, timeout, budget: Budget::new(&retry), retry, token };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Checks by `grpc.health.v1` whether the server can serve now: its store is available and it is not
-    /// shutting down.
-    /// It is asked once, within the client's timeout.
+    /// Checks by `grpc.health.v1` whether a server can serve now: its store is available and it is not shutting down. Each
+    /// server is asked once, until one can, within the client's timeout.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it cannot, and whatever keeps it from being asked.
+    /// [`Error::Unavailable`] if none can, and whatever keeps the last one from being asked.
     pub async fn health(&self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for server in self.shared.servers.all() {
+            result = self.health_of(server).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn health_of(&self, server: &Server) -> Result<(), Error> {
         let mut request = Request::new(HealthCheckRequest::default());
         request.set_timeout(self.shared.timeout.min(TIMEOUT_ON_WIRE_MAX));
         let answer = renewing(|| {
-            let (mut health, request) = (self.shared.health.clone(), copy(&request));
+            let (mut health, request) = (HealthClient::new(server.channel()), copy(&request));
             async move { health.check(request).await }
         });
         let answer = answer.await;
@@ -114,7 +118,8 @@ impl BankClient {
         let request_id = request_id.as_ref();
         let attempts = Attempts { request_id, ..self.attempts(timeout) };
         let attempt = async |left| {
-            let reply = self.send(method.clone(), Some(left), request_id, M::send).await?;
+            let target = Target { account_id: method.account(), timeout: Some(left), request_id };
+            let reply = self.send(method.clone(), target, M::send).await?;
             Ok(M::Reply::from_wire(reply)?)
         };
         attempts.run(attempt).await
@@ -122,9 +127,9 @@ impl BankClient {
 
     /// The retries of a call with this timeout, or that of the client.
     pub(crate) fn attempts(&self, timeout: Option<Duration>) -> Attempts<'_> {
-        let Shared { retry, budget, .. } = &*self.shared;
+        let Shared { retry, budget, servers, .. } = &*self.shared;
         let timeout = timeout.unwrap_or(self.shared.timeout);
-        Attempts { policy: retry, budget, timeout, request_id: None }
+        Attempts { policy: retry, budget, servers, timeout, request_id: None }
     }
 
     /// The timeout of a call that sets none.
@@ -136,39 +141,45 @@ impl BankClient {
         &self.shared.retry
     }
 
-    /// Sends a message, again if the connection ends before the server processes it. `request_id` is that of a
-    /// call that changes something.
+    /// Sends a message to the server that its account is assigned to, again if the connection ends before the server
+    /// processes it.
     pub(crate) async fn send<Message: Clone, Reply, Sending>(
         &self,
         message: Message,
-        timeout: Option<Duration>,
-        request_id: Option<&RequestId>,
+        target: Target<'_>,
         send: impl Fn(Stub, Request<Message>) -> Sending,
     ) -> Result<Reply, Error>
     where
         Sending: Future<Output = Result<Response<Reply>, Status>>,
     {
+        let Target { account_id, timeout, request_id } = target;
         let mut request = Request::new(message);
         if let Some(timeout) = timeout {
             request.set_timeout(timeout.min(TIMEOUT_ON_WIRE_MAX));
         }
-        let request = self.shared.authorized(request).await?;
-        let reply = renewing(|| send(self.shared.stub(), copy(&request))).await;
-        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, request_id))
+        let route = account_id.and_then(route);
+        let request = self.shared.prepared(request, route).await?;
+        let attempt = self.shared.servers.choose(route).attempt(timeout);
+        let reply = renewing(|| send(attempt.server().stub(), copy(&request))).await;
+        attempt
+            .ended(reply.map(Response::into_inner).map_err(|status| Error::from_status(status, request_id)))
     }
 
     /// Sends a stream of messages, once.
     pub(crate) async fn send_stream<Messages, Reply, Sending>(
         &self,
         messages: Messages,
+        account_id: Option<&str>,
         send: impl FnOnce(Stub, Request<Messages>) -> Sending,
     ) -> Result<Reply, Error>
     where
         Sending: Future<Output = Result<Response<Reply>, Status>>,
     {
-        let request = self.shared.authorized(Request::new(messages)).await?;
-        let reply = send(self.shared.stub(), request).await;
-        reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None))
+        let route = account_id.and_then(route);
+        let request = self.shared.prepared(Request::new(messages), route).await?;
+        let attempt = self.shared.servers.choose(route).attempt(None);
+        let reply = send(attempt.server().stub(), request).await;
+        attempt.ended(reply.map(Response::into_inner).map_err(|status| Error::from_status(status, None)))
     }
 }
 
@@ -178,8 +189,12 @@ pub(crate) fn large_replies(stub: Stub) -> Stub {
 }
 
 impl Shared {
-    /// The request with the trace that it is part of and the token of its caller, if there are.
-    async fn authorized<T>(&self, mut request: Request<T>) -> Result<Request<T>, Error> {
+    /// The request with its route, the trace that it is part of, and the token of its caller, if there are.
+    async fn prepared<T>(&self, mut request: Request<T>, route: Option<&str>) -> Result<Request<T>, Error> {
+        // The bank says what is wrong with an account id that is no header.
+        if let Some(route) = route.and_then(|route| route.parse().ok()) {
+            request.metadata_mut().insert(ROUTE_HEADER, route);
+        }
         opentelemetry::global::get_text_map_propagator(|propagator| {
             propagator.inject(&mut TraceCarrier(request.metadata_mut()));
         });
@@ -188,12 +203,6 @@ impl Shared {
             request.metadata_mut().insert("authorization", bearer(&token)?);
         }
         Ok(request)
-    }
-
-    /// The next connection in turn.
-    fn stub(&self) -> Stub {
-        let turn = self.next_stub.fetch_add(1, Ordering::Relaxed);
-        self.stubs[turn % self.stubs.len()].clone()
     }
 }
 
@@ -232,7 +241,10 @@ fn bearer(token: &str) -> Result<AsciiMetadataValue, Error> {
 impl fmt::Debug for BankClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BankClient")
-            .field("endpoint", &redacted(&self.shared.endpoint))
+            .field(
+                "endpoints",
+                &self.shared.servers.all().iter().map(|it| redacted(it.url())).collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }

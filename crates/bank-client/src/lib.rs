@@ -41,6 +41,11 @@
 //! with the same id, as the [`RetryPolicy`] allows, and the bank executes the call once. If the outcome stays
 //! unknown, the error says so ([`Error::outcome_unknown`]) and names the id to repeat the call with.
 //!
+//! # Several servers
+//!
+//! A bank may have several servers ([`Builder::endpoint`]). The calls for an account go to one of them, and to another
+//! one while that cannot be reached.
+//!
 //! # Watches
 //!
 //! [`BankClient::watch`] streams entries as they are written. It reconnects by itself after lost connections and
@@ -68,6 +73,7 @@ mod renewal;
 mod reply;
 mod retry;
 mod server_info;
+mod servers;
 mod stream;
 mod token;
 mod watch;

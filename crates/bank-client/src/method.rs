@@ -36,6 +36,10 @@ pub trait Method: Clone + Send + Sync + 'static {
     #[doc(hidden)]
     type Response: Send + 'static;
 
+    /// The account that the call names first, if it names one.
+    #[doc(hidden)]
+    fn account(&self) -> Option<&str>;
+
     /// The request id, if the call changes something.
     #[doc(hidden)]
     fn changes_under(&self) -> Option<RequestId> {
@@ -77,10 +81,16 @@ pub trait Paged: Method<Reply = Page<Self::Item>> {
 }
 
 macro_rules! method {
-    ($message:ident -> $response:ident as $reply:ty, $send:ident $(, $changes_under:item)?) => {
+    ($message:ident $(of $account:ident)? -> $response:ident as $reply:ty, $send:ident $(, $changes_under:item)?) => {
         impl Method for $message {
             type Reply = $reply;
             type Response = v1::$response;
+
+            fn account(&self) -> Option<&str> {
+                let account: Option<&str> = None;
+                $(let account = account.or(Some(self.$account.as_str()));)?
+                account
+            }
 
             $($changes_under)?
 
@@ -92,15 +102,15 @@ macro_rules! method {
 }
 
 macro_rules! queries {
-    ($($message:ident -> $response:ident as $reply:ty, $send:ident;)+) => {
-        $(method! { $message -> $response as $reply, $send })+
+    ($($message:ident $(of $account:ident)? -> $response:ident as $reply:ty, $send:ident;)+) => {
+        $(method! { $message $(of $account)? -> $response as $reply, $send })+
     };
 }
 
 macro_rules! mutations {
     ($($message:ident -> $response:ident as $reply:ty, $send:ident;)+) => {$(
         method! {
-            $message -> $response as $reply, $send,
+            $message of account_id -> $response as $reply, $send,
             fn changes_under(&self) -> Option<RequestId> {
                 if self.validate_only { None } else { self.request_id.parse().ok() }
             }
@@ -159,10 +169,10 @@ mutations! {
 }
 
 queries! {
-    GetAccount -> GetAccountResponse as Account, get_account;
+    GetAccount of account_id -> GetAccountResponse as Account, get_account;
     ListAccounts -> ListAccountsResponse as Page<Account>, list_accounts;
-    GetBalance -> GetBalanceResponse as Balance, get_balance;
-    ListTransactions -> ListTransactionsResponse as Page<Entry>,
+    GetBalance of account_id -> GetBalanceResponse as Balance, get_balance;
+    ListTransactions of account_id -> ListTransactionsResponse as Page<Entry>,
         list_transactions;
     GetTransaction -> GetTransactionResponse as Transaction, get_transaction;
     GetServerInfo -> GetServerInfoResponse as ServerInfo, get_server_info;

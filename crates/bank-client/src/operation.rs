@@ -72,6 +72,11 @@ impl Operation {
         self.request_id.as_ref()
     }
 
+    /// The account that it names first.
+    pub(crate) fn account(&self) -> &str {
+        account(&self.kind)
+    }
+
     /// The same without a request id, for dry runs only: it saves the bank from keeping one that comes up once.
     /// Carried out, it could be carried out twice.
     #[must_use]
@@ -84,6 +89,12 @@ impl Operation {
 
 macro_rules! operations {
     ($($method:ident),+ $(,)?) => {
+        fn account(kind: &Kind) -> &str {
+            match kind {
+                $(Kind::$method(request) => &request.account_id,)+
+            }
+        }
+
         fn request_id_mut(kind: &mut Kind) -> &mut String {
             match kind {
                 $(Kind::$method(request) => &mut request.request_id,)+

@@ -9,14 +9,18 @@ use std::{
 use bank_domain::RequestId;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{Error, error::Effect};
+use crate::{
+    Error,
+    error::Effect,
+    servers::{Servers, is_failure_of_server},
+};
 
 /// How a client retries calls after temporary failures. All attempts of a call have the same request id, so it is
 /// executed once.
 ///
 /// The pause before the n-th retry is random between zero and `first * 2^(n-1)`, at most `max` (exponential back-off
 /// with full jitter), plus the pause that the bank asks for. A call fails at once if the pause would pass its
-/// deadline.
+/// deadline. There is no pause while another server of the bank can be tried.
 ///
 /// A budget shared by all calls of a client keeps retries from overloading a struggling bank: every failure takes a
 /// token, every answer gives back a tenth, and there are no retries while half of the tokens or fewer are left. It
@@ -110,6 +114,7 @@ impl Budget {
 pub(crate) struct Attempts<'a> {
     pub(crate) policy: &'a RetryPolicy,
     pub(crate) budget: &'a Budget,
+    pub(crate) servers: &'a Servers,
     /// For all attempts and the pauses between them.
     pub(crate) timeout: Duration,
     /// Of a call that changes something.
@@ -169,6 +174,10 @@ impl Attempts<'_> {
         }
         if !self.budget.take() || attempt >= self.policy.attempts_max {
             return None;
+        }
+        // What one server could not do, another can at once.
+        if is_failure_of_server(error) && self.servers.has_other() {
+            return Some(Duration::ZERO);
         }
         let jitter = self.policy.jitter(attempt);
         Some(error.retry_after().unwrap_or_default().saturating_add(jitter))

@@ -173,7 +173,8 @@ impl Stream {
         }
         let messages = stream::poll_fn(move |context| sent.poll_recv(context));
         let send = |stub: Stub, request| async move { large_replies(stub).execute_stream(request).await };
-        let replies = self.client.send_stream(messages, send).await?;
+        let account = self.unanswered.front().and_then(Batch::account);
+        let replies = self.client.send_stream(messages, account, send).await?;
         let requests = self.batches.is_some().then_some(requests);
         Ok(Connection { requests, replies })
     }

@@ -9,7 +9,7 @@ use tonic::Streaming;
 
 use crate::{
     Error,
-    client::BankClient,
+    client::{BankClient, Target},
     method::{Stub, WatchTransactions},
     model::Entry,
     wire::{FromWire as _, from_wire},
@@ -94,7 +94,9 @@ impl Watch {
             Some(replies) => replies,
             None => {
                 let send = |mut stub: Stub, request| async move { stub.watch_transactions(request).await };
-                let begin = self.client.send(self.method.request.clone(), None, None, send);
+                let account_id = Some(self.method.request.account_id.as_str());
+                let target = Target { account_id, ..Target::default() };
+                let begin = self.client.send(self.method.request.clone(), target, send);
                 let stream = Box::new(timeout(self.silence_max, begin).await.map_err(late)??);
                 self.replies.insert(Replies { stream, heartbeat_interval: None })
             }

@@ -3,6 +3,7 @@ use std::{cell::RefCell, collections::VecDeque};
 use bank_domain::Rejection;
 
 use super::*;
+use crate::servers::Server;
 
 /// What an attempt does: takes this long, and ends so.
 type Step = (Duration, Result<&'static str, Error>);
@@ -22,7 +23,9 @@ async fn run(policy: &RetryPolicy, budget: &Budget, steps: impl IntoIterator<Ite
     let steps = RefCell::new(steps.into_iter().collect::<VecDeque<_>>());
     let attempts = RefCell::new(0);
     let started = Instant::now();
-    let call = Attempts { policy, budget, timeout: Duration::from_secs(10), request_id: Some(&request_id) };
+    let servers = Servers::new(vec![Server::new("http://bank.test:50051".to_owned(), Vec::new())]);
+    let timeout = Duration::from_secs(10);
+    let call = Attempts { policy, budget, servers: &servers, timeout, request_id: Some(&request_id) };
     let result = call
         .run(|left| {
             assert!(left + started.elapsed() <= Duration::from_secs(10));

@@ -13,3 +13,4 @@ mod output;
 mod process;
 mod proxy;
 mod secure;
+mod several_servers;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bank_client::{AccountType, BankClient, Currency, Money, RetryPolicy, TryStreamExt as _};
 use futures::{StreamExt as _, stream};
@@ -73,4 +73,27 @@ async fn streams_pass_whole_through_nginx() {
         received += timeout(PATIENCE, watch.try_next()).await.unwrap().unwrap().unwrap().entries.len();
     }
     assert_eq!(received, 6_001);
+}
+
+/// Each of these servers has a bank of its own, which shows where calls went.
+#[tokio::test]
+async fn nginx_sends_all_calls_for_accounts_of_one_route_to_one_server() {
+    let banks = [Bank::memory().await, Bank::memory().await];
+    let nginx = Nginx::before(&[banks[0].port(), banks[1].port()], &[]);
+    let client = BankClient::builder(nginx.endpoint()).timeout(PATIENCE).connect().await.unwrap();
+    for number in 0..20 {
+        open(&client, &format!("c{number}:checking")).await;
+        open(&client, &format!("c{number}:savings")).await;
+    }
+    let mut counts = Vec::new();
+    for bank in &banks {
+        let client = BankClient::connect(format!("http://127.0.0.1:{}", bank.port())).await.unwrap();
+        let accounts: Vec<_> = client.accounts().stream().try_collect().await.unwrap();
+        let customers: HashSet<_> =
+            accounts.iter().map(|account| account.account_id.as_str().split(':').next().unwrap()).collect();
+        assert_eq!(accounts.len(), 2 * customers.len(), "a customer's accounts are on one server");
+        counts.push(customers.len());
+    }
+    assert_eq!(counts.iter().sum::<usize>(), 20);
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }

@@ -24,11 +24,21 @@ pub struct Nginx {
 impl Nginx {
     /// In front of a server, with the sample but for `(what, instead)`.
     pub fn start(bank_port: u16, changes: &[(&str, &str)]) -> Self {
+        Self::before(&[bank_port], changes)
+    }
+
+    /// In front of several servers.
+    pub fn before(bank_ports: &[u16], changes: &[(&str, &str)]) -> Self {
         // Below the ephemeral ports, so that no other process gets it before nginx is up.
         let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
         let directory = TempDir::new().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
-        let (listen, server) = (format!("listen {address} http2;"), format!("server 127.0.0.1:{bank_port};"));
+        let (listen, server) = (
+            format!("listen {address} http2;"),
+            bank_ports
+                .iter()
+                .fold(String::new(), |servers, port| format!("{servers}server 127.0.0.1:{port}; ")),
+        );
         let own = [
             ("listen 443 ssl http2;", &*listen),
             ("server 127.0.0.1:50051;", &*server),

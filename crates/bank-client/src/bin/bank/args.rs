@@ -39,15 +39,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection and output")]
 pub(crate) struct Global {
-    /// URL of the bank server
+    /// URL of the bank server, or of several of the same bank, separated by commas
     #[arg(
         long,
         global = true,
         env = "BANK_SERVER",
         default_value = "http://127.0.0.1:50051",
+        value_delimiter = ',',
         value_name = "URL"
     )]
-    pub(crate) server: String,
+    pub(crate) server: Vec<String>,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
     /// Timeout of a call to the server: 500ms, 10s, 2m

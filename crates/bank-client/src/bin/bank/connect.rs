@@ -18,10 +18,10 @@ pub(crate) async fn connect(global: &Global) -> Result<BankClient, Failure> {
 }
 
 pub(crate) fn builder(global: &Global) -> Result<Builder, Failure> {
-    let builder = BankClient::builder(&global.server)
-        .timeout(global.timeout)
-        .connect_timeout(global.timeout)
-        .user_agent("bank-cli");
+    let mut urls = global.server.iter();
+    let first = urls.next().map_or("", String::as_str);
+    let builder = urls.fold(BankClient::builder(first), Builder::endpoint);
+    let builder = builder.timeout(global.timeout).connect_timeout(global.timeout).user_agent("bank-cli");
     let builder = secured(builder, &global.credentials)?;
     authenticated(builder, &global.credentials)
 }
