@@ -20,6 +20,7 @@ mod propose;
 mod sequencer;
 mod settle;
 mod submission;
+mod sync;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use bank_store::DurabilityLevel::{self, Always, EverySecond, None as Off};
 
-use crate::messages::Spread::{self, Uniform, Zipf};
+use crate::messages::Spread::{self, Affine, Uniform, Zipf};
 
 /// The target of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,7 @@ pub(crate) const UNARY_8X32: &str = "unary 8x32";
 pub(crate) const RAW_8X32: &str = "unary 8x32 raw";
 pub(crate) const RAW_64X1: &str = "unary 64x1 raw";
 pub(crate) const HOT: &str = "unary 8x32 raw, one account";
+pub(crate) const AFFINE: &str = "unary 8x32 raw, affine client";
 pub(crate) const ZIPF: &str = "unary 8x32 raw, zipf";
 pub(crate) const FEW_OF_MANY: &str = "unary 8x32 raw, 1,000 of 1,000,000 accounts";
 pub(crate) const MANY: &str = "unary 8x32 raw, 1,000,000 accounts";
@@ -122,7 +123,7 @@ const fn unary(generator: Generator, connections: usize, in_flight: usize, sprea
     Load::Unary { generator, connections, in_flight, spread }
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     Case {
         name: UNARY_1X1,
         load: unary(Generator::Tonic, 1, 1, Uniform(ACCOUNTS)),
@@ -152,6 +153,12 @@ const CASES: [Case; 10] = [
         load: unary(Generator::Raw, 8, 32, Uniform(1)),
         is_for: |stand| stand == Stand::TwoOnRedis || stand.is_bank(),
         is_in_quick: true,
+    },
+    Case {
+        name: AFFINE,
+        load: unary(Generator::Raw, 8, 32, Affine(ACCOUNTS)),
+        is_for: |stand| stand == Stand::TwoOnRedis,
+        is_in_quick: false,
     },
     Case {
         name: ZIPF,

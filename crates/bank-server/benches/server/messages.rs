@@ -56,6 +56,8 @@ pub(crate) enum Spread {
     Uniform(u32),
     /// So many, by Zipf's law with exponent 0.99: the first is used most often.
     Zipf(u32),
+    /// So many, each used by every other worker only, as if a client sent its calls to one of two servers.
+    Affine(u32),
 }
 
 /// Draws accounts.
@@ -63,15 +65,17 @@ pub(crate) struct Draw {
     spread: Spread,
     zipf: Option<Zipf<f64>>,
     random: StdRng,
+    /// Which half of the accounts is drawn from, if it is only a half.
+    half: u32,
 }
 
 impl Draw {
     pub(crate) fn new(spread: Spread, seed: u64) -> anyhow::Result<Self> {
         let zipf = match spread {
-            Spread::Uniform(_) => None,
+            Spread::Uniform(_) | Spread::Affine(_) => None,
             Spread::Zipf(accounts) => Some(Zipf::new(accounts.into(), 0.99).context("a spread of none")?),
         };
-        Ok(Self { spread, zipf, random: StdRng::seed_from_u64(seed) })
+        Ok(Self { spread, zipf, random: StdRng::seed_from_u64(seed), half: u32::from(seed % 2 == 1) })
     }
 
     pub(crate) fn account(&mut self) -> u32 {
@@ -80,6 +84,7 @@ impl Draw {
             (None, Spread::Uniform(accounts) | Spread::Zipf(accounts)) => {
                 self.random.random_range(0..accounts)
             }
+            (None, Spread::Affine(accounts)) => 2 * self.random.random_range(0..accounts / 2) + self.half,
             (Some(zipf), _) => self.random.sample(zipf) as u32 - 1,
         }
     }

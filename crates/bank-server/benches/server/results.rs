@@ -152,9 +152,19 @@ pub(crate) fn claims(results: &Results) -> Vec<Claim> {
         AtLeast(0.5),
         results.ratio((TwoOnRedis, cases::HOT), (TwoOnRedis, cases::RAW_8X32), speed),
     ));
+    claims.push(claim(
+        "two servers on redis everysec, affine client: throughput / one server",
+        AtLeast(0.85),
+        results.ratio((TwoOnRedis, cases::AFFINE), (everysec, cases::RAW_8X32), speed),
+    ));
     let absolute =
         |stand, case, figure: fn(&Sample) -> Option<f64>| results.get(stand, case)?.summary(figure);
     claims.extend([
+        claim(
+            "two servers on redis everysec, one account: p99.9, ms",
+            AtMost(100.0),
+            absolute(TwoOnRedis, cases::HOT, |sample| Some(sample.p999_us / 1_000.0)),
+        ),
         claim(
             "redis everysec, batches of 100: throughput / raw redis everysec, commits of 100",
             AtLeast(0.8),
