@@ -10,8 +10,9 @@ use crate::{DurabilityLevel, StoreError, clock::Timekeeper, placement::PARTITION
 /// Options of a [`RedisStore`](super::RedisStore).
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS, or
-    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`.
+    /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS,
+    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`, or
+    /// `redis-cluster://host:port?node=host:port`.
     pub url: RedisUrl,
     /// The prefix of every key. Banks that share a Redis need different ones.
     pub key_prefix: String,
@@ -27,6 +28,8 @@ pub struct RedisOptions {
     pub reconnect_delay_min: Duration,
     /// The longest delay between two attempts to reconnect.
     pub reconnect_delay_max: Duration,
+    /// How long a command is sent again while a cluster sends it elsewhere or says to wait, as it does while it moves a slot.
+    pub redirect_timeout: Duration,
     /// How many commands may be in flight on a connection.
     pub command_buffer_max: usize,
     /// The interval between two checks that Redis responds and still meets the bank's requirements.
@@ -58,6 +61,7 @@ impl Default for RedisOptions {
             command_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(50),
             reconnect_delay_max: Duration::from_secs(2),
+            redirect_timeout: Duration::from_secs(5),
             command_buffer_max: 10_000,
             watchdog_interval: Duration::from_secs(1),
             durability: DurabilityLevel::Always,

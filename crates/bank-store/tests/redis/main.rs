@@ -21,6 +21,10 @@ pub(crate) struct Binary {
 #[path = "."]
 mod redis_7_0 {
     mod clocks;
+    mod cluster;
+    mod cluster_contract;
+    mod cluster_faults;
+    mod cluster_moves;
     mod contract;
     mod damage;
     mod durability;
@@ -45,6 +49,10 @@ macro_rules! test_on {
     ($module:ident, $file:literal, $version:literal) => {
         #[path = "."]
         mod $module {
+            mod cluster;
+            mod cluster_contract;
+            mod cluster_faults;
+            mod cluster_moves;
             mod contract;
             mod damage;
             mod durability;
