@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 use bank_domain::redacted;
 use serde::Deserialize;
 
-use crate::{DurabilityLevel, StoreError, clock::Timekeeper, placement::PARTITIONS_DEFAULT};
+use crate::{
+    DurabilityLevel, StoreError,
+    clock::Timekeeper,
+    placement::{PARTITIONS_DEFAULT, Placement},
+};
 
 /// Options of a [`RedisStore`](super::RedisStore).
 #[derive(Clone, Debug)]
@@ -77,6 +81,7 @@ impl Default for RedisOptions {
 
 impl RedisOptions {
     pub(super) fn validate(&self) -> Result<(), StoreError> {
+        Placement::try_new(self.partitions)?;
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let wrong = if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(is_allowed) {
             "store.redis.key_prefix must not be empty, and may contain A-Z a-z 0-9 . _ : -"

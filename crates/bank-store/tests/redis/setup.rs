@@ -205,7 +205,7 @@ async fn an_unusable_server_is_refused_with_the_reason() {
     let as_user = |user: &str| format!("redis://{user}:s3cret@{}", open.address());
     for (url, hints) in [
         (cluster.url(), &["is a node of a Redis Cluster", "redis-cluster://127.0.0.1:"][..]),
-        (open.url().replace("redis://", "redis-cluster://"), &["not a node of a Redis Cluster"]),
+        (open.url().replace("redis://", "redis-cluster://"), &["not a node of a Redis Cluster", "redis://"]),
         (sentinel.url(), &["is a Sentinel", "redis-sentinel://127.0.0.1:", "?sentinelServiceName="]),
         // A Sentinel has no databases, and answers that it does not know the command.
         (format!("{}/0", sentinel.url()), &["unknown command", "not a Sentinel"]),
@@ -216,7 +216,7 @@ async fn an_unusable_server_is_refused_with_the_reason() {
         (as_user("no-keys"), &["NOPERM", "ACL SETUSER"]),
     ] {
         let error = final_connect_error(&options(url.clone())).await;
-        let place = url.rsplit('@').next().unwrap().trim_start_matches("redis://");
+        let place = url.split("://").nth(1).unwrap().rsplit('@').next().unwrap();
         assert_misconfigured(&error, &[hints, &[place.split('/').next().unwrap()]].concat());
     }
     assert_eq!(open.run(&["DBSIZE"]), "0", "no bank was initialized");
