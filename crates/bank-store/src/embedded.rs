@@ -104,6 +104,7 @@ impl EmbeddedStore {
             bank_id,
             secret,
             placement,
+            commits_span_partitions: true,
         };
         let reads = Arc::new(Semaphore::new(READS_MAX));
         Ok(Self { properties, writer: Writer::start(Arc::clone(&file))?, file, reads })

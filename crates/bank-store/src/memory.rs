@@ -45,6 +45,7 @@ impl MemoryStore {
             bank_id: Uuid::new_v4().to_string(),
             secret: Secret::draw(),
             placement: Placement::default(),
+            commits_span_partitions: true,
         };
         Self { properties, request_retention, state: Mutex::default() }.with_clock(clock)
     }

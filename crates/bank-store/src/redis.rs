@@ -1,7 +1,7 @@
-//! The store on Redis 7.0 or newer, or Valkey 7.2 or newer: stand-alone, or with Sentinel.
+//! The store on Redis 7.0 or newer, or Valkey 7.2 or newer: stand-alone, with Sentinel, or as a Cluster.
 //!
 //! A commit runs as one Lua script, so it is atomic for every client of that Redis, and any number of servers
-//! share a bank. Everything is read from the primary: each read asks for the role of its Redis in the same
+//! share a bank. On a Cluster it is one script for each partition. Everything is read from the primary: each read asks for the role of its Redis in the same
 //! round trip.
 //!
 //! `docs/redis-layout.md` lists all keys.
@@ -10,13 +10,15 @@
 //! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
 //! partition one read of its request records for each window and one `HSET`.
 //!
-//! Layers, each using only those below: the store and `backup`; `primary`, the connections to one primary, and `script`,
-//! which commits on it; `guard`, which inspects what a connection leads to; `locator`; `connection`; the wire formats.
+//! Layers, each using only those below: the store and `backup`; `script`, which commits; `shards`, which knows where each
+//! partition is; `primary`, the connections to one primary; `guard`, which inspects what a connection leads to; `locator`;
+//! `topology`, what a cluster says about itself; `connection`; the wire formats.
 
 mod backup;
 mod codec;
 mod commit;
 mod connection;
+mod contact;
 mod errors;
 mod fitness;
 #[cfg(feature = "fuzzing")]
@@ -26,31 +28,44 @@ mod identity;
 mod inspection;
 mod keys;
 mod lease;
+mod links;
 mod locator;
 mod msgpack;
 mod options;
+mod parts;
 mod primary;
 mod records;
 mod reply;
 mod script;
+mod shards;
+mod slots;
 mod target;
+mod topology;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
-use fred::types::Value;
-use tokio::time::{Duration, Instant, sleep};
+use fred::types::{Value, config::Server};
+use futures::future::join_all;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, sleep},
+};
 
 pub use self::options::{RedisOptions, RedisUrl};
 use self::{
     commit::Call,
     connection::{Connection, command},
-    guard::Guard,
     keys::{HOME, Keys},
+    links::Links,
     locator::Locator,
-    primary::Primary,
+    parts::{ForeignIndex, Part},
+    primary::{Access, Primary},
     script::Script,
+    shards::{Answer, Common, Shards, lane_of, partitions_by_node, slots},
+    target::Target,
+    topology::Topology,
 };
 use crate::{
     AccountsQuery, Backup, Committed, EntriesQuery, Order, Proposal, Store, StoreError, StoreProperties,
@@ -63,12 +78,18 @@ const PARTITIONS_PER_READ: u32 = 16;
 /// The delay between two attempts to connect for the first time.
 const CONNECT_DELAY: Duration = Duration::from_millis(200);
 
+/// The number of lanes on a cluster. Each has a range of slots, so that a shard that is down stops only its own.
+const CLUSTER_LANES: usize = 64;
+
 /// Reads accounts at one instant. Commands in a pipeline are not atomic: commits get in between.
 const READ_ACCOUNTS: &str = include_str!("redis/read_accounts.lua");
 
+/// Adds an account to the index of its owner in another partition.
+const INDEX: &str = include_str!("redis/index.lua");
+
 /// A bank in Redis.
 pub struct RedisStore {
-    primary: Primary,
+    shards: Arc<Shards>,
     script: Script,
     keys: Keys,
     properties: StoreProperties,
@@ -82,10 +103,16 @@ impl RedisStore {
     /// [`StoreError::Misconfigured`] if it cannot hold this bank, with what to change.
     pub async fn connect(options: &RedisOptions) -> Result<Self, StoreError> {
         options.validate()?;
-        let locator = Arc::new(Locator::new(options)?);
+        let target = Target::new(options)?;
+        let address = target.address().to_owned();
         let deadline = Instant::now() + options.connect_timeout;
         loop {
-            let error = match Self::start(&locator, deadline).await {
+            let started = if target.is_cluster() {
+                Self::start_on_cluster(&target, deadline).await
+            } else {
+                Self::start(&target, deadline).await
+            };
+            let error = match started {
                 Err(error) if error.is_retryable() => error,
                 result => return result,
             };
@@ -94,8 +121,7 @@ impl RedisStore {
                     StoreError::Unfit(reason) => StoreError::Misconfigured(reason),
                     StoreError::Unavailable(reason) | StoreError::OutcomeUnknown(reason) => {
                         StoreError::Unavailable(format!(
-                            "Redis at {} could not be reached within {} ms: {reason}",
-                            locator.address(),
+                            "Redis at {address} could not be reached within {} ms: {reason}",
                             options.connect_timeout.as_millis(),
                         ))
                     }
@@ -106,47 +132,151 @@ impl RedisStore {
         }
     }
 
-    async fn start(locator: &Arc<Locator>, deadline: Instant) -> Result<Self, StoreError> {
-        let options = locator.options();
-        let keys = Keys::new(&options.key_prefix, Placement::try_new(options.partitions)?);
+    async fn start(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
+        let locator = Locator::new(target.clone());
         let connection = locator.connect(deadline).await?;
-        identity::require_fit(&connection, &keys, options).await?;
-        // Before anything is written: it may be refused.
-        let digest = Script::load(&connection).await?;
-        let identity = identity::initialize_or_join(&connection, &keys, options).await?;
-        let keys = keys.placed(identity.placement);
-        let properties = StoreProperties {
-            name: format!("redis at {}", locator.address()),
-            durability: fitness::promise(options),
-            clock: options.clock.clone(),
-            bank_id: identity.bank_id.clone(),
-            secret: identity.secret,
-            placement: identity.placement,
-        };
-        let script = Script { digest, retention: identity.retention };
-        let guard = Guard::new(Arc::clone(locator), &keys, identity.bank_id);
-        Ok(Self {
-            primary: Primary::start(guard, &keys, connection, deadline).await?,
-            script,
-            keys,
-            properties,
-        })
+        let opened = Opened::open(target, &Links::Single(Arc::clone(&connection))).await?;
+        let guard = opened.common.guard(locator, vec![HOME]);
+        let primary = Primary::start(guard, connection, deadline).await?;
+        Ok(opened.store(|common| Arc::new(Shards::single(common, primary))))
     }
 
-    /// The accounts that exist and can be read, all at one instant.
+    /// All primaries of the cluster have to be there for the start, and every slot has to have one.
+    async fn start_on_cluster(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
+        let topology = Arc::new(Topology::new(target.clone()));
+        topology.refresh(Instant::now(), None).await?;
+        let map = topology.map();
+        if map.missing() > 0 {
+            return Err(StoreError::Unavailable(format!(
+                "{} slots of {} have no node",
+                map.missing(),
+                target.address()
+            )));
+        }
+        let connect = async |node: &Server| {
+            let locator = Locator::of_node(&topology, node);
+            let connected = locator.connect(deadline).await;
+            connected.map(|connection| (node.clone(), locator, connection)).map_err(|error| match error {
+                StoreError::Unavailable(reason) => {
+                    StoreError::Unavailable(format!("{}:{}: {reason}", node.host, node.port))
+                }
+                error => error,
+            })
+        };
+        let connected: Vec<_> =
+            join_all(map.nodes().iter().map(connect)).await.into_iter().collect::<Result<_, _>>()?;
+        let connections = connected.iter().map(|(node, _, it)| (node.clone(), Arc::clone(it))).collect();
+        let opened = Opened::open(target, &Links::Cluster { map: Arc::clone(&map), connections }).await?;
+        let mut partitions = partitions_by_node(&map, &slots(&opened.common.keys));
+        let mut primaries = HashMap::new();
+        for (node, locator, connection) in connected {
+            let Some(partitions) = partitions.remove(&node) else { continue };
+            let guard = opened.common.guard(locator, partitions);
+            primaries.insert(node, Arc::new(Primary::start(guard, connection, deadline).await?));
+        }
+        Ok(opened.store(|common| Shards::cluster(common, topology, primaries)))
+    }
+
+    /// The accounts that exist and can be read, in the order of `ids`: all at one instant, or on a cluster those of each
+    /// partition.
     async fn load_together(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
-        let mut arguments = vec![Value::from(READ_ACCOUNTS), Value::from(ids.len().to_string())];
-        arguments.extend(ids.iter().map(|id| Value::from(self.keys.account(id))));
-        let replies = self.primary.read(vec![command("EVAL_RO", arguments)]).await?;
-        let [hashes] = reply::array(replies)?;
-        let mut accounts = Vec::with_capacity(ids.len());
-        for (id, hash) in ids.iter().zip(reply::list(hashes)?) {
-            match reply::fields(hash).and_then(|fields| codec::account(id, &fields)) {
-                Ok(account) => accounts.extend(account),
-                Err(error) => tracing::error!(account = %id, %error, "an account is left out of a list"),
+        let mut groups: Vec<(u32, Vec<&AccountId>)> = Vec::new();
+        for id in ids {
+            let partition = if self.shards.is_cluster() { self.keys.partition_of(id) } else { HOME };
+            match groups.iter_mut().find(|(other, _)| *other == partition) {
+                Some((_, group)) => group.push(id),
+                None => groups.push((partition, vec![id])),
             }
         }
-        Ok(accounts)
+        let reads = groups.iter().map(|(partition, ids)| {
+            let mut arguments = vec![Value::from(READ_ACCOUNTS), Value::from(ids.len().to_string())];
+            arguments.extend(ids.iter().map(|id| Value::from(self.keys.account(id))));
+            (*partition, command("EVAL_RO", arguments))
+        });
+        let replies = self.shards.read(reads.collect()).await?;
+        let mut accounts = HashMap::with_capacity(ids.len());
+        for ((_, ids), hashes) in groups.into_iter().zip(replies) {
+            for (id, hash) in ids.into_iter().zip(reply::list(hashes)?) {
+                match reply::fields(hash).and_then(|fields| codec::account(id, &fields)) {
+                    Ok(account) => drop(account.map(|account| accounts.insert(id, account))),
+                    Err(error) => {
+                        tracing::error!(account = %id, %error, "an account is left out of a list");
+                    }
+                }
+            }
+        }
+        Ok(ids.iter().filter_map(|id| accounts.remove(id)).collect())
+    }
+
+    /// Runs the script for each part. A Redis that does not know it gets it.
+    async fn run(&self, parts: &[Part<'_>], calls: &[Call]) -> Vec<Answer> {
+        let partitions: Vec<_> = parts.iter().map(|part| part.partition).collect();
+        let make = |place: usize| self.script.command(self.shards.common(), &calls[place]);
+        let mut answers = self.shards.send(Access::Commit, &partitions, &make).await;
+        let missing: Vec<_> =
+            (0..answers.len()).filter(|place| script::is_missing(&answers[*place])).collect();
+        if missing.is_empty() {
+            return answers;
+        }
+        let mut loaded: Vec<Arc<Connection>> = Vec::new();
+        for answered in missing.iter().filter_map(|place| answers[*place].as_ref().ok()) {
+            if loaded.iter().any(|connection| Arc::ptr_eq(connection, &answered.connection)) {
+                continue;
+            }
+            if let Err(error) = Script::load(&answered.connection).await {
+                // What was sent without it was refused.
+                tracing::warn!(%error, "cannot load the commit script");
+            }
+            loaded.push(Arc::clone(&answered.connection));
+        }
+        let partitions: Vec<_> = missing.iter().map(|place| partitions[*place]).collect();
+        let again = self.shards.send(Access::Commit, &partitions, &|index| make(missing[index])).await;
+        for (place, answer) in missing.iter().zip(again) {
+            answers[*place] = answer;
+        }
+        answers
+    }
+
+    /// What became of the proposals of a part.
+    fn committed(&self, part: &Part<'_>, call: &Call, answer: Answer) -> Result<Committed, StoreError> {
+        let answered = answer?;
+        let connection = Arc::clone(&answered.connection);
+        let reply = script::accepted(answered)?;
+        // The script has run: whatever it replied, something may have been done.
+        let reply = call.committed(&part.proposals, reply).map_err(|error| {
+            let commands = part.proposals.len();
+            tracing::error!(%error, commands, "the reply to a commit is malformed");
+            StoreError::OutcomeUnknown(error.to_string())
+        })?;
+        self.expire_records(connection, &reply);
+        Ok(reply.committed)
+    }
+
+    /// Adds accounts that are about to be opened to the indexes of their owners in other partitions. If they are not opened
+    /// after all, readers leave them out.
+    async fn write_indexes(&self, indexes: &[ForeignIndex<'_>]) -> Result<(), StoreError> {
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        let common = self.shards.common();
+        let make = |place: usize| {
+            let ForeignIndex { partition, key, account_id } = &indexes[place];
+            let (meta, barrier) = (self.keys.meta(*partition), self.keys.barrier(*partition));
+            let barrier_written = if common.options.replicas > 0 { "1" } else { "0" };
+            let keys = ["3", meta.as_str(), barrier.as_str(), key];
+            let words = [common.bank_id.as_str(), account_id.as_str(), barrier_written];
+            Ok(command("EVAL", [&[INDEX], keys.as_slice(), &words].concat()))
+        };
+        let partitions: Vec<_> = indexes.iter().map(|index| index.partition).collect();
+        for answer in self.shards.send(Access::Commit, &partitions, &make).await {
+            match answer.and_then(script::accepted) {
+                Ok(_) => {}
+                // Nothing of the commit has been sent yet.
+                Err(StoreError::OutcomeUnknown(reason)) => return Err(StoreError::Unavailable(reason)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Removes expired request records of the partitions where a commit has begun a window, in the background: a failure leaves
@@ -168,19 +298,19 @@ impl RedisStore {
         });
     }
 
-    /// Ids from indexes, in one round trip, in the order of the indexes.
+    /// Ids from indexes, in one round trip to each shard, in the order of the indexes.
     async fn ids(
         &self,
-        indexes: Vec<(String, Option<&AccountId>)>,
+        indexes: Vec<(u32, String, Option<&AccountId>)>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX).to_string();
-        let reads = indexes.into_iter().map(|(index, after)| {
+        let reads = indexes.into_iter().map(|(partition, index, after)| {
             let after = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-            command("ZRANGEBYLEX", [index.as_str(), &after, "+", "LIMIT", "0", &limit])
+            (partition, command("ZRANGEBYLEX", [index.as_str(), &after, "+", "LIMIT", "0", &limit]))
         });
         let mut ids = Vec::new();
-        for index in self.primary.read(reads.collect()).await? {
+        for index in self.shards.read(reads.collect()).await? {
             for id in reply::list(index)? {
                 ids.push(reply::account_id(id)?);
             }
@@ -195,8 +325,9 @@ impl Store for RedisStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let reads = ids.iter().map(|id| command("HGETALL", [self.keys.account(id)]));
-        let hashes = self.primary.read(reads.collect()).await?;
+        let read = |id| (self.keys.partition_of(id), command("HGETALL", [self.keys.account(id)]));
+        let reads = ids.iter().map(read);
+        let hashes = self.shards.read(reads.collect()).await?;
         ids.iter().zip(hashes).map(|(id, hash)| codec::account(id, &reply::fields(hash)?)).collect()
     }
 
@@ -204,18 +335,21 @@ impl Store for RedisStore {
         if proposals.is_empty() {
             return Ok(Committed::default());
         }
-        let call = Call::new(&self.keys, HOME, proposals)?;
-        // In this order: a connection is inspected before it is here.
-        let connection = self.primary.commits()?;
-        self.primary.guard().require(|_| true)?;
-        let reply = self.script.run(&connection, self.primary.guard(), &self.keys, &call).await?;
-        // The script has run: whatever it replied, something may have been done.
-        let reply = call.committed(proposals, reply).map_err(|error| {
-            tracing::error!(%error, commands = proposals.len(), "the reply to a commit is malformed");
-            StoreError::OutcomeUnknown(error.to_string())
-        })?;
-        self.expire_records(connection, &reply);
-        Ok(reply.committed)
+        let parts = if self.shards.is_cluster() {
+            let parts = parts::divide(&self.keys, proposals)?;
+            self.write_indexes(&parts::foreign_indexes(&self.keys, proposals)).await?;
+            parts
+        } else {
+            vec![parts::whole(HOME, proposals)]
+        };
+        let call = |part: &Part<'_>| Call::new(&self.keys, part.scope, &part.proposals);
+        let calls = parts.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+        let answers = self.run(&parts, &calls).await;
+        let results = parts.into_iter().zip(&calls).zip(answers).map(|((part, call), answer)| {
+            let committed = self.committed(&part, call, answer);
+            (part, committed)
+        });
+        parts::combine(results.collect())
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -236,8 +370,10 @@ impl Store for RedisStore {
         if let Some(limit) = i64::try_from(query.limit).ok().filter(|limit| *limit < i64::MAX) {
             words.extend(["COUNT".to_owned(), limit.to_string()]);
         }
+        let partition = self.keys.partition_of(id);
         let reads = [command("HGET", [self.keys.account(id).as_str(), "currency"]), command(name, words)];
-        let [currency, entries] = reply::array(self.primary.read(reads.into()).await?)?;
+        let reads = reads.map(|command| (partition, command));
+        let [currency, entries] = reply::array(self.shards.read(reads.into()).await?)?;
         if currency.is_null() {
             return Ok(Vec::new());
         }
@@ -255,12 +391,17 @@ impl Store for RedisStore {
             let missing = query.limit - accounts.len();
             let after = ids.last().or(query.after.as_ref());
             let more = match &query.owner {
-                Some(owner) => self.ids(vec![(self.keys.owner(owner), after)], missing).await?,
+                Some(owner) => {
+                    let partition = self.keys.partition_of_owner(owner);
+                    self.ids(vec![(partition, self.keys.owner(owner), after)], missing).await?
+                }
                 None => self.account_ids(after, missing).await?,
             };
             let is_last = more.len() < missing;
             ids.extend(more);
             accounts = self.load_together(&ids).await?;
+            // The index is written before an account is opened, which may have failed.
+            accounts.retain(|account| query.owner.as_ref().is_none_or(|owner| account.owner == *owner));
             if is_last {
                 break;
             }
@@ -279,8 +420,9 @@ impl Store for RedisStore {
         let mut next = first;
         while next < partitions && ids.len() < limit {
             let end = partitions.min(next + PARTITIONS_PER_READ);
-            let indexes = (next..end)
-                .map(|partition| (self.keys.accounts(partition), after.filter(|_| partition == first)));
+            let indexes = (next..end).map(|partition| {
+                (partition, self.keys.accounts(partition), after.filter(|_| partition == first))
+            });
             ids.extend(self.ids(indexes.collect(), limit - ids.len()).await?);
             next = end;
         }
@@ -289,17 +431,17 @@ impl Store for RedisStore {
     }
 
     async fn account_count(&self) -> Result<Option<u64>, StoreError> {
-        let indexes = self.keys.all_partitions().map(|partition| self.keys.accounts(partition));
-        let reads = indexes.map(|index| command("ZCARD", [index]));
+        let read = |partition| (partition, command("ZCARD", [self.keys.accounts(partition)]));
+        let reads = self.keys.all_partitions().map(read);
         let mut total = 0;
-        for count in self.primary.read(reads.collect()).await? {
+        for count in self.shards.read(reads.collect()).await? {
             total += u64::try_from(reply::integer(&count)?).unwrap_or_default();
         }
         Ok(Some(total))
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        self.primary.health().await
+        self.shards.health().await
     }
 
     fn properties(&self) -> &StoreProperties {
@@ -311,6 +453,59 @@ impl Store for RedisStore {
     }
 
     async fn epoch_after(&self, epoch: u64) -> u64 {
-        self.primary.guard().epoch_after(epoch).await
+        let mut epochs = self.shards.common().epochs.subscribe();
+        // The sender is in the store, so it is not gone.
+        epochs.wait_for(|now| *now > epoch).await.map_or(epoch, |now| *now)
+    }
+
+    fn lanes(&self) -> usize {
+        if self.shards.is_cluster() { CLUSTER_LANES } else { 1 }
+    }
+
+    fn lane(&self, account_id: &AccountId) -> usize {
+        lane_of(self.shards.slot(self.keys.partition_of(account_id)), self.lanes())
+    }
+}
+
+/// A bank that has been initialized or joined.
+struct Opened {
+    common: Common,
+    script: Script,
+    properties: StoreProperties,
+}
+
+impl Opened {
+    async fn open(target: &Target, links: &Links) -> Result<Self, StoreError> {
+        let options = target.options();
+        let keys = Keys::new(&options.key_prefix, Placement::try_new(options.partitions)?);
+        identity::require_fit(links, &keys, options).await?;
+        // Before anything is written: it may be refused.
+        let mut digest = String::new();
+        for connection in links.all() {
+            digest = Script::load(connection).await?;
+        }
+        let identity = identity::initialize_or_join(links, &keys, options).await?;
+        let properties = StoreProperties {
+            name: format!("redis at {}", target.address()),
+            durability: fitness::promise(options),
+            clock: options.clock.clone(),
+            bank_id: identity.bank_id.clone(),
+            secret: identity.secret,
+            placement: identity.placement,
+            commits_span_partitions: !links.is_cluster(),
+        };
+        let common = Common {
+            options: Arc::clone(options),
+            keys: keys.placed(identity.placement),
+            bank_id: identity.bank_id,
+            epochs: Arc::new(watch::Sender::new(0)),
+        };
+        Ok(Self { common, script: Script { digest, retention: identity.retention }, properties })
+    }
+
+    fn store(self, shards: impl FnOnce(Common) -> Arc<Shards>) -> RedisStore {
+        let Self { common, script, properties } = self;
+        let keys = common.keys.clone();
+        RedisStore { shards: shards(common), script, keys, properties }
     }
 }

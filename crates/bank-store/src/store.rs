@@ -66,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lists accounts by partition and id, or those of one owner by id.
     ///
-    /// One page shows a single instant, so money that moves meanwhile is counted once. A page with fewer accounts
-    /// than its limit is the last one. Over all pages each account is listed once; an account that is opened
+    /// One page shows a single instant, so money that moves meanwhile is counted once; where a commit does not span
+    /// partitions, that holds for the accounts of each partition. A page with fewer accounts than its limit is the last one. Over all pages each account is listed once; an account that is opened
     /// meanwhile may be missing.
     ///
     /// # Errors
@@ -176,4 +176,7 @@ pub struct StoreProperties {
     pub secret: Secret,
     /// Where accounts are placed, fixed when the bank was initialized.
     pub placement: Placement,
+    /// Whether a proposal or a chain may have accounts of several partitions. False for a Redis Cluster, which commits each
+    /// partition on its own: [`Store::commit`] fails then.
+    pub commits_span_partitions: bool,
 }

@@ -2,6 +2,9 @@
 //!
 //! During an import `bank_id` is `import:<id>`, so whatever compares it refuses to work: every commit, every read
 //! and every watchdog, of every server. The id of the bank is in another field meanwhile.
+//!
+//! On a cluster the partitions are marked one after another, [`HOME`] first, and the marks are removed in the opposite order.
+//! So an import that was interrupted between them leaves the mark of [`HOME`].
 
 use std::{collections::BTreeMap, iter::once, ops::RangeInclusive};
 
@@ -11,11 +14,13 @@ use fred::types::Value;
 
 use super::{
     PARTITIONS_PER_READ, RedisStore, codec,
-    connection::{Connection, command, trips},
+    connection::{Command, command, trips},
     errors::reply_code,
     keys::{HOME, IMPORT_MARK},
+    primary::{Access, Primary},
     records, reply,
     script::clocks_apart,
+    shards::Answer,
 };
 use crate::{
     Backup, HistoryPart, ImportBatch, ImportId, ImportStart, RecordedOutcome, RequestKey, RequestRecord,
@@ -33,6 +38,8 @@ const RECORDS_PER_SCAN: &str = "1000";
 const KEYS_PER_SCAN: &str = "1000";
 /// How many partitions are written to in one round trip.
 const CALLS_PER_TRIP: usize = 64;
+/// How often records are read anew if a cluster moves partitions meanwhile.
+const SCANS_MAX: u32 = 100;
 
 /// Commands for `write.lua`, by partition.
 #[derive(Default)]
@@ -86,7 +93,7 @@ impl Backup for RedisStore {
         while next <= last {
             let end = (next + PARTITIONS_PER_READ).min(last + 1);
             let hashes = (next..end).flat_map(|partition| {
-                windows.clone().map(move |window| self.keys.requests(partition, window))
+                windows.clone().map(move |window| (partition, self.keys.requests(partition, window)))
             });
             self.scan(hashes.collect(), &mut page).await?;
             next = end;
@@ -95,23 +102,19 @@ impl Backup for RedisStore {
     }
 
     async fn begin_import(&self, import: &ImportId) -> Result<ImportStart, StoreError> {
-        self.primary.guard().require(|shortfall| !shortfall.is_other_bank)?;
-        let connection = self.primary.commits()?;
-        let indexes = self.keys.all_partitions().map(|partition| self.keys.accounts(partition));
-        let keys = self.identities().chain(indexes).collect();
-        let arguments = vec![Value::from(self.bank_id()), mark(import)];
-        let [answer] = reply::array(self.evaluate(&connection, BEGIN, vec![(keys, arguments)]).await?)?;
-        if reply::integer(&answer)? == 0 {
+        for primary in self.shards.all()? {
+            primary.guard().require(|shortfall| !shortfall.is_other_bank)?;
+        }
+        if !self.mark_all(import).await? {
             return Ok(ImportStart::NotEmpty);
         }
         // So that calls are refused from now on, not only once one of them has failed.
-        self.primary.guard().check(&connection).await?;
-        self.clear(&connection, import).await?;
+        self.check_all().await?;
+        self.clear(import).await?;
         Ok(ImportStart::Started)
     }
 
     async fn import(&self, import: &ImportId, batch: &ImportBatch) -> Result<(), StoreError> {
-        let connection = self.primary.commits()?;
         let mut commands = Batch::default();
         for part in &batch.histories {
             self.push_history(part, &mut commands);
@@ -128,38 +131,118 @@ impl Backup for RedisStore {
             commands.push(partition, "HSET", hash, [records::field(key), text]);
             commands.push(partition, "SADD", self.keys.windows(partition), [window.to_string()]);
         }
-        self.write(&connection, import, commands).await?;
-        self.require_entries(&connection, &batch.requests).await
+        self.write(import, commands).await?;
+        self.require_entries(&batch.requests).await
     }
 
     async fn finish_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        let connection = self.primary.commits()?;
-        let call = (self.identities().collect(), vec![mark(import)]);
-        self.evaluate(&connection, END, vec![call]).await?;
+        self.unmark_all(import).await?;
         // Otherwise calls would be refused until the next tick of the watchdog.
-        self.primary.guard().check(&connection).await
+        self.check_all().await
     }
 
     async fn abandon_import(&self, import: &ImportId) -> Result<(), StoreError> {
-        let connection = self.primary.commits()?;
-        let finished =
-            connection.send(command("HGET", [self.keys.meta(HOME).as_str(), "import_over"])).await?;
+        let read = command("HGET", [self.keys.meta(HOME).as_str(), "import_over"]);
+        let [finished] = reply::array(self.read_marked(vec![(HOME, read)]).await?)?;
         if finished != mark(import) {
-            self.clear(&connection, import).await?;
+            self.clear(import).await?;
         }
         self.finish_import(import).await
     }
 }
 
 impl RedisStore {
+    /// Marks every partition, if none has accounts. False if one has.
+    async fn mark_all(&self, import: &ImportId) -> Result<bool, StoreError> {
+        let arguments = vec![Value::from(self.bank_id()), mark(import)];
+        if !self.shards.is_cluster() {
+            let indexes = self.keys.all_partitions().map(|partition| self.keys.accounts(partition));
+            let call = (HOME, self.identities().chain(indexes).collect(), arguments);
+            let [answer] = reply::array(self.evaluate(BEGIN, vec![call]).await?)?;
+            return Ok(reply::integer(&answer)? == 1);
+        }
+        let read = |partition| {
+            let accounts = self.keys.accounts(partition);
+            let meta = self.keys.meta(partition);
+            [
+                (partition, command("EXISTS", [accounts])),
+                (partition, command("HGET", [meta.as_str(), "bank_id"])),
+            ]
+        };
+        let found = self.read_marked(self.keys.all_partitions().flat_map(read).collect()).await?;
+        let has_accounts = |found: &[Value]| {
+            let is_marked = found[1].as_str().is_some_and(|bank_id| bank_id.starts_with(IMPORT_MARK));
+            found[0].as_i64() == Some(1) && !is_marked
+        };
+        if found.chunks_exact(2).any(has_accounts) {
+            return Ok(false);
+        }
+        let call = |partition| {
+            (partition, vec![self.keys.meta(partition), self.keys.accounts(partition)], arguments.clone())
+        };
+        let mut answers = self.evaluate(BEGIN, vec![call(HOME)]).await?;
+        let others = self.keys.all_partitions().filter(|partition| *partition != HOME);
+        answers.extend(self.evaluate(BEGIN, others.map(call).collect()).await?);
+        if answers.iter().all(|answer| answer.as_i64() == Some(1)) {
+            return Ok(true);
+        }
+        // An account was opened meanwhile.
+        self.unmark_all(import).await?;
+        self.check_all().await?;
+        Ok(false)
+    }
+
+    async fn unmark_all(&self, import: &ImportId) -> Result<(), StoreError> {
+        if !self.shards.is_cluster() {
+            let call = (HOME, self.identities().collect(), vec![mark(import)]);
+            return self.evaluate(END, vec![call]).await.map(drop);
+        }
+        let call = |partition| (partition, vec![self.keys.meta(partition)], vec![mark(import)]);
+        let others = self.keys.all_partitions().filter(|partition| *partition != HOME);
+        self.evaluate(END, others.map(call).collect()).await?;
+        self.evaluate(END, vec![call(HOME)]).await.map(drop)
+    }
+
+    /// Compares the identity of each Redis again.
+    async fn check_all(&self) -> Result<(), StoreError> {
+        for primary in self.shards.all()? {
+            primary.guard().check(&*primary.commits()?).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads while the bank may be marked.
+    async fn read_marked(&self, reads: Vec<(u32, Command)>) -> Result<Vec<Value>, StoreError> {
+        let partitions: Vec<_> = reads.iter().map(|(partition, _)| *partition).collect();
+        let make = |place: usize| Ok(reads[place].1.clone());
+        let answers = self.shards.send(Access::Import, &partitions, &make).await;
+        answers.into_iter().map(|answer| answer?.value()).collect()
+    }
+
     /// Offers all records of some hashes to a page, in whatever order Redis has them.
-    async fn scan(&self, hashes: Vec<String>, page: &mut RequestsPage<'_>) -> Result<(), StoreError> {
+    async fn scan(&self, hashes: Vec<(u32, String)>, page: &mut RequestsPage<'_>) -> Result<(), StoreError> {
+        // A cursor means nothing to another node, so it begins anew if partitions have moved meanwhile.
+        for _ in 0..SCANS_MAX {
+            let moves = self.shards.moves();
+            self.scan_once(hashes.clone(), page).await?;
+            if self.shards.moves() == moves {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable("the cluster moves slots: request records cannot be read now".to_owned()))
+    }
+
+    async fn scan_once(
+        &self,
+        hashes: Vec<(u32, String)>,
+        page: &mut RequestsPage<'_>,
+    ) -> Result<(), StoreError> {
         let mut cursors: Vec<_> = hashes.into_iter().map(|hash| (hash, "0".to_owned())).collect();
         while !cursors.is_empty() {
-            let scans = cursors
-                .iter()
-                .map(|(hash, cursor)| command("HSCAN", [hash.as_str(), cursor, "COUNT", RECORDS_PER_SCAN]));
-            let replies = self.primary.read(scans.collect()).await?;
+            let scans = cursors.iter().map(|((partition, hash), cursor)| {
+                (*partition, command("HSCAN", [hash.as_str(), cursor, "COUNT", RECORDS_PER_SCAN]))
+            });
+            let replies = self.shards.read(scans.collect()).await?;
             let mut unfinished = Vec::new();
             for ((hash, _), reply) in cursors.into_iter().zip(replies) {
                 let [cursor, fields] = reply::pair(reply)?;
@@ -202,11 +285,7 @@ impl RedisStore {
     }
 
     /// Makes sure that the entries exist that records name.
-    async fn require_entries(
-        &self,
-        connection: &Connection,
-        requests: &[(RequestKey, RequestRecord)],
-    ) -> Result<(), StoreError> {
+    async fn require_entries(&self, requests: &[(RequestKey, RequestRecord)]) -> Result<(), StoreError> {
         let named: Vec<_> = requests
             .iter()
             .filter_map(|(key, record)| match record.outcome {
@@ -219,9 +298,10 @@ impl RedisStore {
         }
         let reads = named.iter().map(|(key, id)| {
             let id = id.to_string();
-            command("XRANGE", [self.keys.entries(&key.account_id), id.clone(), id])
+            let read = command("XRANGE", [self.keys.entries(&key.account_id), id.clone(), id]);
+            (self.keys.partition_of(&key.account_id), read)
         });
-        let found = connection.send_all(reads.collect()).await?;
+        let found = self.read_marked(reads.collect()).await?;
         for ((key, id), found) in named.into_iter().zip(found) {
             if reply::list(found)?.is_empty() {
                 return Err(without_entry(key, id));
@@ -231,7 +311,15 @@ impl RedisStore {
     }
 
     /// Removes everything except the identity of the bank.
-    async fn clear(&self, connection: &Connection, import: &ImportId) -> Result<(), StoreError> {
+    async fn clear(&self, import: &ImportId) -> Result<(), StoreError> {
+        for primary in self.shards.all()? {
+            self.clear_on(&primary, import).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_on(&self, primary: &Primary, import: &ImportId) -> Result<(), StoreError> {
+        let connection = primary.commits()?;
         let mut cursor = "0".to_owned();
         loop {
             let words = [cursor.as_str(), "MATCH", &self.keys.pattern(), "COUNT", KEYS_PER_SCAN];
@@ -243,7 +331,7 @@ impl RedisStore {
                     commands.push(partition, "UNLINK", key, [""; 0]);
                 }
             }
-            self.write(connection, import, commands).await?;
+            self.write(import, commands).await?;
             cursor = reply::text(next)?;
             if cursor == "0" {
                 return Ok(());
@@ -251,17 +339,12 @@ impl RedisStore {
         }
     }
 
-    async fn write(
-        &self,
-        connection: &Connection,
-        import: &ImportId,
-        commands: Batch,
-    ) -> Result<(), StoreError> {
+    async fn write(&self, import: &ImportId, commands: Batch) -> Result<(), StoreError> {
         let calls = commands.0.into_iter().map(|(partition, PartitionBatch { keys, words })| {
             let keys = once(self.keys.meta(partition)).chain(keys).collect();
-            (keys, once(mark(import)).chain(words).collect())
+            (partition, keys, once(mark(import)).chain(words).collect())
         });
-        self.evaluate(connection, WRITE, calls.collect()).await.map(drop)
+        self.evaluate(WRITE, calls.collect()).await.map(drop)
     }
 
     /// The identity in each partition.
@@ -269,31 +352,27 @@ impl RedisStore {
         self.keys.all_partitions().map(|partition| self.keys.meta(partition))
     }
 
-    /// Runs a script of an import with keys and arguments, once for each of these, and waits for replicas as a commit does.
+    /// Runs a script of an import with keys and arguments, once for each of these partitions, and waits for replicas as a
+    /// commit does.
     async fn evaluate(
         &self,
-        connection: &Connection,
         script: &'static str,
-        calls: Vec<(Vec<String>, Vec<Value>)>,
+        calls: Vec<(u32, Vec<String>, Vec<Value>)>,
     ) -> Result<Vec<Value>, StoreError> {
-        let mut answers = Vec::with_capacity(calls.len());
+        let mut values = Vec::with_capacity(calls.len());
         for calls in trips(calls, CALLS_PER_TRIP) {
-            let writes = calls.into_iter().map(|(keys, arguments)| {
+            let partitions: Vec<_> = calls.iter().map(|(partition, ..)| *partition).collect();
+            let make = |place: usize| {
+                let (_, keys, arguments) = &calls[place];
                 let script = [script.into(), Value::from(keys.len().to_string())];
-                command("EVAL", script.into_iter().chain(keys.into_iter().map(Value::from)).chain(arguments))
-            });
-            for answer in connection.write_all(writes.collect()).await? {
-                answers.push(answer.map_err(|error| match reply_code(&error) {
-                    Some("TAKENOVER") => taken_over(),
-                    Some("WRONGBANK") => {
-                        let found = error.details().trim_start_matches("WRONGBANK").trim();
-                        self.primary.guard().other_bank(found)
-                    }
-                    _ => connection.explain(&error),
-                })?);
+                let keys = keys.iter().map(|key| Value::from(key.as_str()));
+                Ok(command("EVAL", script.into_iter().chain(keys).chain(arguments.iter().cloned())))
+            };
+            for answer in self.shards.send(Access::Import, &partitions, &make).await {
+                values.push(done(answer)?);
             }
         }
-        Ok(answers)
+        Ok(values)
     }
 
     /// The windows of records, while this clock and that of Redis agree on which they are.
@@ -301,4 +380,17 @@ impl RedisStore {
         self.clock().now().map_err(|_| clocks_apart())?;
         Ok(records::windows(self.script.retention, self.clock().estimate_seconds()))
     }
+}
+
+/// What the reply to a script of an import means.
+fn done(answer: Answer) -> Result<Value, StoreError> {
+    let answered = answer?;
+    answered.reply.map_err(|error| match reply_code(&error) {
+        Some("TAKENOVER") => taken_over(),
+        Some("WRONGBANK") => {
+            let found = error.details().trim_start_matches("WRONGBANK").trim();
+            answered.primary.guard().other_bank(found)
+        }
+        _ => answered.connection.explain(&error),
+    })
 }

@@ -5,7 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use bank_domain::{AccountId, Change, Currency, Entry, Plan, Timestamp};
 use fred::types::Value;
 
-use super::{codec, keys::Keys, msgpack::List, records, reply};
+use super::{
+    codec,
+    keys::{HOME, Keys},
+    msgpack::List,
+    records, reply,
+};
 use crate::{Committed, Outcome, Proposal, RecordedOutcome, RequestKey, StoreError};
 
 /// The number of a key in the list of keys, from 1.
@@ -24,6 +29,15 @@ pub(super) struct Call {
     account_ids: HashMap<KeyNumber, AccountId>,
 }
 
+/// Which keys a call may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of the bank. The copy of the identity in [`HOME`] stands for all.
+    Bank,
+    /// Those of one partition. Indexes of owners in others are left out, and have to be written before.
+    Partition(u32),
+}
+
 /// What the script has done.
 pub(super) struct Reply {
     pub(super) committed: Committed,
@@ -34,10 +48,14 @@ pub(super) struct Reply {
 }
 
 impl Call {
-    /// For a script that compares the identity of the bank in this partition.
-    pub(super) fn new(names: &Keys, identity: u32, proposals: &[Proposal]) -> Result<Self, StoreError> {
+    pub(super) fn new(names: &Keys, scope: Scope, proposals: &[&Proposal]) -> Result<Self, StoreError> {
+        let identity = match scope {
+            Scope::Bank => HOME,
+            Scope::Partition(partition) => partition,
+        };
         let mut builder = CallBuilder {
             names,
+            scope,
             // The script expects these two first.
             keys: vec![names.meta(identity).into(), names.barrier(identity).into()],
             accounts: HashMap::new(),
@@ -77,7 +95,7 @@ impl Call {
     }
 
     /// Reads the reply of the script to these proposals.
-    pub(super) fn committed(&self, proposals: &[Proposal], reply: Value) -> Result<Reply, StoreError> {
+    pub(super) fn committed(&self, proposals: &[&Proposal], reply: Value) -> Result<Reply, StoreError> {
         let [exceptions, accounts, begun, time, problem] = reply::array(reply::list(reply)?)?;
         let problem = reply::text(problem)?;
         if !problem.is_empty() {
@@ -156,7 +174,7 @@ fn replayed(
 }
 
 /// Every request once with its partition, those of one partition together.
-fn sorted_requests<'a>(names: &Keys, proposals: &'a [Proposal]) -> Vec<(u32, &'a RequestKey)> {
+fn sorted_requests<'a>(names: &Keys, proposals: &[&'a Proposal]) -> Vec<(u32, &'a RequestKey)> {
     let requests = proposals.iter().map(|it| (names.partition_of(&it.key.account_id), &it.key));
     let mut requests: Vec<_> = requests.collect();
     requests.sort_unstable();
@@ -166,6 +184,7 @@ fn sorted_requests<'a>(names: &Keys, proposals: &'a [Proposal]) -> Vec<(u32, &'a
 
 struct CallBuilder<'a> {
     names: &'a Keys,
+    scope: Scope,
     keys: Vec<Value>,
     /// The key of each account; that of its history comes right after it.
     accounts: HashMap<&'a AccountId, KeyNumber>,
@@ -220,7 +239,8 @@ impl<'a> CallBuilder<'a> {
         self.counted(|it| {
             if entry.sequence == 1 {
                 it.index(it.names.accounts(it.names.partition_of(&account.id)));
-                if !account.owner.is_empty() {
+                let owner = it.names.partition_of_owner(&account.owner);
+                if !account.owner.is_empty() && [Scope::Bank, Scope::Partition(owner)].contains(&it.scope) {
                     it.index(it.names.owner(&account.owner));
                 }
                 it.words.push_text(account.id.as_str().as_bytes());

@@ -27,7 +27,7 @@ use super::{
     errors::{Meaning, brief, reply_code},
     lease::{Lease, Verdict},
     options::RedisOptions,
-    reply,
+    slots::Redirect,
     target::Target,
 };
 use crate::StoreError;
@@ -36,6 +36,7 @@ use crate::StoreError;
 const COMMANDS_PER_TRIP: usize = 1_000;
 
 /// A command with its arguments.
+#[derive(Clone)]
 pub(super) struct Command {
     name: CustomCommand,
     arguments: Vec<Value>,
@@ -159,13 +160,15 @@ impl Connection {
         Ok(replies)
     }
 
-    /// Sends a command that writes. See [`Connection::write_all`].
-    pub(super) async fn write(&self, write: Command) -> Result<Reply, StoreError> {
-        if self.target.options().replicas == 0 {
-            return self.try_send(write).await;
+    /// As [`Connection::write_all`]. A single command that waits for nobody costs less.
+    pub(super) async fn write_each(&self, mut writes: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+        if self.target.options().replicas == 0
+            && writes.len() == 1
+            && let Some(write) = writes.pop()
+        {
+            return Ok(vec![self.try_send(write).await?]);
         }
-        let [reply] = reply::array(self.write_all(vec![write]).await?)?;
-        Ok(reply)
+        self.write_all(writes).await
     }
 
     /// Sends commands that write in one round trip, and waits until as many replicas as `store.redis.replicas` says have it
@@ -202,7 +205,7 @@ impl Connection {
     }
 
     /// Sends commands in one round trip, and leaves the meaning of error replies to the caller.
-    async fn try_send_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
+    pub(super) async fn try_send_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>, StoreError> {
         let _permit = self.permit()?;
         self.probe(commands).await
     }
@@ -274,6 +277,9 @@ impl Connection {
     /// What an error means. One that says that another server has to be asked closes the connection.
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
         let text = format!("Redis at {}: {}", self.address(), brief(error));
+        if self.redirect(error).is_some() {
+            return StoreError::Unavailable(text);
+        }
         match Meaning::of(error) {
             Meaning::WrongServer => {
                 self.close(error.details());
@@ -288,6 +294,17 @@ impl Connection {
             Meaning::Corrupt => StoreError::Corrupt(text),
             Meaning::OutcomeUnknown => StoreError::OutcomeUnknown(text),
         }
+    }
+
+    /// Where an error reply sends the command, or why it says to wait, if this is a node of a cluster.
+    pub(super) fn redirect(&self, error: &FredError) -> Option<Redirect> {
+        let server = self.target.server().filter(|_| self.target.is_cluster())?;
+        Redirect::of(error.details(), server)
+    }
+
+    /// Whether an error reply says that a slot has moved, or is moving.
+    pub(super) fn is_moving(&self, error: &FredError) -> bool {
+        self.redirect(error).is_some_and(|redirect| redirect != Redirect::Down)
     }
 
     /// Records that it leads to a server that meets the bank's requirements.

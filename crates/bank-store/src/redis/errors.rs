@@ -22,21 +22,22 @@ use Meaning::{Corrupt, Misconfigured, OutcomeUnknown, Transient, WrongServer};
 const CREDENTIALS: &str = "check the user and the password in store.redis.url (for a Sentinel: \
                            sentinelUsername, sentinelPassword)";
 const PERMISSIONS: &str = "grant its user the commands and keys that the bank uses (ACL SETUSER)";
-const CLUSTER: &str = "this is a node of a Redis Cluster, which is not supported yet: use a stand-alone server or \
-                       Sentinel";
+const CLUSTER: &str = "this is a node of a Redis Cluster: begin store.redis.url with redis-cluster://";
+const NO_CLUSTER: &str = "this is not a node of a Redis Cluster: begin store.redis.url with redis://";
 const COMMANDS: &str = "the bank needs Redis 7.0 or newer, or Valkey, with all of its commands: not a Sentinel, \
                         and no renamed commands";
 const PASSWORD: &str = "give the server a password, and put it into store.redis.url";
 const DATABASE: &str = "name a database in store.redis.url that the server has";
 
 /// `ERR` says little, so these are looked for in the rest of the error, in lower case.
-const PHRASES: [(&str, Meaning); 6] = [
+const PHRASES: [(&str, Meaning); 7] = [
     ("max number of clients", Transient),
     // A Sentinel may learn of it later.
     ("no such master", Transient),
     // Of scripts, while a cluster moves a slot or is down.
     ("non local key", Transient),
     ("cluster is down", Transient),
+    ("cluster support disabled", Misconfigured(NO_CLUSTER)),
     ("not allowed in cluster mode", Misconfigured(CLUSTER)),
     ("db index", Misconfigured(DATABASE)),
 ];

@@ -4,7 +4,12 @@ use std::fmt;
 
 use bank_domain::Timestamp;
 
-use super::{inspection::Inspection, keys::IMPORT_MARK, options::RedisOptions};
+use super::{
+    inspection::{ALLOW_READS_WHEN_DOWN, Inspection, NODE_TIMEOUT},
+    keys::IMPORT_MARK,
+    lease::silence_min,
+    options::RedisOptions,
+};
 use crate::{Durability, DurabilityLevel, backup::MARKED};
 
 /// A requirement that a Redis does not meet.
@@ -48,7 +53,9 @@ pub(super) fn shortfall(options: &RedisOptions, redis: &Inspection, has_proof: b
         Some(Err(reason)) => Some(hidden_settings(options, reason)),
         Some(Ok(settings)) => {
             let value = |name: &str| settings.get(name).map_or("", String::as_str);
-            evicting(value("maxmemory-policy")).or_else(|| too_little_durability(options, &value))
+            evicting(value("maxmemory-policy"))
+                .or_else(|| too_little_durability(options, &value))
+                .or_else(|| if redis.is_node { hasty_cluster(options, &value) } else { None })
         }
     };
     let clock = || {
@@ -137,6 +144,39 @@ fn too_little_durability<'a>(options: &RedisOptions, value: &dyn Fn(&str) -> &'a
             each(&config_set),
         ),
     ))
+}
+
+/// What a cluster may not do: replace a primary before the bank has noticed that it is silent, or give reads on a node that
+/// has lost the others.
+fn hasty_cluster<'a>(options: &RedisOptions, value: &dyn Fn(&str) -> &'a str) -> Option<Shortfall> {
+    let needed_ms = silence_min(options).as_millis();
+    let timeout_ms = value(NODE_TIMEOUT);
+    if timeout_ms.parse().is_ok_and(|timeout_ms: u128| timeout_ms < needed_ms) {
+        return Some(Shortfall::lasting(
+            format!(
+                "Redis Cluster replaces a primary once it is silent for {timeout_ms} ms ({NODE_TIMEOUT}); \
+                 store.redis.command_timeout_ms = {} with store.redis.watchdog_interval_ms = {} needs at least \
+                 {needed_ms} ms, or a primary that was frozen could acknowledge writes that are lost",
+                options.command_timeout.as_millis(),
+                options.watchdog_interval.as_millis(),
+            ),
+            format!(
+                "run {} and `redis-cli CONFIG REWRITE` on each node, or lower those settings",
+                config_set(NODE_TIMEOUT, &needed_ms.to_string())
+            ),
+        ));
+    }
+    (value(ALLOW_READS_WHEN_DOWN) == "yes").then(|| {
+        Shortfall::lasting(
+            format!(
+                "Redis has {ALLOW_READS_WHEN_DOWN} yes, so that a node without the others gives old balances"
+            ),
+            format!(
+                "run {} and `redis-cli CONFIG REWRITE` on each node",
+                config_set(ALLOW_READS_WHEN_DOWN, "no")
+            ),
+        )
+    })
 }
 
 fn config_set(name: &str, value: &str) -> String {

@@ -4,7 +4,10 @@
 //! each tick of the watchdog. While Redis does not meet the requirements, commits are refused;
 //! while it holds another bank, or none, so are reads. All of that ends when Redis meets them again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
 
 use bank_domain::Timestamp;
 use tokio::{
@@ -17,7 +20,7 @@ use super::{
     errors::reply_code,
     fitness::{self, Shortfall, shortfall},
     inspection::{Inspection, inspect, ping},
-    keys::{HOME, Keys},
+    keys::Keys,
     locator::Locator,
     reply,
 };
@@ -32,15 +35,20 @@ pub(super) enum Role {
 }
 
 pub(super) struct Guard {
-    locator: Arc<Locator>,
+    locator: Locator,
     keys: Keys,
     bank_id: String,
     state: Mutex<State>,
-    epoch: watch::Sender<u64>,
+    epochs: Epochs,
 }
+
+/// The epoch of a store: it ends whenever one of its connections is made anew.
+pub(super) type Epochs = Arc<watch::Sender<u64>>;
 
 #[derive(Default)]
 struct State {
+    /// Partitions on this Redis; the copy of the identity of the first one is compared.
+    witnesses: VecDeque<u32>,
     /// By [`Role`].
     connections: [Option<Admitted>; 2],
     /// The run of Redis whose append-only file has been seen at rest.
@@ -57,8 +65,16 @@ struct Admitted {
 }
 
 impl Guard {
-    pub(super) fn new(locator: Arc<Locator>, keys: &Keys, bank_id: String) -> Self {
-        Self { locator, keys: keys.clone(), bank_id, state: Mutex::default(), epoch: watch::Sender::new(0) }
+    /// For the Redis that has these partitions of the bank.
+    pub(super) fn new(
+        locator: Locator,
+        keys: &Keys,
+        bank_id: &str,
+        partitions: Vec<u32>,
+        epochs: Epochs,
+    ) -> Self {
+        let state = State { witnesses: partitions.into(), ..State::default() };
+        Self { locator, keys: keys.clone(), bank_id: bank_id.to_owned(), state: Mutex::new(state), epochs }
     }
 
     pub(super) fn locator(&self) -> &Locator {
@@ -67,6 +83,28 @@ impl Guard {
 
     pub(super) fn bank_id(&self) -> &str {
         &self.bank_id
+    }
+
+    /// The key of the identity that is compared; `None` if no partition is on this Redis.
+    pub(super) fn witness_key(&self) -> Option<String> {
+        self.witness().map(|partition| self.keys.meta(partition))
+    }
+
+    fn witness(&self) -> Option<u32> {
+        self.state().witnesses.front().copied()
+    }
+
+    /// Other partitions are on this Redis now.
+    pub(super) fn set_partitions(&self, partitions: Vec<u32>) {
+        self.state().witnesses = partitions.into();
+    }
+
+    /// The partition whose identity was compared is on the move: the next time, another one is.
+    pub(super) fn change_witness(&self) {
+        let witnesses = &mut self.state().witnesses;
+        if let Some(first) = witnesses.pop_front() {
+            witnesses.push_back(first);
+        }
     }
 
     /// Opens a connection that may be used.
@@ -85,7 +123,7 @@ impl Guard {
     /// # Errors
     /// [`StoreError::Unavailable`] as for [`Guard::connect`].
     pub(super) async fn admit(&self, role: Role, connection: &Arc<Connection>) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, self.locator.options()).await?;
+        let inspection = self.inspect(connection).await?;
         inspection.require_usable().map_err(|reason| StoreError::Unavailable(reason.to_owned()))?;
         if role == Role::Commits {
             self.judge(&inspection);
@@ -107,6 +145,18 @@ impl Guard {
         Ok(())
     }
 
+    async fn inspect(&self, connection: &Connection) -> Result<Inspection, StoreError> {
+        let witness_key = self.witness_key();
+        let inspection = inspect(connection, witness_key.as_deref(), self.locator.options()).await?;
+        if witness_key.is_some() && inspection.bank_id.is_none() {
+            self.change_witness();
+        }
+        if let Some(timeout_ms) = inspection.node_timeout_ms() {
+            self.locator.node_timeout_is(timeout_ms);
+        }
+        Ok(inspection)
+    }
+
     /// Watches a connection until it has ended. One that does not respond, or no longer leads to a primary, is
     /// closed here. Steady writes can hide a frozen Redis from the client's own check.
     pub(super) async fn watch(&self, role: Role, connection: &Connection) {
@@ -125,8 +175,10 @@ impl Guard {
                     Role::Reads => self.ping(connection).await,
                 }
             };
-            // Sentinels that do not respond change nothing; those that name another primary close it.
-            let checks = async { tokio::join!(check, self.locator.confirm(connection)).0 };
+            // Whoever names the primary and does not respond changes nothing; another name closes the connection. All
+            // connections to a cluster share an answer.
+            let recently = Instant::now() - options.watchdog_interval / 2;
+            let checks = async { tokio::join!(check, self.locator.confirm(connection, recently)).0 };
             // The client gives up on its own at about the same time.
             let responds = match timeout(options.command_timeout, checks).await {
                 // A Redis that replies with an error responds.
@@ -141,18 +193,21 @@ impl Guard {
 
     /// Checks whether Redis meets the requirements now.
     pub(super) async fn check(&self, connection: &Connection) -> Result<(), StoreError> {
-        let inspection = inspect(connection, &self.keys, self.locator.options()).await?;
+        let inspection = self.inspect(connection).await?;
         if let Err(reason) = inspection.require_usable() {
             connection.close(reason);
             return Err(StoreError::Unavailable(reason.to_owned()));
         }
         self.judge(&inspection);
-        if self.state().refusal.is_some() {
+        if self.state().refusal.is_some()
+            && let Some(partition) = self.witness()
+        {
             // A write that changes nothing shows whether there is still a reason.
-            let write = command("SET", [self.keys.barrier(HOME), "probe".to_owned()]);
+            let write = command("SET", [self.keys.barrier(partition), "probe".to_owned()]);
             let [answer] = reply::array(connection.probe(vec![write]).await?)?;
             match answer {
                 Ok(_) => self.accepted(),
+                Err(error) if connection.redirect(&error).is_some() => self.change_witness(),
                 Err(error) => {
                     let explained = connection.explain(&error);
                     if reply_code(&error).is_none() {
@@ -170,8 +225,17 @@ impl Guard {
     /// # Errors
     /// [`StoreError::OutcomeUnknown`] if it does not respond; another if it replies with an error.
     pub(super) async fn ping(&self, connection: &Connection) -> Result<(), StoreError> {
-        let [pong] = reply::array(connection.probe(vec![ping()]).await?)?;
-        pong.map(drop).map_err(|error| connection.explain(&error))
+        // A node of a cluster that is down answers a `PING` all the same.
+        let witness_key = self.witness_key().filter(|_| connection.target().is_cluster());
+        let question = witness_key.map_or_else(ping, |key| command("HGET", [key.as_str(), "bank_id"]));
+        let [answer] = reply::array(connection.probe(vec![question]).await?)?;
+        match answer {
+            Err(error) if connection.is_moving(&error) => {
+                self.change_witness();
+                Ok(())
+            }
+            answer => answer.map(drop).map_err(|error| connection.explain(&error)),
+        }
     }
 
     fn judge(&self, inspection: &Inspection) {
@@ -184,19 +248,22 @@ impl Guard {
             }
             state.proven_run_id.as_ref() == Some(&inspection.run_id)
         };
-        self.set_shortfall(if inspection.bank_id == self.bank_id {
-            shortfall(self.locator.options(), inspection, has_proof)
-        } else {
-            Some(fitness::other_bank(&inspection.bank_id, &self.bank_id))
+        self.set_shortfall(match &inspection.bank_id {
+            Some(found) if *found != self.bank_id => Some(fitness::other_bank(found, &self.bank_id)),
+            // It is not known now.
+            None if self.require(|shortfall| shortfall.is_other_bank).is_err() => return,
+            _ => shortfall(self.locator.options(), inspection, has_proof),
         });
     }
 
     fn set_shortfall(&self, shortfall: Option<Shortfall>) {
+        let redis = self.locator.address();
         let mut state = self.state();
         match (&state.shortfall, &shortfall) {
             (before, Some(now)) if before.as_ref() != Some(now) => {
                 let refused = if now.is_other_bank { "everything" } else { "commits" };
                 tracing::error!(
+                    redis,
                     reason = now.found,
                     remedy = now.remedy,
                     refused,
@@ -204,7 +271,7 @@ impl Guard {
                 );
             }
             (Some(before), None) => {
-                tracing::info!(reason = before.found, "Redis meets the requirements again");
+                tracing::info!(redis, reason = before.found, "Redis meets the requirements again");
             }
             _ => {}
         }
@@ -241,7 +308,7 @@ impl Guard {
         let mut state = self.state();
         let reason = error.to_string();
         if state.refusal.as_ref() != Some(&reason) {
-            tracing::error!(reason, "Redis refuses commits");
+            tracing::error!(redis = self.locator.address(), reason, "Redis refuses commits");
             state.refusal = Some(reason);
         }
     }
@@ -249,7 +316,7 @@ impl Guard {
     /// Redis has accepted a commit.
     pub(super) fn accepted(&self) {
         if let Some(reason) = self.state().refusal.take() {
-            tracing::info!(reason, "Redis accepts commits again");
+            tracing::info!(redis = self.locator.address(), reason, "Redis accepts commits again");
         }
     }
 
@@ -261,13 +328,7 @@ impl Guard {
 
     /// A connection has been made anew: what was written before may be gone.
     pub(super) fn begin_epoch(&self) {
-        self.epoch.send_modify(|epoch| *epoch += 1);
-    }
-
-    pub(super) async fn epoch_after(&self, epoch: u64) -> u64 {
-        let mut epochs = self.epoch.subscribe();
-        // The sender is here, so it is not gone.
-        epochs.wait_for(|now| *now > epoch).await.map_or(epoch, |now| *now)
+        self.epochs.send_modify(|epoch| *epoch += 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

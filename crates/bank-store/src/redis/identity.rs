@@ -1,14 +1,16 @@
 //! Which bank a Redis holds, and whether this server may use it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use bank_domain::Timestamp;
 use fred::types::Value;
 
 use super::{
-    connection::{Connection, command},
+    connection::{Command, Connection, command},
     fitness::shortfall,
-    inspection::{inspect, require_supported},
+    inspection::{Inspection, REQUIRE_FULL_COVERAGE, inspect, require_supported},
     keys::{HOME, IMPORT_MARK, Keys},
+    links::{Links, write_all},
     options::RedisOptions,
     reply,
 };
@@ -23,15 +25,43 @@ const LAYOUTS: [(&str, PlacementRule); 1] = [(LAYOUT, PlacementRule::Route)];
 const COPIES: &str = "copies";
 const COMPLETE: &str = "complete";
 
-/// Makes sure that Redis meets the requirements, and that its clock agrees with ours.
+/// Makes sure that each Redis meets the requirements, and that its clock agrees with ours.
 pub(super) async fn require_fit(
-    connection: &Connection,
+    links: &Links,
     keys: &Keys,
     options: &RedisOptions,
 ) -> Result<(), StoreError> {
+    let home = keys.meta(HOME);
+    let mut stops_together = false;
+    for connection in links.all() {
+        require_supported(connection).await?;
+        let has_home = Arc::ptr_eq(links.of(&home)?, connection);
+        let inspection = inspect(connection, has_home.then_some(&home), options).await?;
+        require_met(connection, &home, inspection.clone(), options).await?;
+        stops_together |= links.is_cluster() && inspection.setting(REQUIRE_FULL_COVERAGE) == Some("yes");
+    }
+    if stops_together {
+        tracing::warn!(
+            "{REQUIRE_FULL_COVERAGE} is yes: while one shard of the cluster has no primary, all others refuse commits and \
+             reads too; set it to no on each node, so that they carry on"
+        );
+    }
+    if links.is_cluster() && options.replicas == 0 {
+        tracing::warn!(
+            "store.redis.replicas is 0: every failover of the cluster loses the writes that were acknowledged just before \
+             and had not reached the replica, however durable each node is"
+        );
+    }
+    Ok(())
+}
+
+async fn require_met(
+    connection: &Connection,
+    home: &str,
+    mut inspection: Inspection,
+    options: &RedisOptions,
+) -> Result<(), StoreError> {
     let address = connection.address();
-    require_supported(connection).await?;
-    let mut inspection = inspect(connection, keys, options).await?;
     inspection
         .require_usable()
         .map_err(|reason| StoreError::Unfit(format!("Redis at {address} cannot be used: {reason}")))?;
@@ -49,13 +79,8 @@ pub(super) async fn require_fit(
     if options.entries_ahead_allowed
         && let Some(committed_at) = inspection.committed_at.take_if(|committed_at| *committed_at > time)
     {
-        tracing::warn!(
-            %committed_at,
-            %time,
-            "the newest commit is in the future; the clock of Redis is trusted, as clock.entries_ahead_allowed = true"
-        );
-        let words = [keys.meta(HOME), "committed_at".to_owned(), time.unix_ms().to_string()];
-        connection.send(command("HSET", words)).await?;
+        warn_of_commit_ahead(committed_at, time);
+        connection.send(clock_is_right(home, time)).await?;
     }
     match shortfall(options, &inspection, false) {
         None => Ok(()),
@@ -66,17 +91,45 @@ pub(super) async fn require_fit(
     }
 }
 
+fn warn_of_commit_ahead(committed_at: Timestamp, time: Timestamp) {
+    tracing::warn!(
+        %committed_at,
+        %time,
+        "the newest commit is in the future; the clock of Redis is trusted, as clock.entries_ahead_allowed = true"
+    );
+}
+
+/// Records that the newest commit was at this time.
+fn clock_is_right(meta: &str, time: Timestamp) -> Command {
+    command("HSET", [meta, "committed_at", &time.unix_ms().to_string()])
+}
+
+/// The same as for [`HOME`], for the other partitions of a cluster: a commit compares the time of its own.
+async fn trust_clocks(links: &Links, keys: &Keys, time: Timestamp) -> Result<(), StoreError> {
+    let found = links.read_each(keys, |it| command("HGET", [keys.meta(it).as_str(), "committed_at"])).await?;
+    for (partition, committed_at) in keys.all_partitions().zip(found) {
+        let committed_at = committed_at.as_str().and_then(|text| reply::unix_ms(&text));
+        if let Some(committed_at) = committed_at.filter(|committed_at| *committed_at > time) {
+            warn_of_commit_ahead(committed_at, time);
+            let meta = keys.meta(partition);
+            links.of(&meta)?.send(clock_is_right(&meta, time)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Initializes a bank if there is none; otherwise makes sure that this server can use it.
 ///
 /// The copy of the identity in [`HOME`] decides. It is written first, then the copies of the other partitions, and then that
 /// they are complete: from then on, a partition without its copy has lost its data.
 pub(super) async fn initialize_or_join(
-    connection: &Connection,
+    links: &Links,
     keys: &Keys,
     options: &RedisOptions,
 ) -> Result<Identity, StoreError> {
-    let address = connection.address();
     let home = keys.meta(HOME);
+    let connection = links.of(&home)?;
+    let address = connection.address();
     let found = fields(connection, &home).await?;
     let found_id = bank_id(&found);
     if let Some(wanted) = options.bank_id.as_deref().filter(|wanted| found_id != Some(wanted)) {
@@ -87,14 +140,14 @@ pub(super) async fn initialize_or_join(
         )));
     }
     if found_id.is_none() {
-        require_nothing_left(connection, keys).await?;
+        require_nothing_left(links, keys).await?;
     }
 
     let new = Identity::try_new(options.partitions, options.request_retention)?;
     // Servers that start at once agree: the first one to set a field wins.
     let new_fields = new.fields(LAYOUT);
     let writes = new_fields.iter().map(|(name, value)| command("HSETNX", [home.as_str(), name, value]));
-    connection.send_all(writes.collect()).await?;
+    write_all(connection, writes.collect()).await?;
 
     let found = fields(connection, &home).await?;
     let place = format!("Redis at {address}");
@@ -105,14 +158,22 @@ pub(super) async fn initialize_or_join(
     identity.require_suitable(&place)?;
     let keys = keys.placed(identity.placement);
     if found.get(COPIES).is_none_or(|copies| copies != COMPLETE) {
-        // A server of an earlier version finds this one, and refuses it.
-        let words = [&*keys.former_meta(), "layout", LAYOUT, "bank_id", &identity.bank_id].map(str::to_owned);
-        connection.send(command("HSET", words)).await?;
-        let write = |partition| command("HSETNX", [&*keys.meta(partition), "bank_id", &identity.bank_id]);
-        connection.send_many(keys.all_partitions().map(write).collect()).await?;
-        connection.send(command("HSET", [home.as_str(), COPIES, COMPLETE])).await?;
+        if !links.is_cluster() {
+            // A server of an earlier version finds this one, and refuses it. It refuses any cluster.
+            let words = [&*keys.former_meta(), "layout", LAYOUT, "bank_id", &identity.bank_id];
+            connection.send(command("HSET", words)).await?;
+        }
+        let id = identity.bank_id.as_str();
+        links.write_each(&keys, |it| command("HSETNX", [&*keys.meta(it), "bank_id", id])).await?;
+        write_all(connection, vec![command("HSET", [home.as_str(), COPIES, COMPLETE])]).await?;
     }
-    require_copies(connection, &keys, &identity.bank_id).await?;
+    require_copies(links, &keys, &identity.bank_id).await?;
+    if links.is_cluster()
+        && options.entries_ahead_allowed
+        && let Ok(time) = options.clock.now()
+    {
+        trust_clocks(links, &keys, time).await?;
+    }
     if identity.bank_id == new.bank_id {
         tracing::info!(bank_id = identity.bank_id, redis = address, "initialized a new bank");
     }
@@ -141,18 +202,16 @@ fn unmarked<'a>(bank_id: Option<&'a str>, import_into: Option<&'a str>) -> Optio
 }
 
 /// Refuses a bank of which a partition has lost its data, or belongs to another bank.
-async fn require_copies(connection: &Connection, keys: &Keys, bank_id: &str) -> Result<(), StoreError> {
-    let reads = keys
-        .all_partitions()
-        .map(|partition| command("HMGET", [keys.meta(partition).as_str(), "bank_id", "import_into"]));
-    for (partition, copy) in keys.all_partitions().zip(connection.send_many(reads.collect()).await?) {
+async fn require_copies(links: &Links, keys: &Keys, bank_id: &str) -> Result<(), StoreError> {
+    let read = |partition| command("HMGET", [keys.meta(partition).as_str(), "bank_id", "import_into"]);
+    for (partition, copy) in keys.all_partitions().zip(links.read_each(keys, read).await?) {
         let [id, import_into] = reply::pair(copy)?.map(Value::into_string);
         let found = unmarked(id.as_deref(), import_into.as_deref());
         if found != Some(bank_id) {
             let found = bank(found);
             return Err(StoreError::Misconfigured(format!(
                 "Redis at {} holds the bank {bank_id}, but {} names {found}; restore the data of the bank",
-                connection.address(),
+                links.of(&keys.meta(partition))?.address(),
                 keys.meta(partition),
             )));
         }
@@ -161,9 +220,11 @@ async fn require_copies(connection: &Connection, keys: &Keys, bank_id: &str) -> 
 }
 
 /// Refuses to initialize a bank over the data of one that has lost its identity, or beside one of an earlier version.
-async fn require_nothing_left(connection: &Connection, keys: &Keys) -> Result<(), StoreError> {
-    let (address, home, former) = (connection.address(), keys.meta(HOME), keys.former_meta());
-    let layout = connection.send(command("HGET", [former.as_str(), "layout"])).await?.into_string();
+async fn require_nothing_left(links: &Links, keys: &Keys) -> Result<(), StoreError> {
+    let (home, former) = (keys.meta(HOME), keys.former_meta());
+    let connection = links.of(&home)?;
+    let address = connection.address();
+    let layout = links.of(&former)?.send(command("HGET", [former.as_str(), "layout"])).await?.into_string();
     if let Some(layout) = layout.as_deref().filter(|layout| *layout != LAYOUT) {
         return Err(StoreError::Misconfigured(format!(
             "the bank in Redis at {address} ({former}) has layout {layout:?}, but this server needs {LAYOUT:?}: export it \
@@ -171,10 +232,12 @@ async fn require_nothing_left(connection: &Connection, keys: &Keys) -> Result<()
              store.redis.key_prefix; docs/upgrade.md has the steps"
         )));
     }
-    let indexes = keys.all_partitions().map(|partition| keys.accounts(partition));
-    let count = connection.send(command("EXISTS", indexes.chain([former]))).await?;
+    let mut left = reply::integer(&links.of(&former)?.send(command("EXISTS", [former])).await?)?;
+    for exists in links.read_each(keys, |it| command("EXISTS", [keys.accounts(it)])).await? {
+        left += reply::integer(&exists)?;
+    }
     // Another server may have initialized the bank just now.
-    if reply::integer(&count)? == 0
+    if left == 0
         || reply::integer(&connection.send(command("HEXISTS", [home.as_str(), "bank_id"])).await?)? == 1
     {
         return Ok(());

@@ -11,7 +11,6 @@ use fred::{
 use super::{
     connection::{Command, Connection, command},
     errors::reply_code,
-    keys::{HOME, Keys},
     options::RedisOptions,
     reply,
 };
@@ -20,18 +19,32 @@ use crate::StoreError;
 /// The oldest Redis that can hold a bank.
 const REDIS_MAJOR_MIN: u32 = 7;
 
-/// The settings that durability depends on.
-const SETTINGS: [&str; 4] = ["appendfsync", "appendonly", "maxmemory-policy", "no-appendfsync-on-rewrite"];
+/// The settings that durability depends on, and those that decide when a cluster replaces a node or stops.
+const SETTINGS: [&str; 7] = [
+    "appendfsync",
+    "appendonly",
+    "maxmemory-policy",
+    "no-appendfsync-on-rewrite",
+    ALLOW_READS_WHEN_DOWN,
+    NODE_TIMEOUT,
+    REQUIRE_FULL_COVERAGE,
+];
+pub(super) const ALLOW_READS_WHEN_DOWN: &str = "cluster-allow-reads-when-down";
+pub(super) const NODE_TIMEOUT: &str = "cluster-node-timeout";
+pub(super) const REQUIRE_FULL_COVERAGE: &str = "cluster-require-full-coverage";
 
 #[derive(Clone, Debug)]
 pub(super) struct Inspection {
     /// Differs for each start of a Redis.
     pub(super) run_id: String,
     pub(super) is_primary: bool,
+    /// Whether it is a node of a cluster.
+    pub(super) is_node: bool,
     /// Whether it is still reading its files.
     pub(super) is_loading: bool,
-    /// The id of the bank that it holds; empty if there is none.
-    pub(super) bank_id: String,
+    /// The id of the bank that it holds, empty if there is none; `None` if it was not asked, or the partition that it was
+    /// asked for is on the move.
+    pub(super) bank_id: Option<String>,
     /// By its clock.
     pub(super) time: Timestamp,
     /// By its clock; the time of the newest commit, within a second.
@@ -40,24 +53,24 @@ pub(super) struct Inspection {
     pub(super) replicas: u32,
     /// Whether its append-only file is being rewritten, or the last rewrite failed.
     pub(super) is_rewriting: bool,
-    /// The settings that durability depends on, or why it does not show them; `None` if it was not asked.
+    /// The settings that matter, or why it does not show them; `None` if it was not asked.
     pub(super) settings: Option<Result<HashMap<String, String>, String>>,
 }
 
-/// Inspects a Redis, in one round trip, and compares its clock with ours.
+/// Inspects a Redis, in one round trip, and compares its clock with ours. The key is that of the identity of the bank.
 ///
 /// # Errors
 /// [`StoreError::OutcomeUnknown`] if it does not respond; another if it replies with an error.
 pub(super) async fn inspect(
     connection: &Connection,
-    keys: &Keys,
+    meta_key: Option<&str>,
     options: &RedisOptions,
 ) -> Result<Inspection, StoreError> {
-    let mut commands = vec![
-        command("INFO", ["server", "replication", "persistence"]),
-        command("TIME", [(); 0]),
-        command("HMGET", [keys.meta(HOME).as_str(), "bank_id", "committed_at"]),
-    ];
+    let mut commands =
+        vec![command("INFO", ["server", "replication", "persistence"]), command("TIME", [(); 0])];
+    if let Some(meta_key) = meta_key {
+        commands.push(command("HMGET", [meta_key, "bank_id", "committed_at"]));
+    }
     if options.check_config {
         commands.push(command("CONFIG", [&["GET"], SETTINGS.as_slice()].concat()));
     }
@@ -68,12 +81,17 @@ pub(super) async fn inspect(
 
     let explain = |error: FredError| connection.explain(&error);
     let info = Info(reply::text(next().map_err(explain)?)?);
-    info.require_supported(connection.address())?;
+    info.require_supported(connection)?;
     let is_loading = info.flag("loading");
     let time = reply::time(next().map_err(explain)?)?;
-    let [bank_id, committed_at] = match next() {
-        Err(_) if is_loading => [Value::Null, Value::Null],
-        meta => reply::pair(meta.map_err(explain)?)?,
+    let (bank_id, committed_at) = match meta_key.map(|_| next()) {
+        None => (None, Value::Null),
+        Some(Err(_)) if is_loading => (Some(String::new()), Value::Null),
+        Some(Err(error)) if connection.is_moving(&error) => (None, Value::Null),
+        Some(meta) => {
+            let [bank_id, committed_at] = reply::pair(meta.map_err(explain)?)?;
+            (Some(bank_id.into_string().unwrap_or_default()), committed_at)
+        }
     };
     let is_primary = info.value("role") == Some("master");
     if is_primary {
@@ -93,8 +111,9 @@ pub(super) async fn inspect(
     Ok(Inspection {
         run_id: info.value("run_id").unwrap_or_default().to_owned(),
         is_primary,
+        is_node: connection.target().is_cluster(),
         is_loading,
-        bank_id: bank_id.into_string().unwrap_or_default(),
+        bank_id,
         time,
         committed_at: committed_at.as_str().and_then(|text| reply::unix_ms(&text)),
         replicas: info.replicas(),
@@ -109,7 +128,7 @@ pub(super) async fn inspect(
 /// [`inspect`].
 pub(super) async fn require_supported(connection: &Connection) -> Result<(), StoreError> {
     let info = connection.send(command("INFO", ["server"])).await?;
-    Info(reply::text(info)?).require_supported(connection.address())
+    Info(reply::text(info)?).require_supported(connection)
 }
 
 /// The command by which a connection shows that Redis responds, and could write: a Redis that refuses writes answers it with
@@ -133,6 +152,17 @@ impl Inspection {
         Ok(())
     }
 
+    /// A setting, if it is known.
+    pub(super) fn setting(&self, name: &str) -> Option<&str> {
+        let settings = self.settings.as_ref()?.as_ref().ok()?;
+        settings.get(name).map(String::as_str)
+    }
+
+    /// How soon the cluster replaces this node, if it is one and says so.
+    pub(super) fn node_timeout_ms(&self) -> Option<u64> {
+        self.setting(NODE_TIMEOUT).filter(|_| self.is_node)?.parse().ok()
+    }
+
     /// Whether it has an append-only file, as far as is known.
     pub(super) fn has_file(&self) -> bool {
         let Some(Ok(settings)) = &self.settings else { return true };
@@ -144,16 +174,21 @@ impl Inspection {
 pub(super) struct Info(pub(super) String);
 
 impl Info {
-    pub(super) fn require_supported(&self, address: &str) -> Result<(), StoreError> {
+    fn require_supported(&self, connection: &Connection) -> Result<(), StoreError> {
+        self.require_supported_at(connection.address(), connection.target().is_cluster())
+    }
+
+    pub(super) fn require_supported_at(&self, address: &str, is_node: bool) -> Result<(), StoreError> {
         // Valkey reports the Redis that it is compatible with: 7.2.
         let compatible = self.value("redis_version").unwrap_or("unknown");
         let major = compatible.split('.').next().and_then(|major| major.parse::<u32>().ok());
         // Valkey calls it `server_mode`.
         let wrong = match self.value("redis_mode").or_else(|| self.value("server_mode")) {
-            Some("cluster") => {
-                "is a node of a Redis Cluster, which is not supported yet; use a stand-alone server or \
-                                Sentinel"
-                    .to_owned()
+            Some("cluster") if !is_node => {
+                format!("is a node of a Redis Cluster; set store.redis.url to redis-cluster://{address}")
+            }
+            Some("standalone") if is_node => {
+                format!("is not a node of a Redis Cluster; set store.redis.url to redis://{address}")
             }
             Some("sentinel") => format!(
                 "is a Sentinel; set store.redis.url to redis-sentinel://{address}?sentinelServiceName=name, with the \

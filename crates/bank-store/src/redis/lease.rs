@@ -2,7 +2,7 @@
 //!
 //! A primary that was frozen executes the commands in its sockets, replies OK and calls itself the primary, although another
 //! was promoted meanwhile: what it acknowledges is lost. Sentinel promotes another only once a primary has been silent for
-//! `down-after-milliseconds`. So a primary that has replied on a connection more recently than that cannot have been
+//! `down-after-milliseconds`, and a cluster after `cluster-node-timeout`. So a primary that has replied on a connection more recently than that cannot have been
 //! replaced in between. Each accepted reply proves that the primary was alive when its command was sent. A reply that comes
 //! later than a failover takes is discarded, and so is every later one.
 
@@ -14,11 +14,18 @@ use std::{
     time::Duration,
 };
 
+use super::options::RedisOptions;
 use crate::clock::Timekeeper;
 
-/// How much sooner than Sentinel we consider a primary silent: for the latency of its commands, and for
+/// How much sooner than Sentinel or the cluster we consider a primary silent: for the latency of its commands, and for
 /// differences between clocks.
-pub(super) const FAILOVER_MARGIN: Duration = Duration::from_millis(500);
+const FAILOVER_MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a primary must be allowed to be silent before it is replaced: between two signs of its life there may be the
+/// interval of the watchdog, and a command that takes its time.
+pub(super) fn silence_min(options: &RedisOptions) -> Duration {
+    options.command_timeout + options.watchdog_interval + FAILOVER_MARGIN
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -33,7 +40,7 @@ pub(super) enum Verdict {
 pub(super) struct Lease {
     clock: Timekeeper,
     command_timeout: Duration,
-    /// The `down-after-milliseconds` of the Sentinels; `None` without Sentinels.
+    /// How soon Sentinels or a cluster replace a silent primary; `None` if nobody does.
     down_after_ms: Option<Arc<AtomicU64>>,
     /// When the newest command that has a reply was sent, by the steady clock.
     alive_at_ms: AtomicU64,

@@ -1,38 +1,55 @@
-//! Finds the primary: the server of the URL, or the one that the Sentinels name.
+//! Finds the primary: the server of the URL, the one that the Sentinels name, or a node that a cluster names.
 //!
 //! The Sentinels also report how soon they replace a primary that is silent. The store asks all of them itself, before it
 //! connects and after, and at each tick of the watchdog. A single one may be behind: the one that knows of the newest
 //! failover counts.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
 use fred::types::{Value, config::Server};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     connection::{Connection, command},
-    lease::FAILOVER_MARGIN,
+    contact::Contact,
+    lease::silence_min,
     options::RedisOptions,
     reply,
     target::Target,
+    topology::Topology,
 };
 use crate::StoreError;
 
 pub(super) struct Locator {
     target: Target,
-    sentinels: Option<Sentinels>,
+    /// Who names the primary; `None` if the URL does.
+    judge: Option<Judge>,
+}
+
+enum Judge {
+    Sentinels(Sentinels),
+    Cluster {
+        topology: Arc<Topology>,
+        /// The `cluster-node-timeout` of the node. Until it is known, the least that is required.
+        node_timeout_ms: Arc<AtomicU64>,
+    },
 }
 
 impl Locator {
-    pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
-        let target = Target::new(options)?;
-        Ok(Self { sentinels: Sentinels::of(&target), target })
+    /// For the only primary of a URL that names no cluster.
+    pub(super) fn new(target: Target) -> Self {
+        Self { judge: Sentinels::of(&target).map(Judge::Sentinels), target }
+    }
+
+    /// For one primary of a cluster.
+    pub(super) fn of_node(topology: &Arc<Topology>, node: &Server) -> Self {
+        let target = topology.target().node(node);
+        let silence_ms = u64::try_from(silence_min(target.options()).as_millis()).unwrap_or(u64::MAX);
+        let node_timeout_ms = Arc::new(AtomicU64::new(silence_ms));
+        Self { target, judge: Some(Judge::Cluster { topology: Arc::clone(topology), node_timeout_ms }) }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -43,40 +60,68 @@ impl Locator {
         self.target.options()
     }
 
+    /// Records how soon the cluster replaces this node.
+    pub(super) fn node_timeout_is(&self, timeout_ms: u64) {
+        if let Some(Judge::Cluster { node_timeout_ms, .. }) = &self.judge {
+            node_timeout_ms.store(timeout_ms, Ordering::SeqCst);
+        }
+    }
+
     /// Connects to the primary.
     ///
     /// # Errors
-    /// As [`Connection::open`]; [`StoreError::Unavailable`] while the primary is being replaced;
-    /// [`StoreError::Misconfigured`] if the Sentinels replace one too soon.
+    /// As [`Connection::open`]; [`StoreError::Unavailable`] while the primary is being replaced, or if the cluster names
+    /// another; [`StoreError::Misconfigured`] if the Sentinels replace one too soon.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Arc<Connection>, StoreError> {
-        let Some(sentinels) = &self.sentinels else {
-            return Connection::open(self.target.clone(), None, deadline).await;
+        let (target, down_after_ms) = match &self.judge {
+            None => return Connection::open(self.target.clone(), None, deadline).await,
+            Some(Judge::Sentinels(sentinels)) => {
+                let primary = sentinels.primaries().await?.into_iter().next();
+                sentinels.require_slow_failover()?;
+                let primary = primary.ok_or_else(|| {
+                    StoreError::Unavailable("the Sentinels are replacing the primary".to_owned())
+                })?;
+                (self.target.primary(primary), &sentinels.down_after_ms)
+            }
+            Some(Judge::Cluster { topology, node_timeout_ms }) => {
+                topology.refresh(Instant::now(), None).await?;
+                topology.require_named(&self.target)?;
+                (self.target.clone(), node_timeout_ms)
+            }
         };
-        let primary = sentinels.primaries().await?.into_iter().next();
-        sentinels.require_slow_failover()?;
-        let primary = primary
-            .ok_or_else(|| StoreError::Unavailable("the Sentinels are replacing the primary".to_owned()))?;
-        let target = self.target.primary(primary);
-        let connection =
-            Connection::open(target, Some(Arc::clone(&sentinels.down_after_ms)), deadline).await?;
+        let connection = Connection::open(target, Some(Arc::clone(down_after_ms)), deadline).await?;
         // One that was frozen may have been replaced before it accepted the connection.
-        self.confirm(&connection).await?;
+        self.confirm(&connection, Instant::now()).await?;
         Ok(connection)
     }
 
-    /// Asks the Sentinels, if there are any, whether a connection still leads to the primary; closes it if not.
+    /// Asks the Sentinels or the cluster, if there are any, whether a connection still leads to the primary; closes it if
+    /// not. What a cluster has answered since `not_before` is not asked again.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it does not, or no Sentinel replies.
-    pub(super) async fn confirm(&self, connection: &Connection) -> Result<(), StoreError> {
-        let Some(sentinels) = &self.sentinels else { return Ok(()) };
-        let primaries = sentinels.primaries().await?;
-        let is_primary = connection.target().server().is_some_and(|server| primaries.contains(server));
-        let confirmed = match sentinels.require_slow_failover() {
-            Ok(()) if !is_primary => {
-                Err(StoreError::Unavailable("the Sentinels name another primary".to_owned()))
+    /// [`StoreError::Unavailable`] if it does not, or nobody replies.
+    pub(super) async fn confirm(
+        &self,
+        connection: &Connection,
+        not_before: Instant,
+    ) -> Result<(), StoreError> {
+        let confirmed = match &self.judge {
+            None => return Ok(()),
+            Some(Judge::Sentinels(sentinels)) => {
+                let primaries = sentinels.primaries().await?;
+                let server = connection.target().server();
+                let is_primary = server.is_some_and(|server| primaries.contains(server));
+                match sentinels.require_slow_failover() {
+                    Ok(()) if !is_primary => {
+                        Err(StoreError::Unavailable("the Sentinels name another primary".to_owned()))
+                    }
+                    other => other,
+                }
             }
-            other => other,
+            Some(Judge::Cluster { topology, .. }) => {
+                topology.refresh(not_before, None).await?;
+                topology.require_named(&self.target)
+            }
         };
         if let Err(error) = &confirmed {
             connection.close(&error.to_string());
@@ -88,16 +133,10 @@ impl Locator {
 struct Sentinels {
     /// What the Sentinels call the primary.
     service_name: Arc<str>,
-    all: Vec<Arc<Sentinel>>,
+    all: Vec<Arc<Contact>>,
     /// The shortest that any of them has reported.
     down_after_ms: Arc<AtomicU64>,
     options: Arc<RedisOptions>,
-}
-
-struct Sentinel {
-    target: Target,
-    /// Kept from one question to the next.
-    connection: Mutex<Option<Arc<Connection>>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -114,10 +153,9 @@ impl Sentinels {
     /// The Sentinels of a URL; `None` if it names a Redis itself.
     fn of(target: &Target) -> Option<Self> {
         let (service_name, targets) = target.sentinels()?;
-        let sentinel = |target| Arc::new(Sentinel { target, connection: Mutex::default() });
         Some(Self {
             service_name: service_name.into(),
-            all: targets.into_iter().map(sentinel).collect(),
+            all: targets.into_iter().map(|target| Arc::new(Contact::new(target))).collect(),
             down_after_ms: Arc::new(AtomicU64::new(u64::MAX)),
             options: Arc::clone(target.options()),
         })
@@ -133,7 +171,7 @@ impl Sentinels {
         let mut asked = JoinSet::new();
         for sentinel in &self.all {
             let (sentinel, service_name) = (Arc::clone(sentinel), Arc::clone(&self.service_name));
-            asked.spawn(async move { sentinel.report(&service_name, deadline).await });
+            asked.spawn(async move { report(&sentinel, &service_name, deadline).await });
         }
         let (mut reports, mut error) = (Vec::new(), None);
         for answer in asked.join_all().await {
@@ -156,15 +194,14 @@ impl Sentinels {
         Ok(reports.into_iter().map(|report| report.primary).collect())
     }
 
-    /// Refuses Sentinels that replace a primary too soon: between two signs of its life there may be the interval
-    /// of the watchdog, and a command that takes its time.
+    /// Refuses Sentinels that replace a primary too soon.
     ///
     /// # Errors
     /// [`StoreError::Misconfigured`], with what to change.
     fn require_slow_failover(&self) -> Result<(), StoreError> {
         let down_after_ms = self.down_after_ms.load(Ordering::SeqCst);
         let RedisOptions { command_timeout, watchdog_interval, .. } = *self.options;
-        let needed_ms = (command_timeout + watchdog_interval + FAILOVER_MARGIN).as_millis();
+        let needed_ms = silence_min(&self.options).as_millis();
         if u128::from(down_after_ms) >= needed_ms {
             return Ok(());
         }
@@ -181,23 +218,11 @@ impl Sentinels {
     }
 }
 
-impl Sentinel {
-    async fn report(&self, service_name: &str, deadline: Instant) -> Result<Report, StoreError> {
-        let kept = || self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = kept().take().filter(|connection| !connection.has_ended());
-        let connection = match open {
-            Some(connection) => connection,
-            None => Connection::open(self.target.clone(), None, deadline).await?,
-        };
-        let questions = ["MASTER", "GET-MASTER-ADDR-BY-NAME"];
-        let questions = questions.map(|question| command("SENTINEL", [question, service_name]));
-        let replies = timeout_at(deadline, connection.send_all(questions.into())).await;
-        let replies = replies
-            .map_err(|_| StoreError::Unavailable(format!("{} does not respond", self.target.address())))??;
-        *kept() = Some(connection);
-        let [master, address] = reply::array(replies)?;
-        Report::read(master, address)
-    }
+async fn report(sentinel: &Contact, service_name: &str, deadline: Instant) -> Result<Report, StoreError> {
+    let questions = ["MASTER", "GET-MASTER-ADDR-BY-NAME"];
+    let questions = questions.map(|question| command("SENTINEL", [question, service_name]));
+    let [master, address] = reply::array(sentinel.ask(questions.into(), deadline).await?)?;
+    Report::read(master, address)
 }
 
 impl Report {

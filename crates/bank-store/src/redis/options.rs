@@ -5,13 +5,18 @@ use std::{fmt, time::Duration};
 use bank_domain::redacted;
 use serde::Deserialize;
 
-use crate::{DurabilityLevel, StoreError, clock::Timekeeper, placement::PARTITIONS_DEFAULT};
+use crate::{
+    DurabilityLevel, StoreError,
+    clock::Timekeeper,
+    placement::{PARTITIONS_DEFAULT, Placement},
+};
 
 /// Options of a [`RedisStore`](super::RedisStore).
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS, or
-    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`.
+    /// `redis://[user:password@]host:port[/db]`, `rediss://` for TLS,
+    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`, or
+    /// `redis-cluster://host:port?node=host:port`.
     pub url: RedisUrl,
     /// The prefix of every key. Banks that share a Redis need different ones.
     pub key_prefix: String,
@@ -27,6 +32,8 @@ pub struct RedisOptions {
     pub reconnect_delay_min: Duration,
     /// The longest delay between two attempts to reconnect.
     pub reconnect_delay_max: Duration,
+    /// How long a command is sent again while a cluster sends it elsewhere or says to wait, as it does while it moves a slot.
+    pub redirect_timeout: Duration,
     /// How many commands may be in flight on a connection.
     pub command_buffer_max: usize,
     /// The interval between two checks that Redis responds and still meets the bank's requirements.
@@ -58,6 +65,7 @@ impl Default for RedisOptions {
             command_timeout: Duration::from_secs(2),
             reconnect_delay_min: Duration::from_millis(50),
             reconnect_delay_max: Duration::from_secs(2),
+            redirect_timeout: Duration::from_secs(5),
             command_buffer_max: 10_000,
             watchdog_interval: Duration::from_secs(1),
             durability: DurabilityLevel::Always,
@@ -73,6 +81,7 @@ impl Default for RedisOptions {
 
 impl RedisOptions {
     pub(super) fn validate(&self) -> Result<(), StoreError> {
+        Placement::try_new(self.partitions)?;
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let wrong = if self.key_prefix.is_empty() || !self.key_prefix.bytes().all(is_allowed) {
             "store.redis.key_prefix must not be empty, and may contain A-Z a-z 0-9 . _ : -"

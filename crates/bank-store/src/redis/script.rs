@@ -4,12 +4,12 @@ use fred::types::Value;
 
 use super::{
     commit::Call,
-    connection::{Connection, Reply, command},
+    connection::{Command, Connection, command},
     errors::reply_code,
-    guard::Guard,
     keys::Keys,
     options::RedisOptions,
     records, reply,
+    shards::{Answer, Answered, Common},
 };
 use crate::{StoreError, identity::Retention};
 
@@ -32,56 +32,10 @@ impl Script {
         reply::text(connection.send(command("SCRIPT", ["LOAD", SOURCE])).await?)
     }
 
-    /// Runs it, and reports to the guard whether Redis accepted the commit.
-    pub(super) async fn run(
-        &self,
-        connection: &Connection,
-        guard: &Guard,
-        keys: &Keys,
-        call: &Call,
-    ) -> Result<Value, StoreError> {
-        let clock = &guard.locator().options().clock;
-        let asked_at = clock.steady();
-        let mut reply = self.evaluate(connection, guard, keys, call).await?;
-        // A Redis that was restarted, or is a new primary, does not know the script.
-        if reply.as_ref().is_err_and(|error| reply_code(error) == Some("NOSCRIPT")) {
-            Self::load(connection).await?;
-            reply = self.evaluate(connection, guard, keys, call).await?;
-        }
-        let error = match reply {
-            Ok(reply) => {
-                guard.accepted();
-                return Ok(reply);
-            }
-            Err(error) => error,
-        };
-        let (code, rest) = error.details().split_once(' ').unwrap_or((error.details(), ""));
-        match code {
-            "WRONGBANK" => return Err(guard.other_bank(rest.trim())),
-            "CLOCKOFF" => {
-                if let Some(time) = reply::unix_ms(rest) {
-                    clock.compare(asked_at, time);
-                }
-                return Err(clocks_apart());
-            }
-            "CLOCKBACK" => return Err(guard.clock_behind(reply::unix_ms(rest))),
-            _ => {}
-        }
-        let explained = connection.explain(&error);
-        if matches!(explained, StoreError::Unavailable(_)) {
-            guard.refused(&explained);
-        }
-        Err(explained)
-    }
-
-    async fn evaluate(
-        &self,
-        connection: &Connection,
-        guard: &Guard,
-        keys: &Keys,
-        call: &Call,
-    ) -> Result<Reply, StoreError> {
-        let RedisOptions { clock, replicas, command_timeout, .. } = &**guard.locator().options();
+    /// The command that runs it now.
+    pub(super) fn command(&self, common: &Common, call: &Call) -> Result<Command, StoreError> {
+        let Common { options, keys, bank_id, .. } = common;
+        let RedisOptions { clock, replicas, command_timeout, .. } = &**options;
         let sent_at = clock.now().map_err(|_| clocks_apart())?;
         let windows =
             records::possible_windows(self.retention, sent_at, clock.offset_max(), *command_timeout);
@@ -97,7 +51,7 @@ impl Script {
         arguments.extend([
             Value::from(self.retention.seconds.to_string()),
             Value::from(self.retention.window_seconds.to_string()),
-            Value::from(guard.bank_id()),
+            Value::from(bank_id.as_str()),
             Value::from(if *replicas > 0 { "1" } else { "0" }),
             Value::from(sent_at.unix_ms().to_string()),
             Value::from(call.decided_at.unix_ms().to_string()),
@@ -107,8 +61,45 @@ impl Script {
             Value::from(windows_count.to_string()),
             call.payload.clone(),
         ]);
-        connection.write(command("EVALSHA", arguments)).await
+        Ok(command("EVALSHA", arguments))
     }
+}
+
+/// Whether Redis does not know the script: it was restarted, or is a new primary.
+pub(super) fn is_missing(answer: &Answer) -> bool {
+    let error = answer.as_ref().ok().and_then(|answered| answered.reply.as_ref().err());
+    error.is_some_and(|error| reply_code(error) == Some("NOSCRIPT"))
+}
+
+/// What the reply to a script of the bank means, and tells the guard whether Redis accepted it.
+pub(super) fn accepted(answered: Answered) -> Result<Value, StoreError> {
+    let Answered { primary, connection, asked_at, reply } = answered;
+    let guard = primary.guard();
+    let error = match reply {
+        Ok(reply) => {
+            guard.accepted();
+            return Ok(reply);
+        }
+        Err(error) => error,
+    };
+    let (code, rest) = error.details().split_once(' ').unwrap_or((error.details(), ""));
+    match code {
+        "WRONGBANK" => return Err(guard.other_bank(rest.trim())),
+        "CLOCKOFF" => {
+            if let Some(time) = reply::unix_ms(rest) {
+                guard.locator().options().clock.compare(asked_at, time);
+            }
+            return Err(clocks_apart());
+        }
+        "CLOCKBACK" => return Err(guard.clock_behind(reply::unix_ms(rest))),
+        _ => {}
+    }
+    let explained = connection.explain(&error);
+    // That a slot moves says nothing about this Redis.
+    if matches!(explained, StoreError::Unavailable(_)) && connection.redirect(&error).is_none() {
+        guard.refused(&explained);
+    }
+    Err(explained)
 }
 
 /// Removes the request records of a partition from before a window.

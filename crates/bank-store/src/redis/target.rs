@@ -16,7 +16,7 @@ use fred::{
 use super::options::RedisOptions;
 use crate::StoreError;
 
-/// The schemes of a URL. Those of a Cluster are known only to report that it is not supported.
+/// The schemes of a URL.
 const SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
 
@@ -25,6 +25,7 @@ pub(super) struct Target {
     config: Config,
     /// For messages; never with the password.
     address: Arc<str>,
+    is_cluster: bool,
     options: Arc<RedisOptions>,
 }
 
@@ -32,14 +33,14 @@ impl Target {
     pub(super) fn new(options: &RedisOptions) -> Result<Self, StoreError> {
         let refuse = |why: &str| {
             Err(StoreError::Misconfigured(format!(
-                "store.redis.url is not a URL of Redis ({why}); use redis://host:port or \
-                 redis-sentinel://host:port?sentinelServiceName=name"
+                "store.redis.url is not a URL of Redis ({why}); use redis://host:port, \
+                 redis-sentinel://host:port?sentinelServiceName=name or redis-cluster://host:port?node=host:port"
             )))
         };
         let url = options.url.expose();
         // The client accepts any scheme, so that `db.example:6379` would lead to this machine.
         if !url.split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme)) {
-            return refuse(&format!("the scheme must be one of {}", SCHEMES[..4].join(", ")));
+            return refuse(&format!("the scheme must be one of {}", SCHEMES.join(", ")));
         }
         let config = match Config::from_url(url) {
             Ok(config) => config,
@@ -51,13 +52,31 @@ impl Target {
                 let hosts: Vec<_> = hosts.iter().map(name).collect();
                 format!("{service_name} by the sentinels {}", hosts.join(", "))
             }
-            ServerConfig::Clustered { .. } => {
-                return Err(StoreError::Misconfigured(
-                    "Redis Cluster is not supported yet; use a stand-alone Redis or Sentinel".to_owned(),
-                ));
+            ServerConfig::Clustered { hosts, .. } => {
+                let hosts: Vec<_> = hosts.iter().map(name).collect();
+                format!("the cluster of {}", hosts.join(", "))
             }
         };
-        Ok(Self { config, address: address.into(), options: Arc::new(options.clone()) })
+        let is_cluster = config.server.is_clustered();
+        Ok(Self { config, address: address.into(), is_cluster, options: Arc::new(options.clone()) })
+    }
+
+    /// Whether this is a cluster, or a node of one.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.is_cluster
+    }
+
+    /// The nodes of a cluster that its URL names.
+    pub(super) fn seeds(&self) -> &[Server] {
+        match &self.config.server {
+            ServerConfig::Clustered { hosts, .. } => hosts,
+            _ => &[],
+        }
+    }
+
+    /// A node of this cluster, with the same user and TLS.
+    pub(super) fn node(&self, server: &Server) -> Self {
+        Self { address: name(server).into(), ..self.primary(server.clone()) }
     }
 
     /// The primary that the Sentinels of this URL name.
@@ -80,6 +99,7 @@ impl Target {
                 ..self.config.clone()
             },
             address: format!("{} (a Sentinel)", name(server)).into(),
+            is_cluster: false,
             options: Arc::clone(&self.options),
         };
         Some((service_name.clone(), hosts.iter().map(sentinel).collect()))

@@ -21,6 +21,11 @@ pub(crate) struct Binary {
 #[path = "."]
 mod redis_7_0 {
     mod clocks;
+    mod cluster;
+    mod cluster_contract;
+    mod cluster_faults;
+    mod cluster_load;
+    mod cluster_moves;
     mod contract;
     mod damage;
     mod durability;
@@ -42,9 +47,15 @@ mod redis_7_0 {
 }
 
 macro_rules! test_on {
-    ($module:ident, $file:literal, $version:literal) => {
+    ($module:ident, $file:literal, $version:literal $(, $extra:ident)*) => {
         #[path = "."]
         mod $module {
+            mod cluster;
+            mod cluster_contract;
+            mod cluster_faults;
+            mod cluster_load;
+            mod cluster_moves;
+            $(mod $extra;)*
             mod contract;
             mod damage;
             mod durability;
@@ -64,4 +75,4 @@ macro_rules! test_on {
 }
 
 test_on!(redis_8_2, "redis-8.2", "redis_version:8.2.");
-test_on!(valkey_9_1, "valkey-9.1", "valkey_version:9.1.");
+test_on!(valkey_9_1, "valkey-9.1", "valkey_version:9.1.", cluster_migrateslots);

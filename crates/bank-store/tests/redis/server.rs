@@ -73,6 +73,13 @@ impl Server {
         replica
     }
 
+    /// A node for a cluster that has not met others yet, and the port of its bus.
+    pub(crate) fn start_node(settings: &[&str]) -> (Self, u16) {
+        let bus_port = free_port();
+        let bus = ["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()];
+        (Self::start(&[&bus, settings].concat()), bus_port)
+    }
+
     /// A Sentinel by its configuration.
     pub(crate) fn start_sentinel(configuration: &str) -> Self {
         let directory = TempDir::new().unwrap();

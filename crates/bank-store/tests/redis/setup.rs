@@ -135,7 +135,10 @@ async fn invalid_options_are_refused() {
             RedisOptions { url: RedisUrl::new("redis-sentinel://:s3cret@a:1"), ..good.clone() },
             "sentinelServiceName",
         ),
-        (RedisOptions { url: RedisUrl::new("redis-cluster://:s3cret@a:1"), ..good.clone() }, "Cluster"),
+        (
+            RedisOptions { url: RedisUrl::new("redis-cluster://:s3cret@a:b"), ..good.clone() },
+            "store.redis.url",
+        ),
     ] {
         assert_misconfigured(&connect_error(&options).await, &[hint]);
     }
@@ -201,7 +204,8 @@ async fn an_unusable_server_is_refused_with_the_reason() {
     }
     let as_user = |user: &str| format!("redis://{user}:s3cret@{}", open.address());
     for (url, hints) in [
-        (cluster.url(), &["is a node of a Redis Cluster", "not supported yet", "Sentinel"][..]),
+        (cluster.url(), &["is a node of a Redis Cluster", "redis-cluster://127.0.0.1:"][..]),
+        (open.url().replace("redis://", "redis-cluster://"), &["not a node of a Redis Cluster", "redis://"]),
         (sentinel.url(), &["is a Sentinel", "redis-sentinel://127.0.0.1:", "?sentinelServiceName="]),
         // A Sentinel has no databases, and answers that it does not know the command.
         (format!("{}/0", sentinel.url()), &["unknown command", "not a Sentinel"]),
@@ -212,7 +216,7 @@ async fn an_unusable_server_is_refused_with_the_reason() {
         (as_user("no-keys"), &["NOPERM", "ACL SETUSER"]),
     ] {
         let error = final_connect_error(&options(url.clone())).await;
-        let place = url.rsplit('@').next().unwrap().trim_start_matches("redis://");
+        let place = url.split("://").nth(1).unwrap().rsplit('@').next().unwrap();
         assert_misconfigured(&error, &[hints, &[place.split('/').next().unwrap()]].concat());
     }
     assert_eq!(open.run(&["DBSIZE"]), "0", "no bank was initialized");

@@ -39,6 +39,7 @@ fn error_replies_of_every_server_are_understood() {
         ("ASK 9842 127.0.0.1:7001", Misconfigured(CLUSTER)),
         ("CROSSSLOT Keys in request don't hash to the same slot", Misconfigured(CLUSTER)),
         ("ERR SELECT is not allowed in cluster mode", Misconfigured(CLUSTER)),
+        ("ERR This instance has cluster support disabled", Misconfigured(NO_CLUSTER)),
         ("NOAUTH Authentication required.", Misconfigured(CREDENTIALS)),
         ("WRONGPASS invalid username-password pair or user is disabled.", Misconfigured(CREDENTIALS)),
         ("NOPERM this user has no permissions to run the 'evalsha' command", Misconfigured(PERMISSIONS)),

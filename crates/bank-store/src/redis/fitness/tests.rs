@@ -14,8 +14,9 @@ fn redis(settings: &[(&str, &str)]) -> Inspection {
     Inspection {
         run_id: "a".to_owned(),
         is_primary: true,
+        is_node: false,
         is_loading: false,
-        bank_id: "b".to_owned(),
+        bank_id: Some("b".to_owned()),
         time: Timestamp::UNIX_EPOCH,
         committed_at: None,
         replicas: 1,

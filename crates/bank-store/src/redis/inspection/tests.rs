@@ -15,7 +15,7 @@ fn unsupported_servers_are_refused_with_what_they_are() {
         ),
         (
             format!("redis_version:7.0.15\r\nredis_mode:cluster\r\n{RUN}"),
-            &["Redis Cluster", "not supported yet"],
+            &["Redis Cluster", "redis-cluster://a:1"],
         ),
         (
             format!("redis_version:7.2.4\r\nvalkey_version:9.1.2\r\nserver_mode:cluster\r\n{RUN}"),
@@ -35,7 +35,7 @@ fn unsupported_servers_are_refused_with_what_they_are() {
         ),
         (String::new(), &["version unknown"]),
     ] {
-        let result = Info(info.clone()).require_supported("a:1");
+        let result = Info(info.clone()).require_supported_at("a:1", false);
         assert_eq!(result.is_ok(), hints.is_empty(), "{info}: {result:?}");
         let message = result.err().map(|error| error.to_string()).unwrap_or_default();
         for hint in hints {

@@ -1,0 +1,32 @@
+//! Slots that move in one step, as Valkey 9 and later can.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use bank_store::conformance::Bank;
+use tokio::task::spawn_blocking;
+
+use super::{
+    cluster::Cluster,
+    cluster_load::{Load, accounts_on_each_node},
+};
+
+/// A third of all slots moves back and forth under load. No call fails, no payment is lost or made twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_move_in_one_step_under_load() {
+    let cluster = spawn_blocking(|| Arc::new(Cluster::start(&[]))).await.unwrap();
+    let bank = Bank::new(Arc::new(cluster.store().await));
+    let accounts = accounts_on_each_node(&cluster, &bank, 2).await;
+    let load = Load::start(&bank, &accounts.concat());
+    let moving = spawn_blocking(move || {
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            thread::sleep(Duration::from_millis(200));
+            cluster.migrate_slots(0, 5_460, from, to);
+        }
+        cluster
+    });
+    let _cluster = moving.await.unwrap();
+    for (account, tally) in load.stop().await {
+        assert_eq!(tally.errors, [], "{account}");
+        assert!(tally.gap_max < Duration::from_secs(2), "{account}: {:?}", tally.gap_max);
+    }
+}
