@@ -14,6 +14,7 @@ mod commit;
 mod dry_run;
 mod error;
 mod lane;
+mod lanes;
 mod operation;
 mod options;
 mod propose;
@@ -131,7 +132,8 @@ impl Ledger {
     /// Dropping the future does not take the commands back.
     ///
     /// # Errors
-    /// [`Error::QueueFull`], [`Error::ClockOff`] or [`Error::ShuttingDown`], if nothing was queued.
+    /// [`Error::QueueFull`], [`Error::ClockOff`] or [`Error::ShuttingDown`], if nothing was queued. With several lanes, a full
+    /// one is the error of its operations only.
     pub async fn execute_batch(
         &self,
         operations: Vec<Operation>,
@@ -157,7 +159,11 @@ impl Ledger {
             }
         }
         let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
-        self.lane(&submissions[0].command).push(submissions, false)?;
+        if atomic || self.lanes.len() == 1 {
+            self.lane(&submissions[0].command).push(submissions, false)?;
+        } else {
+            self.push_to_lanes(submissions);
+        }
         let all = async {
             // The last is usually the last to be answered, so this task is woken once.
             for (outcome, result) in outcomes.iter_mut().rev() {
@@ -197,7 +203,26 @@ impl Ledger {
     }
 
     fn lane(&self, command: &Command) -> &Lane {
-        &self.lanes[self.store.lane(command.account_id()) % self.lanes.len()]
+        &self.lanes[self.lane_number(command)]
+    }
+
+    fn lane_number(&self, command: &Command) -> usize {
+        self.store.lane(command.account_id()) % self.lanes.len()
+    }
+
+    /// Queues the commands of a batch, each on its lane.
+    fn push_to_lanes(&self, submissions: Vec<Submission>) {
+        let commands: Vec<_> = submissions.iter().map(|submission| &submission.command).collect();
+        let divided = lanes::divide(&commands, |command| self.lane_number(command));
+        let mut submissions: Vec<_> = submissions.into_iter().map(Some).collect();
+        for (lane, places) in divided {
+            let commands: Vec<_> = places.into_iter().filter_map(|place| submissions[place].take()).collect();
+            let mut commands = commands.into_iter();
+            // It takes all or none.
+            if let Err(error) = self.lanes[lane].push(commands.by_ref(), false) {
+                commands.for_each(|submission| submission.answer(&self.metrics, Err(error.clone())));
+            }
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

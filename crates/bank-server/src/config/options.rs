@@ -331,6 +331,7 @@ impl Config {
             request_retention: self.request_retention(),
             connect_timeout: ms(redis.connect_timeout_ms),
             command_timeout,
+            redirect_timeout: ms(self.ledger.outcome_timeout_ms),
             reconnect_delay_max: ms(redis.reconnect_delay_ms_max),
             watchdog_interval: ms(redis.watchdog_interval_ms),
             durability: redis.durability,

@@ -220,8 +220,8 @@ settings! {
         /// How to reach Redis.
         redis: Redis = ["store.redis"] {
             url: RedisUrl = text(
-                "redis://[user:password@]host:port[/database], rediss:// for TLS, or \
-                 redis-sentinel://host:port?sentinelServiceName=name",
+                "redis://[user:password@]host:port[/database], rediss:// for TLS, \
+                 redis-sentinel://host:port?sentinelServiceName=name, or redis-cluster://host:port?node=host:port",
                 is_redis_url,
             ),
             url_file: String = PATH,
@@ -373,7 +373,9 @@ fn parses<T: FromStr>(text: &str) -> bool {
 
 fn is_redis_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
-        matches!(scheme, "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel") && !rest.is_empty()
+        let schemes =
+            ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
+        schemes.contains(&scheme) && !rest.is_empty()
     })
 }
 

@@ -222,6 +222,8 @@ impl Cluster {
         let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &first_word, &last_word, "NODE", to_id];
         assert_eq!(self.run(from, &words), "OK");
         block_until("the slots have not moved", || {
+            let moves = self.run(from, &["CLUSTER", "GETSLOTMIGRATIONS"]);
+            assert!(!moves.contains("failed"), "{moves}");
             (0..self.nodes.len()).all(|node| self.owner(first, node) == to && self.owner(last, node) == to)
         });
     }

@@ -95,7 +95,7 @@ async fn a_killed_primary_is_replaced() {
     let cluster = killing.await.unwrap();
     for (account, tally) in load.stop().await {
         if accounts[0].contains(&account) {
-            assert!(!tally.errors.is_empty());
+            assert!(tally.gap_max > Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
         } else {
             assert_eq!(tally.errors, [], "{account}");
             assert!(tally.gap_max < Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
@@ -128,7 +128,7 @@ async fn a_frozen_primary_stops_its_own_shard_only() {
     let _cluster = freezing.await.unwrap();
     for (account, tally) in load.stop().await {
         if accounts[0].contains(&account) {
-            assert!(!tally.errors.is_empty());
+            assert!(tally.gap_max > Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
         } else {
             assert_eq!(tally.errors, [], "{account}");
             assert!(tally.gap_max < Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
@@ -161,7 +161,6 @@ async fn a_shard_without_a_primary_fails_at_once() {
     }
     assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
     bank.store().health().await.unwrap();
-    // With what the replica does not have, but with its files: there are none, so it has lost its data, and says so.
     assert_eq!(bank.balance(&accounts[1][0]).await, OPENING + 1);
 }
 

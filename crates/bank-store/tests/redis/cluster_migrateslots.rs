@@ -10,7 +10,7 @@ use super::{
     cluster_load::{Load, accounts_on_each_node},
 };
 
-/// A third of all slots moves back and forth under load. No call fails, no payment is lost or made twice.
+/// A sixth of all slots moves from node to node under load. No call fails, no payment is lost or made twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_move_in_one_step_under_load() {
     let cluster = spawn_blocking(|| Arc::new(Cluster::start(&[]))).await.unwrap();
@@ -20,7 +20,7 @@ async fn slots_move_in_one_step_under_load() {
     let moving = spawn_blocking(move || {
         for (from, to) in [(0, 1), (1, 2), (2, 0)] {
             thread::sleep(Duration::from_millis(200));
-            cluster.migrate_slots(0, 5_460, from, to);
+            cluster.migrate_slots(0, 2_730, from, to);
         }
         cluster
     });
