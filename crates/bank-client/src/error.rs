@@ -103,6 +103,17 @@ pub enum Error {
         /// The id.
         request_id: RequestId,
     },
+    /// The bank does not change these accounts together: they are in different partitions of a Redis Cluster. Accounts whose
+    /// ids are equal up to the first `:` are stored together.
+    #[error(
+        "accounts {account_id} and {other_account_id} are not stored together, so they cannot be changed together"
+    )]
+    AccountsNotTogether {
+        /// The account that is named first.
+        account_id: AccountId,
+        /// The first one that is stored elsewhere.
+        other_account_id: AccountId,
+    },
     /// The dry run exceeds the memory limit of the bank. Check fewer operations in one dry run.
     #[error("{0}")]
     DryRunTooLarge(String),
@@ -296,6 +307,7 @@ impl Error {
             | Self::RequestIdReused { .. }
             | Self::RequestIdRepeated { .. }
             | Self::PartlyExecuted { .. }
+            | Self::AccountsNotTogether { .. }
             | Self::BackupDamaged { .. }
             | Self::BankNotEmpty(_)
             | Self::InvalidArgument { .. }

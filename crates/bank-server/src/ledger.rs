@@ -37,7 +37,7 @@ use self::{
     acknowledged::Acknowledged,
     commit::Committer,
     lane::Lane,
-    operation::{aborted, find_repeated},
+    operation::{aborted, find_apart, find_repeated},
     sequencer::Sequencer,
     submission::Submission,
 };
@@ -111,6 +111,9 @@ impl Ledger {
         inline: bool,
     ) -> Result<Executed, Error> {
         self.clock().require_accurate()?;
+        if let Some((_, error)) = find_apart(&*self.store, [&operation.command].into_iter()) {
+            return Err(error);
+        }
         let lane = self.lane(&operation.command);
         let (reply, outcome) = oneshot::channel();
         let submission = Submission::new(operation, deadline, reply);
@@ -142,14 +145,26 @@ impl Ledger {
     ) -> Result<BatchResults, Error> {
         let Some(last) = operations.len().checked_sub(1) else { return Ok(Vec::new()) };
         self.clock().require_accurate()?;
+        if atomic {
+            let commands = operations.iter().map(|operation| &operation.command);
+            if let Some((index, error)) = find_apart(&*self.store, commands) {
+                return Ok(aborted(operations.len(), index, error));
+            }
+        }
         let mut submissions = Vec::with_capacity(operations.len());
         let mut outcomes = Vec::with_capacity(operations.len());
+        let mut request_ids = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
             let (reply, outcome) = oneshot::channel();
             let mut submission = Submission::new(operation, deadline, reply);
+            outcomes.push((outcome, None));
+            request_ids.push(submission.key.request_id.clone());
+            if let Some((_, error)) = find_apart(&*self.store, [&submission.command].into_iter()) {
+                submission.answer(&self.metrics, Err(error));
+                continue;
+            }
             submission.linked = atomic && index < last;
             submissions.push(submission);
-            outcomes.push((outcome, None));
         }
         if atomic {
             let keys = submissions.iter().map(|submission| &submission.key).enumerate();
@@ -158,11 +173,11 @@ impl Ledger {
                 return Ok(aborted(submissions.len(), index, error));
             }
         }
-        let request_ids: Vec<_> = submissions.iter().map(|it| it.key.request_id.clone()).collect();
-        if atomic || self.lanes.len() == 1 {
-            self.lane(&submissions[0].command).push(submissions, false)?;
-        } else {
-            self.push_to_lanes(submissions);
+        match submissions.first() {
+            Some(first) if atomic || self.lanes.len() == 1 => {
+                self.lane(&first.command).push(submissions, false)?;
+            }
+            _ => self.push_to_lanes(submissions),
         }
         let all = async {
             // The last is usually the last to be answered, so this task is woken once.

@@ -97,6 +97,10 @@ fn from_reason(
         "PARTLY_EXECUTED" => {
             Error::PartlyExecuted { account_id: account_id?, request_id: values.parse("request_id")? }
         }
+        "ACCOUNTS_NOT_TOGETHER" => Error::AccountsNotTogether {
+            account_id: account_id?,
+            other_account_id: values.parse("other_account_id")?,
+        },
         "DRY_RUN_TOO_LARGE" => Error::DryRunTooLarge(message),
         "BATCH_ABORTED" => Error::BatchAborted { failed_operation: values.parse("failed_operation")? },
         "BACKUP_DAMAGED" => Error::BackupDamaged { line: values.parse("line")?, message },

@@ -15,7 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     error::Error,
-    operation::{BatchResults, Executed, Operation, aborted, decide, find_repeated, new_request_id},
+    operation::{
+        BatchResults, Executed, Operation, aborted, decide, find_apart, find_repeated, new_request_id,
+    },
 };
 
 /// About what an account or a request takes in memory besides its contents: a slot in a table, and allocations.
@@ -49,7 +51,13 @@ impl DryRun {
         let clock = store.clock();
         let context = Context { now: clock.now()?, ahead_max: clock.ahead_max(), request_id: None };
         let chain = if atomic { operations.len().max(1) } else { 1 };
-        Ok(operations.chunks(chain).flat_map(|chain| self.all_or_none(chain, &context)).collect())
+        let results = operations.chunks(chain).flat_map(|chain| {
+            match find_apart(store, chain.iter().map(|operation| &operation.command)) {
+                Some((index, error)) => aborted(chain.len(), index, error),
+                None => self.all_or_none(chain, &context),
+            }
+        });
+        Ok(results.collect())
     }
 
     /// Reads the accounts that it does not have yet.

@@ -48,6 +48,17 @@ pub enum Error {
         /// The account that scopes it.
         account_id: AccountId,
     },
+    /// The accounts are in different partitions, which the store does not change together. Nothing was done.
+    #[error(
+        "accounts {account_id} and {other_account_id} are not stored together, so they cannot be changed together; \
+         accounts are stored together if their ids are equal up to the first \":\""
+    )]
+    AccountsNotTogether {
+        /// The account that is named first.
+        account_id: AccountId,
+        /// The first one that is stored elsewhere.
+        other_account_id: AccountId,
+    },
     /// Another operation of the atomic batch failed. Nothing was done.
     #[error("operation {failed_operation} of the atomic batch failed")]
     BatchAborted {

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bank_domain::{Account, AccountId, Command, Context, Entry, Plan, Rejection, RequestId};
+use bank_store::{Store, StoreProperties};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -61,6 +62,25 @@ pub(super) fn find_repeated<'a>(
         let (account_id, request_id) = (account_id.clone(), request_id.clone());
         Some((second, Error::RequestIdRepeated { request_id, account_id, first, second }))
     })
+}
+
+/// The first operation whose accounts the store does not change together with those before it, given operations that take
+/// effect together.
+pub(super) fn find_apart<'a>(
+    store: &dyn Store,
+    commands: impl Iterator<Item = &'a Command>,
+) -> Option<(usize, Error)> {
+    let StoreProperties { commits_span_partitions, placement, .. } = store.properties();
+    if *commits_span_partitions {
+        return None;
+    }
+    let mut ids =
+        commands.enumerate().flat_map(|(index, command)| command.account_ids().map(move |id| (index, id)));
+    let (_, first) = ids.next()?;
+    let partition = placement.of(first);
+    let (index, other) = ids.find(|(_, id)| placement.of(id) != partition)?;
+    let (account_id, other_account_id) = (first.clone(), other.clone());
+    Some((index, Error::AccountsNotTogether { account_id, other_account_id }))
 }
 
 /// The results of an atomic batch of which one operation failed.

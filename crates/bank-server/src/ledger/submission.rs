@@ -90,6 +90,7 @@ fn outcome_of(result: &Result<Executed, Error>) -> CommandOutcome {
             Error::RequestIdReused { .. }
             | Error::RequestIdRepeated { .. }
             | Error::PartlyExecuted { .. }
+            | Error::AccountsNotTogether { .. }
             | Error::BatchAborted { .. }
             | Error::QueueFull { .. }
             | Error::DeadlineExceeded { .. }

@@ -170,6 +170,11 @@ fn ledger_error(error: ledger::Error) -> StatusBuilder {
                 .with("request_id", request_id)
                 .account(&account_id)
         }
+        ledger::Error::AccountsNotTogether { account_id, other_account_id } => {
+            described(Code::FailedPrecondition, "ACCOUNTS_NOT_TOGETHER")
+                .account(&account_id)
+                .with("other_account_id", other_account_id)
+        }
         ledger::Error::BatchAborted { failed_operation } => {
             described(Code::Aborted, "BATCH_ABORTED").with("failed_operation", failed_operation)
         }

@@ -3,6 +3,7 @@
 mod admin;
 mod audit_trail;
 mod backup;
+mod cluster;
 mod deploy;
 mod durability;
 mod embedded;

@@ -16,6 +16,7 @@
 pub mod admin;
 pub mod api;
 pub mod certificates;
+pub mod cluster;
 pub mod frames;
 pub mod health;
 pub mod hostile;

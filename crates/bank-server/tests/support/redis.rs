@@ -171,7 +171,7 @@ impl Drop for Redis {
 
 /// A free port; another process may take it before Redis does. It is below the ephemeral ports, so that no other
 /// process gets it while a Redis is down and about to be restarted.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..32_000);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
