@@ -43,6 +43,7 @@ mod error {
 mod metrics {
     pub(crate) struct Metrics;
 
+    #[expect(clippy::unused_self, reason = "as the metrics of the server have it")]
     impl Metrics {
         pub(crate) fn commands_queued(&self, _count: usize) {}
     }
@@ -152,7 +153,9 @@ async fn sequence(mut commands: Commands, store: Option<Arc<Work>>) {
                 taken.extend(commands.take(std::mem::take));
             }
         }
-        taken.iter().for_each(|Submission(work)| work.finish());
+        for Submission(work) in taken {
+            work.finish();
+        }
     }
 }
 

@@ -10,13 +10,14 @@
 //! of the length of its history and one `HSET`, one `XADD` for each entry, and for each distinct
 //! partition one read of its request records for each window and one `HSET`.
 //!
-//! Layers, each using only those below: the store and `backup`; `script`, which commits; `shards`, which knows where each
+//! Layers, each using only those below: the store, `opening`, `committing` and `backup`; `script`, which commits; `shards`, which knows where each
 //! partition is; `primary`, the connections to one primary; `guard`, which inspects what a connection leads to; `locator`;
 //! `topology`, what a cluster says about itself; `connection`; the wire formats.
 
 mod backup;
 mod codec;
 mod commit;
+mod committing;
 mod connection;
 mod contact;
 mod errors;
@@ -31,6 +32,7 @@ mod lease;
 mod links;
 mod locator;
 mod msgpack;
+mod opening;
 mod options;
 mod parts;
 mod primary;
@@ -46,30 +48,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bank_domain::{Account, AccountId, Entry, EntryId, Timestamp};
-use fred::types::{Value, config::Server};
-use futures::future::join_all;
-use tokio::{
-    sync::watch,
-    time::{Duration, Instant, sleep},
-};
+use fred::types::Value;
+use tokio::time::{Duration, Instant, sleep};
 
 pub use self::options::{RedisOptions, RedisUrl};
 use self::{
-    commit::Call,
-    connection::{Connection, command},
+    connection::command,
     keys::{HOME, Keys},
-    links::Links,
-    locator::Locator,
-    parts::{ForeignIndex, Part},
-    primary::{Access, Primary},
     script::Script,
-    shards::{Answer, Common, Shards, lane_of, partitions_by_node, slots},
+    shards::{Shards, lane_of},
     target::Target,
-    topology::Topology,
 };
 use crate::{
     AccountsQuery, Backup, Committed, EntriesQuery, Order, Proposal, Store, StoreError, StoreProperties,
-    placement::Placement,
 };
 
 /// How many partitions a listing reads at a time.
@@ -83,9 +74,6 @@ const CLUSTER_LANES: usize = 64;
 
 /// Reads accounts at one instant. Commands in a pipeline are not atomic: commits get in between.
 const READ_ACCOUNTS: &str = include_str!("redis/read_accounts.lua");
-
-/// Adds an account to the index of its owner in another partition.
-const INDEX: &str = include_str!("redis/index.lua");
 
 /// A bank in Redis.
 pub struct RedisStore {
@@ -132,51 +120,6 @@ impl RedisStore {
         }
     }
 
-    async fn start(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
-        let locator = Locator::new(target.clone());
-        let connection = locator.connect(deadline).await?;
-        let opened = Opened::open(target, &Links::Single(Arc::clone(&connection))).await?;
-        let guard = opened.common.guard(locator, vec![HOME]);
-        let primary = Primary::start(guard, connection, deadline).await?;
-        Ok(opened.store(|common| Arc::new(Shards::single(common, primary))))
-    }
-
-    /// All primaries of the cluster have to be there for the start, and every slot has to have one.
-    async fn start_on_cluster(target: &Target, deadline: Instant) -> Result<Self, StoreError> {
-        let topology = Arc::new(Topology::new(target.clone()));
-        topology.refresh(Instant::now(), None).await?;
-        let map = topology.map();
-        if map.missing() > 0 {
-            return Err(StoreError::Unavailable(format!(
-                "{} slots of {} have no node",
-                map.missing(),
-                target.address()
-            )));
-        }
-        let connect = async |node: &Server| {
-            let locator = Locator::of_node(&topology, node);
-            let connected = locator.connect(deadline).await;
-            connected.map(|connection| (node.clone(), locator, connection)).map_err(|error| match error {
-                StoreError::Unavailable(reason) => {
-                    StoreError::Unavailable(format!("{}:{}: {reason}", node.host, node.port))
-                }
-                error => error,
-            })
-        };
-        let connected: Vec<_> =
-            join_all(map.nodes().iter().map(connect)).await.into_iter().collect::<Result<_, _>>()?;
-        let connections = connected.iter().map(|(node, _, it)| (node.clone(), Arc::clone(it))).collect();
-        let opened = Opened::open(target, &Links::Cluster { map: Arc::clone(&map), connections }).await?;
-        let mut partitions = partitions_by_node(&map, &slots(&opened.common.keys));
-        let mut primaries = HashMap::new();
-        for (node, locator, connection) in connected {
-            let Some(partitions) = partitions.remove(&node) else { continue };
-            let guard = opened.common.guard(locator, partitions);
-            primaries.insert(node, Arc::new(Primary::start(guard, connection, deadline).await?));
-        }
-        Ok(opened.store(|common| Shards::cluster(common, topology, primaries)))
-    }
-
     /// The accounts that exist and can be read, in the order of `ids`: all at one instant, or on a cluster those of each
     /// partition.
     async fn load_together(&self, ids: &[AccountId]) -> Result<Vec<Account>, StoreError> {
@@ -206,96 +149,6 @@ impl RedisStore {
             }
         }
         Ok(ids.iter().filter_map(|id| accounts.remove(id)).collect())
-    }
-
-    /// Runs the script for each part. A Redis that does not know it gets it.
-    async fn run(&self, parts: &[Part<'_>], calls: &[Call]) -> Vec<Answer> {
-        let partitions: Vec<_> = parts.iter().map(|part| part.partition).collect();
-        let make = |place: usize| self.script.command(self.shards.common(), &calls[place]);
-        let mut answers = self.shards.send(Access::Commit, &partitions, &make).await;
-        let missing: Vec<_> =
-            (0..answers.len()).filter(|place| script::is_missing(&answers[*place])).collect();
-        if missing.is_empty() {
-            return answers;
-        }
-        let mut loaded: Vec<Arc<Connection>> = Vec::new();
-        for answered in missing.iter().filter_map(|place| answers[*place].as_ref().ok()) {
-            if loaded.iter().any(|connection| Arc::ptr_eq(connection, &answered.connection)) {
-                continue;
-            }
-            if let Err(error) = Script::load(&answered.connection).await {
-                // What was sent without it was refused.
-                tracing::warn!(%error, "cannot load the commit script");
-            }
-            loaded.push(Arc::clone(&answered.connection));
-        }
-        let partitions: Vec<_> = missing.iter().map(|place| partitions[*place]).collect();
-        let again = self.shards.send(Access::Commit, &partitions, &|index| make(missing[index])).await;
-        for (place, answer) in missing.iter().zip(again) {
-            answers[*place] = answer;
-        }
-        answers
-    }
-
-    /// What became of the proposals of a part.
-    fn committed(&self, part: &Part<'_>, call: &Call, answer: Answer) -> Result<Committed, StoreError> {
-        let answered = answer?;
-        let connection = Arc::clone(&answered.connection);
-        let reply = script::accepted(answered)?;
-        // The script has run: whatever it replied, something may have been done.
-        let reply = call.committed(&part.proposals, reply).map_err(|error| {
-            let commands = part.proposals.len();
-            tracing::error!(%error, commands, "the reply to a commit is malformed");
-            StoreError::OutcomeUnknown(error.to_string())
-        })?;
-        self.expire_records(connection, &reply);
-        Ok(reply.committed)
-    }
-
-    /// Adds accounts that are about to be opened to the indexes of their owners in other partitions. If they are not opened
-    /// after all, readers leave them out.
-    async fn write_indexes(&self, indexes: &[ForeignIndex<'_>]) -> Result<(), StoreError> {
-        if indexes.is_empty() {
-            return Ok(());
-        }
-        let common = self.shards.common();
-        let make = |place: usize| {
-            let ForeignIndex { partition, key, account_id } = &indexes[place];
-            let (meta, barrier) = (self.keys.meta(*partition), self.keys.barrier(*partition));
-            let barrier_written = if common.options.replicas > 0 { "1" } else { "0" };
-            let keys = ["3", meta.as_str(), barrier.as_str(), key];
-            let words = [common.bank_id.as_str(), account_id.as_str(), barrier_written];
-            Ok(command("EVAL", [&[INDEX], keys.as_slice(), &words].concat()))
-        };
-        let partitions: Vec<_> = indexes.iter().map(|index| index.partition).collect();
-        for answer in self.shards.send(Access::Commit, &partitions, &make).await {
-            match answer.and_then(script::accepted) {
-                Ok(_) => {}
-                // Nothing of the commit has been sent yet.
-                Err(StoreError::OutcomeUnknown(reason)) => return Err(StoreError::Unavailable(reason)),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes expired request records of the partitions where a commit has begun a window, in the background: a failure leaves
-    /// them to the next window.
-    fn expire_records(&self, connection: Arc<Connection>, reply: &commit::Reply) {
-        let partitions = reply.partitions_with_new_window.clone();
-        if partitions.is_empty() {
-            return;
-        }
-        let oldest_kept = records::oldest_kept(self.script.retention, reply.time_seconds);
-        let (keys, bank_id) = (self.keys.clone(), self.properties.bank_id.clone());
-        tokio::spawn(async move {
-            for partition in partitions {
-                if let Err(error) = script::expire(&connection, &keys, &bank_id, partition, oldest_kept).await
-                {
-                    tracing::debug!(%error, partition, "expired request records stay for now");
-                }
-            }
-        });
     }
 
     /// Ids from indexes, in one round trip to each shard, in the order of the indexes.
@@ -335,21 +188,7 @@ impl Store for RedisStore {
         if proposals.is_empty() {
             return Ok(Committed::default());
         }
-        let parts = if self.shards.is_cluster() {
-            let parts = parts::divide(&self.keys, proposals)?;
-            self.write_indexes(&parts::foreign_indexes(&self.keys, proposals)).await?;
-            parts
-        } else {
-            vec![parts::whole(HOME, proposals)]
-        };
-        let call = |part: &Part<'_>| Call::new(&self.keys, part.scope, &part.proposals);
-        let calls = parts.iter().map(call).collect::<Result<Vec<_>, _>>()?;
-        let answers = self.run(&parts, &calls).await;
-        let results = parts.into_iter().zip(&calls).zip(answers).map(|((part, call), answer)| {
-            let committed = self.committed(&part, call, answer);
-            (part, committed)
-        });
-        parts::combine(results.collect())
+        self.commit_all(proposals).await
     }
 
     async fn entries(&self, query: &EntriesQuery) -> Result<Vec<Entry>, StoreError> {
@@ -464,48 +303,5 @@ impl Store for RedisStore {
 
     fn lane(&self, account_id: &AccountId) -> usize {
         lane_of(self.shards.slot(self.keys.partition_of(account_id)), self.lanes())
-    }
-}
-
-/// A bank that has been initialized or joined.
-struct Opened {
-    common: Common,
-    script: Script,
-    properties: StoreProperties,
-}
-
-impl Opened {
-    async fn open(target: &Target, links: &Links) -> Result<Self, StoreError> {
-        let options = target.options();
-        let keys = Keys::new(&options.key_prefix, Placement::try_new(options.partitions)?);
-        identity::require_fit(links, &keys, options).await?;
-        // Before anything is written: it may be refused.
-        let mut digest = String::new();
-        for connection in links.all() {
-            digest = Script::load(connection).await?;
-        }
-        let identity = identity::initialize_or_join(links, &keys, options).await?;
-        let properties = StoreProperties {
-            name: format!("redis at {}", target.address()),
-            durability: fitness::promise(options),
-            clock: options.clock.clone(),
-            bank_id: identity.bank_id.clone(),
-            secret: identity.secret,
-            placement: identity.placement,
-            commits_span_partitions: !links.is_cluster(),
-        };
-        let common = Common {
-            options: Arc::clone(options),
-            keys: keys.placed(identity.placement),
-            bank_id: identity.bank_id,
-            epochs: Arc::new(watch::Sender::new(0)),
-        };
-        Ok(Self { common, script: Script { digest, retention: identity.retention }, properties })
-    }
-
-    fn store(self, shards: impl FnOnce(Common) -> Arc<Shards>) -> RedisStore {
-        let Self { common, script, properties } = self;
-        let keys = common.keys.clone();
-        RedisStore { shards: shards(common), script, keys, properties }
     }
 }

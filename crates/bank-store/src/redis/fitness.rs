@@ -55,7 +55,7 @@ pub(super) fn shortfall(options: &RedisOptions, redis: &Inspection, has_proof: b
             let value = |name: &str| settings.get(name).map_or("", String::as_str);
             evicting(value("maxmemory-policy"))
                 .or_else(|| too_little_durability(options, &value))
-                .or_else(|| if redis.is_node { hasty_cluster(options, &value) } else { None })
+                .or_else(|| unsafe_cluster(options, &value))
         }
     };
     let clock = || {
@@ -146,9 +146,9 @@ fn too_little_durability<'a>(options: &RedisOptions, value: &dyn Fn(&str) -> &'a
     ))
 }
 
-/// What a cluster may not do: replace a primary before the bank has noticed that it is silent, or give reads on a node that
+/// What a cluster may not do, if this is a node of one: replace a primary before the bank has noticed that it is silent, or give reads on a node that
 /// has lost the others.
-fn hasty_cluster<'a>(options: &RedisOptions, value: &dyn Fn(&str) -> &'a str) -> Option<Shortfall> {
+fn unsafe_cluster<'a>(options: &RedisOptions, value: &dyn Fn(&str) -> &'a str) -> Option<Shortfall> {
     let needed_ms = silence_min(options).as_millis();
     let timeout_ms = value(NODE_TIMEOUT);
     if timeout_ms.parse().is_ok_and(|timeout_ms: u128| timeout_ms < needed_ms) {

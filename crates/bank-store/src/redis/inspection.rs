@@ -19,16 +19,11 @@ use crate::StoreError;
 /// The oldest Redis that can hold a bank.
 const REDIS_MAJOR_MIN: u32 = 7;
 
-/// The settings that durability depends on, and those that decide when a cluster replaces a node or stops.
-const SETTINGS: [&str; 7] = [
-    "appendfsync",
-    "appendonly",
-    "maxmemory-policy",
-    "no-appendfsync-on-rewrite",
-    ALLOW_READS_WHEN_DOWN,
-    NODE_TIMEOUT,
-    REQUIRE_FULL_COVERAGE,
-];
+/// The settings that durability depends on.
+const SETTINGS: [&str; 4] = ["appendfsync", "appendonly", "maxmemory-policy", "no-appendfsync-on-rewrite"];
+
+/// The settings that decide when a cluster replaces a node, and when it stops; asked only of its nodes.
+const CLUSTER_SETTINGS: [&str; 3] = [ALLOW_READS_WHEN_DOWN, NODE_TIMEOUT, REQUIRE_FULL_COVERAGE];
 pub(super) const ALLOW_READS_WHEN_DOWN: &str = "cluster-allow-reads-when-down";
 pub(super) const NODE_TIMEOUT: &str = "cluster-node-timeout";
 pub(super) const REQUIRE_FULL_COVERAGE: &str = "cluster-require-full-coverage";
@@ -38,8 +33,6 @@ pub(super) struct Inspection {
     /// Differs for each start of a Redis.
     pub(super) run_id: String,
     pub(super) is_primary: bool,
-    /// Whether it is a node of a cluster.
-    pub(super) is_node: bool,
     /// Whether it is still reading its files.
     pub(super) is_loading: bool,
     /// The id of the bank that it holds, empty if there is none; `None` if it was not asked, or the partition that it was
@@ -72,7 +65,8 @@ pub(super) async fn inspect(
         commands.push(command("HMGET", [meta_key, "bank_id", "committed_at"]));
     }
     if options.check_config {
-        commands.push(command("CONFIG", [&["GET"], SETTINGS.as_slice()].concat()));
+        let of_cluster = if connection.target().is_cluster() { &CLUSTER_SETTINGS[..] } else { &[] };
+        commands.push(command("CONFIG", [&["GET"], SETTINGS.as_slice(), of_cluster].concat()));
     }
     let asked_at = options.clock.steady();
     let mut replies = connection.probe(commands).await?.into_iter();
@@ -111,7 +105,6 @@ pub(super) async fn inspect(
     Ok(Inspection {
         run_id: info.value("run_id").unwrap_or_default().to_owned(),
         is_primary,
-        is_node: connection.target().is_cluster(),
         is_loading,
         bank_id,
         time,
@@ -160,7 +153,7 @@ impl Inspection {
 
     /// How soon the cluster replaces this node, if it is one and says so.
     pub(super) fn node_timeout_ms(&self) -> Option<u64> {
-        self.setting(NODE_TIMEOUT).filter(|_| self.is_node)?.parse().ok()
+        self.setting(NODE_TIMEOUT)?.parse().ok()
     }
 
     /// Whether it has an append-only file, as far as is known.

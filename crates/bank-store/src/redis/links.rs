@@ -1,8 +1,9 @@
 //! A connection to each primary, while the store starts.
 
-use std::collections::{BTreeMap, HashMap};
-
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use fred::types::{Value, config::Server};
 
@@ -50,7 +51,7 @@ impl Links {
         }
     }
 
-    /// Reads something of each partition: `command` makes the command from the key of its identity.
+    /// Reads something of each partition, and returns the values in the order of the partitions.
     pub(super) async fn read_each(
         &self,
         keys: &Keys,
@@ -79,8 +80,8 @@ impl Links {
         Ok(())
     }
 
-    fn partitions(&self, keys: &Keys) -> Result<Vec<(&Arc<Connection>, Vec<u32>)>, StoreError> {
-        let mut all: Vec<(&Arc<Connection>, Vec<u32>)> = Vec::new();
+    fn partitions(&self, keys: &Keys) -> Result<Vec<Shard<'_>>, StoreError> {
+        let mut all: Vec<Shard<'_>> = Vec::new();
         for partition in keys.all_partitions() {
             let connection = self.of(&keys.meta(partition))?;
             match all.iter_mut().find(|(known, _)| Arc::ptr_eq(known, connection)) {
@@ -91,6 +92,9 @@ impl Links {
         Ok(all)
     }
 }
+
+/// A connection, and the partitions that it leads to.
+type Shard<'a> = (&'a Arc<Connection>, Vec<u32>);
 
 /// Writes, and waits for replicas. The first error counts.
 pub(super) async fn write_all(connection: &Connection, writes: Vec<Command>) -> Result<(), StoreError> {

@@ -91,7 +91,7 @@ impl Cluster {
         };
         block_until("the nodes have not met", || all().all(have_met));
         for replica in PRIMARIES..2 * PRIMARIES {
-            let primary = cluster.nodes[replica - PRIMARIES].id.as_str();
+            let primary = cluster.id(replica - PRIMARIES);
             assert_eq!(cluster.run(replica, &["CLUSTER", "REPLICATE", primary]), "OK");
         }
         cluster.block_until_ready();
@@ -112,6 +112,11 @@ impl Cluster {
                 && (replication.contains("master_link_status:up") || replication.contains("state=online"))
         };
         block_until("the cluster is not ready", || (0..self.nodes.len()).all(is_ready));
+    }
+
+    /// The name of a node in the cluster.
+    pub(crate) fn id(&self, node: usize) -> &str {
+        &self.nodes[node].id
     }
 
     pub(crate) fn node(&self, node: usize) -> &Server {
@@ -178,7 +183,7 @@ impl Cluster {
     /// Begins to move a slot the old way: from now on, it is on two nodes.
     pub(crate) fn begin_move(&self, slot: u16, from: usize, to: usize) {
         let slot = slot.to_string();
-        let (from_id, to_id) = (self.nodes[from].id.as_str(), self.nodes[to].id.as_str());
+        let (from_id, to_id) = (self.id(from), self.id(to));
         assert_eq!(self.run(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", from_id]), "OK");
         assert_eq!(self.run(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", to_id]), "OK");
     }
@@ -200,7 +205,7 @@ impl Cluster {
     /// Ends a move whose keys have all moved.
     pub(crate) fn end_move(&self, slot: u16, from: usize, to: usize) {
         let slot = slot.to_string();
-        let to_id = self.nodes[to].id.as_str();
+        let to_id = self.id(to);
         let others =
             (0..self.nodes.len()).filter(|node| ![to, from].contains(node) && self.is_primary(*node));
         for node in [to, from].into_iter().chain(others) {
@@ -213,18 +218,5 @@ impl Cluster {
         self.begin_move(slot, from, to);
         while self.move_keys(slot, from, to, 10) {}
         self.end_move(slot, from, to);
-    }
-
-    /// Moves slots in one step, as Valkey 9 and later can.
-    pub(crate) fn migrate_slots(&self, first: u16, last: u16, from: usize, to: usize) {
-        let (first_word, last_word) = (first.to_string(), last.to_string());
-        let to_id = self.nodes[to].id.as_str();
-        let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &first_word, &last_word, "NODE", to_id];
-        assert_eq!(self.run(from, &words), "OK");
-        block_until("the slots have not moved", || {
-            let moves = self.run(from, &["CLUSTER", "GETSLOTMIGRATIONS"]);
-            assert!(!moves.contains("failed"), "{moves}");
-            (0..self.nodes.len()).all(|node| self.owner(first, node) == to && self.owner(last, node) == to)
-        });
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bank_store::{
-    Outcome, Store as _, StoreError,
+    Outcome, StoreError,
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
@@ -134,6 +134,61 @@ async fn a_frozen_primary_stops_its_own_shard_only() {
             assert!(tally.gap_max < Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
         }
     }
+}
+
+/// A primary that was frozen and replaced carries out what waits in its sockets, replies OK, and throws it away later. None of
+/// that is believed, even without waiting for replicas.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_of_a_replaced_primary_are_discarded() {
+    let cluster = start(&[]).await;
+    let bank = Bank::new(Arc::new(cluster.store().await));
+    let accounts = accounts_on_each_node(&cluster, &bank, 2).await;
+    // An unreplicated write would be lost with the primary.
+    let sizes = [0, 3].map(|node| cluster.run(node, &["DBSIZE"]));
+    assert_eq!(sizes[0], sizes[1]);
+    cluster.node(0).freeze();
+    let load = Load::start(&bank, &accounts[0]);
+    let thawing = spawn_blocking(move || {
+        block_until("nobody has taken over", || cluster.is_primary(3));
+        cluster.node(0).thaw();
+        block_until("it has not been demoted", || !cluster.is_primary(0));
+        cluster.block_until_ready();
+        thread::sleep(Duration::from_millis(500));
+        cluster
+    });
+    let _cluster = thawing.await.unwrap();
+    for (account, tally) in load.stop().await {
+        assert!(tally.gap_max > Duration::from_secs(1), "{account}: {:?}", tally.gap_max);
+    }
+}
+
+/// With `cluster-require-full-coverage yes`, one shard that is lost stops all others. They say so, and go on once it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_down_is_waited_for() {
+    let mut cluster = start(&["--cluster-require-full-coverage", "yes", "--appendonly", "yes"]).await;
+    let redirect_timeout = Duration::from_millis(300);
+    let bank = Bank::new(Arc::new(connect(&RedisOptions { redirect_timeout, ..cluster.options() }).await));
+    let accounts = accounts_on_each_node(&cluster, &bank, 1).await;
+    cluster.kill(3);
+    cluster.kill(0);
+    let proposal = bank.propose(deposit(&accounts[1][0], 1)).await;
+    block_until("it is not down", || cluster.run(1, &["CLUSTER", "INFO"]).contains("cluster_state:fail"));
+    let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("CLUSTERDOWN")), "{error:?}");
+    let error = bank.store().load(&[id(&accounts[1][0])]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("CLUSTERDOWN")), "{error:?}");
+    let error = bank.store().health().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+
+    cluster.start_again(0);
+    cluster.start_again(3);
+    assert_eq!(bank.commit_one(&proposal).await, Outcome::Applied);
+    bank.apply(deposit(&accounts[0][0], 1)).await;
+    cluster.block_until_ready();
+    bank.store().health().await.unwrap();
+    assert_eq!(bank.balance(&accounts[0][0]).await, OPENING + 1);
+    assert_eq!(bank.balance(&accounts[1][0]).await, OPENING + 1);
+    bank.assert_sound().await;
 }
 
 /// A shard without a primary is named, and fails at once. The others take commits, also one that starts.

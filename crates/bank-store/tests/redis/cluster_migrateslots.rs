@@ -6,7 +6,7 @@ use bank_store::conformance::Bank;
 use tokio::task::spawn_blocking;
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, block_until},
     cluster_load::{Load, accounts_on_each_node},
 };
 
@@ -28,5 +28,19 @@ async fn slots_move_in_one_step_under_load() {
     for (account, tally) in load.stop().await {
         assert_eq!(tally.errors, [], "{account}");
         assert!(tally.gap_max < Duration::from_secs(2), "{account}: {:?}", tally.gap_max);
+    }
+}
+
+impl Cluster {
+    /// Moves slots in one step, as Valkey 9 and later can.
+    fn migrate_slots(&self, first: u16, last: u16, from: usize, to: usize) {
+        let range = [&*first.to_string(), &*last.to_string(), "NODE", self.id(to)];
+        let words = [&["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE"], range.as_slice()].concat();
+        assert_eq!(self.run(from, &words), "OK");
+        block_until("the slots have not moved", || {
+            let moves = self.run(from, &["CLUSTER", "GETSLOTMIGRATIONS"]);
+            assert!(!moves.contains("failed"), "{moves}");
+            (0..6).all(|node| self.owner(first, node) == to && self.owner(last, node) == to)
+        });
     }
 }

@@ -14,7 +14,6 @@ fn redis(settings: &[(&str, &str)]) -> Inspection {
     Inspection {
         run_id: "a".to_owned(),
         is_primary: true,
-        is_node: false,
         is_loading: false,
         bank_id: Some("b".to_owned()),
         time: Timestamp::UNIX_EPOCH,
@@ -119,4 +118,27 @@ fn the_promise_names_replicas_and_what_is_not_checked() {
     );
     assert!(description(&RedisOptions { check_config: false, ..always }).contains("not checked"));
     assert!(description(&options(DurabilityLevel::EverySecond)).contains("two seconds"));
+}
+
+/// A stand-alone Redis is not asked for these.
+#[test]
+fn clusters_that_hurry_or_give_old_balances_are_reported_with_a_remedy() {
+    for (settings, hints) in [
+        (&[("cluster-node-timeout", "3500"), ("cluster-allow-reads-when-down", "no")][..], &[][..]),
+        (
+            &[("cluster-node-timeout", "3499")],
+            &["silent for 3499 ms", "command_timeout_ms = 2000", "CONFIG SET cluster-node-timeout 3500"],
+        ),
+        (
+            &[("cluster-node-timeout", "3500"), ("cluster-allow-reads-when-down", "yes")],
+            &["old balances", "CONFIG SET cluster-allow-reads-when-down no"],
+        ),
+    ] {
+        let shortfall = shortfall(&options(DurabilityLevel::Always), &redis(settings), true);
+        assert_eq!(shortfall.is_some(), !hints.is_empty(), "{settings:?}");
+        let text = shortfall.map(|shortfall| shortfall.to_string()).unwrap_or_default();
+        for hint in hints {
+            assert!(text.contains(hint), "{text:?} does not say {hint:?}");
+        }
+    }
 }
