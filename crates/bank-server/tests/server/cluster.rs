@@ -43,7 +43,7 @@ async fn accounts_are_spread_over_the_nodes_and_those_of_a_customer_change_toget
     let accounts: Vec<_> = client.accounts().owner("o").stream().try_collect().await.unwrap();
     assert_eq!(accounts.len(), 2 * CUSTOMERS);
     let total: i64 = accounts.iter().map(|account| account.balance.minor_units).sum();
-    assert_eq!(total, 100 * (2 * CUSTOMERS as i64 + 1));
+    assert_eq!(total, 100 * (2 * i64::try_from(CUSTOMERS).unwrap() + 1));
     let news: Vec<_> = client.audit_accounts().stream().try_collect().await.unwrap();
     let Some(AuditNews::Summary(summary)) = news.last() else { panic!("{news:?}") };
     assert_eq!((summary.accounts_checked, summary.findings), (2 * CUSTOMERS as u64, 0));
