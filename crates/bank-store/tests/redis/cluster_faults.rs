@@ -212,7 +212,14 @@ async fn a_payment_beside_a_slot_of_nobody_is_not_reported_as_not_done() {
         proposals.push([bank.propose(deposit(account, 1)).await]);
     }
     assert_eq!(cluster.run(0, &["CLUSTER", "DELSLOTS", &slot]), "OK");
-    let results = join_all(proposals.iter().map(|proposal| bank.store().commit(proposal))).await;
+    // All are in flight when the first reply comes.
+    cluster.node(0).freeze();
+    let commits = join_all(proposals.iter().map(|proposal| bank.store().commit(proposal)));
+    let thaw = async {
+        sleep(Duration::from_millis(200)).await;
+        cluster.node(0).thaw();
+    };
+    let (results, ()) = tokio::join!(commits, thaw);
     assert_eq!(cluster.run(0, &["CLUSTER", "ADDSLOTS", &slot]), "OK");
 
     let error = results[0].as_ref().unwrap_err();
