@@ -277,7 +277,7 @@ impl Connection {
     /// What an error means. One that says that another server has to be asked closes the connection.
     pub(super) fn explain(&self, error: &FredError) -> StoreError {
         let text = format!("Redis at {}: {}", self.address(), brief(error));
-        if self.redirect(error).is_some() {
+        if self.is_moving(error) {
             return StoreError::Unavailable(text);
         }
         match Meaning::of(error) {

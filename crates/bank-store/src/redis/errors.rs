@@ -48,15 +48,15 @@ impl Meaning {
         match code {
             "READONLY" | "LOADING" | "MASTERDOWN" => WrongServer,
             // NOSCRIPT is handled where it is expected; another client may flush scripts at any time.
-            "OOM" | "MISCONF" | "BUSY" | "NOREPLICAS" | "NOSCRIPT" | "CLUSTERDOWN" | "TRYAGAIN"
-            | "INPROG" => Transient,
+            "OOM" | "MISCONF" | "BUSY" | "NOREPLICAS" | "NOSCRIPT" | "TRYAGAIN" | "INPROG" => Transient,
             "MOVED" | "ASK" | "CROSSSLOT" => Misconfigured(CLUSTER),
             "NOAUTH" | "WRONGPASS" => Misconfigured(CREDENTIALS),
             "NOPERM" => Misconfigured(PERMISSIONS),
             "DENIED" => Misconfigured(PASSWORD),
             "WRONGTYPE" => Corrupt,
-            // A wait for replicas was interrupted: the primary has done what came before it.
-            "UNBLOCKED" => OutcomeUnknown,
+            // A wait for replicas was interrupted: the primary has done what came before it. And the client gives
+            // `CLUSTERDOWN` to every command that was in flight, whichever it is the reply to.
+            "UNBLOCKED" | "CLUSTERDOWN" => OutcomeUnknown,
             _ => {
                 let text = error.details().to_ascii_lowercase();
                 let known = PHRASES.iter().find(|(phrase, _)| text.contains(phrase));

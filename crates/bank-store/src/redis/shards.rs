@@ -52,6 +52,11 @@ impl Answered {
     pub(super) fn value(self) -> Result<Value, StoreError> {
         self.reply.map_err(|error| self.connection.explain(&error))
     }
+
+    /// Why it is an error.
+    fn failure(self) -> StoreError {
+        self.value().err().unwrap_or_else(|| StoreError::OutcomeUnknown("there is a reply".to_owned()))
+    }
 }
 
 /// What all primaries of a store share.

@@ -87,7 +87,8 @@ fn server(host: &str, port: u16, asked: &Server) -> Server {
     if host.is_empty() { Server::new(asked.host.clone(), port) } else { Server::new(host, port) }
 }
 
-/// A reply that sends a command elsewhere, or says to wait. The command was not carried out.
+/// A reply that sends a command elsewhere, or says to wait. The command was not carried out, except perhaps for
+/// [`Redirect::Down`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Redirect {
     /// The slot belongs to this node now.
@@ -96,7 +97,8 @@ pub(super) enum Redirect {
     Ask(Server),
     /// The slot is being moved, and the keys of this command are on both nodes, or do not exist yet.
     TryAgain,
-    /// The cluster is down, or nobody has the slot.
+    /// The cluster is down, or nobody has the slot. The client closes the connection then, and gives this error to everything
+    /// that is in flight on it, so the command may have been carried out.
     Down,
 }
 

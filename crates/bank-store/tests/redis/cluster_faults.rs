@@ -11,11 +11,12 @@ use bank_store::{
     conformance::{Bank, commands::*},
     redis::RedisOptions,
 };
+use futures::future::join_all;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     cluster::{Cluster, block_until},
-    cluster_load::{Load, OPENING, accounts_on_each_node, node_of},
+    cluster_load::{Load, OPENING, accounts_on_each_node, node_of, slot_of},
     server::{connect, final_connect_error},
 };
 
@@ -174,9 +175,9 @@ async fn a_cluster_that_is_down_is_waited_for() {
     let proposal = bank.propose(deposit(&accounts[1][0], 1)).await;
     block_until("it is not down", || cluster.run(1, &["CLUSTER", "INFO"]).contains("cluster_state:fail"));
     let error = bank.store().commit(std::slice::from_ref(&proposal)).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("CLUSTERDOWN")), "{error:?}");
+    assert!(error.is_retryable() && error.to_string().contains("CLUSTERDOWN"), "{error:?}");
     let error = bank.store().load(&[id(&accounts[1][0])]).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unavailable(why) if why.contains("CLUSTERDOWN")), "{error:?}");
+    assert!(error.is_retryable() && error.to_string().contains("CLUSTERDOWN"), "{error:?}");
     let error = bank.store().health().await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
 
@@ -188,6 +189,53 @@ async fn a_cluster_that_is_down_is_waited_for() {
     bank.store().health().await.unwrap();
     assert_eq!(bank.balance(&accounts[0][0]).await, OPENING + 1);
     assert_eq!(bank.balance(&accounts[1][0]).await, OPENING + 1);
+    bank.assert_sound().await;
+}
+
+/// A slot that nobody has: the client gives the error `CLUSTERDOWN` to every command in flight, also to those that are carried
+/// out. A payment that was made must not be reported as not done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_beside_a_slot_of_nobody_is_not_reported_as_not_done() {
+    let cluster = start(&[]).await;
+    let options = RedisOptions {
+        redirect_timeout: Duration::ZERO,
+        command_timeout: Duration::from_secs(1),
+        // The map is not asked for meanwhile.
+        watchdog_interval: Duration::from_secs(1),
+        ..cluster.options()
+    };
+    let bank = Bank::new(Arc::new(connect(&options).await));
+    let [accounts, ..] = accounts_on_each_node(&cluster, &bank, 5).await;
+    let slot = slot_of(&cluster, &**bank.store(), &accounts[0]).to_string();
+    let mut proposals = Vec::new();
+    for account in &accounts {
+        proposals.push([bank.propose(deposit(account, 1)).await]);
+    }
+    assert_eq!(cluster.run(0, &["CLUSTER", "DELSLOTS", &slot]), "OK");
+    // All are in flight when the first reply comes.
+    cluster.node(0).freeze();
+    let commits = join_all(proposals.iter().map(|proposal| bank.store().commit(proposal)));
+    let thaw = async {
+        sleep(Duration::from_millis(200)).await;
+        cluster.node(0).thaw();
+    };
+    let (results, ()) = tokio::join!(commits, thaw);
+    assert_eq!(cluster.run(0, &["CLUSTER", "ADDSLOTS", &slot]), "OK");
+
+    let error = results[0].as_ref().unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    for (account, result) in accounts.iter().zip(&results) {
+        let balance = bank.balance(account).await;
+        match result {
+            Ok(_) => assert_eq!(balance, OPENING + 1, "{account}"),
+            Err(error) if error.is_outcome_unknown() => {}
+            Err(error) => assert_eq!(balance, OPENING, "{account}: {error:?}"),
+        }
+    }
+    for (account, proposal) in accounts.iter().zip(&proposals) {
+        assert_eq!(bank.commit(proposal).await.outcomes, [Outcome::Applied]);
+        assert_eq!(bank.balance(account).await, OPENING + 1, "{account}");
+    }
     bank.assert_sound().await;
 }
 

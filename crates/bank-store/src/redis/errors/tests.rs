@@ -22,7 +22,7 @@ fn error_replies_of_every_server_are_understood() {
         ("NOREPLICAS Not enough good replicas to write.", Transient),
         ("NOSCRIPT No matching script. Please use EVAL.", Transient),
         ("NOSCRIPT No matching script.", Transient),
-        ("CLUSTERDOWN Hash slot not served", Transient),
+        ("CLUSTERDOWN Hash slot not served", OutcomeUnknown),
         ("TRYAGAIN Multiple keys request during rehashing of slot", Transient),
         ("ERR max number of clients reached", Transient),
         ("ERR max number of clients + cluster connections reached", Transient),

@@ -35,6 +35,18 @@ struct Part {
     receiver: Option<Server>,
     /// Whether it was sent elsewhere before, so that a new primary may be on its way.
     is_redirected: bool,
+    /// Whether it writes, and may have been carried out.
+    is_unknown: bool,
+}
+
+impl Part {
+    /// The error to answer with.
+    fn failure(&self, error: StoreError) -> StoreError {
+        if self.is_unknown && !error.is_outcome_unknown() {
+            return StoreError::OutcomeUnknown(error.to_string());
+        }
+        error
+    }
 }
 
 /// What became of the commands of one round trip.
@@ -74,7 +86,7 @@ impl Shards {
         }
         let give_up_at = Instant::now() + self.common.options.redirect_timeout;
         let mut answers: Vec<Option<Answer>> = partitions.iter().map(|_| None).collect();
-        let first = |place| Part { place, receiver: None, is_redirected: false };
+        let first = |place| Part { place, receiver: None, is_redirected: false, is_unknown: false };
         let mut waiting: Vec<Part> = (0..partitions.len()).map(first).collect();
         let mut delay = Duration::ZERO;
         while !waiting.is_empty() {
@@ -89,25 +101,30 @@ impl Shards {
                     Ok(outcome) => outcome,
                     Err(error) => {
                         for part in parts {
-                            answers[part.place] = Some(Err(error.clone()));
+                            answers[part.place] = Some(Err(part.failure(error.clone())));
                         }
                         continue;
                     }
                 };
-                for (part, reply) in parts.into_iter().zip(replies) {
+                for (mut part, reply) in parts.into_iter().zip(replies) {
                     let redirect = reply.as_ref().err().and_then(|error| connection.redirect(error));
                     let (primary, connection) = (Arc::clone(&primary), Arc::clone(&connection));
                     let Some(redirect) = redirect else {
                         let answered = Answered { primary, connection, asked_at, reply };
-                        answers[part.place] = Some(Ok(answered));
+                        answers[part.place] = Some(if part.is_unknown && answered.reply.is_err() {
+                            Err(part.failure(answered.failure()))
+                        } else {
+                            Ok(answered)
+                        });
                         continue;
                     };
                     if matches!(redirect, Redirect::Moved(_) | Redirect::Down) {
                         informer = connection.target().server().cloned();
                     }
+                    part.is_unknown |= redirect == Redirect::Down && access != Access::Read;
                     if Instant::now() >= give_up_at {
-                        let late = Answered { primary, connection, asked_at, reply }.value();
-                        answers[part.place] = Some(late.and_then(|_| Err(nobody(partitions[part.place]))));
+                        let late = Answered { primary, connection, asked_at, reply };
+                        answers[part.place] = Some(Err(part.failure(late.failure())));
                         continue;
                     }
                     redirected.push(self.redirected(part, redirect));
@@ -173,7 +190,9 @@ impl Shards {
                     let key = (Arc::as_ptr(&primary).addr(), part.receiver.is_some());
                     by_primary.entry(key).or_insert_with(|| (primary, Vec::new())).1.push(part);
                 }
-                None if part.is_redirected => answers[part.place] = Some(Err(nobody(partition))),
+                None if part.is_redirected => {
+                    answers[part.place] = Some(Err(part.failure(nobody(partition))));
+                }
                 None => homeless.push(Part { is_redirected: true, ..part }),
             }
         }
